@@ -1,0 +1,41 @@
+"""What every codec is: a learned map from one space to a smaller one, and back."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from polymodal.types import Field, Losses, Space
+
+
+class Codec(nn.Module, ABC):
+    """Compresses a field. Trained first, by the same loop as a model, then frozen.
+
+    A constructor takes ``(space,)`` by position and its configuration as keyword-only arguments.
+
+    Attributes:
+        space: What it compresses.
+        latent: What it compresses to.
+    """
+
+    space: Space
+    latent: Space
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, space: Space) -> str | None:
+        """None if it can compress this space, else the reason why not."""
+
+    @abstractmethod
+    def loss(self, target: Field, player: str, keys: Tensor) -> Losses:
+        """Reconstruction terms, (B,) each."""
+
+    @abstractmethod
+    def encode(self, field: Field) -> Field:
+        """Values in ``space`` -> values in ``latent``, standardised if continuous. Deterministic."""
+
+    @abstractmethod
+    def decode(self, latent: Field) -> Field:
+        """Values in ``latent`` -> values in ``space``."""
+
+    def calibrate(self, fields: list[Field]) -> None:
+        """Called once after training with some training batches, to fix the latents' scale."""

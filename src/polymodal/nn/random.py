@@ -1,0 +1,60 @@
+"""Random numbers by key: every row draws from a stream of its own.
+
+A row's numbers depend on its key alone: not on its place in the batch, the size of the batch, the number of
+processes or what was drawn before. So sample k of a batch equals that sample generated alone, and two processes
+draw what one would have drawn.
+
+Source: the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014)
+used as a counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical (zero-filling) right shift of signed 64-bit integers."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+def make_keys(seed: int, count: int, *, device: torch.device | str = "cpu", start: int = 0) -> Tensor:
+    """Keys (count,) of samples ``start .. start + count`` of a seed."""
+    index = torch.arange(start, start + count, device=device)
+    return fold(_mix(torch.full_like(index, seed) + _GOLDEN), index)
+
+
+def fold(keys: Tensor, number: int | Tensor) -> Tensor:
+    """New keys (B,), independent of the old ones, for stream ``number`` (an integer or one per key)."""
+    return _mix(keys + _GOLDEN * (number + 1))
+
+
+def uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
+    """Numbers in [0, 1) of shape (B, *shape), float32 with 24 random bits."""
+    count = math.prod(shape)
+    counter = torch.arange(1, count + 1, device=keys.device) * _GOLDEN
+    bits = _shift(_mix(keys[:, None] + counter), 40)
+    return (bits.to(torch.float32) * 2.0**-24).view(len(keys), *shape)
+
+
+def normal(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
+    """Standard normal numbers of shape (B, *shape), by Box and Muller's transform."""
+    count = math.prod(shape)
+    half = (count + 1) // 2
+    u = uniform(keys, (2, half))
+    radius = torch.sqrt(-2.0 * torch.log1p(-u[:, 0]))
+    angle = (2.0 * math.pi) * u[:, 1]
+    z = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    return z[:, :count].view(len(keys), *shape)

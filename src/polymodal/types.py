@@ -1,0 +1,123 @@
+"""The vocabulary that all layers share: spaces, fields, tokens, contexts, tasks.
+
+Shapes: B rows of a batch, L positions along the axis whose length varies, N tokens, D width.
+Every mask says True where something is real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Losses = dict[str, Tensor]
+"""Loss terms by name, each of shape (B,): one number per row. Only ``Model.loss`` averages."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The tensors that a head models, an encoder reads or a codec maps.
+
+    Attributes:
+        kind: ``continuous`` values of shape (channels, *grid), about unit scale; or ``discrete``
+            ids of shape (length,) in ``[0, vocab)``.
+        shape: Shape of one row's value, at its longest.
+        vocab: Number of ids of a discrete space, 0 for a continuous one.
+        variable: The last axis is a length that varies from row to row, at most ``shape[-1]``.
+    """
+
+    kind: Literal["continuous", "discrete"]
+    shape: tuple[int, ...]
+    vocab: int = 0
+    variable: bool = False
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return self.shape[1:] if self.kind == "continuous" else self.shape
+
+    @property
+    def max_length(self) -> int:
+        """Positions along the axis that varies; 1 where no axis varies."""
+        return self.shape[-1] if self.variable else 1
+
+
+@dataclass
+class Field:
+    """One field of a batch.
+
+    Attributes:
+        value: (B, *shape), the last axis trimmed to the batch's longest row if it varies. Zeros where absent.
+        mask: (B, L) real positions of the axis that varies; (B, 1) where no axis varies.
+        present: (B,) whether the row has this field.
+    """
+
+    value: Tensor
+    mask: Tensor
+    present: Tensor
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def rows(self, index: Tensor) -> Field:
+        """The rows at ``index`` (n,)."""
+        return Field(self.value[index], self.mask[index], self.present[index])
+
+    def to(self, device: torch.device | str) -> Field:
+        return Field(*(t.to(device, non_blocking=True) for t in (self.value, self.mask, self.present)))
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) number of real positions."""
+        return self.mask.sum(1)
+
+
+Batch = dict[str, Field]
+
+
+@dataclass
+class Tokens:
+    """Tokens of one field. ``x`` (B, N, D); ``mask`` (B, N), True = real."""
+
+    x: Tensor
+    mask: Tensor
+
+
+@dataclass
+class Context:
+    """What a head is told of the visible fields.
+
+    Attributes:
+        tokens: (B, N, D).
+        mask: (B, N), True = real; every row has at least one real token.
+        pooled: (B, D), a summary of the row.
+        losses: Terms of the fusion's own, per row (a joint latent's KL, an alignment loss).
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+    losses: Losses = field(default_factory=dict)
+
+    def rows(self, index: Tensor) -> Context:
+        """The rows at ``index`` (n,); rows may repeat."""
+        losses = {name: term[index] for name, term in self.losses.items()}
+        return Context(self.tokens[index], self.mask[index], self.pooled[index], losses)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which fields of each row are given, and which are to be generated.
+
+    Both mappings hold one (B,) boolean CPU tensor per field. They stay on the CPU, where they were drawn, so
+    that choosing rows never waits for an accelerator.
+    """
+
+    visible: Mapping[str, Tensor]
+    target: Mapping[str, Tensor]
