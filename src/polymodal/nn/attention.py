@@ -1,0 +1,141 @@
+"""Attention, rotary positions and the cache that makes generation token by token fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.nn.layers import Linear
+
+
+@dataclass
+class LayerCache:
+    """What one layer has seen: keys and values (B, heads, length, head width), and those of the context."""
+
+    keys: Tensor
+    values: Tensor
+    context: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass
+class KeyValueCache:
+    """The keys and values of one generation, allocated once at their full length.
+
+    It belongs to whoever generates and is passed to ``Transformer.forward``, which appends to it and moves
+    ``position`` on: a module holds no state of a generation, so one model can serve many at once. The keys and
+    values of a cross-attention's context are computed at the first step and kept.
+    """
+
+    layers: Sequence[LayerCache]
+    position: int = 0
+
+    @property
+    def length(self) -> int:
+        """Positions that it has room for."""
+        return self.layers[0].keys.shape[2]
+
+
+def rotation(start: int, count: int, width: int, device: torch.device, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines (count, 2, width / 2) that ``rotate`` turns positions ``start .. start + count`` by."""
+    half = width // 2
+    frequencies = base ** (torch.arange(half, device=device) / -half)
+    angles = torch.arange(start, start + count, device=device)[:, None] * frequencies
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([cosine, cosine], dim=1), torch.stack([-sine, sine], dim=1)
+
+
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary position embedding of ``x`` (..., count, width): pairs (i, i + width / 2) turn by their angle.
+
+    Source: Su et al., "RoFormer" (2021), equation 34, with the halves paired as Llama pairs them.
+    """
+    pairs = x.unflatten(-1, (2, -1))
+    return torch.addcmul(pairs * turn[0], pairs.flip(-2), turn[1]).flatten(-2)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of a sequence to itself, or to a context.
+
+    Source: Vaswani et al., "Attention is all you need" (2017), section 3.2.
+
+    Args:
+        width: D, of input and output.
+        heads: Number of heads; divides ``width``.
+        context_width: C, of the context; None attends to the sequence itself.
+        rotary: Whether queries and keys carry rotary positions (of a sequence's own positions).
+    """
+
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None, rotary: bool = False) -> None:
+        super().__init__()
+        assert width % heads == 0, f"width {width} is not a multiple of {heads} heads"
+        self.heads, self.rotary = heads, rotary
+        self.head_width = width // heads
+        if context_width is None:
+            self.query_key_value = Linear(width, 3 * width)
+        else:
+            self.query = Linear(width, width)
+            self.key_value = Linear(context_width, 2 * width)
+        self.out = Linear(width, width)
+        self.crosses = context_width is not None
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        cache: LayerCache | None = None,
+        position: int = 0,
+        turn: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, N, D) -> (B, N, D).
+
+        Args:
+            x: The sequence.
+            context: (B, M, C), for an attention to a context.
+            mask: (B, M) which keys are real; a row without a real key gives zeros.
+            causal: Whether a position sees only itself and those before it.
+            cache: Keys and values of the positions before, to which those of ``x`` are added.
+            position: Of ``x``'s first element, with a cache.
+            turn: ``rotation`` of ``x``'s positions, if already computed.
+        """
+        if self.crosses:
+            query = self._split(self.query(x), 1)[0]
+            if cache is None or cache.context is None:
+                assert context is not None
+                key, value = self._split(self.key_value(context), 2)
+                if cache is not None:
+                    cache.context = key.contiguous(), value.contiguous()
+            else:
+                key, value = cache.context
+        elif self.rotary:
+            turn = turn or rotation(position, x.shape[1], self.head_width, x.device)
+            packed = self._split(self.query_key_value(x), 3)
+            query, key = rotate(packed[:2], turn)
+            value = packed[2]
+        else:
+            query, key, value = self._split(self.query_key_value(x), 3)
+
+        count = x.shape[1]
+        if cache is not None and not self.crosses:
+            end = position + count
+            cache.keys[:, :, position:end] = key
+            cache.values[:, :, position:end] = value
+            key, value = cache.keys[:, :, :end], cache.values[:, :, :end]
+        visible = None if mask is None else mask[:, None, None, :]
+        causal = causal and count > 1  # one position sees all that the cache holds
+        if causal and (visible is not None or position > 0):
+            before = torch.ones(count, key.shape[2], dtype=torch.bool, device=x.device).tril(position)
+            visible = before if visible is None else visible & before
+            causal = False
+        y = F.scaled_dot_product_attention(query, key, value, visible, is_causal=causal)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _split(self, packed: Tensor, parts: int) -> Tensor:
+        """(B, N, parts * D) -> (parts, B, heads, N, head width)."""
+        return packed.unflatten(2, (parts, self.heads, self.head_width)).permute(2, 0, 3, 1, 4)

@@ -1,0 +1,131 @@
+"""Convolutional pieces of one or two dimensions, laid out channels-last, which is what is fast on a CPU.
+
+A signal of one dimension is (B, C, L), one of two is (B, C, H, W). Norms are taken over the channels of one place, so
+that nothing leaks between places but through a convolution; with ``mask`` (B, 1, L) the padding of a signal of one
+dimension stays zero, which is also what a convolution pads with. A row is thus the same however long its batch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.nn.layers import RMSNorm
+
+CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+
+
+def convolution(inputs: int, outputs: int, dims: int, *, kernel: int = 3, zero: bool = False) -> nn.Conv1d | nn.Conv2d:
+    """A convolution that keeps the grid; with ``zero`` it starts as zero."""
+    layer = CONVOLUTIONS[dims](inputs, outputs, kernel, padding=kernel // 2)
+    weight = torch.zeros_like(layer.weight) if zero else layer.weight.detach()
+    layer.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last) if dims == 2 else weight)
+    if zero:
+        layer.bias = nn.Parameter(torch.zeros(outputs))
+    return layer
+
+
+def hide(x: Tensor, mask: Tensor | None) -> Tensor:
+    """``x`` with zeros where ``mask`` is False."""
+    return x if mask is None else x * mask
+
+
+class ChannelNorm(RMSNorm):
+    """RMSNorm over the channels of each place of (B, C, *grid)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), the identity at the start.
+
+    Source: He et al., "Identity mappings in deep residual networks" (2016), figure 1b.
+
+    Args:
+        channels: C.
+        dims: 1 or 2.
+    """
+
+    def __init__(self, channels: int, dims: int) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = ChannelNorm(channels), ChannelNorm(channels)
+        self.conv_1 = convolution(channels, channels, dims)
+        self.conv_2 = convolution(channels, channels, dims, zero=True)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, *grid) -> (B, C, *grid)."""
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        return x + hide(self.conv_2(hide(F.silu(self.norm_2(h)), mask)), mask)
+
+
+def unshuffle(x: Tensor, factor: int = 2) -> Tensor:
+    """Space to channels: (B, C, *grid) -> (B, C * factor ** dims, *grid / factor), channels-last in memory."""
+    rows, channels, *grid = x.shape
+    if len(grid) == 1:
+        y = x.transpose(1, 2).reshape(rows, grid[0] // factor, factor, channels).transpose(2, 3)
+        return y.reshape(rows, grid[0] // factor, channels * factor).transpose(1, 2)
+    high, wide = grid[0] // factor, grid[1] // factor
+    y = x.permute(0, 2, 3, 1).reshape(rows, high, factor, wide, factor, channels).permute(0, 1, 3, 5, 2, 4)
+    return y.reshape(rows, high, wide, channels * factor**2).permute(0, 3, 1, 2)
+
+
+def shuffle(x: Tensor, factor: int = 2) -> Tensor:
+    """Channels to space, the inverse of ``unshuffle``."""
+    rows, channels, *grid = x.shape
+    inner = channels // factor ** len(grid)
+    if len(grid) == 1:
+        y = x.transpose(1, 2).reshape(rows, grid[0], inner, factor).transpose(2, 3)
+        return y.reshape(rows, grid[0] * factor, inner).transpose(1, 2)
+    high, wide = grid
+    y = x.permute(0, 2, 3, 1).reshape(rows, high, wide, inner, factor, factor).permute(0, 1, 4, 2, 5, 3)
+    return y.reshape(rows, high * factor, wide * factor, inner).permute(0, 3, 1, 2)
+
+
+class Downsample(nn.Module):
+    """Halves every dimension of the grid; what it loses in places it can keep in channels.
+
+    Source: Chen et al., "Deep compression autoencoder" (2024), section 3.2: the residual path is space-to-channel with
+    channel averaging.
+
+    Args:
+        inputs: Channels before; ``inputs * 2 ** dims`` is a multiple of ``outputs``.
+        outputs: Channels after, a multiple of ``2 ** dims``.
+        dims: 1 or 2.
+    """
+
+    def __init__(self, inputs: int, outputs: int, dims: int) -> None:
+        super().__init__()
+        factor = 2**dims
+        assert outputs % factor == 0, f"{outputs} channels are not a multiple of {factor}"
+        assert inputs * factor % outputs == 0, f"{inputs * factor} channels do not average to {outputs}"
+        self.outputs = outputs
+        self.conv = convolution(inputs, outputs // factor, dims)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, inputs, *grid) -> (B, outputs, *grid / 2); the grid is even, ``mask`` is of the grid before."""
+        shortcut = unshuffle(x).unflatten(1, (self.outputs, -1)).mean(2)
+        return unshuffle(hide(self.conv(x), mask)) + shortcut
+
+
+class Upsample(nn.Module):
+    """Doubles every dimension of the grid.
+
+    Source: Chen et al., "Deep compression autoencoder" (2024), section 3.2: the residual path is channel-to-space with
+    channel duplicating.
+
+    Args:
+        inputs: Channels before; divides ``outputs * 2 ** dims``.
+        outputs: Channels after.
+        dims: 1 or 2.
+    """
+
+    def __init__(self, inputs: int, outputs: int, dims: int) -> None:
+        super().__init__()
+        total = outputs * 2**dims
+        assert total % inputs == 0, f"{inputs} channels do not divide {total}"
+        self.repeats = total // inputs
+        self.conv = convolution(inputs, total, dims)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, inputs, *grid) -> (B, outputs, *grid * 2); ``mask`` is of the grid after."""
+        return hide(shuffle(self.conv(x) + x.repeat_interleave(self.repeats, dim=1)), mask)

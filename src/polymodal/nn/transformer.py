@@ -1,0 +1,149 @@
+"""The transformer that encoders, fusions and heads share."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.nn.attention import Attention, KeyValueCache, LayerCache, rotation
+from polymodal.nn.layers import Linear, RMSNorm, SwiGLU
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: self-attention, cross-attention to a context if it has one, SwiGLU.
+
+    Source: Touvron et al., "LLaMA" (2023), section 2.2; the conditioning is adaLN-Zero of Peebles and Xie, "Scalable
+    diffusion models with transformers" (2023), section 3.2.
+
+    Args:
+        width: D.
+        heads: Attention heads; divides ``width``.
+        context_width: C, width of the context to attend to; None for no cross-attention.
+        conditioned: Whether a vector (B, D) scales, shifts and gates the block. It starts as the identity.
+        rotary: Whether self-attention has rotary positions.
+        hidden: Inner width of the feed-forward layer.
+        dropout: Share of each layer's output that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        context_width: int | None = None,
+        conditioned: bool = False,
+        rotary: bool = False,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.attention_norm = RMSNorm(width)
+        self.attention = Attention(width, heads, rotary=rotary)
+        if context_width is not None:
+            self.cross_norm = RMSNorm(width)
+            self.cross = Attention(width, heads, context_width=context_width)
+        self.crosses = context_width is not None
+        self.feed_norm = RMSNorm(width)
+        self.feed = SwiGLU(width, hidden)
+        self.modulation = Linear(width, 6 * width, bias=True, zero=True) if conditioned else None
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        condition: Tensor | None = None,
+        causal: bool = False,
+        cache: LayerCache | None = None,
+        position: int = 0,
+        turn: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, N, D) -> (B, N, D). Arguments as of ``Transformer.forward`` and ``Attention.forward``."""
+        attend = {"mask": mask, "causal": causal, "cache": cache, "position": position, "turn": turn}
+        if self.modulation is None:
+            x = x + self._drop(self.attention(self.attention_norm(x), **attend))
+            if self.crosses:
+                x = x + self._cross(x, context, context_mask, cache)
+            return x + self._drop(self.feed(self.feed_norm(x)))
+        assert condition is not None
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(F.silu(condition))[:, None].chunk(
+            6, dim=-1
+        )
+        h = torch.addcmul(shift_a, self.attention_norm(x), 1 + scale_a)
+        x = torch.addcmul(x, gate_a, self._drop(self.attention(h, **attend)))
+        if self.crosses:
+            x = x + self._cross(x, context, context_mask, cache)
+        h = torch.addcmul(shift_f, self.feed_norm(x), 1 + scale_f)
+        return torch.addcmul(x, gate_f, self._drop(self.feed(h)))
+
+    def _cross(self, x: Tensor, context: Tensor | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
+        return self._drop(self.cross(self.cross_norm(x), context=context, mask=mask, cache=cache))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout) if self.training and self.dropout else x
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and a last norm.
+
+    Args:
+        width: D.
+        depth: Number of blocks.
+        heads: Attention heads; divides ``width``.
+        options: Of ``Block``.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, *, rotary: bool = False, **options) -> None:
+        super().__init__()
+        self.heads, self.head_width, self.rotary = heads, width // heads, rotary
+        self.blocks = nn.ModuleList(Block(width, heads, rotary=rotary, **options) for _ in range(depth))
+        self.norm = RMSNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        condition: Tensor | None = None,
+        causal: bool = False,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """(B, N, D) -> (B, N, D).
+
+        Args:
+            x: The sequence; with a cache, what comes after what the cache has seen.
+            mask: (B, N) which positions are real; the others are attended to by none. Not with a cache.
+            context: (B, M, C) to cross-attend to.
+            context_mask: (B, M) which of it is real.
+            condition: (B, D) vector that modulates conditioned blocks.
+            causal: Whether a position sees only itself and those before it.
+            cache: From ``cache``; extended by ``x`` in place.
+        """
+        position = cache.position if cache is not None else 0
+        turn = rotation(position, x.shape[1], self.head_width, x.device) if self.rotary else None
+        layers = cache.layers if cache is not None else [None] * len(self.blocks)
+        for block, layer in zip(self.blocks, layers, strict=True):
+            x = block(
+                x,
+                mask=mask,
+                context=context,
+                context_mask=context_mask,
+                condition=condition,
+                causal=causal,
+                cache=layer,
+                position=position,
+                turn=turn,
+            )
+        if cache is not None:
+            cache.position = position + x.shape[1]
+        return self.norm(x)
+
+    def cache(self, rows: int, length: int) -> KeyValueCache:
+        """An empty cache for the generation of ``rows`` sequences of at most ``length`` positions."""
+        shape = (rows, self.heads, length, self.head_width)
+        empty = self.norm.weight.new_zeros
+        return KeyValueCache([LayerCache(empty(shape), empty(shape)) for _ in self.blocks])
