@@ -38,7 +38,10 @@ def make_keys(seed: int, count: int, *, device: torch.device | str = "cpu", star
 
 def fold(keys: Tensor, number: int | Tensor) -> Tensor:
     """New keys (B,), independent of the old ones, for stream ``number`` (an integer or one per key)."""
-    return _mix(keys + _GOLDEN * (number + 1))
+    step = _GOLDEN * (number + 1)
+    if isinstance(step, int):  # a tensor wraps around at 64 bits by itself
+        step = (step + 2**63) % 2**64 - 2**63
+    return _mix(keys + step)
 
 
 def uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
