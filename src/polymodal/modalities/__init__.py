@@ -1,0 +1,51 @@
+"""What a field is made of: raw objects <-> tensors."""
+
+from inspect import signature
+from typing import Any
+
+from polymodal.errors import ConfigError, unknown
+from polymodal.modalities.base import Modality
+from polymodal.modalities.image import Image
+from polymodal.modalities.label import Label
+from polymodal.modalities.text import Text
+from polymodal.modalities.vector import Vector
+
+MODALITIES: dict[str, type[Modality]] = {
+    "image": Image,
+    "text": Text,
+    "label": Label,
+    "vector": Vector,
+}
+
+__all__ = ["MODALITIES", "Image", "Label", "Modality", "Text", "Vector", "build", "kind_of"]
+
+
+def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:
+    """A modality by name.
+
+    Args:
+        kind: A name of ``MODALITIES``.
+        where: The field in error messages, such as ``fields.picture``.
+        arguments: Of its constructor.
+
+    Raises:
+        ConfigError: The kind or an argument is unknown, missing or out of range.
+    """
+    if kind not in MODALITIES:
+        raise ConfigError(unknown(f"{where}.modality", str(kind), MODALITIES))
+    modality = MODALITIES[kind]
+    for name in arguments:
+        if name not in signature(modality).parameters:
+            raise ConfigError(unknown(where, name, signature(modality).parameters))
+    try:
+        signature(modality).bind(**arguments)
+        return modality(**arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from error
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def kind_of(modality: Modality) -> str:
+    """Its name in ``MODALITIES``."""
+    return next(kind for kind, known in MODALITIES.items() if type(modality) is known)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from inspect import signature
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -23,11 +23,15 @@ class Modality(ABC):
         dtype: Of the stored form. The stored form's variable axis, if any, comes first: (length, *rest); otherwise
             its shape is ``space.shape``.
         suffixes: File endings that ``read`` understands, lower case with the dot.
+        inline: A string in a table is the value itself; otherwise it is the path of a file.
+        prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
     """
 
     space: Space
     dtype: ClassVar[Any]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    inline: ClassVar[bool] = False
+    prepares_on: ClassVar[Literal["train", "all"]] = "train"
 
     @abstractmethod
     def read(self, raw: Any) -> np.ndarray:
@@ -49,7 +53,7 @@ class Modality(ABC):
         """One value in ``space``, trimmed to its real length -> the object that a user expects, with ``save(path)``."""
 
     def prepare(self, raws: Iterable[Any]) -> None:
-        """Learn from the training rows what ``read`` needs (a vocabulary, class names), into arguments left unset."""
+        """Learn from the rows what ``read`` needs (a vocabulary, class names), into arguments left unset."""
 
     def state(self) -> dict[str, Any]:
         """The arguments, as JSON, that build this modality again, what ``prepare`` learned included."""

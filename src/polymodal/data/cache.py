@@ -1,0 +1,161 @@
+"""The cache: every distinct cell is decoded once, into memory-mapped arrays that later runs only index.
+
+A column's folder is named by its content: the cells' bytes, the field's settings and the format of the cache. It is
+filled under another name and renamed when complete, so that a build that was killed leaves nothing that is ever read.
+A lock per column lets one process build while others wait.
+
+Cells are decoded by threads, not processes: Pillow, soxr and libsndfile leave the interpreter's lock while they work,
+a process would take seconds to import torch, and a script without a main guard could not start one.
+"""
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from polymodal.data.cells import digest
+from polymodal.data.columns import Column
+from polymodal.errors import DataError
+from polymodal.modalities import Modality, kind_of
+
+FORMAT = 1
+"""Of the cached arrays. Raise it when any modality's ``read`` changes what it stores."""
+
+_CELLS_PER_TASK = 32
+
+
+def cache_folder(given: str | Path | None = None) -> Path:
+    """The argument, else ``$POLYMODAL_CACHE``, else ``~/.cache/polymodal``."""
+    return Path(given or os.environ.get("POLYMODAL_CACHE") or "~/.cache/polymodal").expanduser()
+
+
+def build_column(
+    cache: Path, modality: Modality, names: list[bytes], raws: Callable[[], Iterable[Any]]
+) -> tuple[Column, dict[int, str]]:
+    """The stored form of distinct cells, from the cache if it is there.
+
+    Args:
+        cache: Folder of the cache.
+        modality: Prepared; reads the cells.
+        names: Content of each cell, n of them.
+        raws: Gives the n raw values, in order; called only if they are not in the cache.
+
+    Returns:
+        The column of the n cells, and why each cell that could not be read was not, by index.
+    """
+    settings = json.dumps([FORMAT, kind_of(modality), modality.state()], sort_keys=True)
+    key = digest(settings.encode(), b"".join(names)).hex()
+    folder = cache / "columns" / key
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                _sweep(folder.parent)
+                _build(folder, modality, raws())
+    return _open(folder, len(names), key)
+
+
+def _open(folder: Path, count: int, key: str) -> tuple[Column, dict[int, str]]:
+    values = np.load(folder / "values.npy", mmap_mode="r").view(np.ndarray)
+    offsets = np.load(folder / "offsets.npy") if (folder / "offsets.npy").exists() else None
+    failures = {int(i): reason for i, reason in json.loads((folder / "failures.json").read_text()).items()}
+    good = np.ones(count, dtype=bool)
+    good[list(failures)] = False
+    return Column(values, offsets, np.where(good, np.cumsum(good) - 1, -1), key), failures
+
+
+def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        failures: dict[int, str] = {}
+        lengths = []
+        with _Appender(partial / "values.npy", modality) as values:
+            for index, stored in enumerate(_read_all(modality, raws)):
+                if isinstance(stored, str):
+                    failures[index] = stored
+                else:
+                    values.append(stored)
+                    lengths.append(len(stored))
+        if modality.space.variable:
+            np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+        (partial / "failures.json").write_text(json.dumps(failures))
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(columns: Path) -> None:
+    """Remove what killed builds left: partial folders whose lock nobody holds."""
+    for partial in columns.glob("*.partial"):
+        with suppress(Timeout), FileLock(f"{partial.with_suffix('')}.lock", timeout=0):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | str]:
+    """Stored values in order, or the reason why there is none; a bounded number of cells is in memory at a time."""
+
+    def read(chunk: list[Any]) -> list[np.ndarray | str]:
+        return [_read(modality, raw) for raw in chunk]
+
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    raws = iter(raws)
+    waiting: deque[Future[list[np.ndarray | str]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        while True:
+            while len(waiting) < 2 * workers and (chunk := list(islice(raws, _CELLS_PER_TASK))):
+                waiting.append(pool.submit(read, chunk))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+
+
+def _read(modality: Modality, raw: Any) -> np.ndarray | str:
+    try:
+        return modality.read(raw)
+    except DataError as error:
+        return str(error)
+
+
+class _Appender:
+    """Writes a ``.npy`` file whose first axis is not known before the end, without holding it in memory."""
+
+    def __init__(self, path: Path, modality: Modality) -> None:
+        self._file = path.open("w+b")
+        self._dtype = np.dtype(modality.dtype)
+        space = modality.space
+        # The stored form's variable axis comes first, the model's last.
+        self._rest = space.shape[:-1] if space.variable else space.shape
+        self._variable = space.variable
+        self._count = 0
+        self._header()
+
+    def __enter__(self) -> "_Appender":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def _header(self) -> None:
+        # NumPy pads its header so that a longer first axis fits in the same bytes.
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count, *self._rest)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def append(self, stored: np.ndarray) -> None:
+        shape = stored.shape[1:] if self._variable else stored.shape
+        assert stored.dtype == self._dtype, f"read() gave {stored.dtype}, its dtype is {self._dtype}"
+        assert shape == self._rest, f"read() gave shape {stored.shape}"
+        self._file.write(np.ascontiguousarray(stored).tobytes())
+        self._count += len(stored) if self._variable else 1

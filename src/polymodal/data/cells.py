@@ -1,0 +1,142 @@
+"""Cells: which are absent, which are files, and what each one's content is called."""
+
+import math
+import sqlite3
+import time
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PILImage
+
+from polymodal.errors import DataError
+from polymodal.modalities import Modality
+
+
+def resolve(cell: Any, modality: Modality, root: Path | None) -> Any:
+    """The raw value of a cell: a path, bytes or an object; None if the cell is absent.
+
+    Args:
+        cell: As the source has it. A dictionary of ``bytes`` and ``path`` is an undecoded file.
+        modality: Says whether a string is the value or a path.
+        root: The folder that paths start from and may not leave.
+
+    Raises:
+        DataError: The path leaves the folder or leads to no file.
+    """
+    if isinstance(cell, dict) and cell.keys() <= {"bytes", "path"}:
+        if cell.get("bytes") is not None:
+            return cell["bytes"] or None
+        cell = cell.get("path")
+        return None if cell in (None, "") else inside(str(cell), root)
+    if is_absent(cell):
+        return None
+    if isinstance(cell, str) and not modality.inline:
+        return inside(cell, root)
+    return cell
+
+
+def is_absent(cell: Any) -> bool:
+    """Whether a cell holds nothing: None, an empty string, list or file, or the NaN that tables put for null."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return True
+    return isinstance(cell, str | bytes | list | np.ndarray) and len(cell) == 0
+
+
+def inside(text: str, root: Path | None) -> Path:
+    """The file that a relative path means.
+
+    Raises:
+        DataError: It leaves ``root``, by ``..``, a link or as an absolute path, or is no file.
+    """
+    if root is None:
+        raise DataError(f"the source has no folder that the path '{text}' could start from")
+    if "\0" in text:
+        raise DataError("the path holds a zero byte")
+    path = (root / text).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise DataError(f"the path '{text}' leaves the data folder")
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise DataError(f"the path cannot be used: {error.strerror}") from error
+    raise DataError(f"the path '{text}' is no file in the data folder")
+
+
+class Digests:
+    """Names of contents: 16 bytes that are equal where two raw values are.
+
+    A file is read once; while its size and times stay the same, its name is remembered in a small database. The
+    memory is only a short cut: the name is always that of the bytes.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        cache.mkdir(parents=True, exist_ok=True)
+        self._database = cache / "files.sqlite"
+        self._known: dict[str, tuple[str, bytes]] = {}
+        self._new: dict[str, tuple[str, bytes]] = {}
+        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
+            database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest BLOB)")
+
+    def recall(self, folder: Path) -> None:
+        """Bring back what is known of the files under a folder."""
+        prefix = f"{folder.resolve()}/"
+        with closing(sqlite3.connect(self._database, timeout=60)) as database:
+            rows = database.execute(
+                "SELECT path, stamp, digest FROM files WHERE path >= ? AND path < ?", (prefix, prefix[:-1] + "0")
+            )
+            self._known.update({path: (stamp, digest) for path, stamp, digest in rows})
+
+    def save(self) -> None:
+        """Keep what was learned for the next time."""
+        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
+            database.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(path, *rest) for path, rest in self._new.items()]
+            )
+        self._new.clear()
+
+    def of(self, raw: Any) -> bytes:
+        """The name of a raw value's content.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        if isinstance(raw, Path):
+            return self._of_file(raw)
+        if isinstance(raw, bytes):
+            return digest(b"file", raw)
+        if isinstance(raw, str):
+            return digest(b"text", raw.encode(errors="surrogatepass"))
+        if isinstance(raw, np.ndarray):
+            return digest(b"array", repr((raw.dtype.str, raw.shape)).encode(), np.ascontiguousarray(raw).tobytes())
+        if isinstance(raw, PILImage.Image):
+            return digest(b"picture", repr((raw.mode, raw.size, raw.getpalette())).encode(), raw.tobytes())
+        return digest(b"value", repr(raw).encode(errors="surrogatepass"))
+
+    def _of_file(self, path: Path) -> bytes:
+        try:
+            status = path.stat()
+            stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+            known = self._known.get(str(path))
+            if known and known[0] == stamp:
+                return known[1]
+            name = digest(b"file", path.read_bytes())
+        except OSError as error:
+            raise DataError(f"cannot read the file: {error.strerror}") from error
+        self._known[str(path)] = (stamp, name)
+        # A file changed a moment ago may change again within the clock's tick: do not trust its times.
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > 2_000_000_000:
+            self._new[str(path)] = (stamp, name)
+        return name
+
+
+def digest(*parts: bytes) -> bytes:
+    """16 bytes that name a sequence of byte strings."""
+    state = blake2b(digest_size=16)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.digest()

@@ -1,0 +1,263 @@
+"""Load: a source and typed fields -> rows in three splits."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.data.cache import build_column, cache_folder
+from polymodal.data.cells import Digests, digest, is_absent, resolve
+from polymodal.data.columns import Column
+from polymodal.data.rows import Rows
+from polymodal.data.sources import Record, Rejection, Source, open_source
+from polymodal.data.splits import SPLITS, check_fractions, is_split_column, split_by_hash, split_name
+from polymodal.errors import ConfigError, DataError, unknown
+from polymodal.modalities import Modality, build
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set: typed fields, rows in three splits, and the rows that were set aside.
+
+    Attributes:
+        source: Its name.
+        fields: Modalities by name.
+        train: Rows to learn from.
+        validation: Rows to watch training with.
+        test: Rows to score with.
+        rejected: Rows that were set aside, each with its reason.
+    """
+
+    source: str
+    fields: dict[str, Modality]
+    train: Rows
+    validation: Rows
+    test: Rows
+    rejected: list[Rejection]
+
+    @property
+    def splits(self) -> dict[str, Rows]:
+        """Rows by the split's name."""
+        return {name: getattr(self, name) for name in SPLITS}
+
+
+def load(
+    source: Any,
+    fields: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    split: str | None = None,
+    validation: float = 0.05,
+    test: float = 0.1,
+    cache: str | Path | None = None,
+    strict: bool = False,
+    limit: int | None = None,
+) -> Data:
+    """Load aligned rows; any cell may be missing.
+
+    Cells are values, paths relative to the source's folder, or embedded files. A row without any field, or with a
+    cell that cannot be read, is set aside in ``rejected`` and never changed. What is decoded is cached.
+
+    Args:
+        source: A ``.jsonl``, ``.csv`` or ``.parquet`` file, a folder, or a list of mappings.
+        fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
+            names the source's column if it is called otherwise.
+        key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's
+            content.
+        split: Column that names each row's split. None: the column ``split`` if it does, else by hash of the key.
+            A column that names no validation rows leaves them to the hash, out of its training rows.
+        validation: Fraction of rows to validate with, where a hash decides.
+        test: Fraction of rows to test with, where a hash decides.
+        cache: Folder of the cache; see ``cache_folder``.
+        strict: Raise at the first row that would be set aside.
+        limit: Use the first rows only.
+
+    Raises:
+        DataError: The source, a column or (if strict) a row is wrong, or no row is left.
+        ConfigError: A field is wrong.
+    """
+    check_fractions(validation, test)
+    typed = parse_fields(fields)
+    origin = open_source(source)
+    _check_columns(origin, typed, key, split)
+    folder = cache_folder(cache)
+    scan = _Scan(origin, typed)
+    scan.run(Digests(folder), key, split or "split", limit, strict)
+    scan.assign_splits(split is not None, validation, test)
+    columns = {}
+    for name in typed:
+        scan.prepare(name)
+        columns[name] = scan.read(name, folder)
+    if strict:
+        scan.raise_first()
+    rejected = scan.rejected
+    good = np.array([number not in scan.faults for number in range(len(scan.records))], dtype=bool)
+    if not good.any():
+        first = f"; the first: {rejected[0]}" if rejected else ""
+        raise DataError(f"{origin.name}: none of its {len(good) + len(scan.unparsed)} rows can be used{first}")
+    modalities = {name: modality for name, (modality, _) in typed.items()}
+    everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
+    splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
+    return Data(origin.name, modalities, **splits, rejected=rejected)
+
+
+def _check_columns(
+    origin: Source, typed: Mapping[str, tuple[Modality, str]], key: str | None, split: str | None
+) -> None:
+    known = origin.columns
+    wanted = {f"column of field '{name}'": column for name, (_, column) in typed.items()}
+    for purpose, column in {**wanted, "key column": key, "split column": split}.items():
+        if column is not None and column not in known:
+            raise DataError(unknown(f"{origin.name}: {purpose}", column, known))
+
+
+def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
+    """Fields as a user writes them -> modality (a copy, to be prepared) and column by name.
+
+    Raises:
+        ConfigError: A field is wrong.
+    """
+    if not fields:
+        raise ConfigError("fields: none given; {'picture': pm.Image(size=64)} is an example")
+    parsed = {}
+    for name, given in fields.items():
+        arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
+        column = arguments.pop("column", name)
+        modality = arguments.pop("modality", None)
+        if isinstance(modality, Modality):
+            parsed[name] = (type(modality)(**modality.state()), column)
+        elif isinstance(modality, str):
+            parsed[name] = (build(modality, where=f"fields.{name}", **arguments), column)
+        else:
+            raise ConfigError(f"fields.{name}.modality: {modality!r} is no modality, nor the name of one")
+    return parsed
+
+
+class _Scan:
+    """What one pass over the source finds: the content of every cell by name, no cell itself."""
+
+    def __init__(self, origin: Source, typed: Mapping[str, tuple[Modality, str]]) -> None:
+        self.origin, self.typed = origin, typed
+        self.records: list[tuple[str, int]] = []
+        self.ids: dict[str, list[int]] = {name: [] for name in typed}  # number of each cell's content, -1 if absent
+        self.contents: dict[str, dict[bytes, int]] = {name: {} for name in typed}  # number of each distinct content
+        self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
+        self.keys: list[bytes] = []
+        self.split_cells: list[Any] = []
+        self.splits = np.empty(0, dtype=object)
+        self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason, by record
+        self.unparsed: list[Rejection] = []
+
+    def run(self, digests: Digests, key: str | None, split: str, limit: int | None, strict: bool) -> None:
+        """Read the whole source once."""
+        if self.origin.root is not None:
+            digests.recall(self.origin.root)
+        columns = {column for _, column in self.typed.values()} | {split} | ({key} if key else set())
+        for found in islice(self.origin.records(columns), limit):
+            if isinstance(found, Rejection):
+                self.unparsed.append(found)
+            else:
+                self._add(found, digests, key, split)
+            if strict:
+                self.raise_first()
+        digests.save()
+
+    def _add(self, record: Record, digests: Digests, key: str | None, split: str) -> None:
+        number = len(self.records)
+        self.records.append((record.file, record.row))
+        contents = []
+        for name, (modality, column) in self.typed.items():
+            content = b""
+            try:
+                raw = resolve(record.cells.get(column), modality, self.origin.root)
+                content = b"" if raw is None else digests.of(raw)
+            except DataError as error:
+                self.reject(number, name, str(error))
+            contents.append(content)
+            numbers = self.contents[name]
+            if content and content not in numbers:
+                numbers[content] = len(numbers)
+                self.firsts[name].append(number)
+            self.ids[name].append(numbers[content] if content else -1)
+        if not any(contents):
+            self.reject(number, None, f"no field is present ({', '.join(self.typed)})")
+        self.split_cells.append(record.cells.get(split))
+        if key is None:
+            self.keys.append(digest(*contents))
+        elif is_absent(record.cells.get(key)):
+            self.keys.append(b"")
+            self.reject(number, None, f"the key column '{key}' is empty")
+        else:
+            self.keys.append(digests.of(record.cells[key]))
+
+    def assign_splits(self, explicit: bool, validation: float, test: float) -> None:
+        """Give every record a split, by its cell if that names one, else by its key."""
+        if not (explicit or is_split_column(self.split_cells)):
+            self.splits = np.array([split_by_hash(key, validation, test) for key in self.keys], dtype=object)
+            return
+        splits = []
+        for number, cell in enumerate(self.split_cells):
+            try:
+                splits.append(split_name(cell))
+            except DataError as error:
+                self.reject(number, None, str(error))
+                splits.append("")
+        if "validation" not in splits:
+            by_hash = (split_by_hash(key, validation, 0) for key in self.keys)
+            splits = [hashed if given == "train" else given for given, hashed in zip(splits, by_hash, strict=True)]
+        self.splits = np.array(splits, dtype=object)
+
+    def prepare(self, name: str) -> None:
+        """Let a field's modality learn what it needs."""
+        modality, _ = self.typed[name]
+        rows = [
+            number
+            for number, content in enumerate(self.ids[name])
+            if content >= 0
+            and number not in self.faults
+            and (modality.prepares_on == "all" or self.splits[number] == "train")
+        ]
+        modality.prepare(self._raws(name, rows))
+
+    def read(self, name: str, cache: Path) -> Column:
+        """A field's stored values; records whose cell cannot be read are rejected."""
+        firsts = self.firsts[name]
+        modality, _ = self.typed[name]
+        values, failures = build_column(cache, modality, list(self.contents[name]), lambda: self._raws(name, firsts))
+        ids = np.array(self.ids[name], dtype=np.int64)
+        if failures:
+            for number in np.flatnonzero(np.isin(ids, list(failures))):
+                self.reject(int(number), name, failures[int(ids[number])])
+        return replace(values, slots=np.append(values.slots, -1)[ids])  # content -1 reads the appended -1
+
+    def _raws(self, name: str, rows: list[int]) -> Iterator[Any]:
+        """The raw values of a field in some records, in order."""
+        modality, column = self.typed[name]
+        wanted = iter(rows)
+        next_row = next(wanted, None)
+        number = 0
+        for record in self.origin.records([column]):
+            if next_row is None:
+                return
+            if isinstance(record, Record):
+                if number == next_row:
+                    yield resolve(record.cells.get(column), modality, self.origin.root)
+                    next_row = next(wanted, None)
+                number += 1
+
+    def reject(self, number: int, name: str | None, reason: str) -> None:
+        self.faults.setdefault(number, (name, reason))
+
+    @property
+    def rejected(self) -> list[Rejection]:
+        """Every row that is set aside so far, in the order of the source."""
+        faulty = [Rejection(*self.records[number], *self.faults[number]) for number in sorted(self.faults)]
+        return sorted([*self.unparsed, *faulty], key=lambda rejection: (rejection.file, rejection.row))
+
+    def raise_first(self) -> None:
+        """Refuse the first bad row."""
+        if self.faults or self.unparsed:
+            raise DataError(str(self.rejected[0]))

@@ -1,0 +1,137 @@
+"""Rows: what training and evaluation read."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.data.cells import digest
+from polymodal.data.columns import Column
+from polymodal.data.sources import Source
+from polymodal.errors import DataError, unknown
+from polymodal.modalities import Modality
+from polymodal.types import Batch, Field
+
+
+class Rows:
+    """Some rows of a data set, decoded and ready to be batched.
+
+    Attributes:
+        fields: Modalities by name, in order.
+        columns: Stored values by name: the fields', and what ``with_column`` added.
+        source: Where they come from.
+        index: (N,) each row's number in its source, from 0.
+        names: The source's column of each field.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, Modality],
+        columns: Mapping[str, Column],
+        source: Source,
+        index: np.ndarray,
+        names: Mapping[str, str],
+    ) -> None:
+        self.fields, self.columns, self.source, self.index = dict(fields), dict(columns), source, index
+        self.names = dict(names)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """Row ``i`` as objects that a user expects (pictures, strings, sound), None where absent."""
+        i = range(len(self))[i]
+        batch = self.decode({name: self.columns[name].batch(np.array([i])) for name in self.fields})
+        return {name: self._object(name, batch[name]) for name in self.fields}
+
+    def _object(self, name: str, field: Field) -> Any:
+        if not field.present[0]:
+            return None
+        modality, value = self.fields[name], field.value[0]
+        return modality.write(value[..., : int(field.lengths[0])] if modality.space.variable else value)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[i] for i in range(len(self)))
+
+    def batch(self, indices: np.ndarray | Tensor) -> Batch:
+        """Stored values of the rows at ``indices`` (B,), every column, on the CPU; zeros where absent."""
+        rows = indices.numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+        return {name: column.batch(rows) for name, column in self.columns.items()}
+
+    def decode(self, batch: Batch) -> Batch:
+        """Stored values -> values in each field's space, on the device where they are; zeros where absent."""
+        return {name: self._decode(name, field) for name, field in batch.items()}
+
+    def _decode(self, name: str, field: Field) -> Field:
+        if name in self.fields:
+            value = self.fields[name].to_model(field.value)
+        else:
+            value = field.value.to(torch.float32 if field.value.is_floating_point() else torch.int64)
+        # On an accelerator the question would cost more than the filling.
+        if value.device.type != "cpu" or not field.mask.all():
+            mask = field.mask.view(len(value), *[1] * (value.dim() - 2), -1) if value.dim() > 1 else field.mask
+            value = value.masked_fill(~mask, 0)
+        return Field(value, field.mask, field.present)
+
+    @property
+    def present(self) -> dict[str, np.ndarray]:
+        """(N,) for each column, whether each row has it."""
+        return {name: column.present for name, column in self.columns.items()}
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of any column of the source, as they are there; None where absent.
+
+        Raises:
+            DataError: There is no such column.
+        """
+        cells = self.source.column(self.names.get(name, name))
+        return [cells[i] for i in self.index]
+
+    def select(self, indices: np.ndarray | Tensor) -> "Rows":
+        """The rows at ``indices`` (n,), which may repeat, or where a boolean mask (N,) is True."""
+        rows = indices.numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return self._with({name: column.take(rows) for name, column in self.columns.items()}, self.index[rows])
+
+    def where(self, **equals: Any) -> "Rows":
+        """The rows whose cells equal all of these, such as ``where(style="openmoji", held_out=True)``.
+
+        Raises:
+            DataError: There is no such column.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        for name, value in equals.items():
+            keep &= np.fromiter((cell == value for cell in self.column(name)), dtype=bool, count=len(self))
+        return self.select(keep)
+
+    def unique(self, field: str) -> "Rows":
+        """The first row of each distinct value of a field, in order; rows without it are left out.
+
+        Raises:
+            DataError: There is no such field.
+        """
+        if field not in self.columns:
+            raise DataError(unknown("field", field, self.columns))
+        slots, first = np.unique(self.columns[field].slots, return_index=True)
+        return self.select(np.sort(first[slots >= 0]))
+
+    def with_column(self, name: str, column: Column) -> "Rows":
+        """These rows with one more column in every batch, such as cached latents.
+
+        Raises:
+            DataError: The column has another number of rows.
+        """
+        if len(column) != len(self):
+            raise DataError(f"column '{name}' has {len(column)} rows, the data {len(self)}")
+        return self._with({**self.columns, name: column}, self.index)
+
+    def _with(self, columns: Mapping[str, Column], index: np.ndarray) -> "Rows":
+        return Rows(self.fields, columns, self.source, index, self.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content: equal where every row of every column is."""
+        parts = [f"{name} {column.key}".encode() + column.slots.tobytes() for name, column in self.columns.items()]
+        return digest(*parts).hex()

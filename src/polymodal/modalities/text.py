@@ -1,0 +1,143 @@
+"""Text: strings <-> ids of bytes, or of a vocabulary learned by byte pair encoding."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from polymodal.errors import ConfigError, DataError
+from polymodal.modalities.base import Modality
+from polymodal.types import Space
+
+
+class Text(Modality):
+    """Strings of limited length, in any script.
+
+    Space: discrete (max_length,), of varying length. Ids: 0 pads, 1 ends, 2 begins, the rest are tokens: the bytes
+    of UTF-8, or learned ones. Stored: the tokens and the end, without a beginning. Both tokenisers are lossless.
+
+    Args:
+        max_length: Most ids of a text, its end included. A longer text is refused, never cut.
+        tokenizer: None for bytes; ``bpe`` to learn byte pair encoding from the training rows, which puts the learned
+            tokenizer, in the JSON of the ``tokenizers`` library, in this argument's place.
+        vocab_size: Most ids of a learned vocabulary, special ids included.
+
+    Raises:
+        ConfigError: An argument is out of range.
+
+    Source: Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword units", 2016.
+    """
+
+    PAD: ClassVar[int] = 0
+    END: ClassVar[int] = 1
+    BEGIN: ClassVar[int] = 2
+    SHIFT: ClassVar[int] = 3
+    """Id of the first token."""
+
+    dtype = np.int32
+    suffixes = (".txt",)
+    inline = True
+
+    def __init__(self, max_length: int = 64, tokenizer: str | None = None, vocab_size: int = 4096) -> None:
+        if max_length < 2:
+            raise ConfigError(f"max_length: {max_length} leaves no room for a text and its end; 2 or more does")
+        if tokenizer == "bpe" and vocab_size < self.SHIFT + 256:
+            raise ConfigError(f"vocab_size: {vocab_size} is too few; {self.SHIFT + 256} or more hold every byte")
+        self.max_length, self.tokenizer, self.vocab_size = max_length, tokenizer, vocab_size
+        self._learned: Tokenizer | None = None
+        if tokenizer not in (None, "bpe"):
+            try:
+                self._learned = Tokenizer.from_str(tokenizer)
+            except Exception as error:  # the library raises plain Exception
+                raise ConfigError(
+                    f"tokenizer: {tokenizer[:20]!r} is neither 'bpe' nor a tokenizer's JSON: {error}"
+                ) from error
+        vocab = 256 + self.SHIFT if tokenizer is None else vocab_size
+        if self._learned is not None:
+            vocab = self._learned.get_vocab_size() + self.SHIFT
+        self.space = Space("discrete", (max_length,), vocab=vocab, variable=True)
+
+    def prepare(self, raws: Iterable[Any]) -> None:
+        if self.tokenizer != "bpe":
+            return
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size - self.SHIFT,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator((raw for raw in raws if isinstance(raw, str)), trainer)
+        self.__init__(self.max_length, tokenizer.to_str(), self.vocab_size)  # type: ignore[misc]
+
+    def read(self, raw: Any) -> np.ndarray:
+        """Str; or path or bytes of a UTF-8 file, whose final line break is no part of the text -> ids (length,)."""
+        text = decode_text(raw)
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"the text holds a lone surrogate at character {error.start}, which is no Unicode"
+            ) from error
+        if self.tokenizer == "bpe":
+            raise DataError("the tokenizer is not learned yet; prepare() learns it")
+        if self._learned is None:
+            tokens = np.frombuffer(encoded, dtype=np.uint8)
+        else:
+            tokens = np.asarray(self._learned.encode(text).ids)
+        if len(tokens) >= self.max_length:
+            unit = "bytes" if self._learned is None else "tokens"
+            raise DataError(
+                f"the text has {len(tokens)} {unit}; max_length {self.max_length} holds {self.max_length - 1}"
+            )
+        ids = np.empty(len(tokens) + 1, dtype=self.dtype)
+        ids[:-1] = tokens
+        ids[:-1] += self.SHIFT
+        ids[-1] = self.END
+        return ids
+
+    def to_model(self, stored: Tensor) -> Tensor:
+        return stored.to(torch.int64)
+
+    def write(self, value: Tensor) -> str:
+        """Ids (length,) -> str up to the first end; bytes that are no UTF-8 become U+FFFD."""
+        ids = value.detach().reshape(-1).cpu().numpy()
+        ends = np.flatnonzero(ids == self.END)
+        ids = ids[: ends[0]] if len(ends) else ids
+        tokens = ids[ids >= self.SHIFT] - self.SHIFT
+        if self._learned is None:
+            return tokens.astype(np.uint8).tobytes().decode(errors="replace")
+        return self._learned.decode(tokens.tolist(), skip_special_tokens=False)
+
+
+def decode_text(raw: Any) -> str:
+    """Str, or path or bytes of a UTF-8 file without its final line break -> str.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, Path):
+        try:
+            raw = raw.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read the file: {error.strerror}") from error
+    if not isinstance(raw, bytes):
+        raise DataError(f"{shown(raw)} is not a string")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"the text is not UTF-8: byte 0x{raw[error.start]:02x} at {error.start}") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def shown(raw: Any) -> str:
+    """A value in an error message, cut short: ``5 (int)``."""
+    text = repr(raw)
+    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(raw).__name__})"
