@@ -1,0 +1,6 @@
+"""Learned maps from one space to a smaller one, and back."""
+
+from polymodal.codecs.base import Codec
+from polymodal.codecs.kl import KLAutoencoder
+
+CODECS: dict[str, type[Codec]] = {"kl": KLAutoencoder}

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 
 from polymodal.types import Field, Space, Tokens
 
@@ -19,5 +19,10 @@ class Encoder(nn.Module, ABC):
         """None if it can read this space, else the reason why not."""
 
     @abstractmethod
-    def forward(self, field: Field) -> Tokens:
-        """(B, *shape) -> tokens (B, N, D) with a mask (B, N). All rows are present."""
+    def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
+        """Values (B, *shape) -> tokens (B, N, D) with a mask (B, N).
+
+        Args:
+            field: The values; every row is present.
+            keys: (B,) random keys in training, where the encoder may augment what it reads; None otherwise.
+        """

@@ -1,0 +1,213 @@
+"""Checkpoints: folders of safetensors and JSON, written all at once or not at all, and checked when read.
+
+    step-00001000/
+        config.json          recipe as resolved, fields with what they learned, format number
+        model.safetensors    weights, codecs included
+        ema.safetensors      averaged weights of what trains
+        trainer/             what resuming needs: optimizer.safetensors, state.json
+        checksums.json       SHA-256 of every file above
+
+Nothing is pickled and nothing in it is executed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from polymodal.config import load_recipe
+from polymodal.errors import CheckpointError
+from polymodal.modalities import build as build_modality
+from polymodal.model import Model
+
+FORMAT = 1
+CHECKPOINTS = "checkpoints"
+_PREFIX = "step-"
+
+
+class Checkpoint:
+    """A checked checkpoint.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        CheckpointError: A file is missing or is not what was written; says which.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        sums_file = path / "checksums.json"
+        if not sums_file.is_file():
+            raise CheckpointError(f"{path}: not a checkpoint: checksums.json is missing")
+        try:
+            sums = json.loads(sums_file.read_text())
+        except ValueError:
+            raise CheckpointError(f"{path}: checksums.json is corrupt") from None
+        for name, expected in sums.items():
+            if not (path / name).is_file():
+                raise CheckpointError(f"{path}: {name} is missing")
+            if _digest(path / name) != expected:
+                raise CheckpointError(f"{path}: {name} is corrupt: its checksum differs from checksums.json")
+
+    @property
+    def step(self) -> int:
+        return int(self.path.name.removeprefix(_PREFIX))
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of ``name``.safetensors."""
+        return load_file(self.path / f"{name}.safetensors")
+
+    def document(self, name: str) -> Any:
+        """The contents of ``name``.json."""
+        return json.loads((self.path / f"{name}.json").read_text())
+
+
+def save(
+    stage: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any], keep: int
+) -> Path:
+    """Writes a checkpoint of a stage, then removes all but the newest ``keep``.
+
+    Args:
+        stage: Folder of the run or of one of its stages.
+        step: Number of steps taken.
+        tensors: By file name without suffix, such as ``trainer/optimizer``.
+        documents: Likewise, as JSON.
+        keep: At least 1.
+    """
+    folder = stage / CHECKPOINTS
+    final = folder / f"{_PREFIX}{step:08d}"
+    partial = folder / f".partial-{step:08d}-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "trainer").mkdir(parents=True)
+    sums = {}
+    for name, group in tensors.items():
+        path = partial / f"{name}.safetensors"
+        save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
+        sums[f"{name}.safetensors"] = _digest(path)
+    for name, document in documents.items():
+        path = partial / f"{name}.json"
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sums[f"{name}.json"] = _digest(path)
+    (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+    for path in partial.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    for old in _all(stage)[:-keep]:
+        shutil.rmtree(old)
+    for left in folder.glob(".partial-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return final
+
+
+def newest(stage: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; each corrupt one is named in a warning. None if there is none."""
+    for path in reversed(_all(stage)):
+        try:
+            return Checkpoint(path)
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the checkpoint before it is used", stacklevel=2)
+    return None
+
+
+def find(run: str | Path) -> Checkpoint:
+    """The checkpoint at ``run``, or the newest one of the run there.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: there is no such run folder")
+    if (run / "checksums.json").exists():
+        return Checkpoint(run)
+    if checkpoint := newest(run):
+        return checkpoint
+    raise CheckpointError(f"{run}: holds no whole checkpoint; a run folder has one under {CHECKPOINTS}/")
+
+
+def load_model(run: str | Path, *, averaged: bool = True) -> Model:
+    """The model of a run or checkpoint, ready to generate.
+
+    Args:
+        run: Folder of either.
+        averaged: Take the averaged weights, which generate better, in place of the last ones.
+
+    Raises:
+        CheckpointError: The folder holds no whole checkpoint, or one of a newer format.
+    """
+    checkpoint = find(run)
+    model = model_from_config(checkpoint.document("config"), str(checkpoint.path))
+    weights = checkpoint.tensors("model")
+    if averaged:
+        weights |= checkpoint.tensors("ema")
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def config_of(model: Model) -> dict[str, Any]:
+    """What ``config.json`` holds."""
+    return {
+        "format": FORMAT,
+        "recipe": model.recipe.model_dump(mode="json"),
+        "fields": {name: modality.state() for name, modality in model.modalities.items()},
+    }
+
+
+def model_from_config(config: Mapping[str, Any], where: str) -> Model:
+    """A model with fresh weights from the contents of a ``config.json``.
+
+    Raises:
+        CheckpointError: Its format is not known.
+    """
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads format {FORMAT}")
+    recipe = load_recipe(config["recipe"])
+    modalities = {
+        name: build_modality(recipe.fields[name].modality, **arguments) for name, arguments in config["fields"].items()
+    }
+    return Model(recipe, modalities)
+
+
+def trained_parameters(trainee: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name: what the average keeps."""
+    return {name: parameter for name, parameter in trainee.named_parameters() if parameter.requires_grad}
+
+
+def _all(stage: Path) -> list[Path]:
+    return sorted(path for path in (stage / CHECKPOINTS).glob(f"{_PREFIX}*") if path.is_dir())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flatten_optimizer(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    """The tensors of an optimizer's ``state_dict`` by ``prefix.parameter.name``."""
+    return {
+        f"{prefix}.{number}.{name}": torch.as_tensor(value)
+        for number, entry in state["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Puts back what ``flatten_optimizer`` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        player, number, name = key.rsplit(".", 2)
+        if player == prefix:
+            state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

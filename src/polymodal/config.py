@@ -1,0 +1,338 @@
+"""Recipes: strict models of the YAML, made from the constructors' own signatures.
+
+A part of a model (an encoder, a head, ...) takes its configuration as keyword-only arguments; those arguments, their
+types and their defaults are the part's schema. Nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from polymodal.codecs import CODECS
+from polymodal.encoders import ENCODERS
+from polymodal.errors import ConfigError, unknown
+from polymodal.fusion import FUSIONS
+from polymodal.heads import HEADS
+from polymodal.modalities import MODALITIES
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+Part = dict[str, Any]
+"""``{kind: name, **arguments}``, checked against the constructor of that name."""
+
+
+class Parts(_Strict):
+    """How the fields of one modality, or one field, are read, compressed and generated."""
+
+    encoder: Part | None = None
+    codec: Part | None = None
+    head: Part | None = None
+
+
+class FieldConfig(Parts):
+    """One field: its modality with that modality's arguments, and the parts that differ from the defaults.
+
+    Attributes:
+        modality: A name of the table of modalities.
+        arguments: Of the modality.
+        column: Column of the source, if it is not called as the field is.
+        role: Whether the field is given, generated, or either.
+        weight: Of the field's losses.
+    """
+
+    modality: str
+    arguments: dict[str, Any] = {}
+    column: str | None = None
+    role: Literal["input", "output", "both"] = "both"
+    weight: float = Field(1.0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        """Keys that are not a field's own are the modality's arguments: ``{modality: image, size: 64}``."""
+        if not isinstance(given, Mapping):
+            return given
+        own = {name: value for name, value in given.items() if name in cls.model_fields}
+        rest = {name: value for name, value in given.items() if name not in cls.model_fields}
+        return own | {"arguments": {**own.get("arguments", {}), **rest}}
+
+
+class DataConfig(_Strict):
+    """Where rows come from and how they are split; the arguments of ``polymodal.load``."""
+
+    source: str | None = None
+    key: str | None = None
+    split: str | None = None
+    validation: float = Field(0.05, ge=0, lt=1)
+    test: float = Field(0.1, ge=0, lt=1)
+    limit: int | None = Field(None, ge=1)
+
+
+class TasksConfig(_Strict):
+    """Which fields of a row are given in training: the odds of the three ways to choose, and of each field.
+
+    Attributes:
+        none: Nothing is given: unconditional generation, and what guidance needs.
+        one: Exactly one field is given.
+        some: Each field is given with even odds.
+        inputs: Odds of a field where one is given; 1 where not said.
+    """
+
+    none: float = Field(0.1, ge=0)
+    one: float = Field(0.6, ge=0)
+    some: float = Field(0.3, ge=0)
+    inputs: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _some_odds(self) -> TasksConfig:
+        if self.none + self.one + self.some <= 0:
+            raise ValueError("none, one and some are all 0; at least one must be above")
+        return self
+
+
+class TrainConfig(_Strict):
+    """The training loop.
+
+    Attributes:
+        minutes: Time budget of all stages together; the schedule follows the clock.
+        steps: Number of steps of the main stage, in place of a time budget; the run is then exactly repeatable.
+        codec_share: Share of the minutes, divided evenly among the codecs, that their training takes.
+        codec_steps: Steps of each codec's training, with ``steps``.
+        batch_size: Rows of one step, over all processes and accumulated parts.
+        codec_batch_size: Rows of one step of a codec's training.
+        accumulate: Parts that a step's rows are processed in.
+        learning_rate: Peak, reached after the warm-up.
+        codec_learning_rate: Peak of a codec's training.
+        warmup: Share of the training in which the learning rate climbs.
+        weight_decay: Of matrices; vectors have none.
+        clip: Largest norm of a player's gradient.
+        ema_decay: Of the averaged weights, which generate.
+        precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``.
+        compile: Compile with ``torch.compile``.
+        seed: Of everything that is random.
+        log_every: Steps between two lines of metrics.
+        validate_every: Share of the training between two validations, with samples.
+        checkpoint_every: Minutes between two checkpoints.
+        checkpoint_steps: Steps between two checkpoints, in place of minutes.
+        keep: Checkpoints that are kept.
+    """
+
+    minutes: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    codec_share: float = Field(0.3, ge=0, lt=1)
+    codec_steps: int = Field(1000, ge=1)
+    batch_size: int = Field(64, ge=1)
+    codec_batch_size: int = Field(32, ge=1)
+    accumulate: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    codec_learning_rate: float = Field(1e-3, gt=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.05, ge=0)
+    clip: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    seed: int = 0
+    log_every: int = Field(20, ge=1)
+    validate_every: float = Field(0.2, gt=0)
+    checkpoint_every: float = Field(2.0, gt=0)
+    checkpoint_steps: int | None = Field(None, ge=1)
+    keep: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainConfig:
+        if self.minutes and self.steps:
+            raise ValueError("both minutes and steps are given; give one")
+        return self
+
+
+class Recipe(_Strict):
+    """A whole recipe.
+
+    Attributes:
+        description: One line for ``polymodal recipes``.
+        fields: By name. A recipe without fields takes those of the data that it is run on.
+        defaults: Parts by modality.
+        width: Of the tokens and of the context.
+        fusion: The part that joins the fields.
+        tasks: What is given in training.
+        data: Where the rows come from.
+        train: The loop.
+    """
+
+    description: str = ""
+    fields: dict[str, FieldConfig] = {}
+    defaults: dict[str, Parts] = {}
+    width: int = Field(192, ge=8)
+    fusion: Part = {"kind": "attention"}
+    tasks: TasksConfig = TasksConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+
+    def parts(self, name: str) -> Parts:
+        """The parts of a field: its own, else the defaults of its modality; arguments of one kind are merged."""
+        field = self.fields[name]
+        default = self.defaults.get(field.modality, Parts())
+        return Parts(
+            **{part: _merge(getattr(default, part), getattr(field, part)) for part in ("encoder", "codec", "head")}
+        )
+
+
+def _merge(default: Part | None, own: Part | None) -> Part | None:
+    if own is None or default is None:
+        return own or default
+    return own if own.get("kind", default["kind"]) != default["kind"] else default | own
+
+
+_FAMILIES: dict[str, Mapping[str, type]] = {"encoder": ENCODERS, "codec": CODECS, "head": HEADS, "fusion": FUSIONS}
+
+
+@cache
+def arguments_model(part: type) -> type[BaseModel]:
+    """A strict pydantic model of the keyword-only arguments of a constructor."""
+    hints = typing.get_type_hints(part.__init__)
+    keyword_only = {
+        name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(part).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return create_model(part.__name__, __config__=ConfigDict(extra="forbid"), **keyword_only)  # type: ignore[call-overload]
+
+
+def build_part(family: str, part: Part, where: str, *positional: Any) -> Any:
+    """Constructs ``part`` of a family ("encoder", "head", ...) with the arguments that the model fills in.
+
+    Raises:
+        ConfigError: The kind or an argument is unknown or wrong; the message starts with ``where``.
+    """
+    arguments = dict(part)
+    table = _FAMILIES[family]
+    kind = arguments.pop("kind", None)
+    if kind not in table:
+        raise ConfigError(unknown(f"{where}.kind", str(kind), table))
+    accepts = getattr(table[kind], "accepts", None)
+    if accepts and (reason := accepts(positional[0])):
+        raise ConfigError(f"{where}.kind: '{kind}' does not fit: it {reason}, not {positional[0]}")
+    checked = _validate(arguments_model(table[kind]), arguments, where)
+    try:
+        return table[kind](*positional, **{name: getattr(checked, name) for name in type(checked).model_fields})
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
+
+
+def _validate(model: type[BaseModel], given: Any, where: str = "") -> Any:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(model, item, where) for item in error.errors())) from None
+
+
+def _explain(model: type[BaseModel], item: Any, where: str) -> str:
+    """One line for one of pydantic's errors: where, what, and what would be right."""
+    place = ".".join(str(part) for part in (where, *item["loc"]) if part != "")
+    if item["type"] == "extra_forbidden":
+        for part in item["loc"][:-1]:
+            model = _inner_model(model, part) or model
+        parent, _, name = place.rpartition(".")
+        return unknown(f"{parent or 'recipe'}: key", name, model.model_fields)
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if item["type"] in ("missing", "value_error"):
+        return f"{place or 'recipe'}: {message}"
+    return f"{place}: {message}, not {item['input']!r}"
+
+
+def _inner_model(model: type[BaseModel], key: Any) -> type[BaseModel] | None:
+    """The model of a key of ``model``, looking through ``dict[str, Model]`` and optional types."""
+    field = model.model_fields.get(str(key))
+    if field is None:
+        return None
+    candidates = [field.annotation, *typing.get_args(field.annotation)]
+    return next((c for c in candidates if inspect.isclass(c) and issubclass(c, BaseModel)), None)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(item.name.removesuffix(".yaml") for item in _shipped().iterdir() if item.name.endswith(".yaml"))
+
+
+def _shipped() -> Any:
+    return files("polymodal").joinpath("recipes")
+
+
+def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe by name, from a YAML file or from a mapping, with dotted overrides such as ``train.minutes``.
+
+    Raises:
+        ConfigError: There is no such recipe, or it is wrong; says where and what would be right.
+    """
+    if isinstance(recipe, Recipe):
+        tree = recipe.model_dump(exclude_unset=True)
+    elif isinstance(recipe, Mapping):
+        tree = dict(recipe)
+    else:
+        tree = _read_yaml(recipe)
+    for key, value in (overrides or {}).items():
+        _set(tree, key, value)
+    checked: Recipe = _validate(Recipe, tree)
+    for name, field in checked.fields.items():
+        if field.modality not in MODALITIES:
+            raise ConfigError(unknown(f"fields.{name}.modality", field.modality, MODALITIES))
+    for name in checked.defaults:
+        if name not in MODALITIES:
+            raise ConfigError(unknown("defaults: modality", name, MODALITIES))
+    return checked
+
+
+def _read_yaml(recipe: str | Path) -> dict[str, Any]:
+    path = Path(recipe)
+    shipped = _shipped().joinpath(f"{recipe}.yaml")
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"recipe: there is no file {path}")
+        text, place = path.read_text(encoding="utf-8"), str(path)
+    elif shipped.is_file():
+        text, place = shipped.read_text(encoding="utf-8"), str(recipe)
+    else:
+        raise ConfigError(unknown("recipe", str(recipe), recipe_names()))
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {place}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"recipe {place}: a mapping of keys is needed, not {type(tree).__name__}")
+    return tree
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``train.minutes=10`` -> ("train.minutes", 10); the value is YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: not of the form key=value, such as train.minutes=10")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text}: the value is not valid YAML") from None
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = tree.get(parent)
+        tree[parent] = dict(inner) if isinstance(inner, Mapping) else {}
+        tree = tree[parent]
+    if value is not None and last in ("minutes", "steps"):  # one budget replaces the other
+        tree.pop("steps" if last == "minutes" else "minutes", None)
+    tree[last] = value

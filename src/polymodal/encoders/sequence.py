@@ -1,0 +1,32 @@
+"""Text, codes and labels -> tokens: an embedding, then a transformer."""
+
+from torch import Tensor, nn
+
+from polymodal.encoders.base import Encoder
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Field, Space, Tokens
+
+
+class SequenceEncoder(Encoder):
+    """One token per id.
+
+    Args:
+        space: Discrete (length,).
+        width: Of the tokens.
+        depth: Transformer blocks; 0 embeds only, which is enough for a label.
+        heads: Attention heads.
+    """
+
+    def __init__(self, space: Space, width: int, *, depth: int = 2, heads: int = 4):
+        super().__init__()
+        self.embedding = nn.Embedding(space.vocab, width)
+        self.transformer = Transformer(width, depth, heads, rotary=True) if depth else None
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        return None if space.kind == "discrete" else "reads ids (text, labels, codes)"
+
+    def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
+        x = self.embedding(field.value.long())
+        mask = field.mask if field.mask.shape[1] == x.shape[1] else field.mask.expand(-1, x.shape[1])
+        return Tokens(self.transformer(x, mask=mask) if self.transformer else x, mask)

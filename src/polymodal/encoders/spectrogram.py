@@ -1,0 +1,57 @@
+"""Spectrograms and other sequences of vectors -> tokens: strided convolutions over time, then a transformer."""
+
+from torch import Tensor, nn
+
+from polymodal.encoders.augment import jitter_spectrogram
+from polymodal.encoders.base import Encoder
+from polymodal.nn.patches import pad_to_multiple, pool_mask
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Field, Space, Tokens
+
+
+class SpectrogramEncoder(Encoder):
+    """Each stage of the stem halves the frames, so that the transformer sees frames / 2 ** stages tokens.
+
+    Source: the encoder of Whisper (Radford et al. 2022), with a longer stem.
+
+    Args:
+        space: Continuous (channels, frames), the frames of any number.
+        width: Of the tokens.
+        stages: How often the frames are halved.
+        depth: Transformer blocks.
+        heads: Attention heads.
+        augment: Strength of the augmentation in training, 0 for none.
+    """
+
+    def __init__(
+        self, space: Space, width: int, *, stages: int = 3, depth: int = 2, heads: int = 4, augment: float = 1.0
+    ):
+        super().__init__()
+        self.augment = augment
+        self.factor = 2**stages
+        sizes = [space.channels, *[width] * stages]
+        self.stem = nn.ModuleList(
+            nn.Conv1d(source, target, 5, stride=2, padding=2) for source, target in zip(sizes, sizes[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(stages))
+        self.transformer = Transformer(width, depth, heads, rotary=True)
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        if space.kind == "continuous" and len(space.grid) == 1:
+            return None
+        return "reads sequences (channels, frames)"
+
+    def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
+        value, mask = field.value, field.mask
+        if mask.shape[1] != value.shape[-1]:  # one length for all: every frame is real
+            mask = mask.expand(-1, value.shape[-1])
+        if keys is not None and self.augment:
+            s = self.augment
+            value = jitter_spectrogram(value, keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12)
+        x = pad_to_multiple(value * mask[:, None], self.factor)
+        mask = pad_to_multiple(mask, self.factor)
+        for convolve, norm in zip(self.stem, self.norms, strict=True):
+            mask = pool_mask(mask, 2)
+            x = nn.functional.silu(norm(convolve(x).transpose(1, 2))).transpose(1, 2) * mask[:, None]
+        return Tokens(self.transformer(x.transpose(1, 2), mask=mask), mask)

@@ -1,0 +1,28 @@
+"""Vectors -> one token each."""
+
+from torch import Tensor, nn
+
+from polymodal.encoders.base import Encoder
+from polymodal.types import Field, Space, Tokens
+
+
+class VectorEncoder(Encoder):
+    """A two-layer perceptron.
+
+    Args:
+        space: Continuous (size,).
+        width: Of the token.
+        hidden: Units of the hidden layer; twice the width if not given.
+    """
+
+    def __init__(self, space: Space, width: int, *, hidden: int | None = None):
+        super().__init__()
+        hidden = hidden or 2 * width
+        self.perceptron = nn.Sequential(nn.Linear(space.channels, hidden), nn.SiLU(), nn.Linear(hidden, width))
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        return None if space.kind == "continuous" and not space.grid else "reads vectors (size,)"
+
+    def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
+        return Tokens(self.perceptron(field.value)[:, None], field.mask)

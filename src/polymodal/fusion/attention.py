@@ -1,0 +1,57 @@
+"""Self-attention over the tokens of all visible fields."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.fusion.base import Fusion
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Context, Tokens
+
+
+class AttentionFusion(Fusion):
+    """One transformer reads a register token and every visible token, each marked with its field.
+
+    The register is always there, so that any subset of the fields, none included, is a valid context; what it
+    becomes is the pooled vector.
+
+    Source: the any-to-any encoders of 4M (Mizrahi et al. 2023); the register of Darcet et al. 2024.
+
+    Args:
+        fields: Names, in order.
+        width: Of the tokens.
+        depth: Transformer blocks.
+        heads: Attention heads.
+    """
+
+    def __init__(self, fields: Sequence[str], width: int, *, depth: int = 2, heads: int = 4):
+        super().__init__()
+        self.fields = tuple(fields)
+        self.register = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.marks = nn.ParameterDict({name: nn.Parameter(torch.randn(width) * 0.02) for name in fields})
+        self.transformer = Transformer(width, depth, heads)
+
+    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+        parts = [self.register.expand(rows, -1, -1)]
+        masks = [torch.ones(rows, 1, dtype=torch.bool, device=device)]
+        for name in self.fields:
+            if name in tokens:
+                parts.append(tokens[name].x + self.marks[name])
+                masks.append(tokens[name].mask)
+        x, mask = _pack(torch.cat(parts, dim=1), torch.cat(masks, dim=1))
+        x = self.transformer(x, mask=mask)
+        return Context(x, mask, x[:, 0])
+
+
+def _pack(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves the real tokens of each row to the front, in order, and drops the columns that no row needs.
+
+    Most rows see few of the fields, so this saves most of the work. How many columns are needed is only known once
+    the mask is read, which on a GPU would stall the queue: there, the tokens stay where they are.
+    """
+    if x.device.type != "cpu":
+        return x, mask
+    longest = int(mask.sum(1).max())
+    order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+    return x.gather(1, order[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, order)

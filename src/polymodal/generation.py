@@ -1,0 +1,213 @@
+"""Generation as a user sees it: raw objects in, raw objects out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+from torch import Tensor
+
+from polymodal.data import Rows
+from polymodal.errors import ConfigError, DataError, unknown
+from polymodal.modalities.base import Modality
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
+from polymodal.types import Batch, Field
+
+CHUNK = 64
+"""Rows that are generated together."""
+
+
+def generate(
+    model: Model,
+    given: Mapping[str, Any],
+    to: Sequence[str],
+    *,
+    n: int = 1,
+    seed: int = 0,
+    first: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, list[Any]]:
+    """Samples of the fields ``to`` from the values ``given``.
+
+    Several outputs agree with one another: each is conditioned on those before it.
+
+    Args:
+        model: Any.
+        given: Raw values by field: a string, a path, bytes, a PIL image, ...; none at all is fine.
+        to: Fields to generate, in this order.
+        n: Number of samples.
+        seed: Sample k of a seed is the same however many are drawn.
+        first: Number of the first sample.
+        options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
+
+    Returns:
+        By field, ``n`` objects with ``save(path)`` (strings for text and labels).
+
+    Raises:
+        ConfigError: A field is unknown or cannot be given or generated.
+        DataError: A given value cannot be read.
+    """
+    to = [to] if isinstance(to, str) else list(to)
+    check_fields(model, given, to, options)
+    if n < 1:
+        raise ConfigError(f"n: {n} is not at least 1")
+    fields = {name: read(name, model.modalities[name], raw) for name, raw in given.items() if raw is not None}
+    out: dict[str, list[Any]] = {name: [] for name in to}
+    for start in range(first, first + n, CHUNK):
+        rows = min(CHUNK, first + n - start)
+        everywhere = torch.ones(rows, dtype=torch.bool)
+        index = torch.zeros(rows, dtype=torch.int64)
+        batch = {name: field.rows(index).to(model.device) for name, field in fields.items()}
+        made = model.sample(
+            batch,
+            {name: everywhere for name in fields},
+            {name: everywhere for name in to},
+            make_keys(seed, rows, start=start).to(model.device),
+            options,
+        )
+        for name in to:
+            out[name] += write(model.modalities[name], made[name])
+    return out
+
+
+def check_fields(
+    model: Model,
+    given: Mapping[str, Any],
+    to: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Whether a model can do this.
+
+    Raises:
+        ConfigError: It cannot; says why.
+    """
+    for name in given:
+        if name not in model.modalities:
+            raise ConfigError(unknown("given", name, model.modalities))
+        if name not in model.encoders:
+            raise ConfigError(f"given: '{name}' is an output only; give {', '.join(model.encoders)}")
+    for name in to:
+        if name not in model.modalities:
+            raise ConfigError(unknown("to", name, model.modalities))
+        if name not in model.heads:
+            raise ConfigError(f"to: '{name}' is an input only; choose among {', '.join(model.heads)}")
+        if name in given:
+            raise ConfigError(f"to: '{name}' is given; ask for fields that are not")
+    if len(set(to)) < len(to):
+        raise ConfigError("to: a field is named twice")
+    if not to:
+        raise ConfigError(f"to: name at least one field among {', '.join(model.heads)}")
+    for name in options or {}:
+        if name not in to:
+            raise ConfigError(unknown("options", name, to))
+
+
+def read(name: str, modality: Modality, raw: Any) -> Field:
+    """One raw value -> a field of one row in model form. A string names a file where the modality is not itself text.
+
+    Raises:
+        DataError: It cannot be read; the message names the field.
+    """
+    if isinstance(raw, str) and modality.space.kind == "continuous":
+        raw = Path(raw)
+    try:
+        stored = modality.read(raw)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    if modality.space.variable:
+        stored = np.moveaxis(stored, 0, -1)
+    value = modality.to_model(torch.from_numpy(np.ascontiguousarray(stored))[None])
+    length = value.shape[-1] if modality.space.variable else 1
+    mask = torch.ones(1, length, dtype=torch.bool)
+    return Field(value, mask, mask[:, 0])
+
+
+def write(modality: Modality, field: Field) -> list[Any]:
+    """The rows of a field in model form -> objects."""
+    value, lengths = field.value.cpu(), field.lengths.tolist()
+    if not modality.space.variable:
+        return [modality.write(row) for row in value]
+    return [modality.write(row[..., :length]) for row, length in zip(value, lengths, strict=True)]
+
+
+def generate_rows(
+    model: Model,
+    batch: Batch,
+    visible: Mapping[str, Tensor],
+    to: Mapping[str, Tensor],
+    keys: Tensor,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Batch:
+    """As ``Model.sample``, in chunks; all tensors on the CPU."""
+    pieces: list[Batch] = []
+    for part in torch.arange(len(keys)).split(CHUNK):
+        made = model.sample(
+            {name: field.rows(part).to(model.device) for name, field in batch.items()},
+            {name: mask[part] for name, mask in visible.items()},
+            {name: mask[part] for name, mask in to.items()},
+            keys[part].to(model.device),
+            options,
+        )
+        pieces.append({name: field.to("cpu") for name, field in made.items()})
+    return {name: _joined([piece[name] for piece in pieces]) for name in to}
+
+
+def _joined(fields: list[Field]) -> Field:
+    longest = max(field.mask.shape[1] for field in fields)
+
+    def widen(t: Tensor, length: int) -> Tensor:
+        return torch.nn.functional.pad(t, (0, longest - length))
+
+    values = [
+        widen(field.value, field.mask.shape[1]) if field.value.shape[-1] == field.mask.shape[1] else field.value
+        for field in fields
+    ]
+    masks = [widen(field.mask, field.mask.shape[1]) for field in fields]
+    return Field(torch.cat(values), torch.cat(masks), torch.cat([field.present for field in fields]))
+
+
+def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed: int = 0) -> None:
+    """Writes what a model makes of a few rows: each field from each other field alone.
+
+    Pictures of one direction become one PNG, the real ones above; text goes to ``samples.txt``, sound to WAV files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    index = torch.arange(min(count, len(rows)))
+    batch = rows.decode(rows.batch(index))
+    keys, lines = make_keys(seed, len(index)), []
+    for source in model.encoders:
+        for target in model.heads:
+            wanted = batch[source].present & batch[target].present
+            if source == target or not wanted.any():
+                continue
+            made = generate_rows(model, batch, {source: batch[source].present}, {target: wanted}, keys)[target]
+            modality = model.modalities[target]
+            real, fake = (
+                [thing for thing, keep in zip(write(modality, field), wanted.tolist(), strict=True) if keep]
+                for field in (batch[target], made)
+            )
+            name = f"{source}-to-{target}"
+            if isinstance(fake[0], PILImage.Image):
+                contact([real, fake]).save(folder / f"{name}.png")
+            elif hasattr(fake[0], "save"):
+                fake[0].save(folder / f"{name}.wav") if hasattr(fake[0], "sample_rate_hz") else None
+            else:
+                lines += [f"{name}: {r!r} -> {f!r}" for r, f in zip(real, fake, strict=True)]
+    (folder / "samples.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def contact(lines: list[list[PILImage.Image]], gap: int = 2) -> PILImage.Image:
+    """Pictures of one size in rows, on white."""
+    wide, high = lines[0][0].size
+    sheet = PILImage.new(
+        "RGB", (max(map(len, lines)) * (wide + gap) + gap, len(lines) * (high + gap) + gap), (255, 255, 255)
+    )
+    for y, line in enumerate(lines):
+        for x, picture in enumerate(line):
+            sheet.paste(picture.convert("RGB"), (gap + x * (wide + gap), gap + y * (high + gap)))
+    return sheet

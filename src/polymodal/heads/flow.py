@@ -1,0 +1,188 @@
+"""Flow matching: a transformer learns the velocity that carries noise to data along straight lines.
+
+Source: Lipman et al., "Flow matching for generative modeling", 2023; Liu et al., "Flow straight and fast", 2023;
+times and layout: Esser et al., "Scaling rectified flow transformers", 2024; Peebles and Xie, DiT, 2023.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.errors import ConfigError, unknown
+from polymodal.heads.base import Head
+from polymodal.nn.embeddings import TimeEmbedding, grid_positions
+from polymodal.nn.ode import SOLVERS
+from polymodal.nn.patches import from_tokens, pad_to_multiple, pool_mask, to_tokens
+from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Context, Field, Losses, Space
+
+
+class Flow(Head):
+    """p(field | context) of any continuous space, by rectified flow.
+
+    A sample x_t = (1 - t) noise + t data moves with the velocity data - noise; the network predicts it from x_t, t and
+    the context. Where lengths vary, the length is drawn first, from a distribution of its own.
+
+    Args:
+        space: Continuous (channels, *grid) of any number of dimensions up to three.
+        width: Of the context.
+        inner: Width of the network; that of the context if not given.
+        depth: Transformer blocks.
+        heads: Attention heads.
+        patch: Side of the patches that become tokens.
+        repeats: Draws of (time, noise) per row and step: the context, which costs more, is computed once for all.
+            Source: Li et al., "Autoregressive image generation without vector quantization", 2024.
+        time_mean: Mean of the logit-normal distribution of times.
+        time_std: Its standard deviation.
+        steps: Solver steps when sampling.
+        solver: ``euler``, ``heun`` or ``midpoint``.
+        guidance: Scale of classifier-free guidance, 1 for none. Source: Ho and Salimans 2022.
+        guidance_interval: Times between which guidance acts. Source: Kynkäänniemi et al. 2024.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        inner: int | None = None,
+        depth: int = 4,
+        heads: int = 4,
+        patch: int = 1,
+        repeats: int = 4,
+        time_mean: float = 0.0,
+        time_std: float = 1.0,
+        steps: int = 25,
+        solver: str = "heun",
+        guidance: float = 2.0,
+        guidance_interval: tuple[float, float] = (0.1, 0.9),
+    ):
+        super().__init__()
+        inner = inner or width
+        self.space, self.patch, self.repeats = space, patch, repeats
+        self.time_mean, self.time_std = time_mean, time_std
+        self.options = {
+            "steps": steps, "solver": solver, "guidance": guidance, "guidance_interval": guidance_interval
+        }  # fmt: skip
+        if space.grid and not space.variable and any(side % patch for side in space.grid):
+            raise ConfigError(f"patch: {patch} does not divide the grid {'x'.join(map(str, space.grid))}")
+        self.canvas = (*space.grid[:-1], -(-space.grid[-1] // patch) * patch) if space.grid else ()
+        features = space.channels * patch ** len(space.grid)
+        self.enter = nn.Linear(features, inner)
+        cells = tuple(side // patch for side in self.canvas)
+        self.register_buffer("positions", grid_positions(cells, inner), persistent=False)
+        self.time = TimeEmbedding(inner)
+        self.summary = nn.Linear(width, inner)
+        self.transformer = Transformer(inner, depth, heads, context_width=width, conditioned=True)
+        self.leave = nn.Linear(inner, features)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+        self.length = nn.Linear(width, space.max_length) if space.variable else None
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        return None if space.kind == "continuous" else "models continuous values; these are ids"
+
+    def velocity(self, x: Tensor, mask: Tensor, time: Tensor, context: Context) -> Tensor:
+        """Velocity of tokens x (B, N, features) with mask (B, N) at times (B,)."""
+        condition = self.time(time) + self.summary(context.pooled)
+        hidden = self.enter(x) + self.positions[: x.shape[1]]
+        hidden = self.transformer(
+            hidden, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition
+        )
+        return self.leave(hidden)
+
+    def _token_mask(self, mask: Tensor) -> Tensor:
+        """Mask of the real positions (B, L) -> mask of the tokens (B, N)."""
+        cells = math.prod(self.canvas) // self.patch ** len(self.canvas)
+        if not self.space.variable:
+            return mask[:, :1].expand(-1, cells)
+        columns = pool_mask(mask, self.patch)
+        above = math.prod(side // self.patch for side in self.canvas[:-1])
+        return columns[:, None].expand(-1, above, -1).reshape(len(mask), -1)
+
+    def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
+        losses = {}
+        if self.length is not None:
+            logits = self.length(context.pooled)
+            losses["length"] = functional.cross_entropy(logits, target.lengths - 1, reduction="none") * 0.1
+        rows, copies = len(target), self.repeats
+        index = torch.arange(rows, device=keys.device).repeat_interleave(copies)
+        keys = fold(keys[index], torch.arange(copies, device=keys.device).repeat(rows))
+        value = target.value[index]
+        if self.space.variable:
+            value = pad_to_multiple(value, self.patch)
+        data, mask = to_tokens(value, self.patch), self._token_mask(target.mask)[index]
+        noise = normal(fold(keys, 0), data.shape[1:])
+        time = torch.sigmoid(self.time_mean + self.time_std * normal(fold(keys, 1)))
+        x = torch.lerp(noise, data, time[:, None, None])
+        error = (self.velocity(x, mask, time, context.rows(index)) - (data - noise)).square().mean(2)
+        per_draw = (error * mask).sum(1) / mask.sum(1)
+        losses["flow"] = per_draw.view(rows, copies).mean(1)
+        return losses
+
+    @torch.no_grad()
+    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
+        """One value per row.
+
+        Args:
+            context: B rows.
+            keys: (B,).
+            unconditional: For guidance.
+            options: ``steps``, ``solver``, ``guidance``, ``guidance_interval``; the constructor's where not given.
+
+        Raises:
+            ConfigError: An option is unknown or out of its range.
+        """
+        for name in options:
+            if name not in self.options:
+                raise ConfigError(unknown("option of flow", name, self.options))
+        chosen = self.options | options
+        if chosen["solver"] not in SOLVERS:
+            raise ConfigError(unknown("solver", chosen["solver"], SOLVERS))
+        if chosen["steps"] < 1:
+            raise ConfigError(f"steps: {chosen['steps']} is not at least 1")
+        rows, device = len(keys), keys.device
+        mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
+        if self.length is not None:
+            likely = functional.softmax(self.length(context.pooled).float(), dim=1).cumsum(1)
+            drawn = (likely < uniform(fold(keys, 2))[:, None]).sum(1).clamp(max=self.space.max_length - 1) + 1
+            mask = torch.arange(self.space.max_length, device=device) < drawn[:, None]
+        noise = normal(fold(keys, 0), (self.space.channels, *self.canvas))
+        if self.space.variable:  # the noise is drawn on the whole canvas, so that it does not depend on other rows
+            longest = int(mask.sum(1).max())
+            mask = mask[:, :longest]
+            noise = noise[..., : -(-longest // self.patch) * self.patch]
+        grid = tuple(noise.shape[2:])
+        x, token_mask = to_tokens(noise, self.patch), self._token_mask(mask)
+        scale, (begin, end) = chosen["guidance"], chosen["guidance_interval"]
+        both = _stack(context, unconditional) if unconditional is not None and scale != 1 else None
+        full = token_mask.repeat(2, 1)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            time = torch.full((rows,), float(t), device=device)  # t is on the CPU: reading it waits for nothing
+            if both is None or not begin <= t <= end:
+                return self.velocity(x, token_mask, time, context)
+            given, free = self.velocity(x.repeat(2, 1, 1), full, time.repeat(2), both).chunk(2)
+            return torch.lerp(free, given, scale)
+
+        times = torch.linspace(0, 1, chosen["steps"] + 1)
+        x = SOLVERS[chosen["solver"]](velocity, x, times)
+        value = from_tokens(x, self.space.channels, grid, self.patch)
+        if self.space.variable:
+            value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * len(grid), -1)
+        return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))
+
+
+def _stack(first: Context, second: Context) -> Context:
+    """The rows of both, the shorter one's tokens padded."""
+    longest = max(first.tokens.shape[1], second.tokens.shape[1])
+    tokens = [functional.pad(c.tokens, (0, 0, 0, longest - c.tokens.shape[1])) for c in (first, second)]
+    masks = [functional.pad(c.mask, (0, longest - c.mask.shape[1])) for c in (first, second)]
+    return replace(
+        first, tokens=torch.cat(tokens), mask=torch.cat(masks), pooled=torch.cat([first.pooled, second.pooled])
+    )

@@ -1,0 +1,238 @@
+"""One model of all fields: encoders x fusion x heads. It owns the loss; heads only give terms per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.codecs import Codec
+from polymodal.config import Recipe, build_part
+from polymodal.encoders import Encoder
+from polymodal.errors import ConfigError
+from polymodal.fusion import Fusion
+from polymodal.heads import Head
+from polymodal.modalities.base import Modality
+from polymodal.nn.random import fold
+from polymodal.types import Batch, Context, Field, Losses, Space, Task, Tokens
+
+LATENT = ".latent"
+"""A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
+
+
+@dataclass
+class Portion:
+    """What one process sees of one training step.
+
+    Attributes:
+        batch: Values in model form.
+        task: What is given and what is to be generated.
+        keys: (B,) random keys of the rows.
+        counts: Rows of the whole step, over all processes and parts, in which each field is a target. A loss is a
+            sum over the rows here, divided by these, so that it does not matter how a step is divided.
+        rows: Rows of the whole step.
+    """
+
+    batch: Batch
+    task: Task
+    keys: Tensor
+    counts: Mapping[str, int]
+    rows: int
+
+
+class Model(nn.Module):
+    """Fills any field from any others.
+
+    Args:
+        recipe: Fields, parts and width.
+        modalities: By field, prepared (vocabularies and class names known).
+    """
+
+    def __init__(self, recipe: Recipe, modalities: Mapping[str, Modality]):
+        super().__init__()
+        self.recipe, self.modalities = recipe, dict(modalities)
+        encoders, codecs, heads = {}, {}, {}
+        for name, modality in modalities.items():
+            parts, role = recipe.parts(name), recipe.fields[name].role
+            space = modality.space
+            if role != "output":
+                encoders[name] = build_part(
+                    "encoder", parts.encoder or default_encoder(space), f"fields.{name}.encoder", space, recipe.width
+                )
+            if role == "input":
+                continue
+            if parts.codec:
+                codecs[name] = build_part("codec", parts.codec, f"fields.{name}.codec", space)
+                space = codecs[name].latent
+            head = parts.head or {"kind": "flow" if space.kind == "continuous" else "autoregressive"}
+            heads[name] = build_part("head", head, f"fields.{name}.head", space, recipe.width)
+        if not heads:
+            raise ConfigError("fields: every role is 'input'; at least one field must be generated")
+        self.encoders: Mapping[str, Encoder] = nn.ModuleDict(encoders)  # type: ignore[assignment]
+        self.codecs: Mapping[str, Codec] = nn.ModuleDict(codecs)  # type: ignore[assignment]
+        self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
+        self.fusion: Fusion = build_part("fusion", recipe.fusion, "fusion", list(encoders), recipe.width)
+        for codec in codecs.values():
+            codec.requires_grad_(False).eval()
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """Players in the order in which they move; ``model`` is last."""
+        players = dict.fromkeys(player for head in self.heads.values() for player in head.turns)
+        return (*(player for player in players if player != "model"), "model")
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
+        """The parameters that one player moves; codecs are frozen."""
+        if player == "model":
+            yield from (*self.encoders.parameters(), *self.fusion.parameters())  # type: ignore[attr-defined]
+        for head in self.heads.values():
+            yield from head.parameters_of(player)
+
+    def train(self, mode: bool = True) -> Model:
+        super().train(mode)
+        self.codecs.eval()  # type: ignore[attr-defined]
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.fusion.parameters()).device
+
+    def context(self, batch: Batch, visible: Mapping[str, Tensor], rows: int, keys: Tensor | None = None) -> Context:
+        """What the visible fields say.
+
+        Args:
+            batch: Values in model form; fields that no row sees may be missing.
+            visible: By field, (B,) on the CPU.
+            rows: B.
+            keys: (B,) in training, for augmentation.
+        """
+        device = self.device
+        tokens = {}
+        for place, (name, encoder) in enumerate(self.encoders.items()):
+            if name not in visible or not (index := visible[name].nonzero()[:, 0]).numel():
+                continue
+            index = index.to(device, non_blocking=True)
+            part = encoder(batch[name].rows(index), None if keys is None else fold(keys[index], place))
+            x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
+            mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
+            tokens[name] = Tokens(x, mask)
+        return self.fusion(tokens, rows, device)
+
+    def target(self, batch: Batch, name: str) -> Field:
+        """What the head of a field models: the field itself, or its codec's code, from the cache if it is there."""
+        if name not in self.codecs:
+            return batch[name]
+        if name + LATENT in batch:
+            return batch[name + LATENT]
+        with torch.no_grad():
+            return self.codecs[name].encode(batch[name])
+
+    def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one player's move: the sum of all terms, and each term by ``field.term``, detached."""
+        batch, task, keys = portion.batch, portion.task, portion.keys
+        context = self.context(batch, task.visible, len(keys), keys if self.training else None)
+        terms: Losses = {f"fusion.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
+        total = sum(terms.values(), torch.zeros((), device=keys.device))
+        for place, (name, head) in enumerate(self.heads.items()):
+            index = task.target[name].nonzero()[:, 0].to(keys.device, non_blocking=True)
+            if not index.numel() or player not in head.turns:
+                continue
+            own_keys = fold(keys[index], 1000 + place)
+            losses = head.loss(context.rows(index), self.target(batch, name).rows(index), player, own_keys)
+            for term, per_row in losses.items():
+                mean = per_row.sum() / portion.counts[name]
+                terms[f"{name}.{term}"] = mean.detach()
+                total = total + self.recipe.fields[name].weight * mean
+        return total, terms
+
+    @torch.no_grad()
+    def sample(
+        self,
+        batch: Batch,
+        visible: Mapping[str, Tensor],
+        to: Mapping[str, Tensor],
+        keys: Tensor,
+        options: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> Batch:
+        """Generates fields one after the other, each conditioned on those before it.
+
+        Args:
+            batch: Given values in model form.
+            visible: By field, (B,) on the CPU: the rows in which it is given.
+            to: By field, in the order of generation, (B,) on the CPU: the rows in which it is wanted.
+            keys: (B,) random keys.
+            options: Of the heads, by field.
+
+        Returns:
+            The wanted fields; rows in which a field is not wanted are absent.
+        """
+        batch, visible, rows = dict(batch), dict(visible), len(keys)
+        places = {name: place for place, name in enumerate(self.heads)}
+        made: Batch = {}
+        empty = self.context({}, {}, rows)
+        for name, wanted in to.items():
+            index = wanted.nonzero()[:, 0].to(keys.device)
+            if not index.numel():
+                made[name] = _absent(self.modalities[name].space, rows, keys.device)
+                continue
+            context = self.context(batch, visible, rows)
+            value = self.heads[name].sample(
+                context.rows(index),
+                fold(keys[index], 1000 + places[name]),
+                unconditional=empty.rows(index),
+                **(options or {}).get(name, {}),
+            )
+            if name in self.codecs:
+                value = self.codecs[name].decode(value)
+            made[name] = _spread(value, index, rows)
+            if name in self.encoders:
+                batch[name] = _overlay(batch.get(name), made[name], index)
+                visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
+        return made
+
+
+def default_encoder(space: Space) -> dict[str, str]:
+    """The encoder of a field whose recipe names none."""
+    if space.kind == "discrete":
+        return {"kind": "sequence"}
+    return {"kind": {0: "vector", 1: "spectrogram"}.get(len(space.grid), "picture")}
+
+
+def _absent(space: Space, rows: int, device: torch.device) -> Field:
+    shape = (*space.shape[:-1], 1) if space.variable else space.shape
+    dtype = torch.float32 if space.kind == "continuous" else torch.int64
+    mask = torch.zeros(rows, 1, dtype=torch.bool, device=device)
+    return Field(torch.zeros(rows, *shape, dtype=dtype, device=device), mask, mask[:, 0])
+
+
+def _spread(value: Field, index: Tensor, rows: int) -> Field:
+    """The rows of ``value`` at places ``index`` of ``rows`` rows, the others absent."""
+
+    def place(t: Tensor) -> Tensor:
+        return t.new_zeros(rows, *t.shape[1:]).index_copy(0, index, t)
+
+    return Field(place(value.value), place(value.mask), place(value.present))
+
+
+def _overlay(given: Field | None, made: Field, index: Tensor) -> Field:
+    """``given`` with the rows at ``index`` taken from ``made``; the axis that varies is padded to the longer one."""
+    if given is None:
+        return made
+    longest = max(given.mask.shape[1], made.mask.shape[1])
+
+    def widen(t: Tensor, length: int) -> Tensor:
+        return nn.functional.pad(t, (0, longest - length)) if length < longest else t
+
+    pairs = []
+    for source in (given, made):
+        length = source.mask.shape[1]
+        varies = source.value.shape[-1] == length and longest > 1
+        pairs.append((widen(source.value, length) if varies else source.value, widen(source.mask, length)))
+    (value, mask), (new_value, new_mask) = pairs
+    return Field(
+        value.index_copy(0, index, new_value[index].to(value.dtype)),
+        mask.index_copy(0, index, new_mask[index]),
+        given.present.index_copy(0, index, made.present[index]),
+    )

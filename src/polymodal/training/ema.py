@@ -1,0 +1,34 @@
+"""Exponential moving average of the weights."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """Averaged copies of the parameters that train.
+
+    Early on the average follows closely, so that the first weights are forgotten: the decay is
+    min(decay, (1 + step) / (10 + step)).
+
+    Args:
+        parameters: By name.
+        decay: Share of the average that a step keeps.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter], decay: float):
+        self.parameters, self.decay = parameters, decay
+        self.weights: dict[str, Tensor] = {name: p.detach().clone() for name, p in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Called after step number ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.weights.values()), list(self.parameters.values()), 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchanges the averages and the parameters; a second call undoes it."""
+        for name, parameter in self.parameters.items():
+            kept = self.weights[name].clone()
+            self.weights[name].copy_(parameter)
+            parameter.copy_(kept)

@@ -1,0 +1,103 @@
+"""The rows of each step: which, in what order, with which task. A function of the seed and the step alone.
+
+So a run that is killed and started again, and a run on more processes, see what they would have seen.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from polymodal.data import Rows
+from polymodal.model import Portion
+from polymodal.nn.random import fold, make_keys, uniform
+from polymodal.types import Task
+
+DrawTask = Callable[[Mapping[str, Tensor], Tensor], Task]
+"""(presence by field (B,), keys (B,)) -> task."""
+
+
+class Feed:
+    """Portions of training steps for one process.
+
+    Rows are visited in a new order every epoch. Every process works out the tasks of the whole step, which costs next
+    to nothing, and fetches its own rows only; so the divisors of the losses need no communication.
+
+    Args:
+        rows: Training rows.
+        task: Draws tasks.
+        batch_size: Rows of a step, over all processes and parts.
+        parts: Parts that each process divides its rows into.
+        seed: Of order, tasks and keys.
+        process: Rank of this process.
+        processes: Their number.
+        device: Where portions go.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        task: DrawTask,
+        *,
+        batch_size: int,
+        parts: int = 1,
+        seed: int = 0,
+        process: int = 0,
+        processes: int = 1,
+        device: torch.device | str = "cpu",
+    ):
+        self.rows, self.task, self.seed, self.device = rows, task, seed, torch.device(device)
+        self.batch_size, self.parts, self.process, self.processes = batch_size, parts, process, processes
+        self.present = {name: torch.from_numpy(present.copy()) for name, present in rows.present.items()}
+        self.root = make_keys(seed, 1)
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) row numbers of a step."""
+        position = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = position // len(self.rows)
+        result = torch.empty_like(position)
+        for epoch in epochs.unique().tolist():
+            here = epochs == epoch
+            result[here] = self._order(epoch)[position[here] % len(self.rows)]
+        return result
+
+    def _order(self, epoch: int) -> Tensor:
+        """The order of an epoch; that of the current one is kept."""
+        if getattr(self, "_epoch", None) != epoch:
+            keys = fold(fold(self.root, epoch), torch.arange(len(self.rows)))
+            self._epoch, self._permutation = epoch, uniform(keys).argsort(stable=True)
+        return self._permutation
+
+    def portions(self, step: int) -> list[Portion]:
+        """This process's parts of a step."""
+        index = self.indices(step)
+        keys = fold(make_keys(self.seed + 1, 1, start=step), torch.arange(self.batch_size))
+        task = self.task({name: present[index] for name, present in self.present.items()}, keys)
+        counts = {name: int(target.sum()) for name, target in task.target.items()}
+        places = torch.arange(self.batch_size).tensor_split(self.processes * self.parts)
+        mine = places[self.process * self.parts : (self.process + 1) * self.parts]
+        return [self._portion(index[p], keys[p], _pick(task, p), counts) for p in mine]
+
+    def _portion(self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int]) -> Portion:
+        batch = {name: field.to(self.device) for name, field in self.rows.batch(index).items()}
+        return Portion(
+            self.rows.decode(batch), task, keys.to(self.device, non_blocking=True), counts, self.batch_size
+        )
+
+    def stream(self, start: int) -> Iterator[list[Portion]]:
+        """Portions of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
+            pending = pool.submit(self.portions, start)
+            while True:
+                ready = pending.result()
+                start += 1
+                pending = pool.submit(self.portions, start)
+                yield ready
+
+
+def _pick(task: Task, places: Tensor) -> Task:
+    return Task(
+        {name: mask[places] for name, mask in task.visible.items()},
+        {name: mask[places] for name, mask in task.target.items()},
+    )

@@ -1,0 +1,100 @@
+"""What a run says while it trains: a progress bar, lines of JSON, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Log:
+    """Gathers terms on the device and reads them only when a line is written, so that no step waits for them.
+
+    Args:
+        stage: Folder; ``metrics.jsonl`` and ``tensorboard/`` go there.
+        step: Step from which the stage goes on; later lines of a killed run are dropped.
+        clock: Knows the progress.
+        enabled: False on all processes but the first.
+        share: Of a step's rows that this process sees; its terms are scaled up by that.
+    """
+
+    def __init__(self, stage: Path, step: int, clock: Any, *, enabled: bool, share: float = 1.0):
+        self.clock, self.enabled, self.share, self.name = clock, enabled, share, stage.name
+        self.sums: dict[str, Tensor] = {}
+        self.numbers: dict[str, int] = {}
+        self.since = time.monotonic()
+        self.path = stage / "metrics.jsonl"
+        if not enabled:
+            return
+        stage.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            lines = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            self.path.write_text("".join(line + "\n" for line in lines))
+        self.board = SummaryWriter(str(stage / "tensorboard"), purge_step=step)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.percentage:3.0f}%  {task.fields[text]}")
+        )
+        self.line = self.bar.add_task(self.name, total=1.0, text="")
+
+    def __enter__(self) -> Log:
+        if self.enabled and self.bar.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.enabled:
+            self.bar.stop()
+            self.board.close()
+
+    def add(self, player: str, loss: Tensor, terms: dict[str, Tensor], *, first: bool) -> None:
+        """Terms of one portion, the ``first`` of its step or a later one: they add up to the step's."""
+        if not self.enabled:
+            return
+        prefix = "" if player == "model" else f"{player}."
+        for name, value in {"loss": loss.detach(), **terms}.items():
+            self._gather(prefix + name, value / self.share, first)
+
+    def norm(self, player: str, value: Tensor) -> None:
+        """The norm of a player's gradient before clipping."""
+        if self.enabled:
+            self._gather(f"gradient_norm.{player}", value, True)
+
+    def _gather(self, name: str, value: Tensor, first: bool) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.numbers[name] = self.numbers.get(name, 0) + int(first or name not in self.numbers)
+
+    def write(self, step: int, rate: float, samples: int) -> None:
+        """One line: means since the last one, of ``samples`` rows."""
+        if not self.enabled:
+            return
+        now = time.monotonic()
+        means = torch.stack([value.float() for value in self.sums.values()]).tolist()
+        line = {name: mean / self.numbers[name] for name, mean in zip(self.sums, means, strict=True)}
+        speed = samples / (now - self.since)
+        self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed})
+        self.sums, self.numbers, self.since = {}, {}, now
+        done = min(1.0, self.clock.progress)
+        left = (self.clock.seconds / done - self.clock.seconds) if done else 0.0
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith("gradient_norm"))
+        text = f"step {step}  {shown}  {speed:.0f} samples/s  {int(left) // 60}:{int(left) % 60:02d} left"
+        self.bar.update(self.line, completed=done, text=text)
+        if not self.bar.console.is_terminal and step % 200 == 0:
+            print(f"{self.name} {done:4.0%}  {text}", flush=True)
+
+    def scores(self, step: int, scores: dict[str, float]) -> None:
+        """Validation scores."""
+        if self.enabled and scores:
+            self._emit(step, {f"validation.{name}": value for name, value in scores.items()})
+        self.since = time.monotonic()
+
+    def _emit(self, step: int, values: dict[str, float]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "seconds": round(self.clock.seconds, 3), **values}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)

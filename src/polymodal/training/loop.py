@@ -1,0 +1,223 @@
+"""The one training loop: for models, codecs and judges, for one process or many."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from polymodal import checkpoint as checkpoints
+from polymodal.config import TrainConfig
+from polymodal.model import Portion
+from polymodal.nn.random import make_keys
+from polymodal.training.ema import Average
+from polymodal.training.feed import Feed
+from polymodal.training.log import Log
+
+
+class Trainee(Protocol):
+    """What the loop trains: a module whose ``forward(portion, player)`` gives (loss, terms)."""
+
+    @property
+    def turns(self) -> tuple[str, ...]: ...
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]: ...
+
+
+def train(
+    trainee: Any,
+    feed: Feed,
+    config: TrainConfig,
+    stage: Path,
+    *,
+    accelerator: Accelerator,
+    learning_rate: float,
+    minutes: float | None = None,
+    steps: int | None = None,
+    config_document: Callable[[], Any] = dict,
+    validate: Callable[[int], dict[str, float]] | None = None,
+) -> Average:
+    """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
+
+    With ``steps``, the weights at the end are the same bit for bit on a CPU, however often the run was killed: rows,
+    tasks and random numbers are functions of the seed and the step, and everything else is in the checkpoint.
+
+    Args:
+        trainee: A ``Trainee`` module.
+        feed: Its rows.
+        config: Optimisation, checkpoints, logs.
+        stage: Folder of checkpoints and metrics.
+        accelerator: Device, processes, precision.
+        learning_rate: Peak.
+        minutes: Time budget, or
+        steps: number of steps.
+        config_document: Makes the checkpoint's ``config.json``.
+        validate: Called now and then with the step and the averaged weights in place; its scores are logged.
+
+    Returns:
+        The averaged weights.
+    """
+    averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
+    optimizers = {player: make_optimizer(trainee, player, learning_rate, config) for player in trainee.turns}
+    step, seconds = 0, 0.0
+    if saved := checkpoints.newest(stage):
+        step, seconds = _restore(saved, trainee, averages, optimizers)
+    wrapped = accelerator.prepare_model(trainee)
+    optimizers = {player: accelerator.prepare_optimizer(optimizer) for player, optimizer in optimizers.items()}
+    clock = Clock(accelerator, minutes, steps, step, seconds)
+    last_save, next_validation = seconds, config.validate_every * (1 + clock.progress // config.validate_every)
+
+    def save() -> None:
+        if accelerator.is_main_process:
+            _save(stage, step, clock, trainee, averages, optimizers, config, config_document())
+
+    trainee.train()
+    with Log(stage, step, clock, enabled=accelerator.is_main_process, share=1 / accelerator.num_processes) as log:
+        for portions in feed.stream(step):
+            if clock.done:
+                break
+            torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
+            rate = learning_rate * schedule(clock.progress, config.warmup)
+            for player, optimizer in optimizers.items():
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                for number, portion in enumerate(portions, 1):
+                    waiting = accelerator.no_sync(wrapped) if number < len(portions) else nullcontext()
+                    with waiting:
+                        loss, terms = wrapped(portion, player)
+                        accelerator.backward(loss * accelerator.num_processes)  # whose gradients are averaged
+                    log.add(player, loss, terms, first=number == 1)
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                log.norm(player, accelerator.clip_grad_norm_(parameters, config.clip))
+                optimizer.step()
+                for each in optimizers.values():
+                    each.zero_grad(set_to_none=True)
+            averages.update(step)
+            step += 1
+            clock.tick(step)
+            if step % config.log_every == 0:
+                log.write(step, rate, feed.batch_size * config.log_every)
+            if validate and (clock.progress >= next_validation or clock.done):
+                next_validation += config.validate_every
+                log.scores(step, _validated(validate, step, trainee, averages))
+            due = config.checkpoint_steps and step % config.checkpoint_steps == 0
+            if due or (not config.checkpoint_steps and clock.seconds - last_save > 60 * config.checkpoint_every):
+                save()
+                last_save = clock.seconds
+    if not (saved and saved.step == step):
+        save()
+    accelerator.wait_for_everyone()
+    return averages
+
+
+class Clock:
+    """How far a stage is: by steps, or by the first process's time, which all processes follow.
+
+    Args:
+        accelerator: Processes.
+        minutes: Time budget, or
+        steps: number of steps.
+        step: Steps taken before.
+        seconds: Time spent before.
+    """
+
+    EVERY = 10
+    """Steps between two agreements of many processes on the time."""
+
+    def __init__(
+        self, accelerator: Accelerator, minutes: float | None, steps: int | None, step: int = 0, seconds: float = 0.0
+    ):
+        self.accelerator, self.steps = accelerator, steps
+        self.budget = None if steps else 60 * (minutes or 10.0)
+        self.begin = time.monotonic() - seconds
+        self.progress = 0.0
+        self.tick(step, agree=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begin
+
+    @property
+    def done(self) -> bool:
+        return self.progress >= 1
+
+    def tick(self, step: int, *, agree: bool = False) -> None:
+        """Moves on to ``step``."""
+        if self.steps:
+            self.progress = step / self.steps
+        elif self.accelerator.num_processes == 1:
+            self.progress = self.seconds / self.budget  # type: ignore[operator]
+        elif agree or step % self.EVERY == 0:
+            share = torch.tensor([self.seconds / self.budget], device=self.accelerator.device)  # type: ignore[operator]
+            torch.distributed.broadcast(share, 0)
+            self.progress = float(share)
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Factor of the learning rate: a linear climb over ``warmup``, then half a cosine to 0."""
+    if progress < warmup:
+        return max(progress / warmup, 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+
+
+def make_optimizer(trainee: Any, player: str, learning_rate: float, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over a player's parameters; only matrices decay."""
+    parameters = [p for p in trainee.parameters_of(player) if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim >= 2]
+    vectors = [p for p in parameters if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _validated(
+    validate: Callable[[int], dict[str, float]], step: int, trainee: nn.Module, averages: Average
+) -> dict[str, float]:
+    """Scores of the averaged weights."""
+    averages.swap()
+    trainee.eval()
+    try:
+        return validate(step)
+    finally:
+        averages.swap()
+        trainee.train()
+
+
+def _save(
+    stage: Path,
+    step: int,
+    clock: Clock,
+    trainee: nn.Module,
+    averages: Average,
+    optimizers: dict[str, Any],
+    config: TrainConfig,
+    document: Any,
+) -> None:
+    optimizer_tensors: dict[str, Tensor] = {}
+    for player, optimizer in optimizers.items():
+        optimizer_tensors |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
+    tensors = {"model": trainee.state_dict(), "ema": averages.weights, "trainer/optimizer": optimizer_tensors}
+    state = {"step": step, "seconds": clock.seconds, "done": clock.done}
+    checkpoints.save(stage, step, tensors, {"config": document, "trainer/state": state}, config.keep)
+
+
+def _restore(
+    saved: checkpoints.Checkpoint, trainee: nn.Module, averages: Average, optimizers: dict[str, Any]
+) -> tuple[int, float]:
+    trainee.load_state_dict(saved.tensors("model"))
+    for name, value in saved.tensors("ema").items():
+        averages.weights[name].copy_(value)
+    tensors = saved.tensors("trainer/optimizer")
+    for player, optimizer in optimizers.items():
+        checkpoints.restore_optimizer(optimizer, tensors, player)
+    state = saved.document("trainer/state")
+    return state["step"], state["seconds"]

@@ -1,0 +1,276 @@
+"""A run: its codecs first, then the model on their latents."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from polymodal import checkpoint as checkpoints
+from polymodal.codecs import Codec
+from polymodal.config import FieldConfig, Recipe, TrainConfig
+from polymodal.data import Column, Data, Rows
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.generation import sample_grid
+from polymodal.modalities import kind_of
+from polymodal.model import LATENT, Model, Portion
+from polymodal.nn.transformer import Transformer
+from polymodal.training import tasks
+from polymodal.training.feed import Feed
+from polymodal.training.loop import train
+from polymodal.types import Task
+
+ENCODE_ROWS = 128
+"""Rows of one batch when latents are computed."""
+
+
+class CodecTraining(nn.Module):
+    """A codec as the loop sees it: it learns to reconstruct one field.
+
+    Args:
+        name: Of the field.
+        codec: Its codec.
+    """
+
+    turns = ("model",)
+
+    def __init__(self, name: str, codec: Codec):
+        super().__init__()
+        self.name, self.codec = name, codec
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
+        yield from self.codec.parameters()
+
+    def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
+        losses = self.codec.loss(portion.batch[self.name], player, portion.keys)
+        means = {name: term.sum() / portion.rows for name, term in losses.items()}
+        return sum(means.values(), torch.zeros(())), {name: mean.detach() for name, mean in means.items()}
+
+
+def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False) -> Model:
+    """Trains a recipe on data, in a folder of its own; goes on where an earlier call was stopped.
+
+    Args:
+        recipe: Without fields, it takes those of the data.
+        data: Rows.
+        run: Folder of the run: recipe, checkpoints, metrics, samples.
+        overwrite: Start anew if another run is there.
+
+    Returns:
+        The model with averaged weights, ready to generate.
+
+    Raises:
+        ConfigError: The recipe does not fit the data.
+        CheckpointError: The folder holds a run of another recipe or of other data.
+    """
+    run, recipe = Path(run), resolve(recipe, data)
+    config = recipe.train
+    if not len(data.train):
+        raise ConfigError("data: there are no training rows")
+    accelerator = Accelerator(
+        mixed_precision=_precision(config.precision),
+        gradient_accumulation_steps=1,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # rows may lack any field
+    )
+    torch.manual_seed(config.seed)
+    model = Model(recipe, data.fields)
+    if accelerator.is_main_process:
+        _claim(run, model, data, overwrite)
+    accelerator.wait_for_everyone()
+    model.to(accelerator.device)
+    if config.compile:
+        for module in model.modules():
+            if isinstance(module, Transformer):
+                module.compile(dynamic=True)
+
+    rows = data.train
+    for name, codec in model.codecs.items():
+        _train_codec(name, codec, rows, config, run / "codecs" / name, len(model.codecs), accelerator)
+        codec.requires_grad_(False).eval()
+    for name, codec in model.codecs.items():
+        rows = rows.with_column(name + LATENT, latents(name, codec, rows, run, accelerator))
+
+    share = 1 - config.codec_share if model.codecs else 1.0
+    inputs = {name: name in model.encoders for name in model.modalities}
+    outputs = {name: name in model.heads for name in model.modalities}
+
+    def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
+        return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
+
+    def validate(step: int) -> dict[str, float]:
+        if not accelerator.is_main_process or not len(data.validation):
+            return {}
+        sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
+        return _validation_losses(model, _feed(data.validation, draw, config, accelerator, alone=True))
+
+    averages = train(
+        model,
+        _feed(rows, draw, config, accelerator),
+        config,
+        run,
+        accelerator=accelerator,
+        learning_rate=config.learning_rate,
+        minutes=config.minutes * share if config.minutes else None,
+        steps=config.steps,
+        config_document=lambda: checkpoints.config_of(model),
+        validate=validate,
+    )
+    averages.swap()
+    return model.eval()
+
+
+def resolve(recipe: Recipe, data: Data) -> Recipe:
+    """The recipe with the data's fields where it names none.
+
+    Raises:
+        ConfigError: It names a field that the data has not, or another modality for it.
+    """
+    kinds = {name: kind_of(modality) for name, modality in data.fields.items()}
+    fields = {name: recipe.fields.get(name, FieldConfig(modality=kind)) for name, kind in kinds.items()}
+    for name, field in recipe.fields.items():
+        if name not in kinds:
+            raise ConfigError(f"fields.{name}: the data has no such field; it has {', '.join(kinds)}")
+        if field.modality != kinds[name]:
+            raise ConfigError(f"fields.{name}.modality: '{field.modality}', but the data's is '{kinds[name]}'")
+    return recipe.model_copy(update={"fields": fields})
+
+
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+
+
+def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
+    """Makes the run folder this run's, or makes sure that it is."""
+    file = run / "config.json"
+    config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
+    if file.exists() and overwrite:
+        shutil.rmtree(run)
+    if file.exists():
+        there = json.loads(file.read_text())
+        if there != json.loads(json.dumps(config)):
+            differs = _first_difference(there, json.loads(json.dumps(config)))
+            raise CheckpointError(f"{run}: holds another run ({differs}); choose another folder, or overwrite it")
+        return
+    if run.exists() and any(run.iterdir()):
+        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def _first_difference(there: Any, here: Any, path: str = "") -> str:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in [*there, *here]:
+            if there.get(key) != here.get(key):
+                return _first_difference(there.get(key), here.get(key), f"{path}.{key}" if path else key)
+    return f"{path} is {_short(there)} there and {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _feed(rows: Rows, draw: Any, config: TrainConfig, accelerator: Accelerator, *, alone: bool = False) -> Feed:
+    return Feed(
+        rows,
+        draw,
+        batch_size=config.batch_size,
+        parts=1 if alone else config.accumulate,
+        seed=config.seed,
+        process=0 if alone else accelerator.process_index,
+        processes=1 if alone else accelerator.num_processes,
+        device=accelerator.device,
+    )
+
+
+def _train_codec(
+    name: str, codec: Codec, rows: Rows, config: TrainConfig, stage: Path, codecs: int, accelerator: Accelerator
+) -> None:
+    """First stage: the codec learns from the distinct values of its field."""
+    own = rows.unique(name).only(name)
+    if not len(own):
+        raise ConfigError(f"fields.{name}: no training row has it; its codec cannot be trained")
+
+    def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
+        return Task({}, {name: present[name]})
+
+    codec.requires_grad_(True).train()
+    feed = Feed(
+        own,
+        draw,
+        batch_size=config.codec_batch_size,
+        seed=config.seed,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        device=accelerator.device,
+    )
+    averages = train(
+        CodecTraining(name, codec),
+        feed,
+        config,
+        stage,
+        accelerator=accelerator,
+        learning_rate=config.codec_learning_rate,
+        minutes=config.minutes * config.codec_share / codecs if config.minutes else None,
+        steps=None if config.minutes else config.codec_steps,
+    )
+    averages.swap()
+    codec.eval()
+    some = np.linspace(0, len(own) - 1, min(len(own), 1024)).astype(np.int64)
+    codec.calibrate(
+        [own.decode(_moved(own.batch(part), feed.device))[name] for part in np.array_split(some, -(-len(some) // 128))]
+    )
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    return {name: field.to(device) for name, field in batch.items()}
+
+
+@torch.no_grad()
+def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Accelerator) -> Column:
+    """The codec's code of every distinct value of a field, each computed once, memory-mapped in the run folder."""
+    source = rows.columns[name]
+    folder = run / "latents"
+    file, offsets_file = folder / f"{name}.npy", folder / f"{name}.offsets.npy"
+    distinct, slots = np.unique(source.slots, return_inverse=True)
+    slots = np.where(source.slots >= 0, slots - int(distinct[0] < 0), -1)
+    if accelerator.is_main_process:
+        own = rows.unique(name).only(name)
+        order = np.argsort(own.columns[name].slots)
+        parts, lengths = [], []
+        for part in np.array_split(order, -(-len(order) // ENCODE_ROWS)):
+            code = codec.encode(own.decode(_moved(own.batch(part), accelerator.device))[name])
+            if codec.latent.variable:
+                parts.append(code.value.transpose(1, 2)[code.mask].cpu().numpy())
+                lengths.append(code.lengths.cpu().numpy())
+            else:
+                parts.append(code.value.cpu().numpy())
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.concatenate(parts))
+        if lengths:
+            np.save(offsets_file, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
+    accelerator.wait_for_everyone()
+    offsets = np.load(offsets_file) if codec.latent.variable else None
+    return Column(np.load(file, mmap_mode="r"), offsets, slots)
+
+
+@torch.no_grad()
+def _validation_losses(model: Model, feed: Feed, steps: int = 4) -> dict[str, float]:
+    """Means of the terms over the first validation rows, with the same tasks and noise every time."""
+    sums: dict[str, list[float]] = {}
+    for step in range(steps):
+        for portion in feed.portions(step):
+            for name, value in model(portion, "model")[1].items():
+                sums.setdefault(name, []).append(float(value))
+    return {name: sum(values) / len(values) for name, values in sums.items()}
+

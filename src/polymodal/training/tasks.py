@@ -1,0 +1,52 @@
+"""Tasks: which fields of each row are given, and which are to be generated."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from polymodal.config import TasksConfig
+from polymodal.nn.random import fold, uniform
+from polymodal.types import Task
+
+
+def draw(
+    present: Mapping[str, Tensor],
+    inputs: Mapping[str, bool],
+    outputs: Mapping[str, bool],
+    config: TasksConfig,
+    keys: Tensor,
+) -> Task:
+    """Draws a task for every row.
+
+    A row's present fields are given all or none, one, or some of them, with the odds of ``config``; what is present
+    and not given is generated. A row that would have nothing to generate is given nothing instead, so that rows
+    with a single field still teach it.
+
+    Args:
+        present: By field, (B,) on the CPU.
+        inputs: Whether each field may be given.
+        outputs: Whether each field may be generated.
+        config: Odds.
+        keys: (B,) on the CPU.
+    """
+    names = list(present)
+    there = torch.stack([present[name] for name in names], dim=1)
+    givable = there & torch.tensor([inputs[name] for name in names])
+    wanted = there & torch.tensor([outputs[name] for name in names])
+
+    odds = torch.tensor([config.none, config.one, config.some])
+    limits = (odds / odds.sum()).cumsum(0)
+    way = (uniform(fold(keys, 0))[:, None] >= limits[:2]).sum(1, keepdim=True)
+
+    share = givable * torch.tensor([config.inputs.get(name, 1.0) for name in names])
+    reach = share.cumsum(1)
+    mark = uniform(fold(keys, 1))[:, None] * reach[:, -1:]
+    one = (reach > mark) & (torch.nn.functional.pad(reach, (1, 0))[:, :-1] <= mark)
+    some = givable & (uniform(fold(keys, 2), (len(names),)) < 0.5)
+
+    visible = torch.where(way == 1, one, some) & (way > 0) & givable
+    nothing_left = ~(wanted & ~visible).any(1, keepdim=True)
+    visible &= ~nothing_left
+    target = wanted & ~visible
+    return Task(dict(zip(names, visible.unbind(1), strict=True)), dict(zip(names, target.unbind(1), strict=True)))
