@@ -127,6 +127,10 @@ class Rows:
             raise DataError(f"column '{name}' has {len(column)} rows, the data {len(self)}")
         return self._with({**self.columns, name: column}, self.index)
 
+    def only(self, *names: str) -> "Rows":
+        """These rows with no columns but these, which is then all that a batch reads."""
+        return self._with({name: self.columns[name] for name in names}, self.index)
+
     def _with(self, columns: Mapping[str, Column], index: np.ndarray) -> "Rows":
         return Rows(self.fields, columns, self.source, index, self.names)
 
