@@ -1,8 +1,25 @@
 """Data: sources of rows, splits, the cache, and the batches that models read."""
 
+from polymodal.data.cache import cache_folder
 from polymodal.data.columns import Column
+from polymodal.data.infer import infer_fields
 from polymodal.data.load import Data, load, parse_fields
+from polymodal.data.report import Report, inspect
 from polymodal.data.rows import Rows
-from polymodal.data.sources import Rejection
+from polymodal.data.sheet import contact_sheet
+from polymodal.data.sources import BUILTIN, Rejection
 
-__all__ = ["Column", "Data", "Rejection", "Rows", "load", "parse_fields"]
+__all__ = [
+    "BUILTIN",
+    "Column",
+    "Data",
+    "Rejection",
+    "Report",
+    "Rows",
+    "cache_folder",
+    "contact_sheet",
+    "infer_fields",
+    "inspect",
+    "load",
+    "parse_fields",
+]

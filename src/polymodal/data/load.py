@@ -14,7 +14,7 @@ from polymodal.data.columns import Column
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.splits import SPLITS, check_fractions, is_split_column, split_by_hash, split_name
-from polymodal.errors import ConfigError, DataError, unknown
+from polymodal.errors import ConfigError, DataError
 from polymodal.modalities import Modality, build
 
 
@@ -62,7 +62,9 @@ def load(
     cell that cannot be read, is set aside in ``rejected`` and never changed. What is decoded is cached.
 
     Args:
-        source: A ``.jsonl``, ``.csv`` or ``.parquet`` file, a folder, or a list of mappings.
+        source: A ``.jsonl``, ``.csv`` or ``.parquet`` file; a folder of these, of pictures by class, of WebDataset
+            shards, or a saved Hugging Face data set; shards such as ``s-{000..009}.tar``; ``hf:owner/name``; the name
+            of a built-in data set (``emoji``, ``emoji:option=value``); or a list of mappings.
         fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
             names the source's column if it is called otherwise.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's
@@ -81,9 +83,14 @@ def load(
     """
     check_fractions(validation, test)
     typed = parse_fields(fields)
-    origin = open_source(source)
-    _check_columns(origin, typed, key, split)
     folder = cache_folder(cache)
+    origin = open_source(source, folder)
+    for name, (_, column) in typed.items():
+        origin.check(column, f"column of field '{name}'")
+    if key is not None:
+        origin.check(key, "key column")
+    if split is not None:
+        origin.check(split, "split column")
     scan = _Scan(origin, typed)
     scan.run(Digests(folder), key, split or "split", limit, strict)
     scan.assign_splits(split is not None, validation, test)
@@ -102,16 +109,6 @@ def load(
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
     return Data(origin.name, modalities, **splits, rejected=rejected)
-
-
-def _check_columns(
-    origin: Source, typed: Mapping[str, tuple[Modality, str]], key: str | None, split: str | None
-) -> None:
-    known = origin.columns
-    wanted = {f"column of field '{name}'": column for name, (_, column) in typed.items()}
-    for purpose, column in {**wanted, "key column": key, "split column": split}.items():
-        if column is not None and column not in known:
-            raise DataError(unknown(f"{origin.name}: {purpose}", column, known))
 
 
 def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
@@ -149,7 +146,7 @@ class _Scan:
         self.split_cells: list[Any] = []
         self.splits = np.empty(0, dtype=object)
         self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason, by record
-        self.unparsed: list[Rejection] = []
+        self.unparsed: list[tuple[int, Rejection]] = []  # with the number of the next record
 
     def run(self, digests: Digests, key: str | None, split: str, limit: int | None, strict: bool) -> None:
         """Read the whole source once."""
@@ -158,7 +155,7 @@ class _Scan:
         columns = {column for _, column in self.typed.values()} | {split} | ({key} if key else set())
         for found in islice(self.origin.records(columns), limit):
             if isinstance(found, Rejection):
-                self.unparsed.append(found)
+                self.unparsed.append((len(self.records), found))
             else:
                 self._add(found, digests, key, split)
             if strict:
@@ -254,8 +251,8 @@ class _Scan:
     @property
     def rejected(self) -> list[Rejection]:
         """Every row that is set aside so far, in the order of the source."""
-        faulty = [Rejection(*self.records[number], *self.faults[number]) for number in sorted(self.faults)]
-        return sorted([*self.unparsed, *faulty], key=lambda rejection: (rejection.file, rejection.row))
+        faulty = [(number, Rejection(*self.records[number], *fault)) for number, fault in self.faults.items()]
+        return [rejection for _, rejection in sorted([*self.unparsed, *faulty], key=lambda found: found[0])]
 
     def raise_first(self) -> None:
         """Refuse the first bad row."""

@@ -1,5 +1,6 @@
 """Which rows train, which validate, which test."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from polymodal.errors import DataError, unknown
@@ -39,7 +40,7 @@ def split_name(cell: object) -> str:
     return name
 
 
-def is_split_column(cells: list[object]) -> bool:
+def is_split_column(cells: Iterable[object]) -> bool:
     """Whether a column named ``split`` holds splits, not something else of that name."""
     known = {*SPLITS, *_ALIASES}
     named = [cell for cell in cells if cell is not None]
