@@ -71,7 +71,9 @@ class Autoregressive(Head):
         context_width = width if cross_attention else None
         options = {"context_width": context_width, "hidden": hidden, "dropout": dropout}
         self.transformer = Transformer(inside, depth, heads, rotary=True, **options)
-        self.output = None if tie_embeddings else Linear(inside, space.vocab)
+        self.tied = tie_embeddings
+        if not tie_embeddings:
+            self.output = Linear(inside, space.vocab)
         forbidden = torch.zeros(space.vocab, dtype=torch.bool)
         if space.variable:
             forbidden[[PAD, BEGIN]] = True
@@ -158,7 +160,7 @@ class Autoregressive(Head):
             logits = self.step(x, context, cache)
             if guided:
                 logits = torch.lerp(logits[rows:], logits[:rows], guidance)
-            chosen = _choose(logits, fold(keys, position), temperature, top_k, top_p)
+            chosen = _choose(logits, keys, position, temperature, top_k, top_p)
             if self.space.variable:
                 chosen = chosen.masked_fill(ended, PAD)
                 ended |= chosen == END
@@ -186,8 +188,10 @@ class Autoregressive(Head):
         return self._logits(h).log_softmax(-1), target.mask.expand_as(ids)
 
     def _logits(self, h: Tensor) -> Tensor:
-        logits = F.linear(h, self.embedding.weight) if self.output is None else self.output(h)
-        return logits.float().masked_fill(self.forbidden, -1e9)  # finite, so that the padding's loss is no NaN
+        logits = F.linear(h, self.embedding.weight) if self.tied else self.output(h)
+        if self.space.variable:  # finite, so that the loss of padding, which is masked, is no NaN
+            logits = logits.masked_fill(self.forbidden, torch.finfo(logits.dtype).min / 2)
+        return logits.float()
 
 
 def _require(condition: bool, option: str, given: float, right: str) -> None:
@@ -203,8 +207,8 @@ def _stack(first: Context, second: Context) -> Context:
     return Context(torch.cat(tokens), torch.cat(masks), torch.cat([first.pooled, second.pooled]))
 
 
-def _choose(logits: Tensor, keys: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """Ids (B,) drawn from ``logits`` (B, vocab), each row by its key."""
+def _choose(logits: Tensor, keys: Tensor, position: int, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """Ids (B,) at ``position``, drawn from ``logits`` (B, vocab), each row by its key."""
     if temperature == 0:
         return logits.argmax(-1)
     logits = logits / temperature
@@ -217,5 +221,5 @@ def _choose(logits: Tensor, keys: Tensor, temperature: float, top_k: int, top_p:
         logits = logits.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), -math.inf)
     # The Gumbel-max trick. Matrix products round differently in batches of different sizes; an argmax, unlike a sum
     # of probabilities, feels that only in a near tie, so that a row's draw does not depend on its batch.
-    noise = uniform(keys, logits.shape[1:]) + 2.0**-25
+    noise = uniform(fold(keys, position), logits.shape[1:]) + 2.0**-25
     return (logits - noise.log().neg().log()).argmax(-1)

@@ -14,10 +14,9 @@ from polymodal.nn.layers import Linear
 
 @dataclass
 class LayerCache:
-    """What one layer has seen: keys and values (B, heads, length, head width), and those of the context."""
+    """What one layer has seen: keys and values (2, B, heads, length, head width), and those of the context."""
 
-    keys: Tensor
-    values: Tensor
+    memory: Tensor
     context: tuple[Tensor, Tensor] | None = None
 
 
@@ -28,33 +27,42 @@ class KeyValueCache:
     It belongs to whoever generates and is passed to ``Transformer.forward``, which appends to it and moves
     ``position`` on: a module holds no state of a generation, so one model can serve many at once. The keys and
     values of a cross-attention's context are computed at the first step and kept.
+
+    Attributes:
+        layers: One a block.
+        turns: ``rotation`` of all positions, if they are rotary.
+        position: Positions seen.
     """
 
     layers: Sequence[LayerCache]
+    turns: Tensor | None
     position: int = 0
 
     @property
     def length(self) -> int:
         """Positions that it has room for."""
-        return self.layers[0].keys.shape[2]
+        return self.layers[0].memory.shape[3]
 
 
-def rotation(start: int, count: int, width: int, device: torch.device, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines (count, 2, width / 2) that ``rotate`` turns positions ``start .. start + count`` by."""
-    half = width // 2
-    frequencies = base ** (torch.arange(half, device=device) / -half)
-    angles = torch.arange(start, start + count, device=device)[:, None] * frequencies
-    cosine, sine = angles.cos(), angles.sin()
-    return torch.stack([cosine, cosine], dim=1), torch.stack([-sine, sine], dim=1)
+def rotation(count: int, width: int, device: torch.device | None = None, *, base: float = 10_000.0) -> Tensor:
+    """What ``rotate`` turns positions 0 .. count by: cosines and signed sines (2, count, 3, 1, 2, width / 2).
 
-
-def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary position embedding of ``x`` (..., count, width): pairs (i, i + width / 2) turn by their angle.
-
-    Source: Su et al., "RoFormer" (2021), equation 34, with the halves paired as Llama pairs them.
+    The axis of 3 is of queries, keys and values; values turn by no angle, so that the three can stay together.
     """
-    pairs = x.unflatten(-1, (2, -1))
-    return torch.addcmul(pairs * turn[0], pairs.flip(-2), turn[1]).flatten(-2)
+    frequencies = base ** (torch.arange(width // 2, device=device) / -(width // 2))
+    angles = torch.arange(count, device=device)[:, None] * frequencies
+    angles = torch.stack([angles, angles, torch.zeros_like(angles)], dim=1)[:, :, None]
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.stack([cosine, cosine], dim=3), torch.stack([-sine, sine], dim=3)])
+
+
+def rotate(packed: Tensor, turns: Tensor) -> Tensor:
+    """Rotary positions for ``packed`` (B, N, 3, heads, 2, width / 2): its pairs along the axis of 2 turn by an angle.
+
+    Source: Su et al., "RoFormer" (2021), equation 34, with the halves of a head paired as Llama pairs them.
+    """
+    cosine, sine = turns.unbind()
+    return torch.addcmul(packed * cosine, packed.flip(-2), sine)
 
 
 class Attention(nn.Module):
@@ -91,7 +99,7 @@ class Attention(nn.Module):
         causal: bool = False,
         cache: LayerCache | None = None,
         position: int = 0,
-        turn: tuple[Tensor, Tensor] | None = None,
+        turns: Tensor | None = None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D).
 
@@ -102,31 +110,32 @@ class Attention(nn.Module):
             causal: Whether a position sees only itself and those before it.
             cache: Keys and values of the positions before, to which those of ``x`` are added.
             position: Of ``x``'s first element, with a cache.
-            turn: ``rotation`` of ``x``'s positions, if already computed.
+            turns: ``rotation`` of ``x``'s positions, if already computed.
         """
+        rows, count, _ = x.shape
         if self.crosses:
             query = self._split(self.query(x), 1)[0]
             if cache is None or cache.context is None:
                 assert context is not None
-                key, value = self._split(self.key_value(context), 2)
+                key, value = self._split(self.key_value(context), 2).unbind()
                 if cache is not None:
                     cache.context = key.contiguous(), value.contiguous()
             else:
                 key, value = cache.context
-        elif self.rotary:
-            turn = turn or rotation(position, x.shape[1], self.head_width, x.device)
-            packed = self._split(self.query_key_value(x), 3)
-            query, key = rotate(packed[:2], turn)
-            value = packed[2]
         else:
-            query, key, value = self._split(self.query_key_value(x), 3)
+            packed = self.query_key_value(x)
+            if self.rotary:
+                if turns is None:
+                    turns = rotation(position + count, self.head_width, x.device)[:, position:]
+                packed = rotate(packed.view(rows, count, 3, self.heads, 2, self.head_width // 2), turns)
+            packed = self._split(packed, 3)
+            if cache is None:
+                query, key, value = packed.unbind()
+            else:
+                query = packed[0]
+                cache.memory.narrow(3, position, count).copy_(packed[1:])
+                key, value = cache.memory.narrow(3, 0, position + count).unbind()
 
-        count = x.shape[1]
-        if cache is not None and not self.crosses:
-            end = position + count
-            cache.keys[:, :, position:end] = key
-            cache.values[:, :, position:end] = value
-            key, value = cache.keys[:, :, :end], cache.values[:, :, :end]
         visible = None if mask is None else mask[:, None, None, :]
         causal = causal and count > 1  # one position sees all that the cache holds
         if causal and (visible is not None or position > 0):
@@ -137,5 +146,6 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _split(self, packed: Tensor, parts: int) -> Tensor:
-        """(B, N, parts * D) -> (parts, B, heads, N, head width)."""
-        return packed.unflatten(2, (parts, self.heads, self.head_width)).permute(2, 0, 3, 1, 4)
+        """(B, N, parts * D), in any shape -> (parts, B, heads, N, head width)."""
+        rows, count = packed.shape[:2]
+        return packed.view(rows, count, parts, self.heads, self.head_width).permute(2, 0, 3, 1, 4)

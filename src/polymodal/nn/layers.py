@@ -24,12 +24,14 @@ class Linear(nn.Module):
         super().__init__()
         bound = 0.0 if zero else 1 / math.sqrt(inputs)
         self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.biased = bias
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
         y = x @ self.weight
-        return y if self.bias is None else y + self.bias
+        return y + self.bias if self.biased else y
 
 
 class RMSNorm(nn.Module):

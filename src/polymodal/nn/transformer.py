@@ -58,10 +58,10 @@ class Block(nn.Module):
         causal: bool = False,
         cache: LayerCache | None = None,
         position: int = 0,
-        turn: tuple[Tensor, Tensor] | None = None,
+        turns: Tensor | None = None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D). Arguments as of ``Transformer.forward`` and ``Attention.forward``."""
-        attend = {"mask": mask, "causal": causal, "cache": cache, "position": position, "turn": turn}
+        attend = {"mask": mask, "causal": causal, "cache": cache, "position": position, "turns": turns}
         if self.modulation is None:
             x = x + self._drop(self.attention(self.attention_norm(x), **attend))
             if self.crosses:
@@ -124,7 +124,10 @@ class Transformer(nn.Module):
             cache: From ``cache``; extended by ``x`` in place.
         """
         position = cache.position if cache is not None else 0
-        turn = rotation(position, x.shape[1], self.head_width, x.device) if self.rotary else None
+        turns = None
+        if self.rotary:
+            known = rotation(x.shape[1], self.head_width, x.device) if cache is None else cache.turns
+            turns = known.narrow(1, position, x.shape[1])
         layers = cache.layers if cache is not None else [None] * len(self.blocks)
         for block, layer in zip(self.blocks, layers, strict=True):
             x = block(
@@ -136,7 +139,7 @@ class Transformer(nn.Module):
                 causal=causal,
                 cache=layer,
                 position=position,
-                turn=turn,
+                turns=turns,
             )
         if cache is not None:
             cache.position = position + x.shape[1]
@@ -144,6 +147,6 @@ class Transformer(nn.Module):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """An empty cache for the generation of ``rows`` sequences of at most ``length`` positions."""
-        shape = (rows, self.heads, length, self.head_width)
-        empty = self.norm.weight.new_zeros
-        return KeyValueCache([LayerCache(empty(shape), empty(shape)) for _ in self.blocks])
+        weight = self.norm.weight
+        layers = [LayerCache(weight.new_zeros(2, rows, self.heads, length, self.head_width)) for _ in self.blocks]
+        return KeyValueCache(layers, rotation(length, self.head_width, weight.device) if self.rotary else None)
