@@ -1,0 +1,116 @@
+"""Which rows the emoji data set has, and which of them are held out.
+
+Every choice is made by a hash of what it is about, so the rows of two builds agree wherever their concepts do.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from polymodal.data.emoji.concepts import STYLES, Concept, fraction
+
+NEURAL_VOICE = "heart"
+"""The voice of hibari-tts."""
+
+TRAINING_VOICES = {
+    NEURAL_VOICE: "",
+    "us-f1": "gmw/en-US+f1",
+    "us-f2": "gmw/en-US+f2",
+    "us-m1": "gmw/en-US+m1",
+    "us-m6": "gmw/en-US+m6",
+    "us-benjamin": "gmw/en-US+benjamin",
+    "us-michel": "gmw/en-US+michel",
+    "new-york-klatt5": "gmw/en-US-nyc+klatt5",
+    "british-reed": "gmw/en+Reed",
+    "received-f2": "gmw/en-GB-x-rp+f2",
+    "received-m6": "gmw/en-GB-x-rp+m6",
+    "lancaster-edward": "gmw/en-GB-x-gbclan+edward",
+}
+"""eSpeak's accent and variant of each voice; chosen among about 80 by what pocketsphinx understands best."""
+
+HELD_OUT_VOICES = {"us-f5": "gmw/en-US+f5", "us-m3": "gmw/en-US+m3"}
+"""One woman and one man, in an accent that training hears from others."""
+
+HELD_OUT_STYLE_SHARE = 0.1
+HELD_OUT_TONE_SHARE = 0.1
+VALIDATION_SHARE = 0.4  # of the concepts, one row each: about 3 % of the rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a picture of a concept and, of a concept without skin tone, its name spoken by one voice.
+
+    Attributes:
+        concept: Its base gives the names.
+        style: Of the picture.
+        voice: None where the row has no speech.
+        split: ``train``, ``validation`` or ``test``.
+        held_out: Of a test row, the reason why training has nothing like it: ``style``, ``tone`` or ``voice``.
+    """
+
+    concept: Concept
+    style: str
+    voice: str | None
+    split: str = "train"
+    held_out: str | None = None
+
+
+def held_out_style(base: str) -> str | None:
+    """The style in which training never sees this concept, in any skin tone; None for most concepts."""
+    if fraction("held-out style", base) >= HELD_OUT_STYLE_SHARE:
+        return None
+    return STYLES[int(fraction("which style", base) * len(STYLES))]
+
+
+def held_out_tones(base: str, tones: Sequence[str]) -> set[str]:
+    """The skin tones in which training never sees this concept, in any style; never all of them."""
+    if held_out_style(base) is not None:  # one reason per concept keeps the two tests apart
+        return set()
+    draws = sorted((fraction("held-out tone", base, tone), tone) for tone in tones)
+    return {tone for draw, tone in draws[:-1] if draw < HELD_OUT_TONE_SHARE}
+
+
+def plan(concepts: Sequence[Concept]) -> list[Row]:
+    """All rows of these concepts.
+
+    A concept without skin tone has a row for every voice, with its two pictures in turn; one with a skin tone has a
+    row for each picture, without speech.
+    """
+    tones: dict[str, list[str]] = {}
+    for concept in concepts:
+        if concept.skin_tone != "none":
+            tones.setdefault(concept.base, []).append(concept.skin_tone)
+    held_tones = {base: held_out_tones(base, of_base) for base, of_base in tones.items()}
+    rows: list[Row] = []
+    for concept in concepts:
+        if concept.skin_tone == "none":
+            rows += _spoken(concept)
+        else:
+            rows += _toned(concept, concept.skin_tone in held_tones[concept.base])
+    return rows
+
+
+def _spoken(concept: Concept) -> Iterator[Row]:
+    unseen = held_out_style(concept.base)
+    seen = [style for style in STYLES if style != unseen]
+    first = int(fraction("first style", concept.code) * len(seen))
+    voices = list(TRAINING_VOICES)
+    validated = None
+    if fraction("validation", concept.code) < VALIDATION_SHARE:
+        validated = voices[1 + int(fraction("validation voice", concept.code) * (len(voices) - 1))]
+    for turn, voice in enumerate(voices, first):
+        yield Row(concept, seen[turn % len(seen)], voice, "validation" if voice == validated else "train")
+    for turn, voice in enumerate(HELD_OUT_VOICES, first):
+        yield Row(concept, seen[turn % len(seen)], voice, "test", "voice")
+    if unseen:
+        yield Row(concept, unseen, NEURAL_VOICE, "test", "style")
+
+
+def _toned(concept: Concept, tone_held_out: bool) -> Iterator[Row]:
+    unseen = held_out_style(concept.base)
+    for style in STYLES:
+        if tone_held_out:
+            yield Row(concept, style, None, "test", "tone")
+        elif style == unseen:
+            yield Row(concept, style, None, "test", "style")
+        else:
+            yield Row(concept, style, None)
