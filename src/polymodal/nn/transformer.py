@@ -125,9 +125,10 @@ class Transformer(nn.Module):
         """
         position = cache.position if cache is not None else 0
         turns = None
-        if self.rotary:
-            known = rotation(x.shape[1], self.head_width, x.device) if cache is None else cache.turns
-            turns = known.narrow(1, position, x.shape[1])
+        if cache is not None and cache.turns is not None:
+            turns = cache.turns.narrow(1, position, x.shape[1])
+        elif self.rotary:
+            turns = rotation(x.shape[1], self.head_width, x.device)
         layers = cache.layers if cache is not None else [None] * len(self.blocks)
         for block, layer in zip(self.blocks, layers, strict=True):
             x = block(
