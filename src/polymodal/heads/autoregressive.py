@@ -1,6 +1,8 @@
 """Autoregressive head: a causal transformer that cross-attends to the context, for discrete spaces."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,9 @@ from polymodal.types import Context, Field, Losses, Space
 
 PAD, END, BEGIN = 0, 1, 2
 """Ids of a space of variable length. A stored sequence ends in END; PAD and BEGIN are never predicted."""
+
+Choice = Callable[[Tensor, Tensor, int], Tensor]
+"""Ids (B,) from logits (B, vocab), keys (B,) and the position."""
 
 
 class Autoregressive(Head):
@@ -104,7 +109,6 @@ class Autoregressive(Head):
         chosen = log_probs.gather(-1, target.value.long()[..., None]).squeeze(-1)
         return chosen.masked_fill(~real, 0.0).sum(1)
 
-    @torch.no_grad()
     def sample(  # type: ignore[override]
         self,
         context: Context,
@@ -145,34 +149,38 @@ class Autoregressive(Head):
             length,
             f"unset: all values have {longest} positions",
         )
-        guided = guidance != 1.0
-        if guided:
+        if guidance != 1.0:
             if unconditional is None:
                 raise ConfigError(f"guidance is {guidance}; without an unconditional context it must be 1")
             context = _stack(context, unconditional)
 
-        rows = len(keys)
-        cache = self.transformer.cache(len(context.pooled), length)
+        choose = partial(_choose, temperature=temperature, top_k=top_k, top_p=top_p)
+        with torch.inference_mode():
+            ids = self._decode(context, keys, length, guidance, choose)
+        ids = ids.clone()  # a tensor made in inference mode could never be trained on
+        mask = ids != PAD if self.space.variable else torch.ones_like(ids[:, :1], dtype=torch.bool)
+        return Field(ids, mask, torch.ones_like(ids[:, 0], dtype=torch.bool))
+
+    def _decode(self, context: Context, keys: Tensor, length: int, guidance: float, choose: Choice) -> Tensor:
+        """Ids (B, L). With guidance, ``context`` holds the B unconditional rows after the B rows."""
+        rows, repeats = len(keys), 1 if guidance == 1.0 else 2
+        cache = self.transformer.cache(rows * repeats, length)
         ids = torch.zeros(rows, length, dtype=torch.long, device=keys.device)
         ended = torch.zeros(rows, dtype=torch.bool, device=keys.device)
         x = self.begin(context.pooled)[:, None]
         for position in range(length):
             logits = self.step(x, context, cache)
-            if guided:
+            if repeats > 1:
                 logits = torch.lerp(logits[rows:], logits[:rows], guidance)
-            chosen = _choose(logits, keys, position, temperature, top_k, top_p)
+            chosen = choose(logits, keys, position)
             if self.space.variable:
                 chosen = chosen.masked_fill(ended, PAD)
                 ended |= chosen == END
             ids[:, position] = chosen
             if self.space.variable and bool(ended.all()):
-                ids = ids[:, : position + 1]
-                break
-            x = self.embedding(chosen)[:, None]
-            if guided:
-                x = torch.cat([x, x])
-        mask = ids != PAD if self.space.variable else torch.ones(rows, 1, dtype=torch.bool, device=ids.device)
-        return Field(ids, mask, torch.ones(rows, dtype=torch.bool, device=ids.device))
+                return ids[:, : position + 1]
+            x = self.embedding(chosen if repeats == 1 else chosen.repeat(repeats))[:, None]
+        return ids
 
     def step(self, x: Tensor, context: Context, cache: KeyValueCache) -> Tensor:
         """Logits (B, vocab) of the id after inputs ``x`` (B, N, inside), which continue those that ``cache`` holds."""

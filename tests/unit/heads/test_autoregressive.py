@@ -1,0 +1,228 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from polymodal.errors import ConfigError
+from polymodal.heads.autoregressive import BEGIN, END, PAD, Autoregressive
+from polymodal.nn.random import make_keys
+from polymodal.types import Context, Field, Space
+
+TEXT = Space("discrete", (12,), vocab=20, variable=True)
+LABEL = Space("discrete", (1,), vocab=5)
+CODES = Space("discrete", (6,), vocab=9)
+WIDTH = 16
+
+
+def make_head(space, **options):
+    torch.manual_seed(0)
+    head = Autoregressive(space, WIDTH, depth=2, heads=2, **options).eval()
+    with torch.no_grad():  # far from uniform, as after training
+        for parameter in head.parameters():
+            parameter.mul_(4)
+    return head
+
+
+def make_context(rows, tokens=5):
+    torch.manual_seed(1)
+    mask = torch.rand(rows, tokens) > 0.4
+    mask[:, 0] = True
+    return Context(torch.randn(rows, tokens, WIDTH), mask, torch.randn(rows, WIDTH))
+
+
+def text(*rows):
+    length = max(map(len, rows))
+    value = torch.tensor([list(row) + [PAD] * (length - len(row)) for row in rows])
+    return Field(value, value != PAD, torch.ones(len(rows), dtype=torch.bool))
+
+
+SAMPLING = [{}, {"temperature": 0.0}, {"temperature": 0.7, "top_k": 4}, {"top_p": 0.8}, {"guidance": 2.5}]
+
+
+@pytest.mark.parametrize("space", [TEXT, LABEL, CODES])
+@pytest.mark.parametrize("options", SAMPLING)
+def test_a_sample_equals_itself_generated_alone(space, options):
+    head, context, keys = make_head(space), make_context(16), make_keys(4, 16)
+    nothing = make_context(16, tokens=1)
+    together = head.sample(context, keys, unconditional=nothing, **options)
+    for k in range(16):
+        row = torch.tensor([k])
+        alone = head.sample(context.rows(row), keys[row], unconditional=nothing.rows(row), **options)
+        length = alone.value.shape[1]
+        assert torch.equal(alone.value[0], together.value[k, :length])
+        assert not together.value[k, length:].any()
+
+
+@pytest.mark.parametrize("options", SAMPLING)
+def test_texts_end_once_and_hold_no_padding(options):
+    rows = 64
+    nothing = make_context(rows, tokens=1)
+    drawn = make_head(TEXT).sample(make_context(rows), make_keys(0, rows), unconditional=nothing, **options)
+    for ids, mask in zip(drawn.value.tolist(), drawn.mask.tolist(), strict=True):
+        length = sum(mask)
+        assert mask == [True] * length + [False] * (len(mask) - length)
+        assert set(ids[length:]) <= {PAD}
+        assert PAD not in ids[:length]
+        assert BEGIN not in ids
+        assert END not in ids[: length - 1]
+        assert ids[length - 1] == END or length == 12
+    assert drawn.value.shape[1] == drawn.lengths.max()
+
+
+@pytest.mark.parametrize("space", [LABEL, CODES])
+def test_values_of_fixed_length_have_no_special_ids(space):
+    drawn = make_head(space).sample(make_context(200), make_keys(0, 200), temperature=5.0)
+    assert drawn.value.shape == (200, *space.shape)
+    assert drawn.mask.shape == (200, 1)
+    assert drawn.mask.all()
+    assert drawn.value.unique().tolist() == list(range(space.vocab))
+
+
+def test_samples_follow_the_likelihood():
+    head, rows = make_head(LABEL), 20_000
+    context = make_context(1).rows(torch.zeros(rows, dtype=torch.long))
+    drawn = head.sample(context, make_keys(0, rows)).value[:, 0]
+    every = Field(torch.arange(5)[:, None], torch.ones(5, 1, dtype=torch.bool), torch.ones(5, dtype=torch.bool))
+    expected = head.log_likelihood(context.rows(torch.arange(5)), every).exp()
+    assert expected.sum().item() == pytest.approx(1.0, abs=1e-5)
+    error = (drawn.bincount(minlength=5) / rows - expected) / (expected * (1 - expected) / rows).sqrt()
+    assert error.abs().max() < 5
+
+
+def test_likelihoods_of_all_texts_sum_to_one():
+    head = make_head(Space("discrete", (2,), vocab=6, variable=True))
+    letters = [3, 4, 5]
+    rows = [(END,), *((a, END) for a in letters), *itertools.product(letters, letters)]
+    context = make_context(1).rows(torch.zeros(len(rows), dtype=torch.long))
+    assert head.log_likelihood(context, text(*rows)).exp().sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_loss_is_the_mean_negative_log_likelihood_of_real_positions():
+    head, context = make_head(TEXT), make_context(3)
+    target = text([5, 6, 7, END], [9, END], [END])
+    loss = head.loss(context, target, "model", make_keys(0, 3))["nll"]
+    torch.testing.assert_close(loss, -head.log_likelihood(context, target) / target.lengths)
+
+
+def test_padding_is_inert():
+    head, context = make_head(TEXT), make_context(2)
+    short, padded = text([5, END]), text([5, END], [5, 6, 7, 8, 9, END])
+    row = torch.tensor([0])
+    alone = head.loss(context.rows(row), short, "model", make_keys(0, 1))["nll"]
+    torch.testing.assert_close(head.loss(context, padded, "model", make_keys(0, 2))["nll"][:1], alone)
+    longer = Context(
+        torch.cat([context.tokens, torch.randn(2, 3, WIDTH)], dim=1),
+        torch.cat([context.mask, torch.zeros(2, 3, dtype=torch.bool)], dim=1),
+        context.pooled,
+    )
+    torch.testing.assert_close(head.log_likelihood(longer, padded), head.log_likelihood(context, padded))
+
+
+def test_the_context_is_used():
+    target = text([5, 6, END], [5, 6, END])
+    context = make_context(2)
+    likelihood = make_head(TEXT).log_likelihood(context, target)
+    assert likelihood[0] != likelihood[1]
+    same_pooled = Context(context.tokens, context.mask, torch.zeros_like(context.pooled))
+    cross, pooled_only = (
+        make_head(TEXT, cross_attention=on).log_likelihood(same_pooled, target) for on in (True, False)
+    )
+    assert cross[0] != cross[1]
+    assert pooled_only[0] == pooled_only[1]
+
+
+def test_guidance_of_zero_is_unconditional():
+    head, keys = make_head(TEXT), make_keys(0, 8)
+    context, nothing = make_context(8), make_context(8, tokens=1)
+    guided = head.sample(context, keys, unconditional=nothing, guidance=0.0)
+    assert torch.equal(guided.value, head.sample(nothing, keys).value)
+
+
+def test_top_k_of_one_and_a_small_top_p_are_greedy():
+    head, context, keys = make_head(TEXT), make_context(8), make_keys(0, 8)
+    greedy = head.sample(context, keys, temperature=0.0).value
+    assert torch.equal(head.sample(context, keys, top_k=1).value, greedy)
+    assert torch.equal(head.sample(context, keys, top_p=1e-6).value, greedy)
+
+
+def test_length_bound():
+    head, context, keys = make_head(TEXT), make_context(8), make_keys(0, 8)
+    bounded, free = (head.sample(context, keys, max_length=n) for n in (3, None))
+    assert torch.equal(bounded.value, free.value[:, :3])
+
+
+def test_no_rows():
+    empty = torch.zeros(0, dtype=torch.long)
+    assert len(make_head(TEXT).sample(make_context(2).rows(empty), empty)) == 0
+
+
+def test_what_was_sampled_can_be_trained_on():
+    head, context, keys = make_head(TEXT), make_context(4), make_keys(0, 4)
+    drawn = head.sample(context, keys)
+    head.loss(context, drawn, "model", keys)["nll"].mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("tied", [True, False])
+def test_learns_texts_by_heart(smoothing, tied):
+    torch.manual_seed(0)
+    head = Autoregressive(TEXT, WIDTH, depth=1, heads=2, label_smoothing=smoothing, tie_embeddings=tied)
+    context, target, keys = make_context(3), text([5, 6, 5, 7, END], [9, END], [7, 7, 8, END]), make_keys(0, 3)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.loss(context, target, "model", keys)["nll"].mean().backward()
+        optimizer.step()
+    drawn = head.eval().sample(context, keys, temperature=0.0)
+    assert torch.equal(drawn.value, target.value)
+    assert torch.equal(drawn.mask, target.mask)
+
+
+def test_label_smoothing_against_its_definition():
+    plain, smooth = make_head(LABEL), make_head(LABEL, label_smoothing=0.3)
+    smooth.load_state_dict(plain.state_dict())
+    context, keys = make_context(5), make_keys(0, 5)
+    every = Field(torch.arange(5)[:, None], torch.ones(5, 1, dtype=torch.bool), torch.ones(5, dtype=torch.bool))
+    same = context.rows(torch.zeros(5, dtype=torch.long))
+    nll = plain.loss(same, every, "model", keys)["nll"]
+    torch.testing.assert_close(smooth.loss(same, every, "model", keys)["nll"], 0.7 * nll + 0.3 * nll.mean())
+
+
+def test_accepts_sequences_of_ids_only():
+    assert Autoregressive.accepts(TEXT) is None
+    assert "continuous" in Autoregressive.accepts(Space("continuous", (3, 8, 8)))
+    assert "2 axes" in Autoregressive.accepts(Space("discrete", (4, 4), vocab=9))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": 3}, "heads is 3; it must be a divisor of half the width, 8"),
+        ({"depth": 0}, "depth is 0; it must be at least 1"),
+        ({"dropout": 1.0}, r"dropout is 1.0; it must be in \[0, 1\)"),
+        ({"label_smoothing": -0.1}, r"label_smoothing is -0.1; it must be in \[0, 1\)"),
+    ],
+)
+def test_senseless_options(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Autoregressive(TEXT, WIDTH, **options)
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "message"),
+    [
+        (TEXT, {"temperature": -1.0}, "temperature is -1.0; it must be 0"),
+        (TEXT, {"temperature": math.nan}, "temperature is nan"),
+        (TEXT, {"top_k": -1}, "top_k is -1"),
+        (TEXT, {"top_p": 0.0}, r"top_p is 0.0; it must be in \(0, 1\]"),
+        (TEXT, {"max_length": 13}, "max_length is 13; it must be between 1 and 12"),
+        (CODES, {"max_length": 3}, "max_length is 3; it must be unset: all values have 6 positions"),
+        (TEXT, {"guidance": 2.0}, "guidance is 2.0; without an unconditional context it must be 1"),
+        (TEXT, {"guidance": math.inf}, "guidance is inf"),
+    ],
+)
+def test_senseless_sampling_options(space, options, message):
+    with pytest.raises(ConfigError, match=message):
+        make_head(space).sample(make_context(2), make_keys(0, 2), **options)
