@@ -71,9 +71,15 @@ class Digests:
 
     A file is read once; while its size and times stay the same, its name is remembered in a small database. The
     memory is only a short cut: the name is always that of the bytes.
+
+    Args:
+        cache: Folder of the database.
+        settle_seconds: How old a file must be to be remembered. One that was changed a moment ago may change again
+            within the same tick of the clock.
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, settle_seconds: float = 2.0) -> None:
+        self._settle_ns = settle_seconds * 1e9
         cache.mkdir(parents=True, exist_ok=True)
         self._database = cache / "files.sqlite"
         self._known: dict[str, tuple[str, bytes]] = {}
@@ -127,8 +133,7 @@ class Digests:
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}") from error
         self._known[str(path)] = (stamp, name)
-        # A file changed a moment ago may change again within the clock's tick: do not trust its times.
-        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > 2_000_000_000:
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= self._settle_ns:
             self._new[str(path)] = (stamp, name)
         return name
 

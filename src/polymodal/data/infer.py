@@ -52,13 +52,13 @@ def _of_column(cells: list[Any], origin: Source, name: str) -> Modality | None:
     first = cells[0]
     if kind := _kind_of_file(first, origin.root):
         return kind()
+    if isinstance(first, str) and first.startswith("["):
+        with suppress(ValueError):  # a text that begins with a bracket
+            first = json.loads(first)
     if isinstance(first, bool) or (isinstance(first, str | int) and _few(cells)):
         return Label()
     if isinstance(first, int | float):
         return Vector(1)
-    if isinstance(first, str) and first.startswith("["):
-        with suppress(ValueError):  # a text that begins with a bracket
-            first = json.loads(first)
     if isinstance(first, str):
         longest = max(len(cell.encode(errors="replace")) for cell in origin.column(name) if isinstance(cell, str))
         return Text(max_length=8 * (longest // 8 + 1))  # at least one more than the longest, for the end

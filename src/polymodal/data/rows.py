@@ -43,8 +43,9 @@ class Rows:
     def __getitem__(self, i: int) -> dict[str, Any]:
         """Row ``i`` as objects that a user expects (pictures, strings, sound), None where absent."""
         i = range(len(self))[i]
-        batch = self.decode({name: self.columns[name].batch(np.array([i])) for name in self.fields})
-        return {name: self._object(name, batch[name]) for name in self.fields}
+        names = [name for name in self.fields if name in self.columns]
+        batch = self.decode({name: self.columns[name].batch(np.array([i])) for name in names})
+        return {name: self._object(name, batch[name]) for name in names}
 
     def _object(self, name: str, field: Field) -> Any:
         if not field.present[0]:

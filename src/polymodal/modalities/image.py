@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image as PILImage
-from PIL import ImageColor, ImageOps
+from PIL import ImageCms, ImageColor, ImageOps
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ class Image(Modality):
     def __init__(
         self, size: int | Sequence[int] = 64, channels: int = 3, background: str = "white", fit: str = "crop"
     ) -> None:
-        shape = (size, size) if isinstance(size, int) else tuple(size)
+        shape = tuple(size) if isinstance(size, Sequence) else (size, size)
         if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
             raise ConfigError(f"size: {size!r} is not a side in pixels, nor a pair (height, width)")
         if channels not in (1, 3):
@@ -105,6 +105,10 @@ class Image(Modality):
         """Any mode -> RGB or L, on the background."""
         if picture.mode.startswith("I") or picture.mode == "F":
             picture = _to_8_bits(picture)
+        elif picture.mode == "LAB":
+            picture = ImageCms.profileToProfile(
+                picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             behind = PILImage.new("RGBA", picture.size, self._background)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polymodal import ConfigError, DataError, Text
+
+
+def _learned():
+    text = Text(max_length=64, tokenizer="bpe", vocab_size=300)
+    text.prepare(["red apple", "green apple", "red dog", None, 5] * 20)
+    return text
+
+
+LEARNED = _learned()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=60).filter(lambda text: len(text.encode(errors="replace")) < 250))
+def test_both_tokenizers_are_lossless(text):
+    for modality in (Text(max_length=260), Text(max_length=260, tokenizer=LEARNED.tokenizer)):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            with pytest.raises(DataError, match=r"lone surrogate at character \d+, which is no Unicode"):
+                modality.read(text)
+            continue
+        stored = modality.read(text)
+        assert stored[-1] == Text.END
+        assert modality.write(modality.to_model(torch.from_numpy(stored))) == text
+
+
+def test_ids():
+    assert Text().read("ab").tolist() == [97 + 3, 98 + 3, Text.END]
+    assert Text().space.vocab == 259
+    assert Text().read("").tolist() == [Text.END]
+
+
+def test_learned_tokens_are_fewer_than_bytes():
+    assert len(LEARNED.read("red apple")) < len("red apple")
+    assert LEARNED.space.vocab <= 300
+    assert LEARNED.read("red apple").max() < LEARNED.space.vocab
+
+
+def test_write_stops_at_the_end_and_survives_broken_bytes():
+    ids = torch.tensor([2, 100, 101, 1, 102, 0])
+    assert Text().write(ids) == "ab"
+    assert Text().write(torch.tensor([0xFF + 3, 100, 0])) == "\ufffda"
+
+
+def test_too_long_is_refused_not_cut():
+    assert len(Text(max_length=4).read("abc")) == 4
+    with pytest.raises(DataError, match=r"^the text has 4 bytes; max_length 4 holds 3$"):
+        Text(max_length=4).read("abcd")
+    with pytest.raises(DataError, match=r"^the text has 6 bytes; max_length 4 holds 3$"):
+        Text(max_length=4).read("äöü")
+
+
+def test_files(tmp_path):
+    (tmp_path / "a.txt").write_bytes("zwei Äpfel\r\n".encode())
+    np.testing.assert_array_equal(Text().read(tmp_path / "a.txt"), Text().read("zwei Äpfel"))
+    with pytest.raises(DataError, match=r"^the text is not UTF-8: byte 0xff at 2$"):
+        Text().read(b"ab\xff")
+    with pytest.raises(DataError, match=r"^cannot read the file: No such file or directory$"):
+        Text().read(tmp_path / "b.txt")
+    with pytest.raises(DataError, match=r"^5 \(int\) is not a string$"):
+        Text().read(5)
+
+
+def test_bad_arguments():
+    with pytest.raises(ConfigError, match=r"^max_length: 1 leaves no room"):
+        Text(max_length=1)
+    with pytest.raises(ConfigError, match=r"^vocab_size: 100 is too few; 259 or more hold every byte$"):
+        Text(tokenizer="bpe", vocab_size=100)
+    with pytest.raises(ConfigError, match=r"^tokenizer: 'words' is neither 'bpe' nor a tokenizer's JSON"):
+        Text(tokenizer="words")
+    with pytest.raises(DataError, match=r"^the tokenizer is not learned yet"):
+        Text(tokenizer="bpe").read("a")

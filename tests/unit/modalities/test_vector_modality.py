@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from polymodal import ConfigError, DataError, Vector
+
+
+def test_learns_mean_and_deviation():
+    numbers = np.random.default_rng(0).normal([1e6, -2, 5], [1, 3, 0], (500, 3))
+    vector = Vector(size=3)
+    vector.prepare([*numbers, [1.0], "x", [np.nan, 0, 0]])
+    np.testing.assert_allclose(vector.mean, numbers.astype(np.float32).mean(0, dtype=np.float64), rtol=1e-9)
+    np.testing.assert_allclose(vector.std, [*numbers.astype(np.float32)[:, :2].std(0, dtype=np.float64), 1], rtol=1e-6)
+
+
+def test_standardises_and_back(tmp_path):
+    vector = Vector(size=2, mean=[1.0, 2.0], std=[2.0, 4.0])
+    value = vector.to_model(torch.tensor([[3.0, 2.0]]))
+    assert value.tolist() == [[1.0, 0.0]]
+    written = vector.write(value[0])
+    written.save(tmp_path / "v.npy")
+    assert np.load(tmp_path / "v.npy").tolist() == [3.0, 2.0]
+
+
+@pytest.mark.parametrize("raw", [[1, 2], (1.0, 2.0), np.array([1, 2]), "[1, 2]", "1 2.0"])
+def test_reads(raw):
+    assert Vector(size=2).read(raw).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([1, 2, 3], "a vector of shape (3,); size 2 wants (2,)"),
+        ([1, float("inf")], "number 1 of the vector is not finite"),
+        ("one two", "'one two' (str) is not a vector"),
+        ([1, "x"], "[1, 'x'] (list) is not a vector"),
+        ([[1], [2, 3]], "[[1], [2, 3]] (list) is not a vector"),
+        ({"a": 1}, "{'a': 1} (dict) is not a vector"),
+    ],
+)
+def test_refuses(raw, message):
+    with pytest.raises(DataError) as error:
+        Vector(size=2).read(raw)
+    assert str(error.value) == message
+
+
+def test_bad_arguments():
+    with pytest.raises(ConfigError, match=r"^std: 0\.0 is not above 0$"):
+        Vector(size=2, std=0)
+    with pytest.raises(ConfigError, match=r"^mean: 3 numbers given; one, or 2 finite ones, are right$"):
+        Vector(size=2, mean=[1, 2, 3])
+    with pytest.raises(ConfigError, match=r"^size: 0 is not a count of numbers$"):
+        Vector(size=0)
