@@ -29,7 +29,8 @@ amphora brick rock wood derelict hut houses hotel bank school hospital stadium f
 sunrise sunset metro station tram monorail trolleybus minibus automobile motorway wheel construction ferry seat luggage
 parachute satellite cyclone comet droplet sparkler sparkles softball lacrosse bullseye joker joystick thread yarn knot
 briefs sari kimono purse necktie coat pager dvd dna trackball battery videocassette memo ledger label bookmark notebook
-pen clamp link pick chains gear pill crutch alembic placard locked unlocked wedding oncoming face pushpin paperclip
+pen clamp link pick chains gear pill crutch alembic placard scroll loudspeaker moai sauropod locked unlocked
+wedding oncoming face pushpin paperclip
 """
 _FAMILIAR_PAIRS = """
 red apple, hot dog, ice cream, palm tree, polar bear, teddy bear, light bulb, birthday cake, police car, fire engine,

@@ -69,11 +69,12 @@ def held_out_tones(base: str, tones: Sequence[str]) -> set[str]:
     return {tone for draw, tone in draws[:-1] if draw < HELD_OUT_TONE_SHARE}
 
 
-def plan(concepts: Sequence[Concept]) -> list[Row]:
+def plan(concepts: Sequence[Concept], voices: int) -> list[Row]:
     """All rows of these concepts.
 
-    A concept without skin tone has a row for every voice, with its two pictures in turn; one with a skin tone has a
-    row for each picture, without speech.
+    A concept without skin tone has a row for each of ``voices`` voices of training, the neural one and others by
+    hash, and for each held-out voice, with its two pictures in turn. One with a skin tone has a row for each
+    picture, without speech.
     """
     tones: dict[str, list[str]] = {}
     for concept in concepts:
@@ -83,17 +84,18 @@ def plan(concepts: Sequence[Concept]) -> list[Row]:
     rows: list[Row] = []
     for concept in concepts:
         if concept.skin_tone == "none":
-            rows += _spoken(concept)
+            rows += _spoken(concept, voices)
         else:
             rows += _toned(concept, concept.skin_tone in held_tones[concept.base])
     return rows
 
 
-def _spoken(concept: Concept) -> Iterator[Row]:
+def _spoken(concept: Concept, count: int) -> Iterator[Row]:
     unseen = held_out_style(concept.base)
     seen = [style for style in STYLES if style != unseen]
     first = int(fraction("first style", concept.code) * len(seen))
-    voices = list(TRAINING_VOICES)
+    voices = sorted(TRAINING_VOICES, key=lambda voice: (voice != NEURAL_VOICE, fraction("voice", concept.code, voice)))
+    voices = voices[:count]
     validated = None
     if fraction("validation", concept.code) < VALIDATION_SHARE:
         validated = voices[1 + int(fraction("validation voice", concept.code) * (len(voices) - 1))]

@@ -1,0 +1,193 @@
+"""Audio: any file that libsndfile reads <-> a log-mel spectrogram."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from polymodal.errors import ConfigError, DataError
+from polymodal.modalities.base import Modality
+from polymodal.modalities.mel import MelTransform
+from polymodal.nn.random import make_keys
+from polymodal.types import Space
+
+# Log-mel magnitudes of speech at usual loudness, over about -5.5 +- 2.6: silence becomes -2.3, a loud vowel +2.
+_LOG_MEL_MEAN = -5.5
+_LOG_MEL_SCALE = 2.6
+_MOST_CHANNELS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """Sound of one channel.
+
+    Attributes:
+        samples: (T,) float32, in [-1, 1] where it is not to be clipped.
+        sample_rate_hz: Samples per second.
+    """
+
+    samples: np.ndarray
+    sample_rate_hz: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sample_rate_hz
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.array(self.samples, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"Waveform({self.seconds:.2f} s at {self.sample_rate_hz} Hz)"
+
+    def save(self, path: str | Path) -> None:
+        """Write a file in the format that its suffix names: .wav, .flac, .ogg, .mp3 ...
+
+        Raises:
+            DataError: libsndfile writes no such format.
+        """
+        suffix = Path(path).suffix
+        known = soundfile.available_formats()
+        if suffix[1:].upper() not in known:
+            endings = ", ".join(f".{name.lower()}" for name in sorted(known))
+            raise DataError(f"{path}: cannot write audio as '{suffix}'; write one of {endings}")
+        soundfile.write(path, np.clip(self.samples, -1.0, 1.0), self.sample_rate_hz)
+
+
+class Audio(Modality):
+    """Sound as a standardised log-mel spectrogram (mels, frames), whose length varies.
+
+    A clip of s seconds has ceil(s * sample_rate_hz / hop_length) frames.
+
+    Args:
+        sample_rate_hz: Everything is resampled to it.
+        max_seconds: A longer clip is refused, never cut.
+        mels: Number of mel bands.
+        hop_length: Samples from one frame to the next.
+        n_fft: Samples that a frame covers.
+        f_min_hz: Lower end of the bands.
+        f_max_hz: Upper end of the bands; None for half the sample rate.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+
+    dtype = np.float16
+    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 16_000,
+        max_seconds: float = 2.0,
+        mels: int = 80,
+        hop_length: int = 256,
+        n_fft: int = 1024,
+        f_min_hz: float = 0.0,
+        f_max_hz: float | None = None,
+    ) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.max_seconds = max_seconds
+        self.mels = mels
+        self.hop_length = hop_length
+        self.n_fft = n_fft
+        self.f_min_hz = f_min_hz
+        self.f_max_hz = f_max_hz
+        top = sample_rate_hz / 2 if f_max_hz is None else f_max_hz
+        if sample_rate_hz < 1:
+            raise ConfigError(f"audio: sample_rate_hz={sample_rate_hz}; must be at least 1")
+        if max_seconds <= 0:
+            raise ConfigError(f"audio: max_seconds={max_seconds}; must be above 0")
+        if not 1 <= hop_length <= n_fft or n_fft % 2:
+            raise ConfigError(
+                f"audio: hop_length={hop_length}, n_fft={n_fft}; n_fft must be even, hop_length 1 to n_fft"
+            )
+        if not 0 <= f_min_hz < top <= sample_rate_hz / 2:
+            raise ConfigError(
+                f"audio: f_min_hz={f_min_hz}, f_max_hz={top}; both within 0 and {sample_rate_hz / 2} Hz, in this order"
+            )
+        if not 1 <= mels <= n_fft // 2:
+            raise ConfigError(f"audio: mels={mels}; from 1 to n_fft / 2 = {n_fft // 2}")
+        self._transform = MelTransform(
+            sample_rate_hz=sample_rate_hz,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            mels=mels,
+            f_min_hz=f_min_hz,
+            f_max_hz=top,
+        )
+        frames = self._transform.frames(round(max_seconds * sample_rate_hz))
+        self.space = Space("continuous", (mels, frames), variable=True)
+
+    def read(self, raw: Any) -> np.ndarray:
+        """Path, bytes, ``Waveform``, (samples, rate) or samples at ``sample_rate_hz`` -> (frames, mels) float16.
+
+        Samples are (T,) or, as soundfile has them, (T, channels); channels are averaged. Integers are scaled to
+        [-1, 1] by their type's range.
+        """
+        samples = self._samples(raw)
+        with torch.inference_mode():
+            log_mel = self._transform.log_mel(torch.from_numpy(samples)[None])[0]
+            return ((log_mel.T - _LOG_MEL_MEAN) / _LOG_MEL_SCALE).to(torch.float16).numpy()
+
+    def to_model(self, stored: Tensor) -> Tensor:
+        """(B, L, mels) -> (B, mels, L) float32."""
+        return stored.mT.float()
+
+    def write(self, value: Tensor) -> Waveform:
+        """(mels, L) -> sound of L * hop_length samples, by Griffin-Lim; the same value gives the same sound."""
+        with torch.inference_mode():
+            log_mel = value[None].float().cpu() * _LOG_MEL_SCALE + _LOG_MEL_MEAN
+            keys = make_keys(0, 1)
+            samples = self._transform.griffin_lim(self._transform.magnitudes(log_mel), keys)[0].numpy()
+        return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
+
+    def _samples(self, raw: Any) -> np.ndarray:
+        """Raw -> (T,) float32 at ``sample_rate_hz``, checked."""
+        if isinstance(raw, bytes | Path):
+            samples, rate = self._decode(io.BytesIO(raw) if isinstance(raw, bytes) else raw)
+        elif isinstance(raw, Waveform):
+            samples, rate = raw.samples, raw.sample_rate_hz
+        elif isinstance(raw, np.ndarray):
+            samples, rate = raw, self.sample_rate_hz
+        elif isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], np.ndarray):
+            samples, rate = raw
+        else:
+            raise DataError(f"not audio: {type(raw).__name__}; give a path, bytes, an array or (array, rate)")
+        if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= _MOST_CHANNELS):
+            raise DataError(f"samples of shape {samples.shape}; must be (samples,) or (samples, channels)")
+        if rate <= 0:
+            raise DataError(f"sample rate {rate} Hz")
+        if len(samples) == 0:
+            raise DataError("empty: no samples")
+        self._check_length(len(samples) / rate)
+        if np.issubdtype(samples.dtype, np.signedinteger):
+            samples = samples / (np.iinfo(samples.dtype).max + 1.0)
+        elif not np.issubdtype(samples.dtype, np.floating):
+            raise DataError(f"samples of type {samples.dtype}; must be floating or signed integers")
+        samples = np.asarray(samples, np.float32)
+        if not np.isfinite(samples).all():
+            raise DataError("not a number or infinite among the samples")
+        if samples.ndim == 2:
+            samples = samples.mean(1)
+        samples = np.ascontiguousarray(samples)
+        return samples if rate == self.sample_rate_hz else soxr.resample(samples, rate, self.sample_rate_hz)
+
+    def _decode(self, file: Path | io.BytesIO) -> tuple[np.ndarray, int]:
+        try:
+            with soundfile.SoundFile(file) as sound:
+                self._check_length(sound.frames / sound.samplerate)  # before anything large is decoded
+                return sound.read(dtype="float32"), sound.samplerate
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise DataError(f"not readable as audio: {error}") from error
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds > self.max_seconds:
+            raise DataError(f"{seconds:.2f} s long; at most max_seconds={self.max_seconds}")
