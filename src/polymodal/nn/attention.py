@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from polymodal.nn.layers import Linear
 
+Turns = tuple[Tensor, Tensor]
+"""Cosines and signed sines, each (N, 3, 1, 2, head width / 2), of the angles of N rotary positions."""
+
 
 @dataclass
 class LayerCache:
@@ -35,7 +38,7 @@ class KeyValueCache:
     """
 
     layers: Sequence[LayerCache]
-    turns: Tensor | None
+    turns: Turns | None
     position: int = 0
 
     @property
@@ -44,8 +47,8 @@ class KeyValueCache:
         return self.layers[0].memory.shape[3]
 
 
-def rotation(count: int, width: int, device: torch.device | None = None, *, base: float = 10_000.0) -> Tensor:
-    """What ``rotate`` turns positions 0 .. count by: cosines and signed sines (2, count, 3, 1, 2, width / 2).
+def rotation(count: int, width: int, device: torch.device | None = None, *, base: float = 10_000.0) -> Turns:
+    """What ``rotate`` turns positions 0 .. count by, for heads of ``width``.
 
     The axis of 3 is of queries, keys and values; values turn by no angle, so that the three can stay together.
     """
@@ -53,15 +56,20 @@ def rotation(count: int, width: int, device: torch.device | None = None, *, base
     angles = torch.arange(count, device=device)[:, None] * frequencies
     angles = torch.stack([angles, angles, torch.zeros_like(angles)], dim=1)[:, :, None]
     cosine, sine = angles.cos(), angles.sin()
-    return torch.stack([torch.stack([cosine, cosine], dim=3), torch.stack([-sine, sine], dim=3)])
+    return torch.stack([cosine, cosine], dim=3), torch.stack([-sine, sine], dim=3)
 
 
-def rotate(packed: Tensor, turns: Tensor) -> Tensor:
+def turns_at(turns: Turns, position: int, count: int) -> Turns:
+    """Those of positions ``position .. position + count``."""
+    return turns[0].narrow(0, position, count), turns[1].narrow(0, position, count)
+
+
+def rotate(packed: Tensor, turns: Turns) -> Tensor:
     """Rotary positions for ``packed`` (B, N, 3, heads, 2, width / 2): its pairs along the axis of 2 turn by an angle.
 
     Source: Su et al., "RoFormer" (2021), equation 34, with the halves of a head paired as Llama pairs them.
     """
-    cosine, sine = turns.unbind()
+    cosine, sine = turns
     return torch.addcmul(packed * cosine, packed.flip(-2), sine)
 
 
@@ -99,7 +107,7 @@ class Attention(nn.Module):
         causal: bool = False,
         cache: LayerCache | None = None,
         position: int = 0,
-        turns: Tensor | None = None,
+        turns: Turns | None = None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D).
 
@@ -114,19 +122,19 @@ class Attention(nn.Module):
         """
         rows, count, _ = x.shape
         if self.crosses:
-            query = self._split(self.query(x), 1)[0]
+            query = self._split(x @ self.query.weight, 1)[0]
             if cache is None or cache.context is None:
                 assert context is not None
-                key, value = self._split(self.key_value(context), 2).unbind()
+                key, value = self._split(context @ self.key_value.weight, 2).unbind()
                 if cache is not None:
                     cache.context = key.contiguous(), value.contiguous()
             else:
                 key, value = cache.context
         else:
-            packed = self.query_key_value(x)
+            packed = x @ self.query_key_value.weight  # directly, as in SwiGLU
             if self.rotary:
                 if turns is None:
-                    turns = rotation(position + count, self.head_width, x.device)[:, position:]
+                    turns = turns_at(rotation(position + count, self.head_width, x.device), position, count)
                 packed = rotate(packed.view(rows, count, 3, self.heads, 2, self.head_width // 2), turns)
             packed = self._split(packed, 3)
             if cache is None:
@@ -143,7 +151,7 @@ class Attention(nn.Module):
             visible = before if visible is None else visible & before
             causal = False
         y = F.scaled_dot_product_attention(query, key, value, visible, is_causal=causal)
-        return self.out(y.transpose(1, 2).flatten(2))
+        return y.transpose(1, 2).flatten(2) @ self.out.weight
 
     def _split(self, packed: Tensor, parts: int) -> Tensor:
         """(B, N, parts * D), in any shape -> (parts, B, heads, N, head width)."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polymodal.nn.attention import Attention, KeyValueCache, LayerCache, rotation
+from polymodal.nn.attention import Attention, KeyValueCache, LayerCache, Turns, rotation, turns_at
 from polymodal.nn.layers import Linear, RMSNorm, SwiGLU
 
 
@@ -58,7 +58,7 @@ class Block(nn.Module):
         causal: bool = False,
         cache: LayerCache | None = None,
         position: int = 0,
-        turns: Tensor | None = None,
+        turns: Turns | None = None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D). Arguments as of ``Transformer.forward`` and ``Attention.forward``."""
         attend = {"mask": mask, "causal": causal, "cache": cache, "position": position, "turns": turns}
@@ -124,9 +124,9 @@ class Transformer(nn.Module):
             cache: From ``cache``; extended by ``x`` in place.
         """
         position = cache.position if cache is not None else 0
-        turns = None
+        turns: Turns | None = None
         if cache is not None and cache.turns is not None:
-            turns = cache.turns.narrow(1, position, x.shape[1])
+            turns = turns_at(cache.turns, position, x.shape[1])
         elif self.rotary:
             turns = rotation(x.shape[1], self.head_width, x.device)
         layers = cache.layers if cache is not None else [None] * len(self.blocks)
