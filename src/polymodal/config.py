@@ -202,7 +202,7 @@ _FAMILIES: dict[str, Mapping[str, type]] = {"encoder": ENCODERS, "codec": CODECS
 @cache
 def arguments_model(part: type) -> type[BaseModel]:
     """A strict pydantic model of the keyword-only arguments of a constructor."""
-    hints = typing.get_type_hints(part.__init__)
+    hints = typing.get_type_hints(part.__init__)  # type: ignore[misc]
     keyword_only = {
         name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
         for name, parameter in inspect.signature(part).parameters.items()

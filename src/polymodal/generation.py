@@ -65,8 +65,8 @@ def generate(
         batch = {name: field.rows(index).to(model.device) for name, field in fields.items()}
         made = model.sample(
             batch,
-            {name: everywhere for name in fields},
-            {name: everywhere for name in to},
+            dict.fromkeys(fields, everywhere),
+            dict.fromkeys(to, everywhere),
             make_keys(seed, rows, start=start).to(model.device),
             options,
         )

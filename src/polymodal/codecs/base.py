@@ -37,5 +37,8 @@ class Codec(nn.Module, ABC):
     def decode(self, latent: Field) -> Field:
         """Values in ``latent`` -> values in ``space``."""
 
+    def initialise(self, fields: list[Field]) -> None:
+        """Called once before training with some training values, for what has a closed form."""
+
     def calibrate(self, fields: list[Field]) -> None:
-        """Called once after training with some training batches, to fix the latents' scale."""
+        """Called once after training with some training values, to fix the latents' scale."""

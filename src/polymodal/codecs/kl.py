@@ -2,12 +2,13 @@
 
 Source: Rombach et al., "High-resolution image synthesis with latent diffusion models", 2022 (the KL-regularised code);
 Chen et al., "Deep compression autoencoder for efficient high-resolution diffusion models", 2024 (the residual
-down- and upsampling).
+down- and upsampling). A linear map of whole patches runs beside the convolutions and starts as their principal
+components (Baldi and Hornik 1989: the best linear autoencoder), so that the convolutions learn only what is left; see
+docs/adr/0002.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polymodal.codecs.base import Codec
 from polymodal.errors import ConfigError
@@ -65,11 +66,15 @@ class KLAutoencoder(Codec):
             if level + 1 < len(channels):
                 self.down.append(Downsample(width, channels[level + 1], dims))
                 self.up.insert(0, Upsample(channels[level + 1], width, dims))
-        self.squeeze = nn.Sequential(ChannelNorm(channels[-1]), convolution(channels[-1], 2 * latent, dims))
+        self.squeeze = nn.Sequential(ChannelNorm(channels[-1]), convolution(channels[-1], 2 * latent, dims, zero=True))
         self.expand = convolution(latent, channels[-1], dims)
-        self.leave = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), convolution(channels[0], volume, dims))
+        leave = convolution(channels[0], volume, dims, zero=True)
+        self.leave = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), leave)
+        whole = space.channels * self.factor**dims
+        self.project = convolution(whole, latent, dims, kernel=1, zero=True)
+        self.unproject = convolution(latent, whole, dims, kernel=1, zero=True)
         self.register_buffer("mean", torch.zeros(latent))
-        self.register_buffer("std", torch.ones(latent))
+        self.register_buffer("std", torch.ones(()))
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -100,9 +105,11 @@ class KLAutoencoder(Codec):
                 for block in part:
                     x = block(x, mask)
         mean, log_variance = self.squeeze(x).chunk(2, dim=1)
-        return mean, log_variance.clamp(-20, 10), mask
+        mean = mean + self.project(unshuffle(value, self.factor))
+        return mean, (log_variance - 6).clamp(-20, 10), mask
 
     def _reconstruct(self, code: Tensor, mask: Tensor | None) -> Tensor:
+        linear = shuffle(self.unproject(code), self.factor)
         x = self.expand(code)
         x = x if mask is None else x * mask
         for part in self.up:
@@ -112,7 +119,7 @@ class KLAutoencoder(Codec):
             else:
                 for block in part:
                     x = block(x, mask)
-        return shuffle(self.leave(x), self.patch)
+        return linear + shuffle(self.leave(x), self.patch)
 
     def loss(self, target: Field, player: str, keys: Tensor) -> Losses:
         """``reconstruction``, ``edges`` and ``kl``, each already weighted, means per element of the row."""
@@ -126,8 +133,8 @@ class KLAutoencoder(Codec):
         losses = {"reconstruction": _row_mean(error.abs(), real)}
         if self.edge_weight:
             edges = [
-                _row_mean(error.diff(dim=d).abs(), real if real.shape[d] == 1 else real.narrow(d, 1, error.shape[d] - 1))
-                for d in range(4 - self.dims if self.dims == 2 else 1, error.ndim)
+                _row_mean(error.diff(dim=axis).abs(), _later(real, axis, error.shape[axis] - 1))
+                for axis in ((1, 2) if self.dims == 1 else (2, 3))
             ]
             losses["edges"] = self.edge_weight * sum(edges[1:], edges[0]) / len(edges)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
@@ -136,16 +143,12 @@ class KLAutoencoder(Codec):
 
     def encode(self, field: Field) -> Field:
         mean, _, mask = self._moments(field)
-        shape = (1, -1, *[1] * self.dims)
-        code = (mean - self.mean.view(shape)) / self.std.view(shape)
-        return Field(
-            code if mask is None else code * mask, field.mask if mask is None else mask[:, 0], field.present
-        )
+        code = (mean - self.mean.view(1, -1, *[1] * self.dims)) / self.std
+        return Field(code if mask is None else code * mask, field.mask if mask is None else mask[:, 0], field.present)
 
     def decode(self, latent: Field) -> Field:
-        shape = (1, -1, *[1] * self.dims)
         mask = latent.mask[:, None] if self.space.variable else None
-        code = latent.value * self.std.view(shape) + self.mean.view(shape)
+        code = latent.value * self.std + self.mean.view(1, -1, *[1] * self.dims)
         value = self._reconstruct(code if mask is None else code * mask, mask)
         if mask is None:
             return Field(value, latent.mask, latent.present)
@@ -158,19 +161,44 @@ class KLAutoencoder(Codec):
         """Sets mean and deviation of each channel of the code from training rows."""
         self.mean.zero_()
         self.std.fill_(1)
-        codes = []
+        codes = self._places([self.encode(field) for field in fields])
+        self.mean.copy_(codes.mean(0))
+        self.std.copy_((codes - self.mean).square().mean().sqrt())
+
+    @torch.no_grad()
+    def initialise(self, fields: list[Field]) -> None:
+        """Starts the linear part as the principal components of the patches, scaled to unit variance as a whole."""
+        patches = []
         for field in fields:
-            code = self.encode(field)
-            flat = code.value.transpose(0, 1).flatten(1)
-            if self.space.variable:
-                flat = flat[:, code.mask.flatten()]
-            codes.append(flat)
-        every = torch.cat(codes, dim=1)
-        self.mean.copy_(every.mean(1))
-        self.std.copy_(every.std(1).clamp(min=1e-3))
+            value = pad_to_multiple(field.value, self.factor) if self.dims == 1 else field.value
+            mask = pool_mask(field.mask, self.factor) if self.space.variable else field.mask
+            patches.append(Field(unshuffle(value, self.factor), mask, field.present))
+        x = self._places(patches)
+        mean = x.mean(0)
+        covariance = (x - mean).T @ (x - mean) / len(x)
+        values, vectors = torch.linalg.eigh(covariance)
+        scale = values[-len(self.mean) :].mean().sqrt().clamp(min=1e-3)
+        basis = vectors[:, -len(self.mean) :].flip(1)
+        self.project.weight.copy_((basis.T / scale).view_as(self.project.weight))
+        self.project.bias.copy_(-(basis.T @ mean) / scale)
+        self.unproject.weight.copy_((basis * scale).view_as(self.unproject.weight))
+        self.unproject.bias.copy_(mean)
+
+    def _places(self, fields: list[Field]) -> Tensor:
+        """(places, channels): the real places of all rows."""
+        flat = []
+        for field in fields:
+            places = field.value.movedim(1, -1)
+            flat.append(places[field.mask] if self.space.variable else places.flatten(0, -2))
+        return torch.cat(flat)
 
 
 def _row_mean(x: Tensor, weight: Tensor) -> Tensor:
     """Mean of x (B, C, *grid) over all but the rows, places weighted by ``weight`` (B, 1, *grid); (B,)."""
     weight = weight.expand_as(x).flatten(1)
     return (x.flatten(1) * weight).sum(1) / weight.sum(1)
+
+
+def _later(real: Tensor, dim: int, length: int) -> Tensor:
+    """The weights of the later place of each pair of neighbours along ``dim``."""
+    return real if real.shape[dim] == 1 else real.narrow(dim, 1, length)

@@ -16,7 +16,7 @@ def _symmetric(keys: Tensor, stream: int, limit: float) -> Tensor:
 
 
 def jitter_picture(value: Tensor, keys: Tensor, *, scale: float, shift: float, colour: float) -> Tensor:
-    """Pictures (B, C, H, W) in [-1, 1], scaled by 1 ± ``scale``, moved by ± ``shift`` of the side, tinted by ± ``colour``."""
+    """Pictures (B, C, H, W), scaled by 1 ± ``scale``, moved by ± ``shift`` of the side, tinted by ± ``colour``."""
     zoom_x = 1 + _symmetric(keys, 0, scale)
     zoom_y = 1 + _symmetric(keys, 1, scale)
     zero = torch.zeros_like(zoom_x)

@@ -45,7 +45,7 @@ class PictureEncoder(Encoder):
             self.stem.append(nn.Conv2d(source, target, 3, stride=2, padding=1))
             self.stem.append(nn.GroupNorm(1, target))
             self.stem.append(nn.SiLU())
-        self.stem.to(memory_format=torch.channels_last)
+        self.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         grid = tuple(-(-side // 2**stages) for side in space.grid)
         self.register_buffer("positions", grid_positions(grid, width), persistent=False)
         self.transformer = Transformer(width, depth, heads)

@@ -81,9 +81,7 @@ class Feed:
 
     def _portion(self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int]) -> Portion:
         batch = {name: field.to(self.device) for name, field in self.rows.batch(index).items()}
-        return Portion(
-            self.rows.decode(batch), task, keys.to(self.device, non_blocking=True), counts, self.batch_size
-        )
+        return Portion(self.rows.decode(batch), task, keys.to(self.device, non_blocking=True), counts, self.batch_size)
 
     def stream(self, start: int) -> Iterator[list[Portion]]:
         """Portions of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""

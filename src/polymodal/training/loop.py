@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from polymodal import checkpoint as checkpoints
 from polymodal.config import TrainConfig
-from polymodal.model import Portion
 from polymodal.nn.random import make_keys
 from polymodal.training.ema import Average
 from polymodal.training.feed import Feed

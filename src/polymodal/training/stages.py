@@ -30,6 +30,8 @@ from polymodal.types import Task
 
 ENCODE_ROWS = 128
 """Rows of one batch when latents are computed."""
+CALIBRATION_ROWS = 1024
+"""Distinct values that a codec starts from and is calibrated on."""
 
 
 class CodecTraining(nn.Module):
@@ -214,6 +216,10 @@ def _train_codec(
         processes=accelerator.num_processes,
         device=accelerator.device,
     )
+    some = np.linspace(0, len(own) - 1, min(len(own), CALIBRATION_ROWS)).astype(np.int64)
+    parts = np.array_split(some, -(-len(some) // ENCODE_ROWS))
+    fields = [own.decode(_moved(own.batch(part), feed.device))[name] for part in parts]
+    codec.initialise(fields)
     averages = train(
         CodecTraining(name, codec),
         feed,
@@ -226,10 +232,7 @@ def _train_codec(
     )
     averages.swap()
     codec.eval()
-    some = np.linspace(0, len(own) - 1, min(len(own), 1024)).astype(np.int64)
-    codec.calibrate(
-        [own.decode(_moved(own.batch(part), feed.device))[name] for part in np.array_split(some, -(-len(some) // 128))]
-    )
+    codec.calibrate(fields)
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
@@ -273,4 +276,3 @@ def _validation_losses(model: Model, feed: Feed, steps: int = 4) -> dict[str, fl
             for name, value in model(portion, "model")[1].items():
                 sums.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in sums.items()}
-
