@@ -4,6 +4,7 @@ from inspect import signature
 from typing import Any
 
 from polymodal.errors import ConfigError, unknown
+from polymodal.modalities.audio import Audio
 from polymodal.modalities.base import Modality
 from polymodal.modalities.image import Image
 from polymodal.modalities.label import Label
@@ -13,11 +14,12 @@ from polymodal.modalities.vector import Vector
 MODALITIES: dict[str, type[Modality]] = {
     "image": Image,
     "text": Text,
+    "audio": Audio,
     "label": Label,
     "vector": Vector,
 }
 
-__all__ = ["MODALITIES", "Image", "Label", "Modality", "Text", "Vector", "build", "kind_of"]
+__all__ = ["MODALITIES", "Audio", "Image", "Label", "Modality", "Text", "Vector", "build", "kind_of"]
 
 
 def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:
