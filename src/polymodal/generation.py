@@ -119,8 +119,6 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
         stored = modality.read(raw)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    if modality.space.variable:
-        stored = np.moveaxis(stored, 0, -1)
     value = modality.to_model(torch.from_numpy(np.ascontiguousarray(stored))[None])
     length = value.shape[-1] if modality.space.variable else 1
     mask = torch.ones(1, length, dtype=torch.bool)
