@@ -138,8 +138,8 @@ class Audio(Modality):
             return ((log_mel.T - _LOG_MEL_MEAN) / _LOG_MEL_SCALE).to(torch.float16).numpy()
 
     def to_model(self, stored: Tensor) -> Tensor:
-        """(B, mels, L) float16 -> float32; the axis that varies is last by now."""
-        return stored.float()
+        """(B, L, mels) -> (B, mels, L) float32."""
+        return stored.mT.float()
 
     def write(self, value: Tensor) -> Waveform:
         """(mels, L) -> sound of L * hop_length samples, by Griffin-Lim; the same value gives the same sound."""

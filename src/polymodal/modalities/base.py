@@ -46,7 +46,7 @@ class Modality(ABC):
 
     @abstractmethod
     def to_model(self, stored: Tensor) -> Tensor:
-        """Stored batch (B, *), the variable axis moved last -> values in ``space`` (B, *shape), on the same device."""
+        """Stored batch (B, *) -> values in ``space`` (B, *shape), on the same device."""
 
     @abstractmethod
     def write(self, value: Tensor) -> Any:
