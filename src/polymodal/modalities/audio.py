@@ -17,7 +17,7 @@ from polymodal.modalities.mel import MelTransform
 from polymodal.nn.random import make_keys
 from polymodal.types import Space
 
-# Log-mel magnitudes of speech at usual loudness, over about -5.5 +- 2.6: silence becomes -2.3, a loud vowel +2.
+# Brings speech at usual loudness to 0.4 +- 0.75: digital silence becomes -2.3, a loud vowel +2.
 _LOG_MEL_MEAN = -5.5
 _LOG_MEL_SCALE = 2.6
 _MOST_CHANNELS = 32

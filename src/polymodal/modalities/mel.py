@@ -36,8 +36,8 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 
 def mel_filters(sample_rate_hz: int, n_fft: int, mels: int, f_min_hz: float, f_max_hz: float) -> Tensor:
     """Triangular filters (M, F), evenly spaced in mel, each of unit area over Hz."""
-    ends = hz_to_mel(torch.tensor([f_min_hz, f_max_hz], dtype=torch.float64)).tolist()
-    corners = mel_to_hz(torch.linspace(*ends, mels + 2, dtype=torch.float64))[:, None]
+    first, last = hz_to_mel(torch.tensor([f_min_hz, f_max_hz], dtype=torch.float64)).tolist()
+    corners = mel_to_hz(torch.linspace(first, last, mels + 2, dtype=torch.float64))[:, None]
     bins = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1, dtype=torch.float64)
     low, peak, high = corners[:-2], corners[1:-1], corners[2:]
     triangles = torch.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)).clamp(min=0)

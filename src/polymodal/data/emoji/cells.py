@@ -2,7 +2,7 @@
 
 A process of its own, so that eSpeak (GPL, global state) and the renderers stay out of the user's process, and so
 that it needs neither a fork nor a guarded main module. TASKS is JSON: ``pictures`` as [key, SVG file, size] and
-``speech`` as [key, voice, text]; OUT becomes a Parquet file of ``key`` and ``data``.
+``speech`` as [key, voice, pitch, text]; OUT becomes a Parquet file of ``key`` and ``data``.
 """
 
 import io
@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +52,18 @@ def to_flac(samples: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def speak(tasks: list[tuple[str, str, str]]) -> Iterator[tuple[str, bytes]]:
-    """(key, voice, text) -> (key, FLAC); an empty voice is hibari's. A name that a voice cannot say is left out."""
+def speak(tasks: list[tuple[str, str, int, str]]) -> Iterator[tuple[str, bytes]]:
+    """(key, voice, pitch, text) -> (key, FLAC); no voice is hibari's. A name that a voice cannot say is left out."""
     from hibari import Hibari
 
     from polymodal.data.emoji.espeak import Espeak
 
     hibari = Hibari(threads=1)
     espeak = Espeak()
-    for voice, spoken in groupby(sorted(tasks, key=lambda task: task[1]), key=lambda task: task[1]):
+    for (voice, pitch), spoken in groupby(sorted(tasks, key=itemgetter(1, 2)), key=itemgetter(1, 2)):
         if voice:
-            espeak.use(voice)
-        for key, _, text in spoken:
+            espeak.use(voice, pitch)
+        for key, _, _, text in spoken:
             samples = espeak(text) if voice else hibari(text, seed=0)
             samples = tidy(samples, espeak.sample_rate_hz if voice else hibari.sample_rate)
             if len(samples):

@@ -11,7 +11,7 @@ import numpy as np
 
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: synthesise within the call, hand the samples to the callback
 _UTF8 = 1
-_RATE = 1  # espeak_PARAMETER: words per minute
+_RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
 
 class Espeak:
@@ -39,10 +39,15 @@ class Espeak:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    def use(self, voice: str, words_per_minute: int = 140) -> None:
-        """Choose a voice, such as ``gmw/en-US+f2``: an accent's file and, after the plus, a variant."""
+    def use(self, voice: str, pitch: int = 50, words_per_minute: int = 140) -> None:
+        """Choose a voice, such as ``gmw/en-US+f2``: an accent's file and, after the plus, a variant.
+
+        Raises:
+            ValueError: There is no such accent.
+        """
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise ValueError(f"eSpeak NG has no voice '{voice}'")
+        self._library.espeak_SetParameter(_PITCH, pitch, 0)
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
 
     def __call__(self, text: str) -> np.ndarray:

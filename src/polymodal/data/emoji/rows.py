@@ -12,22 +12,23 @@ NEURAL_VOICE = "heart"
 """The voice of hibari-tts."""
 
 TRAINING_VOICES = {
-    NEURAL_VOICE: "",
-    "us-f1": "gmw/en-US+f1",
-    "us-f2": "gmw/en-US+f2",
-    "us-m1": "gmw/en-US+m1",
-    "us-m6": "gmw/en-US+m6",
-    "us-benjamin": "gmw/en-US+benjamin",
-    "us-michel": "gmw/en-US+michel",
-    "new-york-klatt5": "gmw/en-US-nyc+klatt5",
-    "british-reed": "gmw/en+Reed",
-    "received-f2": "gmw/en-GB-x-rp+f2",
-    "received-m6": "gmw/en-GB-x-rp+m6",
-    "lancaster-edward": "gmw/en-GB-x-gbclan+edward",
+    NEURAL_VOICE: ("", 50),
+    "us-f2": ("gmw/en-US+f2", 50),
+    "us-m1": ("gmw/en-US+m1", 50),
+    "us-m6": ("gmw/en-US+m6", 50),
+    "us-benjamin": ("gmw/en-US+benjamin", 50),
+    "us-michel": ("gmw/en-US+michel", 50),
+    "us-klatt5-high": ("gmw/en-US+klatt5", 85),
+    "new-york-klatt5": ("gmw/en-US-nyc+klatt5", 50),
+    "british-reed": ("gmw/en+Reed", 50),
+    "received-f2": ("gmw/en-GB-x-rp+f2", 50),
+    "received-m6": ("gmw/en-GB-x-rp+m6", 50),
+    "lancaster-edward": ("gmw/en-GB-x-gbclan+edward", 50),
 }
-"""eSpeak's accent and variant of each voice; chosen among about 80 by what pocketsphinx understands best."""
+"""eSpeak's accent and variant, and its pitch from 0 to 100, of each voice; of about 80 tried, those that pocketsphinx
+understands best (70 to 90 % of 239 names) and that differ clearly in timbre, accent or pitch."""
 
-HELD_OUT_VOICES = {"us-f5": "gmw/en-US+f5", "us-m3": "gmw/en-US+m3"}
+HELD_OUT_VOICES = {"us-f5": ("gmw/en-US+f5", 50), "us-m3": ("gmw/en-US+m3", 50)}
 """One woman and one man, in an accent that training hears from others."""
 
 HELD_OUT_STYLE_SHARE = 0.1
