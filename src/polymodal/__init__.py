@@ -6,24 +6,27 @@ from typing import TYPE_CHECKING, Any
 from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError
 
 if TYPE_CHECKING:
+    from polymodal.api import Generator, fit
+    from polymodal.api import open_run as open
     from polymodal.data import Data, load
     from polymodal.modalities import Audio, Image, Label, Text, Vector
     from polymodal.model import Model
-    from polymodal.training import fit
 
 __version__ = "0.1.0"
 
-# Imported when first used, so that `import polymodal` and `polymodal --help` are quick.
+# Imported when first used, so that `import polymodal` and `polymodal --help` are quick: the module, and its name there.
 _HOMES = {
-    "Audio": "polymodal.modalities",
-    "Data": "polymodal.data",
-    "Image": "polymodal.modalities",
-    "Label": "polymodal.modalities",
-    "Model": "polymodal.model",
-    "Text": "polymodal.modalities",
-    "Vector": "polymodal.modalities",
-    "fit": "polymodal.training",
-    "load": "polymodal.data",
+    "Audio": ("polymodal.modalities", "Audio"),
+    "Data": ("polymodal.data", "Data"),
+    "Generator": ("polymodal.api", "Generator"),
+    "Image": ("polymodal.modalities", "Image"),
+    "Label": ("polymodal.modalities", "Label"),
+    "Model": ("polymodal.model", "Model"),
+    "Text": ("polymodal.modalities", "Text"),
+    "Vector": ("polymodal.modalities", "Vector"),
+    "fit": ("polymodal.api", "fit"),
+    "load": ("polymodal.data", "load"),
+    "open": ("polymodal.api", "open_run"),
 }
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "ConfigError",
     "Data",
     "DataError",
+    "Generator",
     "Image",
     "Label",
     "Model",
@@ -40,13 +44,15 @@ __all__ = [
     "Vector",
     "fit",
     "load",
+    "open",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'polymodal' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

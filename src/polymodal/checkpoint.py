@@ -84,18 +84,29 @@ def save(
         keep: At least 1.
     """
     folder = stage / CHECKPOINTS
-    final = folder / f"{_PREFIX}{step:08d}"
-    partial = folder / f".partial-{step:08d}-{os.getpid()}"
+    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
+    for old in _all(stage)[:-keep]:
+        shutil.rmtree(old)
+    for left in folder.glob(".partial-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return final
+
+
+def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> Path:
+    """Writes the folder ``final``, in place of an older one, all at once."""
+    partial = final.with_name(f".partial-{final.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "trainer").mkdir(parents=True)
+    partial.mkdir(parents=True)
     sums = {}
     for name, group in tensors.items():
         path = partial / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
         save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
         sums[f"{name}.safetensors"] = _digest(path)
     for name, document in documents.items():
         path = partial / f"{name}.json"
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         sums[f"{name}.json"] = _digest(path)
     (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
     for path in partial.rglob("*"):
@@ -104,11 +115,20 @@ def save(
                 os.fsync(file.fileno())
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    for old in _all(stage)[:-keep]:
-        shutil.rmtree(old)
-    for left in folder.glob(".partial-*"):
-        shutil.rmtree(left, ignore_errors=True)
     return final
+
+
+def save_model(model: Model, folder: Path) -> Path:
+    """Writes what ``load_model`` reads, and nothing that only training needs.
+
+    Raises:
+        CheckpointError: The folder holds something else.
+    """
+    if folder.exists() and (
+        not folder.is_dir() or (any(folder.iterdir()) and not (folder / "checksums.json").exists())
+    ):
+        raise CheckpointError(f"{folder}: is there and holds no saved model; choose another folder")
+    return write(folder, {"model": model.state_dict()}, {"config": config_of(model)})
 
 
 def newest(stage: Path) -> Checkpoint | None:
@@ -150,7 +170,7 @@ def load_model(run: str | Path, *, averaged: bool = True) -> Model:
     checkpoint = find(run)
     model = model_from_config(checkpoint.document("config"), str(checkpoint.path))
     weights = checkpoint.tensors("model")
-    if averaged:
+    if averaged and (checkpoint.path / "ema.safetensors").exists():
         weights |= checkpoint.tensors("ema")
     model.load_state_dict(weights)
     return model.eval()

@@ -316,15 +316,15 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     return tree
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str, option: str = "--set", example: str = "train.minutes=10") -> tuple[str, Any]:
     """``train.minutes=10`` -> ("train.minutes", 10); the value is YAML."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {text}: not of the form key=value, such as train.minutes=10")
+        raise ConfigError(f"{option} {text}: not of the form key=value, such as {example}")
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {text}: the value is not valid YAML") from None
+        raise ConfigError(f"{option} {text}: the value is not valid YAML") from None
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

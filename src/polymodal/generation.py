@@ -113,7 +113,7 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
     Raises:
         DataError: It cannot be read; the message names the field.
     """
-    if isinstance(raw, str) and modality.space.kind == "continuous":
+    if isinstance(raw, str) and not modality.inline:
         raw = Path(raw)
     try:
         stored = modality.read(raw)
@@ -185,10 +185,8 @@ def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed:
                 continue
             made = generate_rows(model, batch, {source: batch[source].present}, {target: wanted}, keys)[target]
             modality = model.modalities[target]
-            real, fake = (
-                [thing for thing, keep in zip(write(modality, field), wanted.tolist(), strict=True) if keep]
-                for field in (batch[target], made)
-            )
+            shown = wanted.nonzero()[:, 0]
+            real, fake = (write(modality, field.rows(shown)) for field in (batch[target], made))
             name = f"{source}-to-{target}"
             if isinstance(fake[0], PILImage.Image):
                 contact([real, fake]).save(folder / f"{name}.png")

@@ -49,7 +49,8 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         if self.enabled:
-            self.bar.stop()
+            if self.bar.console.is_terminal:
+                self.bar.stop()
             self.board.close()
 
     def add(self, player: str, loss: Tensor, terms: dict[str, Tensor], *, first: bool) -> None:

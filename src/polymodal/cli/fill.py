@@ -1,0 +1,43 @@
+"""``polymodal fill``."""
+
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.parser import Commands, add_command
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "fill",
+        run,
+        summary="Fill the missing cells of a table from the other cells of their rows.",
+        details="The output has the same rows and columns in the same order. Parquet embeds pictures and sound; JSONL\n"
+        "and CSV name files in a folder beside the output. Stop it at any time: the same command goes on.",
+        examples="""
+polymodal fill runs/mine table.parquet -o filled.parquet
+polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --seed 1
+""",
+    )
+    parser.add_argument("folder", metavar="RUN", help="folder of a run")
+    parser.add_argument("table", metavar="TABLE", type=Path, help="a .parquet, .jsonl or .csv file")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the table to write")
+    parser.add_argument("--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all that it can)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
+
+
+def run(args: Any) -> None:
+    """Fills, and says what was done."""
+    from polymodal.api import open_run
+
+    done = open_run(args.folder).fill(
+        args.table, args.output, columns=args.columns, seed=args.seed, overwrite=args.overwrite
+    )
+    counts = ", ".join(f"{count:,} of {name}" for name, count in done.filled.items())
+    print(f"{done.path}: {done.rows:,} rows; filled {counts or 'nothing'}")
+    for rejection in done.rejected[:20]:
+        print(f"left as it is: {rejection}")
+    if len(done.rejected) > 20:
+        print(f"and {len(done.rejected) - 20:,} rows more were left as they are")

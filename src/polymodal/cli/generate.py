@@ -1,0 +1,113 @@
+"""``polymodal generate``."""
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.parser import Commands, add_command
+from polymodal.errors import ConfigError
+
+_SUFFIXES = {"image": ".png", "audio": ".wav", "vector": ".npy"}
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command, with one option for each field of the run that ``arguments`` name."""
+    parser = add_command(
+        commands,
+        "generate",
+        run,
+        summary="Generate fields from other fields, or from nothing.",
+        details="Each field of the run is an option: its text or class name, or the path of its picture or sound.\n"
+        "@FILE reads a text from a file, - reads standard input. Several outputs agree with one another.\n"
+        "`polymodal generate RUN --help` lists the fields of a run.",
+        examples="""
+polymodal generate runs/mine --name "red apple" --to picture speech -n 4 -o out
+polymodal generate runs/mine --picture apple.png --to name
+polymodal generate runs/mine --to picture name -n 16 -o out --option picture.steps=10
+""",
+    )
+    parser.add_argument("folder", metavar="RUN", help="folder of a run")
+    parser.add_argument("--to", metavar="FIELD", nargs="+", required=True, help="fields to generate, in this order")
+    parser.add_argument("-n", type=int, default=1, metavar="COUNT", help="samples (default: 1)")
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("out"), help="default: out")
+    parser.add_argument("--seed", type=int, default=0, help="sample k of a seed is always the same (default: 0)")
+    parser.add_argument(
+        "--option",
+        metavar="FIELD.NAME=VALUE",
+        action="append",
+        default=[],
+        help="of a head, such as picture.steps=10, picture.guidance=3 or name.temperature=0.7; again for more",
+    )
+    parser.add_argument(
+        "--given", metavar="FIELD=VALUE", action="append", default=[], help="as --FIELD VALUE, for any name of a field"
+    )
+    group = parser.add_argument_group("fields of the run")
+    for name, modality in _fields(arguments).items():
+        if f"--{name}" not in parser._option_string_actions:  # a field called `to` is given by --given
+            group.add_argument(f"--{name}", dest=f"field {name}", metavar=modality.upper(), help=f"given: {modality}")
+
+
+def run(args: Any) -> None:
+    """Generates, writes files and says which."""
+    from polymodal.api import open_run
+    from polymodal.config import parse_override
+
+    given = {name.removeprefix("field "): value for name, value in vars(args).items() if name.startswith("field ")}
+    given = {name: value for name, value in given.items() if value is not None}
+    for text in args.given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--given {text}: not of the form FIELD=VALUE")
+        given[name] = value
+    options: dict[str, dict[str, Any]] = {}
+    for text in args.option:
+        key, value = parse_override(text, "--option", "picture.steps=10")
+        field, _, option = key.rpartition(".")
+        if not field:
+            raise ConfigError(f"--option {text}: names no field; picture.{key}=... does")
+        options.setdefault(field, {})[option] = value
+    model = open_run(args.folder)
+    raws = {name: raw_value(value, model.fields[name].inline) for name, value in given.items() if name in model.fields}
+    made = model.generate(given | raws, args.to, n=args.n, seed=args.seed, options=options)
+    args.output.mkdir(parents=True, exist_ok=True)
+    for name, things in made.items():
+        kind = model.model.recipe.fields[name].modality
+        for number, thing in enumerate(things):
+            print(write_value(thing, args.output / f"{name}-{number}{_SUFFIXES.get(kind, '.txt')}"))
+
+
+def raw_value(text: str, inline: bool) -> Any:
+    """What was typed for a field -> a raw value: ``-``, ``@file`` and, where no text is meant, a path are read."""
+    if text == "-":
+        return sys.stdin.buffer.read()
+    if not inline:
+        return Path(text)
+    if text.startswith("@"):
+        path = Path(text[1:])
+        if not path.is_file():
+            raise ConfigError(f"{text}: there is no file {path}")
+        return path
+    return text
+
+
+def write_value(thing: Any, path: Path) -> str:
+    """Writes one generated object; gives the line that tells of it."""
+    if not hasattr(thing, "save"):
+        path.write_text(f"{thing}\n", encoding="utf-8")
+        return f"{path}: {thing}"
+    thing.save(path)
+    return str(path)
+
+
+def _fields(arguments: list[str]) -> dict[str, str]:
+    """Modalities of the fields of the run that is named, so that they are options; none if it cannot be read."""
+    if arguments[:1] != ["generate"]:
+        return {}
+    for word in arguments[1:]:
+        for file in (Path(word) / "config.json", *sorted(Path(word).glob("checkpoints/*/config.json"))):
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                fields = json.loads(file.read_text(encoding="utf-8"))["recipe"]["fields"]
+                return {name: field["modality"] for name, field in fields.items()}
+    return {}

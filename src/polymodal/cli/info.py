@@ -1,0 +1,81 @@
+"""``polymodal info``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.parser import Commands, add_command
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "info",
+        run,
+        summary="Tell what a run is: recipe, fields, sizes, progress, last scores, checkpoints.",
+        details="Reads the run folder alone; neither data nor a GPU is needed.",
+        examples="polymodal info runs/mine",
+    )
+    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
+
+
+def run(args: Any) -> None:
+    """Prints tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polymodal import checkpoint as checkpoints
+    from polymodal.codecs import CODECS
+    from polymodal.encoders import ENCODERS
+    from polymodal.heads import HEADS
+
+    checkpoint = checkpoints.find(args.folder)
+    config = checkpoint.document("config")
+    model = checkpoints.model_from_config(config, str(checkpoint.path))
+    console, recipe = Console(), model.recipe
+    facts = Table(show_header=False, title=str(args.folder), title_justify="left")
+    facts.add_row("recipe", recipe.description or "(no description)")
+    facts.add_row("data", recipe.data.source or "given in Python")
+    state = checkpoint.path / "trainer" / "state.json"
+    if state.exists():
+        progress = json.loads(state.read_text())
+        facts.add_row("steps", f"{progress['step']:,}{'' if progress['done'] else ' (not finished)'}")
+        facts.add_row("minutes", f"{progress['seconds'] / 60:.1f} (the model alone)")
+    facts.add_row("parameters", f"{_count(model):,}")
+    for part in ("encoders", "fusion", "heads", "codecs"):
+        facts.add_row(f"  {part}", f"{_count(getattr(model, part)):,}")
+    saved = sorted((args.folder / checkpoints.CHECKPOINTS).glob("step-*"))
+    facts.add_row("checkpoints", ", ".join(path.name for path in saved) or "this folder")
+    console.print(facts)
+
+    fields = Table("field", "modality", "role", "encoder", "codec", "head", "shape", title="Fields")
+    fields.title_justify = "left"
+    for name, modality in model.modalities.items():
+        kinds = [
+            next((kind for kind, part in table.items() if name in parts and type(parts[name]) is part), "")
+            for table, parts in ((ENCODERS, model.encoders), (CODECS, model.codecs), (HEADS, model.heads))
+        ]
+        shape = "x".join(map(str, modality.space.shape))
+        fields.add_row(name, recipe.fields[name].modality, recipe.fields[name].role, *kinds, shape)
+    console.print(fields)
+
+    scores = last_scores(args.folder / "metrics.jsonl")
+    if scores:
+        table = Table("score", "value", title="Last scores", title_justify="left")
+        for name, value in scores.items():
+            table.add_row(name, f"{value:.4g}")
+        console.print(table)
+
+
+def last_scores(metrics: Path) -> dict[str, float]:
+    """The newest value of each loss and validation score of a ``metrics.jsonl``; empty if there is none."""
+    scores: dict[str, float] = {}
+    if metrics.exists():
+        for line in metrics.read_text(encoding="utf-8").splitlines():
+            scores |= json.loads(line)
+    return {name: value for name, value in scores.items() if name == "loss" or "." in name}
+
+
+def _count(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

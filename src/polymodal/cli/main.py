@@ -1,0 +1,69 @@
+"""``polymodal``: one command, many verbs."""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from polymodal import __version__
+from polymodal.cli import data, evaluate, fill, generate, info, recipes, train
+from polymodal.cli.parser import Parser
+from polymodal.errors import PolymodalError
+
+_COMMANDS = (train, generate, fill, evaluate, info, data, recipes)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: As typed, without the program's name; None for the process's own.
+
+    Returns:
+        0, or 2 after a mistake of the user, 1 where the system refused, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            parsed = _parser(arguments).parse_args(arguments)
+            return parsed.run(parsed) or 0
+        except PolymodalError as error:
+            return _fail(error, 2)
+        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            return _fail(error, 1)
+        except KeyboardInterrupt:
+            print("polymodal: stopped", file=sys.stderr)
+            return 130
+
+
+def _parser(arguments: list[str]) -> Parser:
+    parser = Parser(
+        prog="polymodal",
+        description="Generate any modality from any others, on your own aligned data.",
+        epilog="`polymodal COMMAND --help` explains a command.\n\n"
+        "start here:\n"
+        "  polymodal data inspect emoji:concepts=240          what is in a data set\n"
+        "  polymodal train any-to-any --data emoji:concepts=240 --set train.minutes=10 -o runs/mine\n"
+        "  polymodal generate runs/mine --name 'red apple' --to picture -o out",
+    )
+    parser.add_argument("--version", action="version", version=f"polymodal {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    for command in _COMMANDS:
+        command.add(commands, arguments)
+    return parser
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"polymodal: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
+    return status
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Ours in one line; those of libraries are for developers."""
+    if category is UserWarning:
+        print(f"polymodal: warning: {message}", file=sys.stderr)
