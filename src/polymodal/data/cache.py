@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import track
 
 from polymodal.data.cells import digest
 from polymodal.data.columns import Column
@@ -30,7 +32,7 @@ from polymodal.modalities import Modality, kind_of
 FORMAT = 1
 """Of the cached arrays. Raise it when any modality's ``read`` changes what it stores."""
 
-_CELLS_PER_TASK = 32
+_CELLS_PER_TASK = 64
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
@@ -60,7 +62,7 @@ def build_column(
         with FileLock(f"{folder}.lock"):
             if not folder.exists():
                 _sweep(folder.parent)
-                _build(folder, modality, raws())
+                _build(folder, modality, _with_progress(raws(), len(names)))
     return _open(folder, len(names), key)
 
 
@@ -93,6 +95,12 @@ def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _with_progress(raws: Iterable[Any], count: int) -> Iterable[Any]:
+    """Show on a terminal how far a long build has come."""
+    console = Console(stderr=True)
+    return track(raws, "Decoding", total=count, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _sweep(columns: Path) -> None:

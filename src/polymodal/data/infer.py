@@ -11,7 +11,8 @@ from PIL import Image as PILImage
 
 from polymodal.data.cache import cache_folder
 from polymodal.data.cells import is_absent, resolve
-from polymodal.data.sources import Record, Source, open_source
+from polymodal.data.load import parse_fields
+from polymodal.data.sources import Record, Source, builtin, open_source
 from polymodal.data.splits import is_split_column
 from polymodal.errors import DataError
 from polymodal.modalities import MODALITIES, Image, Label, Modality, Text, Vector
@@ -23,7 +24,7 @@ _SOUND_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
 
 
 def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Modality]:
-    """Fields of a source by its first rows, with default settings.
+    """Fields of a source by its first rows, with default settings; a built-in data set knows its own.
 
     Files and bytes are pictures or sound by their ending or first bytes; lists of numbers, and numbers, are vectors;
     strings of which each comes at least twice on average are labels, others text as long as the longest. Columns of
@@ -32,6 +33,8 @@ def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Moda
     Raises:
         DataError: There is no such source, or nothing in it is known.
     """
+    if isinstance(source, str) and (module := builtin.find(source)):
+        return {name: modality for name, (modality, _) in parse_fields(module.FIELDS).items()}
     origin = open_source(source, cache_folder(cache))
     names = [name for name in origin.columns() if not name.startswith("__")]
     fields = {}

@@ -66,8 +66,10 @@ class Rows:
         return {name: self._decode(name, field) for name, field in batch.items()}
 
     def _decode(self, name: str, field: Field) -> Field:
-        if name in self.fields:
-            value = self.fields[name].to_model(field.value)
+        modality = self.fields.get(name)
+        if modality is not None:
+            stored = field.value.movedim(-1, 1) if modality.space.variable else field.value
+            value = modality.to_model(stored)
         else:
             value = field.value.to(torch.float32 if field.value.is_floating_point() else torch.int64)
         # On an accelerator the question would cost more than the filling.

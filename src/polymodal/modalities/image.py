@@ -106,9 +106,8 @@ class Image(Modality):
         if picture.mode.startswith("I") or picture.mode == "F":
             picture = _to_8_bits(picture)
         elif picture.mode == "LAB":
-            picture = ImageCms.profileToProfile(
-                picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
+            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            picture = ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(picture)
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             behind = PILImage.new("RGBA", picture.size, self._background)

@@ -213,21 +213,39 @@ class TestHuggingFace:
             load(tmp_path / "saved")
 
 
-class TestBuiltin:
-    def test_options(self, load, tmp_path, monkeypatch):
-        def build(rows=3):
-            (tmp_path / "rows.jsonl").write_text("".join(f'{{"name": "{i}"}}\n' for i in range(rows)))
-            return tmp_path
+TINY = """
+FIELDS = {"name": {"modality": "text", "max_length": 9}}
 
-        monkeypatch.setitem(BUILTIN, "tiny", build)
+def build(folder, *, rows=3, words=()):
+    folder.mkdir(parents=True, exist_ok=True)
+    words = words or [str(i) for i in range(rows)]
+    (folder / "rows.jsonl").write_text("".join(f'{{"name": "{word}"}}\\n' for word in words))
+    return folder
+"""
+
+
+class TestBuiltin:
+    @pytest.fixture(autouse=True)
+    def tiny(self, tmp_path, monkeypatch):
+        (tmp_path / "tiny_builtin.py").write_text(TINY)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(BUILTIN, "tiny", "tiny_builtin")
+
+    def test_options(self, load):
         assert len(load("tiny", {"name": pm.Text()}).train) == 3
         assert len(load("tiny:rows=5", {"name": pm.Text()}).train) == 5
-        with pytest.raises(DataError, match=r"^tiny:rows: 'rows' is no option=value$"):
-            load("tiny:rows")
+        assert load("tiny:rows=5,words=[a, b]", {"name": pm.Text()}).train.column("name") == ["a", "b"]
 
-    def test_unknown_option(self, load):
-        with pytest.raises(DataError, match=r"^emoji: option: 'colour' is unknown; "):
-            load("emoji:colour=red")
+    def test_knows_its_fields(self, tmp_path):
+        assert infer_fields("tiny:rows=5", tmp_path)["name"].max_length == 9
+
+    def test_wrong_options(self, load):
+        with pytest.raises(DataError, match=r"^tiny: option: 'row' is unknown; did you mean 'rows'\? \(rows, words\)$"):
+            load("tiny:row=5")
+        with pytest.raises(DataError, match=r"^tiny:rows: 'rows' is not option=value$"):
+            load("tiny:rows")
+        with pytest.raises(DataError, match=r"^tiny:rows=\[: 'rows=\[' is not option=value,option=value$"):
+            load("tiny:rows=[")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def open_source(source: Any, cache: Path) -> Source:
     if isinstance(source, str):
         if text.startswith("hf:"):
             return hugging_face.open_hub(text.removeprefix("hf:"), cache)
-        if (folder := builtin.build(text)) is not None:
+        if (folder := builtin.build(text, cache)) is not None:
             return _open_folder(folder)
     paths = [Path(name).expanduser() for name in shards.expand(text)] if "{" in text else [Path(source).expanduser()]
     for path in paths:

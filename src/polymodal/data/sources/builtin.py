@@ -1,34 +1,27 @@
 """Data sets that polymodal assembles itself, from packages that pip installs."""
 
-from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
 
 from polymodal.errors import DataError, unknown
 
-
-def _lazy(name: str, module: str) -> Callable[..., Path]:
-    """The ``build`` of a module that is imported when it is first needed."""
-
-    def build(**options: Any) -> Path:
-        builder = import_module(module).build
-        for option in options:
-            if option not in signature(builder).parameters:
-                raise DataError(unknown(f"{name}: option", option, signature(builder).parameters))
-        return builder(**options)
-
-    return build
+BUILTIN = {"emoji": "polymodal.data.emoji"}
+"""By name: the module, imported when needed, whose ``build(folder, **options)`` builds the data set once, in a folder
+of its own under ``folder``, and returns that folder; and whose ``FIELDS`` are the fields it was made for."""
 
 
-BUILTIN: dict[str, Callable[..., Path]] = {"emoji": _lazy("emoji", "polymodal.data.emoji")}
-"""By name: what builds the data set, once, and returns the folder of its Parquet manifest."""
+def find(source: str) -> ModuleType | None:
+    """The module of a built-in data set, or None if ``source`` is not the name of one."""
+    module = BUILTIN.get(source.partition(":")[0])
+    return import_module(module) if module else None
 
 
-def build(source: str) -> Path | None:
+def build(source: str, cache: Path) -> Path | None:
     """The folder of a built-in data set, named as ``emoji`` or ``emoji:option=value,option=value``.
 
     Returns:
@@ -37,13 +30,24 @@ def build(source: str) -> Path | None:
     Raises:
         DataError: An option is unknown or has no value.
     """
-    name, _, text = source.partition(":")
-    if name not in BUILTIN:
+    module = find(source)
+    if module is None:
         return None
-    options = {}
-    for option in filter(None, text.split(",")):
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise DataError(f"{source}: '{option}' is no option=value")
-        options[key] = yaml.safe_load(value)
-    return BUILTIN[name](**options)
+    name, _, text = source.partition(":")
+    known = [option for option in signature(module.build).parameters if option != "folder"]
+    options = _parse(source, text)
+    for option in options:
+        if option not in known:
+            raise DataError(unknown(f"{name}: option", option, known))
+    return module.build(cache / "builtin", **options)
+
+
+def _parse(source: str, text: str) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load("{" + text.replace("=", ": ") + "}")
+    except yaml.YAMLError as error:
+        raise DataError(f"{source}: '{text}' is not option=value,option=value") from error
+    for option, value in options.items():
+        if value is None:
+            raise DataError(f"{source}: '{option}' is not option=value")
+    return options
