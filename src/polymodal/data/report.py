@@ -88,14 +88,12 @@ class Report:
 
     def _combinations(self) -> Table:
         total = sum(self.rows.values())
-        table = Table(
-            *(field.name for field in self.fields), title="Rows by the fields they have", title_justify="left"
-        )
+        table = Table("fields", title="Rows by the fields they have", title_justify="left")
         table.add_column("rows", justify="right")
         table.add_column("%", justify="right")
         for names, count in self.combinations:
-            marks = ("yes" if field.name in names else "" for field in self.fields)
-            table.add_row(*marks, f"{count:,}", _percent(count, total))
+            every = len(names) == len(self.fields) > 1
+            table.add_row(escape("all" if every else ", ".join(names)), f"{count:,}", _percent(count, total))
         return table
 
     def _rejected(self) -> Table:

@@ -42,7 +42,7 @@ def test_printed(data):
     console = Console(width=120, record=True, file=StringIO())
     console.print(inspect(data))
     text = console.export_text()
-    for part in ("set aside", "3x8x8", "2, 4, 16", "5 (int) is not a string", "picture", "66.7"):
+    for part in ("set aside", "3x8x8", "2, 4, 16", "5 (int) is not a string", "picture, style", "66.7"):
         assert part in text
 
 
