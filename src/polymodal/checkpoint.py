@@ -51,7 +51,9 @@ class Checkpoint:
         try:
             sums = json.loads(sums_file.read_text())
         except ValueError:
-            raise CheckpointError(f"{path}: checksums.json is corrupt") from None
+            sums = None
+        if not isinstance(sums, dict) or "config.json" not in sums:
+            raise CheckpointError(f"{path}: checksums.json is corrupt")
         for name, expected in sums.items():
             if not (path / name).is_file():
                 raise CheckpointError(f"{path}: {name} is missing")
@@ -224,10 +226,18 @@ def flatten_optimizer(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
-    """Puts back what ``flatten_optimizer`` took."""
+    """Puts back what ``flatten_optimizer`` took.
+
+    A file knows no strides. The fused optimizers walk a parameter and its averages by their places in memory, so each
+    average must lie there as its parameter does, transposed or channels last.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         player, number, name = key.rsplit(".", 2)
         if player == prefix:
+            parameter = parameters[int(number)]
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

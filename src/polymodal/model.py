@@ -134,7 +134,8 @@ class Model(nn.Module):
         batch, task, keys = portion.batch, portion.task, portion.keys
         context = self.context(batch, task.visible, len(keys), keys if self.training else None)
         terms: Losses = {f"fusion.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
-        total = sum(terms.values(), torch.zeros((), device=keys.device))
+        # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
+        total = sum(terms.values(), 0.0 * context.pooled.sum())
         for place, (name, head) in enumerate(self.heads.items()):
             index = task.target[name].nonzero()[:, 0].to(keys.device, non_blocking=True)
             if not index.numel() or player not in head.turns:

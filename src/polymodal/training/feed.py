@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
+from polymodal.errors import ConfigError
 from polymodal.model import Portion
 from polymodal.nn.random import fold, make_keys, uniform
 from polymodal.types import Task
@@ -33,6 +34,9 @@ class Feed:
         process: Rank of this process.
         processes: Their number.
         device: Where portions go.
+
+    Raises:
+        ConfigError: There are fewer rows in a step than parts.
     """
 
     def __init__(
@@ -47,6 +51,11 @@ class Feed:
         processes: int = 1,
         device: torch.device | str = "cpu",
     ):
+        if batch_size < parts * processes:
+            raise ConfigError(
+                f"train.accumulate: {parts} parts of {batch_size} rows on {processes} processes leave some without a "
+                "row; raise train.batch_size"
+            )
         self.rows, self.task, self.seed, self.device = rows, task, seed, torch.device(device)
         self.batch_size, self.parts, self.process, self.processes = batch_size, parts, process, processes
         self.present = {name: torch.from_numpy(present.copy()) for name, present in rows.present.items()}

@@ -34,7 +34,8 @@ class Log:
             return
         stage.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            lines = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            lines = self.path.read_text().splitlines()
+            lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
             self.path.write_text("".join(line + "\n" for line in lines))
         self.board = SummaryWriter(str(stage / "tensorboard"), purge_step=step)
         self.bar = Progress(

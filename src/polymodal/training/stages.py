@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -78,6 +79,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
     accelerator = Accelerator(
+        cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
         mixed_precision=_precision(config.precision),
         gradient_accumulation_steps=1,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # rows may lack any field
