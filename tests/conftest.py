@@ -55,7 +55,15 @@ RECIPE: dict[str, Any] = {
     },
     "fusion": {"kind": "attention", "depth": 1, "heads": 2},
     "data": {"test": 0.2, "validation": 0.1},
-    "train": {"steps": 8, "codec_steps": 4, "batch_size": 8, "codec_batch_size": 8, "log_every": 2, "keep": 3},
+    "train": {
+        "steps": 8,
+        "codec_steps": 4,
+        "batch_size": 8,
+        "codec_batch_size": 8,
+        "log_every": 2,
+        "checkpoint_steps": 4,
+        "keep": 3,
+    },
 }
 
 

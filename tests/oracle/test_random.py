@@ -41,6 +41,12 @@ def test_a_row_is_the_same_in_any_batch():
     assert torch.equal(make_keys(3, 5, start=3), keys[3:])
 
 
+def test_fewer_numbers_are_the_first_of_more():
+    keys = make_keys(1, 4)
+    for draw in (uniform, normal):
+        assert torch.equal(draw(keys, (5, 3)), draw(keys, (9, 3))[:, :5])
+
+
 def test_streams_differ():
     keys = torch.cat([make_keys(seed, 1000) for seed in range(3)])
     streams = torch.cat([keys, fold(keys, 0), fold(keys, 1), fold(fold(keys, 0), 0)])

@@ -125,7 +125,7 @@ class KLAutoencoder(Codec):
         """``reconstruction``, ``edges`` and ``kl``, each already weighted, means per element of the row."""
         mean, log_variance, mask = self._moments(target)
         scale = torch.exp(0.5 * log_variance) + self.noise * mean.detach().std()
-        code = mean + scale * normal(keys, mean.shape[1:])
+        code = mean + scale * normal(keys, mean.shape[1:][::-1]).transpose(1, -1)  # last axis first: it may be padded
         made = self._reconstruct(code, mask)
         value = pad_to_multiple(target.value, self.factor) if self.dims == 1 else target.value
         real = torch.ones_like(value[:, :1]) if mask is None else self._mask(target).to(value.dtype)  # type: ignore[union-attr]

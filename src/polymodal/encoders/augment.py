@@ -30,12 +30,13 @@ def jitter_picture(value: Tensor, keys: Tensor, *, scale: float, shift: float, c
 
 
 def jitter_spectrogram(
-    value: Tensor, keys: Tensor, *, warp: float, tilt: float, masks: int, band: float, span: float
+    value: Tensor, lengths: Tensor, keys: Tensor, *, warp: float, tilt: float, masks: int, band: float, span: float
 ) -> Tensor:
     """Log-spectrograms (B, mels, frames) as another voice might sound, with bands and spans hidden.
 
     Args:
         value: Spectrograms.
+        lengths: (B,) real frames; those after them, which depend on the other rows, change nothing.
         keys: (B,) random keys.
         warp: The frequency axis is stretched by 1 ± ``warp`` (vocal tract length perturbation, Jaitly and Hinton 2013)
             and the time axis likewise is not: lengths stay.
@@ -53,12 +54,13 @@ def jitter_spectrogram(
     rows = torch.arange(batch, device=value.device)[:, None]
     value = value[rows, index] * (1 - fraction) + value[rows, index + 1] * fraction
     value = value + (axis * _symmetric(keys, 2, tilt)[:, None] + _symmetric(keys, 3, tilt)[:, None])[..., None]
-    mean = value.mean((1, 2), keepdim=True)
-    for dim, size, share in ((1, mels, band), (2, frames, span)):
+    real = torch.arange(frames, device=value.device) < lengths[:, None]
+    mean = ((value * real[:, None]).sum((1, 2)) / (mels * lengths))[:, None, None]
+    for dim, size, share in ((1, torch.full_like(lengths, mels), band), (2, lengths, span)):
         u = uniform(fold(keys, 3 + dim), (2, masks))
-        width = u[:, 0] * share * size
-        start = u[:, 1] * (size - width)
-        place = torch.arange(size, device=value.device)[None, None]
+        width = u[:, 0] * share * size[:, None]
+        start = u[:, 1] * (size[:, None] - width)
+        place = torch.arange(value.shape[dim], device=value.device)
         hidden = ((place >= start[..., None]) & (place < (start + width)[..., None])).any(1)
         value = torch.where(hidden[:, :, None] if dim == 1 else hidden[:, None], mean, value)
     return value

@@ -48,7 +48,9 @@ class SpectrogramEncoder(Encoder):
             mask = mask.expand(-1, value.shape[-1])
         if keys is not None and self.augment:
             s = self.augment
-            value = jitter_spectrogram(value, keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12)
+            value = jitter_spectrogram(
+                value, mask.sum(1), keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12
+            )
         x = pad_to_multiple(value * mask[:, None], self.factor)
         mask = pad_to_multiple(mask, self.factor)
         for convolve, norm in zip(self.stem, self.norms, strict=True):

@@ -53,11 +53,13 @@ def uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
 
 
 def normal(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
-    """Standard normal numbers of shape (B, *shape), by Box and Muller's transform."""
+    """Standard normal numbers of shape (B, *shape), by Box and Muller's transform.
+
+    Number j of a row depends on its key and j alone, not on how many are drawn: padding changes nothing.
+    """
     count = math.prod(shape)
-    half = (count + 1) // 2
-    u = uniform(keys, (2, half))
-    radius = torch.sqrt(-2.0 * torch.log1p(-u[:, 0]))
-    angle = (2.0 * math.pi) * u[:, 1]
-    z = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
-    return z[:, :count].view(len(keys), *shape)
+    u = uniform(keys, ((count + 1) // 2, 2))
+    radius = torch.sqrt(-2.0 * torch.log1p(-u[..., 0]))
+    angle = (2.0 * math.pi) * u[..., 1]
+    z = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1).flatten(1)
+    return z[:, :count].reshape(len(keys), *shape)

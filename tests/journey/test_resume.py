@@ -1,0 +1,120 @@
+"""Killed at any moment and started again, a run ends as if it had never been killed."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import polymodal as pm
+from polymodal.cli.main import main
+
+STEPS, CODEC_STEPS = 40, 60
+
+
+def arguments(recipe_file: Path, world: Path, run: Path) -> list[str]:
+    settings = {
+        "steps": STEPS, "codec_steps": CODEC_STEPS, "checkpoint_steps": 4, "validate_every": 0.5,
+    }  # fmt: skip
+    overrides = [word for key, value in settings.items() for word in ("--set", f"train.{key}={value}")]
+    return ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run), *overrides]
+
+
+def kill_after(command: list[str], stage: Path, step: int) -> int:
+    """Starts a run, kills it once the stage has a checkpoint at or after ``step``; gives the newest one's step."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 240
+    while newest_step(stage) < step:
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    assert process.returncode == -9
+    return newest_step(stage)
+
+
+def newest_step(stage: Path) -> int:
+    steps = [int(path.name.removeprefix("step-")) for path in (stage / "checkpoints").glob("step-*")]
+    return max(steps, default=-1)
+
+
+def assert_equal(run: Path, other: Path) -> None:
+    for name in ("model", "ema", "trainer/optimizer"):
+        mine, theirs = (
+            load_file(folder / "checkpoints" / f"step-{STEPS:08d}" / f"{name}.safetensors") for folder in (run, other)
+        )
+        assert mine.keys() == theirs.keys()
+        assert mine
+        for key in mine:
+            assert torch.equal(mine[key], theirs[key]), f"{name}: {key}"
+
+
+def test_killed_twice_is_never_killed(recipe_file, world, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main(arguments(recipe_file, world, whole)) == 0
+
+    command = arguments(recipe_file, world, killed)
+    assert kill_after(command, killed / "codecs" / "picture", 8) < CODEC_STEPS
+    assert kill_after(command, killed, 8) < STEPS
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "sec')  # a line that was cut short
+    assert main(command) == 0
+
+    assert_equal(killed, whole)
+    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (killed, whole)]
+    volatile = {"seconds", "samples_per_second"}
+    losses, uninterrupted = (
+        [{key: value for key, value in line.items() if key not in volatile} for line in part] for part in lines
+    )
+    assert [line["step"] for line in losses] == [line["step"] for line in uninterrupted]
+    assert losses[-1] == uninterrupted[-1]
+    assert not list(killed.rglob(".partial-*"))
+
+
+def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    newest = run / "checkpoints" / "step-00000008"
+    weights = bytearray((newest / "model.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (newest / "model.safetensors").write_bytes(weights)
+
+    with pytest.warns(UserWarning, match=r"step-00000008: model\.safetensors is corrupt.*the checkpoint before it is used"):
+        model = pm.open(run)
+    before = pm.open(run / "checkpoints" / "step-00000004")
+    for mine, theirs in zip(model.model.parameters(), before.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    with pytest.raises(pm.CheckpointError, match=r"model\.safetensors is corrupt"):
+        pm.open(newest)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_training_goes_on_from_before_a_corrupt_checkpoint(trained, recipe_file, world, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    newest = run / "checkpoints" / "step-00000008"
+    expected = load_file(newest / "ema.safetensors")
+    (newest / "trainer" / "optimizer.safetensors").unlink()
+    assert main(["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run)]) == 0
+    assert "optimizer.safetensors is missing" in capsys.readouterr().err
+    for key, value in load_file(newest / "ema.safetensors").items():
+        assert torch.equal(value, expected[key])
+
+
+def test_a_folder_of_another_run_is_refused(trained, recipe_file, world, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run), "--set", "width=24"]
+    assert main(command) == 2
+    message = capsys.readouterr().err
+    assert "recipe.width is 16 there and 24 here" in message
+    assert len(message.splitlines()) == 1

@@ -1,0 +1,77 @@
+"""Two processes learn what one would have learned, and never wait for each other in vain."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from polymodal.cli.main import main
+
+
+def distributed(command: list[str], timeout_seconds: float = 240) -> None:
+    """Runs a command in two processes on the CPU."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "polymodal"]
+    done = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=timeout_seconds)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def plain(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without codecs: one stage."""
+    defaults = {kind: {k: v for k, v in parts.items() if k != "codec"} for kind, parts in recipe["defaults"].items()}
+    return recipe | {"defaults": defaults}
+
+
+def tensors(run: Path, step: int, name: str) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"step-{step:08d}" / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_equal_those_of_one_process(recipe, world, tmp_path, accumulate):
+    (tmp_path / "plain.yaml").write_text(json.dumps(plain(recipe)))
+    settings = ["--set", "train.steps=1", "--set", "train.warmup=0", "--set", f"train.accumulate={accumulate}"]
+    command = ["train", str(tmp_path / "plain.yaml"), "--data", str(world / "rows.jsonl"), *settings]
+    distributed([*command, "-o", str(tmp_path / "two")])
+    assert main([*command, "-o", str(tmp_path / "one")]) == 0
+    one, two = (tensors(tmp_path / run, 1, "trainer/optimizer") for run in ("one", "two"))
+    gradients = [key for key in one if key.endswith(".exp_avg")]  # after one step a tenth of the clipped gradient
+    assert one.keys() == two.keys()
+    assert any(one[key].abs().max() > 1e-4 for key in gradients)
+    for key in gradients:
+        torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-7, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_weights_stay_those_of_one_process(recipe_file, world, tmp_path):
+    command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "--set", "train.steps=4"]
+    distributed([*command, "-o", str(tmp_path / "two")])
+    assert main([*command, "-o", str(tmp_path / "one")]) == 0
+    one, two = (tensors(tmp_path / run, 4, "ema") for run in ("one", "two"))
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=0.01, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_processes_whose_rows_lack_different_fields_do_not_wait_forever(recipe, tmp_path):
+    """With one row each, two processes nearly always train different heads; some rows train none at all."""
+    fields = {name: recipe["fields"][name] for name in ("name", "colour", "place")}
+    fields["colour"] = fields["colour"] | {"role": "input"}
+    rows: list[dict[str, Any]] = [{"colour": "red"}, {"name": "a disc"}, {"place": [1, 2]}, {"colour": "blue"}] * 4
+    rows += [{"name": "red", "place": [3, 4], "colour": "green"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row | {"split": "train"}) + "\n" for row in rows))
+    sparse = plain(recipe) | {"fields": fields, "data": {"validation": 0.0}}
+    (tmp_path / "sparse.yaml").write_text(json.dumps(sparse))
+    command = ["train", str(tmp_path / "sparse.yaml"), "--data", str(tmp_path / "rows.jsonl")]
+    command += ["--set", "train.batch_size=2", "--set", "train.steps=24"]
+    distributed([*command, "-o", str(tmp_path / "two")])
+    assert main([*command, "-o", str(tmp_path / "one")]) == 0
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 24
+
+
+def test_rows_that_cannot_be_divided_are_refused(recipe_file, world, tmp_path, capsys):
+    command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(tmp_path / "run")]
+    assert main([*command, "--set", "train.batch_size=2", "--set", "train.accumulate=4"]) == 2
+    assert "train.accumulate: 4 parts of 2 rows" in capsys.readouterr().err
