@@ -88,7 +88,9 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(trained, tmp_p
     weights[len(weights) // 2] ^= 1
     (newest / "model.safetensors").write_bytes(weights)
 
-    with pytest.warns(UserWarning, match=r"step-00000008: model\.safetensors is corrupt.*the checkpoint before it is used"):
+    with pytest.warns(
+        UserWarning, match=r"step-00000008: model\.safetensors is corrupt.*the checkpoint before it is used"
+    ):
         model = pm.open(run)
     before = pm.open(run / "checkpoints" / "step-00000004")
     for mine, theirs in zip(model.model.parameters(), before.model.parameters(), strict=True):

@@ -1,0 +1,286 @@
+"""Fill: every missing cell of a table, from the other cells of its row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from polymodal.data import Rejection
+from polymodal.data.cells import resolve
+from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
+from polymodal.generation import generate_rows, read, write
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
+from polymodal.tables import Changes, ParquetTable, Shard, encoded, open_table
+from polymodal.types import Batch, Field, Space
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What ``fill`` did.
+
+    Attributes:
+        path: Of the table that was written.
+        rows: Their number.
+        filled: Cells that were filled, by field.
+        rejected: Rows that could not be read and were copied as they are.
+    """
+
+    path: Path
+    rows: int
+    filled: dict[str, int]
+    rejected: list[Rejection]
+
+
+def fill(
+    model: Model,
+    table: str | Path,
+    output: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
+) -> Filled:
+    """Fills the missing cells of a table; everything else stays as it is, in the same order.
+
+    Shards of rows are kept in ``OUTPUT.partial`` as they are done. Stopped and called again, it goes on after the last
+    one, and the result is the same: what is drawn for a row depends on the seed and the row's number alone.
+
+    Args:
+        model: Any.
+        table: A ``.parquet``, ``.jsonl`` or ``.csv`` file, of any size.
+        output: A file of the same ending. Parquet embeds pictures and sound; the others name files in a folder
+            ``OUTPUT.files`` beside it.
+        columns: Fields to fill, whose columns are added where the table lacks them. None: all that it has.
+        seed: Of what is drawn.
+        options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
+        overwrite: Replace an older output, and begin anew.
+
+    Raises:
+        ConfigError: A field is unknown or cannot be generated, or the output cannot be written there.
+        DataError: The table cannot be read.
+        CheckpointError: There is an output, or a part of one that was begun with other settings.
+    """
+    job = _Job(model, Path(table), Path(output), columns, seed, options)
+    return job.run(overwrite)
+
+
+class _Job:
+    def __init__(
+        self,
+        model: Model,
+        source: Path,
+        output: Path,
+        columns: Sequence[str] | None,
+        seed: int,
+        options: Mapping[str, Mapping[str, Any]] | None,
+    ):
+        self.model, self.output, self.seed, self.options = model, output, seed, options
+        self.names = {name: field.column or name for name, field in model.recipe.fields.items()}
+        self.table = open_table(source)
+        if output.suffix.lower() != source.suffix.lower():
+            raise ConfigError(f"{output}: the output's ending must be the table's, '{source.suffix}'")
+        if output.resolve() == source.resolve():
+            raise ConfigError(f"{output}: the output is the table itself; write another file")
+        self.wanted = self._wanted(columns)
+        columns_wanted = [self.names[name] for name in self.wanted]
+        self.table.added = [column for column in columns_wanted if column not in self.table.columns]
+        if isinstance(self.table, ParquetTable):
+            for name in self.wanted:
+                modality = model.modalities[name]
+                example = "" if modality.space.kind == "discrete" else [0.0] if modality.inline else b""
+                self.table.prepare(self.names[name], example)
+        self.partial = output.with_name(output.name + ".partial")
+        self.files = output.with_name(output.name + ".files")
+
+    def _wanted(self, columns: Sequence[str] | None) -> list[str]:
+        heads = list(self.model.heads)
+        if columns is None:
+            wanted = [name for name in heads if self.names[name] in self.table.columns]
+            if not wanted:
+                known = ", ".join(self.names[name] for name in heads)
+                raise ConfigError(f"{self.table.path.name}: has no column that the model can fill; it can fill {known}")
+            return wanted
+        for name in columns:
+            if name not in self.model.modalities:
+                raise ConfigError(unknown("columns", name, self.model.modalities))
+            if name not in heads:
+                raise ConfigError(f"columns: '{name}' is an input only; choose among {', '.join(heads)}")
+        return [name for name in heads if name in columns]
+
+    def run(self, overwrite: bool) -> Filled:
+        if overwrite:
+            self.output.unlink(missing_ok=True)
+            shutil.rmtree(self.partial, ignore_errors=True)
+            shutil.rmtree(self.files, ignore_errors=True)
+        if self.output.exists():
+            raise CheckpointError(f"{self.output}: is there already; choose another file, or overwrite it")
+        self._claim()
+        console = Console(stderr=True)
+        notes, first = [], 0
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("Filling", total=None)
+            for number, shard in enumerate(self.table.shards()):
+                note = self._shard(number, shard, first)
+                notes.append(note)
+                first += len(shard.rows)
+                progress.update(task, description=f"Filling: {first:,} rows")
+        parts = [self._part(number) for number in range(len(notes))]
+        joined = self.partial / f"joined{self.output.suffix}"
+        self.table.join(parts, joined)
+        os.replace(joined, self.output)
+        shutil.rmtree(self.partial)
+        counts = {name: sum(note["filled"].get(name, 0) for note in notes) for name in self.wanted}
+        rejected = [Rejection(*fields) for note in notes for fields in note["rejected"]]
+        return Filled(self.output, first, counts, rejected)
+
+    def _claim(self) -> None:
+        """Begins the partial folder, or makes sure that it was begun by the same call."""
+        status = self.table.path.stat()
+        weights = hashlib.sha256()
+        for tensor in self.model.state_dict().values():
+            weights.update(tensor.cpu().contiguous().numpy().tobytes())
+        plan = {
+            "table": [str(self.table.path.resolve()), status.st_size, status.st_mtime_ns],
+            "model": weights.hexdigest(),
+            "columns": self.wanted,
+            "seed": self.seed,
+            "options": {name: dict(values) for name, values in (self.options or {}).items()},
+        }
+        file = self.partial / "plan.json"
+        if file.exists() and any(self.partial.glob("shard-*.json")):
+            there = json.loads(file.read_text(encoding="utf-8"))
+            for key, value in plan.items():
+                if there.get(key) != json.loads(json.dumps(value)):
+                    raise CheckpointError(
+                        f"{self.partial}: holds a part that was begun with another {key}; overwrite it, or delete it"
+                    )
+            return
+        self.partial.mkdir(parents=True, exist_ok=True)
+        _write_whole(file, json.dumps(plan))
+
+    def _part(self, number: int) -> Path:
+        return self.partial / f"shard-{number:06d}{self.output.suffix}"
+
+    def _shard(self, number: int, shard: Shard, first: int) -> dict[str, Any]:
+        """Fills a shard, if that is not done yet; gives what there is to tell of it."""
+        note_file = self.partial / f"shard-{number:06d}.json"
+        if note_file.exists():
+            return json.loads(note_file.read_text(encoding="utf-8"))
+        changes, rejected = self._changes(shard, first)
+        self.table.write(self._part(number), shard, changes)
+        filled = {name: len(changes[self.names[name]]) for name in self.wanted}
+        note = {"filled": filled, "rejected": [[r.file, r.row, r.field, r.reason] for r in rejected]}
+        _write_whole(note_file, json.dumps(note))  # comes last: what is noted is done
+        return note
+
+    def _changes(self, shard: Shard, first: int) -> tuple[Changes, list[Rejection]]:
+        """New cells by column."""
+        given: dict[str, dict[int, Field]] = {name: {} for name in self.model.modalities}
+        rejected, places = [], []
+        for place, row in enumerate(shard.rows):
+            try:
+                fields = self._read(row)
+            except DataError as error:
+                field, _, reason = str(error).partition(": ")
+                rejected.append(Rejection(self.table.path.name, first + place + 1, field or None, reason))
+                continue
+            if any(name not in fields for name in self.wanted):
+                places.append(place)
+                for name, value in fields.items():
+                    given[name][place] = value
+        changes: dict[str, dict[int, Any]] = {self.names[name]: {} for name in self.wanted}
+        if places:
+            made = self._generate(given, places, first)
+            for name, (rows, things) in made.items():
+                column = self.names[name]
+                changes[column] = {
+                    place: self._cell(column, thing, first + place)
+                    for place, thing in zip(rows, things, strict=True)
+                }  # fmt: skip
+        return changes, rejected
+
+    def _read(self, row: dict[str, Any] | str) -> dict[str, Field]:
+        """The fields that a row has.
+
+        Raises:
+            DataError: ``field: reason``, the field empty if it is the row.
+        """
+        if isinstance(row, str):
+            raise DataError(f": {row}")
+        fields = {}
+        for name, modality in self.model.modalities.items():
+            try:
+                raw = resolve(row.get(self.names[name]), modality, self.table.path.parent)
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from None
+            if isinstance(raw, Path) and self.output.parent.resolve() != self.table.path.parent.resolve():
+                raise ConfigError(
+                    f"{self.output}: cells of '{self.names[name]}' are paths from the table's folder; write the output "
+                    f"there, such as {self.table.path.with_name(self.output.name)}"
+                )
+            if raw is not None:
+                fields[name] = read(name, modality, raw)
+        if not fields:
+            raise DataError(f": no field is present ({', '.join(self.names.values())})")
+        return fields
+
+    def _generate(
+        self, given: Mapping[str, Mapping[int, Field]], places: list[int], first: int
+    ) -> dict[str, tuple[list[int], list[Any]]]:
+        """By field: places in the shard, and the objects made for them."""
+        spaces = {name: modality.space for name, modality in self.model.modalities.items()}
+        batch: Batch = {name: _stack(spaces[name], given[name], places) for name in self.model.modalities}
+        visible = {name: batch[name].present for name in self.model.encoders}
+        to = {name: ~batch[name].present for name in self.wanted}
+        keys = make_keys(self.seed, places[-1] + 1, start=first)[torch.tensor(places)]
+        made = generate_rows(self.model, batch, visible, to, keys, self.options)
+        result = {}
+        for name, mask in to.items():
+            index: Tensor = mask.nonzero()[:, 0]
+            things = write(self.model.modalities[name], made[name].rows(index)) if len(index) else []
+            result[name] = ([places[i] for i in index.tolist()], things)
+        return result
+
+    def _cell(self, column: str, thing: Any, row: int) -> Any:
+        suffix, content = encoded(thing)
+        if not suffix or self.table.embeds:
+            return self.table.cell(column, content)
+        self.files.mkdir(exist_ok=True)
+        file = self.files / f"{column.replace('/', '_')}-{row + 1:08d}{suffix}"
+        file.write_bytes(content)
+        return f"{self.files.name}/{file.name}"
+
+
+def _stack(space: Space, rows: Mapping[int, Field], places: list[int]) -> Field:
+    """One batch of the rows at ``places``; those that are not there are absent."""
+    longest = max((field.mask.shape[1] for field in rows.values()), default=1)
+    shape = (*space.shape[:-1], longest) if space.variable else space.shape
+    value = torch.zeros(len(places), *shape, dtype=torch.float32 if space.kind == "continuous" else torch.int64)
+    mask = torch.zeros(len(places), longest, dtype=torch.bool)
+    for number, place in enumerate(places):
+        if place in rows:
+            length = rows[place].mask.shape[1]
+            own = rows[place].value[0]
+            value[number][..., : own.shape[-1]] = own
+            mask[number, :length] = True
+    return Field(value, mask, mask[:, 0].clone())
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    partial = file.with_suffix(".writing")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
