@@ -1,0 +1,74 @@
+"""One space of each sort, and values in it."""
+
+import torch
+
+from polymodal.nn.random import fold, make_keys, normal, uniform
+from polymodal.types import Context, Field, Space
+
+SPACES = {
+    "picture": Space("continuous", (3, 16, 16)),
+    "sound": Space("continuous", (12, 20), variable=True),
+    "vector": Space("continuous", (4,)),
+    "text": Space("discrete", (10,), vocab=40, variable=True),
+    "label": Space("discrete", (1,), vocab=5),
+    "codes": Space("discrete", (6,), vocab=9),
+}
+WIDTH = 16
+
+
+def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:
+    """Random values, all present; lengths differ where they vary, text ends in its end."""
+    keys = make_keys(seed, rows)
+    length = space.shape[-1] if space.variable else 1
+    lengths = (
+        2 + (uniform(fold(keys, 1)) * (length - 1)).long() if space.variable else torch.ones(rows, dtype=torch.long)
+    )
+    mask = torch.arange(length) < lengths[:, None]
+    if space.kind == "continuous":
+        value = normal(keys, space.shape)
+    else:
+        first = 3 if space.variable else 0
+        value = first + (uniform(keys, space.shape) * (space.vocab - first)).long()
+    if space.variable:
+        if space.kind == "discrete":
+            value[torch.arange(rows), lengths - 1] = 1
+        value = value * mask.view(rows, *[1] * (value.dim() - 2), -1)
+    return Field(value, mask, torch.ones(rows, dtype=torch.bool))
+
+
+def behind_mask(field: Field, fill: float) -> Field:
+    """The field with other values where nothing is real."""
+    if field.mask.shape[1] == 1:
+        return field
+    unreal = ~field.mask.view(len(field), *[1] * (field.value.dim() - 2), -1)
+    return Field(field.value.masked_fill(unreal, fill), field.mask, field.present)
+
+
+def make_context(rows: int = 4, tokens: int = 5, seed: int = 7) -> Context:
+    """Random tokens, of which each row has some."""
+    keys = make_keys(seed, rows)
+    mask = torch.arange(tokens) < 1 + (uniform(fold(keys, 1)) * tokens).long()[:, None]
+    x = normal(keys, (tokens, WIDTH)) * mask[..., None]
+    return Context(x, mask, normal(fold(keys, 2), (WIDTH,)))
+
+
+def assert_well_formed(field: Field, space: Space) -> None:
+    """Values are in the space, real positions come first, and nothing lies behind the mask."""
+    assert field.present.all()
+    assert field.mask.dtype == torch.bool
+    if space.variable:
+        assert field.value.shape[1:-1] == space.shape[:-1]
+        assert field.mask.shape == (len(field), field.value.shape[-1])
+        assert (field.mask[:, 1:] <= field.mask[:, :-1]).all()
+        assert field.mask[:, 0].all()
+        unreal = ~field.mask.view(len(field), *[1] * (field.value.dim() - 2), -1)
+        assert (field.value.masked_fill(~unreal, 0) == 0).all()
+    else:
+        assert field.value.shape[1:] == space.shape
+        assert field.mask.shape == (len(field), 1)
+    if space.kind == "discrete":
+        assert not field.value.is_floating_point()
+        assert field.value.min() >= 0
+        assert field.value.max() < space.vocab
+    else:
+        assert torch.isfinite(field.value).all()
