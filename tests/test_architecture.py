@@ -1,0 +1,117 @@
+"""The layers, and the only direction in which imports may run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import polymodal
+
+ROOT = Path(polymodal.__file__).parent
+
+LAYERS = [
+    ["types", "errors"],
+    ["nn"],
+    ["modalities"],
+    ["data"],
+    ["encoders", "codecs", "fusion", "alignment", "heads"],
+    ["config", "recipes"],
+    ["model"],
+    ["checkpoint"],
+    ["generation"],
+    ["tables"],
+    ["fill"],
+    ["training", "evaluation"],
+    ["api"],
+    ["cli", "serving", "studio"],
+]
+"""From the bottom to the top. Packages of one line know nothing of each other, but for what ``ALLOWED`` says."""
+
+ALLOWED = {("evaluation", "training")}
+"""Judges are trained by the one loop."""
+
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def package(file: Path) -> str:
+    """``nn`` of ``polymodal/nn/ode.py``; ``model`` of ``polymodal/model.py``."""
+    return file.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported(file: Path) -> set[str]:
+    """Packages of ours that a file imports anywhere, inside functions too; not for the type checker alone."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {
+                f"{node.module}.{alias.name}" if node.module == "polymodal" else str(node.module)
+                for alias in node.names
+            }
+    parts = [name.split(".") for name in names]
+    return {words[1] for words in parts if words[0] == "polymodal" and len(words) > 1} - {"__version__"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_run_downwards(file):
+    own = package(file)
+    if own in ("__init__", "__main__"):
+        return
+    assert own in RANKS, f"{own} has no layer"
+    for other in imported(file) - {own}:
+        below = RANKS[other] < RANKS[own] or (own, other) in ALLOWED
+        assert below, f"{file.relative_to(ROOT)} of {own} imports {other}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_are_short_and_well_named(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 500
+    assert file.stem not in ("utils", "util", "helpers", "misc", "common")
+    text = file.read_text(encoding="utf-8")
+    assert "TODO" not in text
+    assert "FIXME" not in text
+
+
+def test_inheritance_is_one_level_deep():
+    """Our classes have at most one of ours above them, exceptions and test doubles aside."""
+    from polymodal.codecs import CODECS
+    from polymodal.encoders import ENCODERS
+    from polymodal.fusion import FUSIONS
+    from polymodal.heads import HEADS
+    from polymodal.modalities import MODALITIES
+
+    for table in (MODALITIES, ENCODERS, CODECS, FUSIONS, HEADS):
+        for part in table.values():
+            ours = [base for base in part.__mro__[1:] if base.__module__.startswith("polymodal")]
+            assert len(ours) == 1, f"{part.__name__}: {[base.__name__ for base in ours]}"
+            assert part.__doc__
+
+
+def test_importing_is_light():
+    code = "import sys, polymodal; sys.exit(sum(m in sys.modules for m in ('torch', 'numpy', 'pydantic', 'datasets')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    heavy = "('datasets', 'tensorboard', 'accelerate', 'pandas')"
+    code = f"import sys, polymodal as pm; pm.load, pm.Image, pm.Model; sys.exit(sum(m in sys.modules for m in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_is_there():
+    for name in polymodal.__all__:
+        assert getattr(polymodal, name) is not None
+    assert set(polymodal.__all__) <= set(dir(polymodal))
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        polymodal.lod  # noqa: B018
