@@ -1,0 +1,114 @@
+"""Recipes: what is merged, what is checked, what is derived."""
+
+import pytest
+
+from polymodal.config import build_part, load_recipe, parse_override, recipe_names
+from polymodal.encoders import ENCODERS
+from polymodal.errors import ConfigError
+from polymodal.heads import HEADS
+from polymodal.types import Space
+
+
+def test_every_shipped_recipe_is_right_and_described():
+    assert "any-to-any" in recipe_names()
+    for name in recipe_names():
+        assert load_recipe(name).description
+
+
+def test_arguments_of_the_modality_stand_beside_the_fields_own():
+    recipe = load_recipe({"fields": {"p": {"modality": "image", "size": 32, "weight": 2, "column": "img"}}})
+    field = recipe.fields["p"]
+    assert (field.arguments, field.weight, field.column) == ({"size": 32}, 2, "img")
+    assert load_recipe(recipe) == recipe
+    assert load_recipe(recipe.model_dump(mode="json")) == recipe
+
+
+def test_parts_are_merged_where_the_kind_is_the_same():
+    recipe = load_recipe(
+        {
+            "fields": {
+                "a": {"modality": "text", "head": {"kind": "autoregressive", "depth": 2}},
+                "b": {"modality": "text", "head": {"depth": 2}},
+                "c": {"modality": "text", "head": {"kind": "other"}},
+            },
+            "defaults": {"text": {"head": {"kind": "autoregressive", "heads": 8}}},
+        }
+    )
+    assert recipe.parts("a").head == recipe.parts("b").head == {"kind": "autoregressive", "heads": 8, "depth": 2}
+    assert recipe.parts("c").head == {"kind": "other"}
+    assert recipe.parts("a").encoder is None
+
+
+def test_overrides_reach_deep_and_one_budget_replaces_the_other():
+    recipe = load_recipe(
+        {"train": {"minutes": 3}}, {"train.steps": 5, "defaults.text.head": {"kind": "flow"}, "width": 64}
+    )
+    assert (recipe.train.minutes, recipe.train.steps, recipe.width) == (None, 5, 64)
+    assert recipe.defaults["text"].head == {"kind": "flow"}
+    given = {"train": {"seed": 1}}
+    load_recipe(given, {"train.seed": 2})
+    assert given == {"train": {"seed": 1}}  # what a user gave is not changed
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("train.minutes=10", ("train.minutes", 10)),
+        ("fusion={kind: attention, depth: 1}", ("fusion", {"kind": "attention", "depth": 1})),
+        ("description=a=b", ("description", "a=b")),
+        ("train.steps=null", ("train.steps", None)),
+    ],
+)
+def test_overrides_are_yaml(text, parsed):
+    assert parse_override(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"trian": {}}, "recipe: key: 'trian' is unknown; did you mean 'train'?"),
+        ({"train": {"batch": 3}}, "train: key: 'batch' is unknown"),
+        ({"train": {"batch_size": 0}}, "train.batch_size: input should be greater than or equal to 1, not 0"),
+        ({"train": {"minutes": 1, "steps": 1}}, "train: both minutes and steps are given; give one"),
+        ({"tasks": {"none": 0, "one": 0, "some": 0}}, "tasks: none, one and some are all 0"),
+        ({"fields": {"x": {}}}, "fields.x.modality: field required"),
+        ({"fields": {"x": {"modality": "imag"}}}, "fields.x.modality: 'imag' is unknown; did you mean 'image'?"),
+        ({"defaults": {"imag": {}}}, "defaults: modality: 'imag' is unknown; did you mean 'image'?"),
+        (
+            {"fields": {"x": {"modality": "text", "role": "in"}}},
+            "fields.x.role: input should be 'input', 'output' or 'both'",
+        ),
+    ],
+)
+def test_mistakes_are_placed(tree, message):
+    with pytest.raises(ConfigError) as error:
+        load_recipe(tree)
+    assert message in str(error.value)
+
+
+def test_several_mistakes_are_all_told():
+    with pytest.raises(ConfigError) as error:
+        load_recipe({"width": "wide", "train": {"keep": 0}})
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- a\n- b\n", "3"])
+def test_a_file_that_is_no_recipe(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"recipe .*r\.yaml: (not valid YAML|a mapping of keys is needed)"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_the_constructor_is_the_schema():
+    space = Space("continuous", (3, 16, 16))
+    part = build_part("encoder", {"kind": "picture", "depth": 1, "stages": 2}, "fields.p.encoder", space, 16)
+    assert isinstance(part, ENCODERS["picture"])
+    with pytest.raises(ConfigError, match=r"fields\.p\.encoder: key: 'dept' is unknown; did you mean 'depth'\?"):
+        build_part("encoder", {"kind": "picture", "dept": 1}, "fields.p.encoder", space, 16)
+    with pytest.raises(ConfigError, match=r"head\.steps: input should be a valid integer.*not 'x'"):
+        build_part("head", {"kind": "flow", "steps": "x"}, "head", space, 16)
+    with pytest.raises(ConfigError, match=r"head\.patch: 3 does not divide the grid 16x16"):
+        build_part("head", {"kind": "flow", "patch": 3}, "head", space, 16)
+    with pytest.raises(ConfigError, match=r"head\.kind: 'None' is unknown"):
+        build_part("head", {"depth": 3}, "head", space, 16)
+    assert set(HEADS) >= {"flow", "autoregressive"}

@@ -1,0 +1,82 @@
+"""Raw objects in, raw objects out."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import polymodal as pm
+from polymodal.generation import CHUNK, contact, generate, generate_rows, read, write
+from polymodal.modalities import Label, Text, Vector
+from polymodal.nn.random import make_keys
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return pm.open(trained).model
+
+
+def test_values_survive_reading_and_writing(world):
+    for modality, raw in ((Text(16), "añ"), (Label(["a", "b"]), "b"), (Vector(2, mean=1.0, std=2.0), [3.0, 4.0])):
+        assert np.all(np.asarray(write(modality, read("x", modality, raw))[0]) == np.asarray(raw))
+    picture = read("p", pm.Image(16), str(world / "0.png"))
+    assert picture.value.shape == (1, 3, 16, 16)
+    assert read("v", Vector(2), "1 2").value.tolist() == [[1.0, 2.0]]
+    with pytest.raises(pm.DataError, match="p: cannot open the picture"):
+        read("p", pm.Image(16), "no.png")
+
+
+def test_more_samples_than_a_chunk_are_those_of_one(model):
+    many = generate(model, {"name": "red disc"}, ["colour", "place"], n=CHUNK + 3, options={"place": {"steps": 1}})
+    rest = generate(
+        model, {"name": "red disc"}, ["colour", "place"], n=4, first=CHUNK - 1, options={"place": {"steps": 1}}
+    )
+    assert len(many["colour"]) == CHUNK + 3
+    assert many["colour"][CHUNK - 1 :] == rest["colour"]
+    np.testing.assert_allclose(many["place"][-4:], rest["place"], rtol=1e-4, atol=1e-4)
+
+
+def test_none_is_not_given_and_objects_are_taken(model):
+    free = generate(model, {}, ["colour"], n=5)
+    assert generate(model, {"name": None}, ["colour"], n=5) == free
+    assert generate(model, {}, "colour", n=5) == free
+    for raw in (Image.new("RGB", (40, 20)), np.zeros((16, 16, 3), np.uint8)):
+        assert len(generate(model, {"picture": raw}, ["name"])["name"]) == 1
+
+
+def test_rows_in_chunks_are_rows_together(model):
+    rows = CHUNK + 5
+    keys = make_keys(0, rows)
+    wanted = torch.arange(rows) % 3 == 0
+    whole = model.sample({}, {}, {"name": wanted}, keys)["name"]
+    parts = generate_rows(model, {}, {}, {"name": wanted}, keys)["name"]
+    assert torch.equal(parts.present, wanted)
+    longest = int(whole.lengths.max())
+    assert torch.equal(parts.value[:, :longest], whole.value[:, :longest])
+
+
+@pytest.mark.parametrize(
+    ("given", "to", "options", "message"),
+    [
+        ({"nme": 1}, ["tone"], None, "given: 'nme' is unknown; did you mean 'name'?"),
+        ({}, ["tones"], None, "to: 'tones' is unknown; did you mean 'tone'?"),
+        ({}, [], None, "to: name at least one field among picture, name"),
+        ({"tone": "x.wav"}, ["tone"], None, "to: 'tone' is given"),
+        ({}, ["tone", "tone"], None, "to: a field is named twice"),
+        ({}, ["tone"], {"picture": {"steps": 1}}, "options: 'picture' is unknown"),
+        ({}, ["tone"], {"tone": {"steps": 0}}, "steps: 0 is not at least 1"),
+    ],
+)
+def test_what_cannot_be_done_is_said(model, given, to, options, message):
+    with pytest.raises(pm.ConfigError) as error:
+        generate(model, given, to, options=options)
+    assert message in str(error.value)
+
+
+def test_a_contact_sheet_has_a_place_for_every_picture():
+    red, blue = Image.new("RGB", (4, 3), "red"), Image.new("RGB", (4, 3), "blue")
+    sheet = contact([[red, blue, red], [blue]], gap=1)
+    assert sheet.size == (16, 9)
+    assert sheet.getpixel((1, 1)) == (255, 0, 0)
+    assert sheet.getpixel((1, 5)) == (0, 0, 255)
+    assert sheet.getpixel((15, 8)) == (255, 255, 255)
