@@ -1,0 +1,52 @@
+"""The code of CONTRIBUTING.md runs, in order, and what it adds keeps the promises of its family."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contract import test_heads, test_parts
+from polymodal.encoders import ENCODERS
+from polymodal.fusion import FUSIONS
+from polymodal.heads import HEADS
+from polymodal.modalities import MODALITIES
+
+PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
+TABLES = (MODALITIES, ENCODERS, FUSIONS, HEADS)
+
+
+@pytest.fixture
+def page(monkeypatch, tmp_path) -> dict:
+    """What its code defines; the tables are as before afterwards."""
+    monkeypatch.chdir(tmp_path)
+    before = [dict(table) for table in TABLES]
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    names: dict = {"__name__": "contributing"}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    yield names
+    for table, old in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(old)
+
+
+def test_every_family_has_a_page_that_runs(page, capsys):
+    added = [next(reversed(table)) for table in TABLES]
+    assert added == ["angle", "bag", "mean", "gaussian"]
+    made = page["model"].generate({"name": "west"}, to="wind", n=3)["wind"]
+    assert len(made) == 3
+    assert all(0 <= degrees < 360 for degrees in made)
+    assert page["Angle"](2.0).write(
+        page["Angle"](2.0).to_model(page["torch"].from_numpy(page["Angle"](2.0).read(45)))
+    ) == (pytest.approx(45, abs=1e-3))
+
+
+@pytest.mark.usefixtures("page")
+def test_what_the_page_adds_keeps_the_promises():
+    for name in ("text", "label"):
+        test_parts.test_an_encoder_gives_tokens_of_each_row_alone("bag", name)
+        test_parts.test_an_encoder_sees_nothing_behind_a_mask("bag", name)
+    test_parts.test_a_fusion_joins_any_subset("mean")
+    test_heads.test_players_partition_the_parameters("gaussian", "vector")
+    test_heads.test_losses_are_per_row_and_of_that_row_alone("gaussian", "vector")
+    test_heads.test_a_sample_has_its_own_seed_and_survives_saving("gaussian", "vector")
