@@ -1,0 +1,378 @@
+"""The contrastive judge: trained on real rows, apart from any generator, it tells what a picture or a clip shows.
+
+One encoder a field maps values to unit vectors of one space, where values of one concept are near one another.
+
+Source: Radford et al., "Learning transferable visual models from natural language supervision" (CLIP), 2021.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax, normalize
+
+from polymodal.data import Rows
+from polymodal.encoders import PictureEncoder, SequenceEncoder, SpectrogramEncoder, VectorEncoder
+from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
+from polymodal.modalities import Label, Modality, Text, kind_of
+from polymodal.modalities import build as build_modality
+from polymodal.nn.random import fold, make_keys
+from polymodal.types import Batch, Field
+
+FORMAT = 1
+CHUNK = 128
+"""Values that are embedded together."""
+
+
+class Judge:
+    """Embeds values of any of its fields in one space, and names them.
+
+    Args:
+        modalities: By field.
+        naming: The field whose values are the names of concepts, or None if the data has no such field.
+        names: Distinct names in the training rows.
+        settings: Of ``train``: what the judge is made of.
+    """
+
+    def __init__(
+        self, modalities: Mapping[str, Modality], naming: str | None, names: Sequence[str], settings: Mapping[str, Any]
+    ):
+        self.modalities, self.naming, self.names = dict(modalities), naming, list(names)
+        self.settings = dict(settings)
+        self.network = _Network(self.modalities, settings["width"])
+
+    @classmethod
+    def train(
+        cls,
+        rows: Rows,
+        *,
+        fields: Sequence[str] | None = None,
+        naming: str | None = None,
+        steps: int = 500,
+        batch_size: int = 96,
+        width: int = 128,
+        learning_rate: float = 2e-3,
+        seed: int = 0,
+        folder: str | Path | None = None,
+    ) -> Judge:
+        """Learns from real rows which values belong together.
+
+        Rows that have the same name are of one concept; where there are no names, each row is one. A batch holds one
+        value of each field for each of ``batch_size`` concepts, and every value must find its concept among the batch
+        in every other field.
+
+        Args:
+            rows: Training rows.
+            fields: To embed; all but labels if not given.
+            naming: The field that names concepts; the first text field if not given, else the first label.
+            steps: Of the training. The same steps and seed give the same judge.
+            batch_size: Concepts of a step.
+            width: Of the space.
+            learning_rate: Peak.
+            seed: Of everything that is random.
+            folder: Where the judge is kept; if one of the same data and settings is there, it is taken.
+
+        Raises:
+            DataError: There are fewer than two fields that the rows share.
+            ConfigError: A field is unknown.
+        """
+        naming = naming or _naming_field(rows)
+        chosen = (
+            [name for name in rows.fields if not isinstance(rows.fields[name], Label)] if fields is None else fields
+        )
+        for name in (*chosen, *([naming] if naming else [])):
+            if name not in rows.fields:
+                raise ConfigError(unknown("judge: field", name, rows.fields))
+        chosen = [name for name in rows.fields if (name in chosen or name == naming) and rows.present[name].any()]
+        if len(chosen) < 2:
+            raise DataError(f"judge: it learns from rows with two or more fields; these have {', '.join(chosen)}")
+        settings = {
+            "steps": steps,
+            "batch_size": batch_size,
+            "width": width,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "data": rows.only(*chosen).fingerprint,
+        }
+        if folder is not None and (Path(folder) / "judge.json").is_file():
+            judge = cls.load(folder)
+            if judge.settings == settings and judge.naming == naming and list(judge.modalities) == chosen:
+                return judge
+        names = sorted(set(texts(rows, naming))) if naming else []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            judge = cls({name: rows.fields[name] for name in chosen}, naming, names, settings)
+            judge._learn(rows)
+        if folder is not None:
+            judge.save(folder)
+        return judge
+
+    def _learn(self, rows: Rows) -> None:
+        settings, network = self.settings, self.network
+        deck = _Deck(rows, list(self.modalities), self.naming, settings["seed"])
+        groups = [
+            {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": 0.1},
+            {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=settings["learning_rate"], betas=(0.9, 0.98), fused=True)
+        network.train()
+        for step in range(settings["steps"]):
+            progress = step / settings["steps"]
+            rate = min(1.0, progress / 0.1 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
+            for group in optimizer.param_groups:
+                group["lr"] = settings["learning_rate"] * rate
+            batch, concepts, keys = deck.draw(step, settings["batch_size"])
+            loss = network.loss(rows.decode(batch), concepts, keys)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+        network.eval()
+
+    @torch.inference_mode()
+    def embed(self, name: str, field: Field) -> Tensor:
+        """Values of a field in model form -> unit vectors (B, D).
+
+        Raises:
+            ConfigError: The judge does not know the field.
+        """
+        if name not in self.modalities:
+            raise ConfigError(unknown("judge: field", name, self.modalities))
+        index = torch.arange(len(field)).split(CHUNK)
+        return torch.cat([self.network.embed(name, field.rows(part).to("cpu")) for part in index])
+
+    def embed_names(self, names: Sequence[str]) -> Tensor:
+        """Names -> unit vectors (n, D).
+
+        Raises:
+            DataError: A name cannot be read.
+        """
+        assert self.naming is not None, "the judge has no names"
+        modality = self.modalities[self.naming]
+        return self.embed(self.naming, _as_field([modality.read(name) for name in names], modality))
+
+    def name(self, field_name: str, field: Field, candidates: Sequence[str] | None = None) -> Tensor:
+        """(B,) index of the name, among the candidates, that is nearest to each value.
+
+        Args:
+            field_name: Name of the field.
+            field: Its values in model form.
+            candidates: Names to choose among; those of the training rows if not given.
+        """
+        names = self.names if candidates is None else candidates
+        return (self.embed(field_name, field) @ self.embed_names(names).T).argmax(1)
+
+    def held_out_scores(self, rows: Rows, training: Rows) -> dict[str, tuple[float, int]]:
+        """How often the judge names real values right that it did not learn from.
+
+        Args:
+            rows: That may hold such values.
+            training: Rows that it learned from.
+
+        Returns:
+            By field that is not the naming one: top-1 among all names, and the number of values; fields without such
+            values are left out.
+        """
+        scores = {}
+        for name in self.modalities:
+            if self.naming is None or name == self.naming:
+                continue
+            new = ~np.isin(rows.columns[name].slots, training.columns[name].slots)
+            own = rows.select(new & rows.present[name] & rows.present[self.naming]).unique(name)
+            if not len(own):
+                continue
+            names = sorted({*self.names, *texts(own, self.naming)})
+            truth = np.array([names.index(text) for text in texts(own, self.naming)])
+            field = own.decode(own.only(name).batch(np.arange(len(own))))[name]
+            scores[name] = (float((self.name(name, field, names).numpy() == truth).mean()), len(own))
+        return scores
+
+    def facts(self, rows: Rows, training: Rows | None = None) -> dict[str, Any]:
+        """What a report says of the judge."""
+        held_out = self.held_out_scores(rows, training) if training is not None else {}
+        return {
+            "hash": self.hash,
+            "names": len(self.names),
+            **self.settings,
+            "held_out": {name: {"top_1": score, "values": count} for name, (score, count) in held_out.items()},
+        }
+
+    @property
+    def hash(self) -> str:
+        """Names the weights and settings: equal where judges are equal."""
+        return blake2b(self._bytes() + self._document().encode(), digest_size=8).hexdigest()
+
+    def _bytes(self) -> bytes:
+        return save({name: value.contiguous() for name, value in self.network.state_dict().items()})
+
+    def _document(self) -> str:
+        fields = {
+            name: {"modality": kind_of(modality), "arguments": modality.state()}
+            for name, modality in self.modalities.items()
+        }
+        document = {
+            "format": FORMAT,
+            "fields": fields,
+            "naming": self.naming,
+            "names": self.names,
+            "settings": self.settings,
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    def save(self, folder: str | Path) -> None:
+        """Writes ``judge.safetensors`` and ``judge.json``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "judge.safetensors").write_bytes(self._bytes())
+        (folder / "judge.json").write_text(self._document(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Judge:
+        """The judge that ``save`` wrote.
+
+        Raises:
+            CheckpointError: There is none, or it is broken.
+        """
+        folder = Path(folder)
+        try:
+            document = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+            weights = load((folder / "judge.safetensors").read_bytes())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder}: holds no judge that can be read: {error}") from error
+        if document.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{folder}: the judge's format is {document.get('format')}; this version's is {FORMAT}"
+            )
+        modalities = {
+            name: build_modality(entry["modality"], **entry["arguments"]) for name, entry in document["fields"].items()
+        }
+        judge = cls(modalities, document["naming"], document["names"], document["settings"])
+        judge.network.load_state_dict(weights)
+        judge.network.eval()
+        return judge
+
+
+class _Network(nn.Module):
+    """One encoder, pooling and projection a field; one temperature."""
+
+    def __init__(self, modalities: Mapping[str, Modality], width: int):
+        super().__init__()
+        self.encoders = nn.ModuleDict({name: _encoder(modality, width) for name, modality in modalities.items()})
+        self.projections = nn.ModuleDict(
+            {name: nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, width)) for name in modalities}
+        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def embed(self, name: str, field: Field, keys: Tensor | None = None) -> Tensor:
+        tokens = self.encoders[name](field, keys)
+        weight = tokens.mask.unsqueeze(-1).to(tokens.x.dtype)
+        pooled = (tokens.x * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return normalize(self.projections[name](pooled), dim=1)
+
+    def loss(self, batch: Batch, concepts: Tensor, keys: Tensor) -> Tensor:
+        """InfoNCE between every two fields, both ways; values of one concept are all right answers to one another."""
+        embedded = {}
+        for place, name in enumerate(self.encoders):
+            present = batch[name].present.nonzero()[:, 0]
+            if len(present):
+                x = self.embed(name, batch[name].rows(present), fold(keys[present], place))
+                embedded[name] = (x, concepts[present])
+        scale = self.log_scale.clamp(max=math.log(100)).exp()
+        terms = []
+        for (x, x_concepts), (y, y_concepts) in combinations(embedded.values(), 2):
+            logits = scale * x @ y.T
+            same = (x_concepts[:, None] == y_concepts).to(logits.dtype)
+            for similarity, right in ((logits, same), (logits.T, same.T)):
+                found = right.sum(1) > 0
+                if found.any():
+                    share = right[found] / right[found].sum(1, keepdim=True)
+                    terms.append(-(share * log_softmax(similarity[found], 1)).sum(1).mean())
+        return torch.stack(terms).mean()
+
+
+class _Deck:
+    """Batches of concepts, each with one value of every field that it has, drawn by key."""
+
+    def __init__(self, rows: Rows, fields: Sequence[str], naming: str | None, seed: int):
+        self.columns, self.root = {name: rows.columns[name] for name in fields}, make_keys(seed, 1)
+        self.seed = seed
+        own = np.arange(len(rows))
+        if naming:
+            slots = rows.columns[naming].slots
+            own = np.where(slots >= 0, slots, slots.max(initial=0) + 1 + own)
+        _, concepts = np.unique(own, return_inverse=True)
+        self.count = int(concepts.max()) + 1
+        self.tables: dict[str, list[np.ndarray]] = {}
+        for name, column in self.columns.items():
+            _, first = np.unique(np.stack([concepts, column.slots]), axis=1, return_index=True)
+            first = first[column.slots[first] >= 0]  # one row of each distinct value of each concept
+            order = first[np.argsort(concepts[first], kind="stable")]
+            bounds = np.searchsorted(concepts[order], np.arange(self.count + 1))
+            self.tables[name] = [order[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+    def draw(self, step: int, size: int) -> tuple[Batch, Tensor, Tensor]:
+        """Stored values, concepts (size,) and keys (size,) of a step."""
+        random = np.random.default_rng([self.seed, step])
+        size = max(size, 2)
+        chosen = np.concatenate([random.permutation(self.count) for _ in range(-(-size // self.count))])[:size]
+        batch = {}
+        for name, column in self.columns.items():
+            own = [self.tables[name][concept] for concept in chosen]
+            slots = [column.slots[random.choice(rows)] if len(rows) else -1 for rows in own]
+            batch[name] = replace(column, slots=np.array(slots)).batch(np.arange(size))
+        keys = fold(make_keys(self.seed, 1, start=step + 1), torch.arange(size))
+        return batch, torch.from_numpy(chosen), keys
+
+
+def _encoder(modality: Modality, width: int) -> nn.Module:
+    space = modality.space
+    if space.kind == "discrete":
+        return SequenceEncoder(space, width, depth=0 if isinstance(modality, Label) else 1)
+    if len(space.grid) == 2:
+        return PictureEncoder(space, width, channels=16, depth=1, augment=1.5)
+    if len(space.grid) == 1:
+        return SpectrogramEncoder(space, width, depth=2, augment=1.0)
+    return VectorEncoder(space, width)
+
+
+def _naming_field(rows: Rows) -> str | None:
+    """The first text field, else the first label."""
+    for kind in (Text, Label):
+        for name, modality in rows.fields.items():
+            if isinstance(modality, kind):
+                return name
+    return None
+
+
+def texts(rows: Rows, name: str) -> list[str]:
+    """The strings of a text or label field, where present."""
+    own = rows.select(rows.present[name]).only(name)
+    if not len(own):
+        return []
+    column, modality = own.columns[name], own.fields[name]
+    _, first, inverse = np.unique(column.slots, return_index=True, return_inverse=True)
+    field = own.decode(own.batch(first))[name]
+    texts = [
+        modality.write(value[..., :length] if modality.space.variable else value)
+        for value, length in zip(field.value, field.lengths.tolist(), strict=True)
+    ]
+    return [texts[i] for i in inverse]
+
+
+def _as_field(stored: list[np.ndarray], modality: Modality) -> Field:
+    """Stored values of a discrete field -> a field in model form."""
+    lengths = torch.tensor([len(ids) for ids in stored])
+    value = nn.utils.rnn.pad_sequence([torch.from_numpy(ids) for ids in stored], batch_first=True)
+    mask = torch.arange(value.shape[1]) < lengths[:, None]
+    return Field(modality.to_model(value).masked_fill(~mask, 0), mask, mask.any(1))
