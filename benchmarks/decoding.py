@@ -47,7 +47,14 @@ def build(length: int) -> tuple[LlamaForCausalLM, Autoregressive]:
     )
     llama = LlamaForCausalLM(config).eval()
     space = Space("discrete", (length,), VOCAB)
-    options = {"depth": DEPTH, "heads": HEADS, "hidden": HIDDEN, "tie_embeddings": False, "cross_attention": False}
+    options = {
+        "depth": DEPTH,
+        "heads": HEADS,
+        "hidden": HIDDEN,
+        "tie_embeddings": False,
+        "cross_attention": False,
+        "norm": "rms",
+    }
     head = Autoregressive(space, WIDTH, **options).eval()
 
     def joined(*layers: torch.nn.Linear) -> Tensor:

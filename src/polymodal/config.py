@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from polymodal.alignment import ALIGNMENTS
 from polymodal.codecs import CODECS
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
@@ -167,6 +168,7 @@ class Recipe(_Strict):
         defaults: Parts by modality.
         width: Of the tokens and of the context.
         fusion: The part that joins the fields.
+        alignment: The part that pulls the fields of a row together; none if not given.
         tasks: What is given in training.
         data: Where the rows come from.
         train: The loop.
@@ -177,6 +179,7 @@ class Recipe(_Strict):
     defaults: dict[str, Parts] = {}
     width: int = Field(192, ge=8)
     fusion: Part = {"kind": "attention"}
+    alignment: Part | None = None
     tasks: TasksConfig = TasksConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
@@ -196,7 +199,13 @@ def _merge(default: Part | None, own: Part | None) -> Part | None:
     return own if own.get("kind", default["kind"]) != default["kind"] else default | own
 
 
-_FAMILIES: dict[str, Mapping[str, type]] = {"encoder": ENCODERS, "codec": CODECS, "head": HEADS, "fusion": FUSIONS}
+_FAMILIES: dict[str, Mapping[str, type]] = {
+    "encoder": ENCODERS,
+    "codec": CODECS,
+    "head": HEADS,
+    "fusion": FUSIONS,
+    "alignment": ALIGNMENTS,
+}
 
 
 @cache

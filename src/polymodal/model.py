@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from polymodal.alignment import Alignment
 from polymodal.codecs import Codec
 from polymodal.config import Recipe, build_part
 from polymodal.encoders import Encoder
@@ -74,6 +75,9 @@ class Model(nn.Module):
         self.codecs: Mapping[str, Codec] = nn.ModuleDict(codecs)  # type: ignore[assignment]
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.fusion: Fusion = build_part("fusion", recipe.fusion, "fusion", list(encoders), recipe.width)
+        self.alignment: Alignment | None = None
+        if recipe.alignment and len(encoders) > 1:
+            self.alignment = build_part("alignment", recipe.alignment, "alignment", list(encoders), recipe.width)
         for codec in codecs.values():
             codec.requires_grad_(False).eval()
 
@@ -87,6 +91,7 @@ class Model(nn.Module):
         """The parameters that one player moves; codecs are frozen."""
         if player == "model":
             yield from (*self.encoders.parameters(), *self.fusion.parameters())  # type: ignore[attr-defined]
+            yield from self.alignment.parameters() if self.alignment else ()
         for head in self.heads.values():
             yield from head.parameters_of(player)
 
@@ -99,7 +104,14 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         return next(self.fusion.parameters()).device
 
-    def context(self, batch: Batch, visible: Mapping[str, Tensor], rows: int, keys: Tensor | None = None) -> Context:
+    def context(
+        self,
+        batch: Batch,
+        visible: Mapping[str, Tensor],
+        rows: int,
+        keys: Tensor | None = None,
+        align: Mapping[str, Tensor] | None = None,
+    ) -> Context:
         """What the visible fields say.
 
         Args:
@@ -107,18 +119,30 @@ class Model(nn.Module):
             visible: By field, (B,) on the CPU.
             rows: B.
             keys: (B,) in training, for augmentation.
+            align: By field, (B,) on the CPU: rows that are encoded for the alignment, visible or not.
         """
         device = self.device
         tokens = {}
+        encodings, encoded = {}, {}
         for place, (name, encoder) in enumerate(self.encoders.items()):
-            if name not in visible or not (index := visible[name].nonzero()[:, 0]).numel():
+            seen = visible.get(name, torch.zeros(rows, dtype=torch.bool))
+            read = align[name] if align else seen
+            if not (index := read.nonzero()[:, 0]).numel():
                 continue
             index = index.to(device, non_blocking=True)
             part = encoder(batch[name].rows(index), None if keys is None else fold(keys[index], place))
             x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
             mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
-            tokens[name] = Tokens(x, mask)
-        return self.fusion(tokens, rows, device)
+            if align:
+                encodings[name] = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+                encoded[name] = mask.any(1)
+                mask = mask & seen.to(device, non_blocking=True)[:, None]
+            if seen.any():
+                tokens[name] = Tokens(x, mask)
+        context = self.fusion(tokens, rows, device)
+        if align and self.alignment and encodings:
+            context.losses.update(self.alignment(encodings, encoded))
+        return context
 
     def target(self, batch: Batch, name: str) -> Field:
         """What the head of a field models: the field itself, or its codec's code, from the cache if it is there."""
@@ -132,8 +156,10 @@ class Model(nn.Module):
     def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one player's move: the sum of all terms, and each term by ``field.term``, detached."""
         batch, task, keys = portion.batch, portion.task, portion.keys
-        context = self.context(batch, task.visible, len(keys), keys if self.training else None)
-        terms: Losses = {f"fusion.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
+        # What is present is either given or wanted, or of a field that is an input only.
+        present = {name: task.visible[name] | task.target[name] for name in self.encoders} if self.alignment else None
+        context = self.context(batch, task.visible, len(keys), keys if self.training else None, present)
+        terms: Losses = {f"context.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())
         for place, (name, head) in enumerate(self.heads.items()):

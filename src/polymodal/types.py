@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 Losses = dict[str, Tensor]
 """Loss terms by name, each of shape (B,): one number per row. Only ``Model.loss`` averages."""
@@ -109,6 +110,13 @@ class Context:
         """The rows at ``index`` (n,); rows may repeat."""
         losses = {name: term[index] for name, term in self.losses.items()}
         return Context(self.tokens[index], self.mask[index], self.pooled[index], losses)
+
+    def beside(self, other: Context) -> Context:
+        """These rows followed by those of ``other``, the shorter one's tokens padded; guidance runs both at once."""
+        longest = max(self.tokens.shape[1], other.tokens.shape[1])
+        tokens = [pad(c.tokens, (0, 0, 0, longest - c.tokens.shape[1])) for c in (self, other)]
+        masks = [pad(c.mask, (0, longest - c.mask.shape[1])) for c in (self, other)]
+        return Context(torch.cat(tokens), torch.cat(masks), torch.cat([self.pooled, other.pooled]))
 
 
 @dataclass(frozen=True)

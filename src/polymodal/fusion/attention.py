@@ -14,7 +14,7 @@ class AttentionFusion(Fusion):
     """One transformer reads a register token and every visible token, each marked with its field.
 
     The register is always there, so that any subset of the fields, none included, is a valid context; what it
-    becomes is the pooled vector.
+    becomes, plus the mean of all, is the pooled vector.
 
     Source: the any-to-any encoders of 4M (Mizrahi et al. 2023); the register of Darcet et al. 2024.
 
@@ -41,7 +41,8 @@ class AttentionFusion(Fusion):
                 masks.append(tokens[name].mask)
         x, mask = _pack(torch.cat(parts, dim=1), torch.cat(masks, dim=1))
         x = self.transformer(x, mask=mask)
-        return Context(x, mask, x[:, 0])
+        weight = mask.to(x.dtype)[..., None]
+        return Context(x, mask, x[:, 0] + (x * weight).sum(1) / weight.sum(1))
 
 
 def _pack(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,10 @@ class Autoregressive(Head):
         width_inside: Width of the transformer; by default D.
         hidden: Inner width of the feed-forward layers; by default 8/3 of ``width_inside``.
         dropout: Share of each layer's output that is dropped in training.
+        word_dropout: Share of the ids before that are hidden in training, so that each position must look at the
+            context and not only at its neighbours. Source: Bowman et al., "Generating sentences from a continuous
+            space" (2016), section 3.1.
+        norm: Of the transformer: ``layer``, or ``rms`` as Llama has it.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
         cross_attention: Whether to attend to the context's tokens, or to be told of the pooled context only.
@@ -56,6 +61,8 @@ class Autoregressive(Head):
         width_inside: int | None = None,
         hidden: int | None = None,
         dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        norm: Literal["layer", "rms"] = "layer",
         label_smoothing: float = 0.0,
         tie_embeddings: bool = True,
         cross_attention: bool = True,
@@ -67,14 +74,15 @@ class Autoregressive(Head):
             heads >= 1 and inside % (2 * heads) == 0, "heads", heads, f"a divisor of half the width, {inside // 2}"
         )
         _require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
+        _require(0 <= word_dropout < 1, "word_dropout", word_dropout, "in [0, 1)")
         _require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         self.space = space
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
         self.begin = Linear(width, inside, bias=True)
         self.embedding = nn.Embedding(space.vocab, inside)
         nn.init.normal_(self.embedding.weight, std=0.02)
         context_width = width if cross_attention else None
-        options = {"context_width": context_width, "hidden": hidden, "dropout": dropout}
+        options = {"context_width": context_width, "hidden": hidden, "dropout": dropout, "norm": norm}
         self.transformer = Transformer(inside, depth, heads, rotary=True, **options)
         self.tied = tie_embeddings
         if not tie_embeddings:
@@ -95,7 +103,7 @@ class Autoregressive(Head):
 
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
-        log_probs, real = self._log_probs(context, target)
+        log_probs, real = self._log_probs(context, target, keys if self.training else None)
         ids = target.value.long()[..., None]
         loss = -log_probs.gather(-1, ids).squeeze(-1)
         if self.label_smoothing:
@@ -152,7 +160,7 @@ class Autoregressive(Head):
         if guidance != 1.0:
             if unconditional is None:
                 raise ConfigError(f"guidance is {guidance}; without an unconditional context it must be 1")
-            context = _stack(context, unconditional)
+            context = context.beside(unconditional)
 
         choose = partial(_choose, temperature=temperature, top_k=top_k, top_p=top_p)
         with torch.inference_mode():
@@ -187,11 +195,15 @@ class Autoregressive(Head):
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True, cache=cache)
         return self._logits(h[:, -1])
 
-    def _log_probs(self, context: Context, target: Field) -> tuple[Tensor, Tensor]:
+    def _log_probs(self, context: Context, target: Field, keys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, L, vocab) of each position given those before, and which positions are real (B, L)."""
         ids = target.value.long()
         # Padding comes last and attention looks back only, so that no real position sees any.
-        x = torch.cat([self.begin(context.pooled)[:, None], self.embedding(ids[:, :-1])], dim=1)
+        before = ids[:, :-1]
+        if keys is not None and self.word_dropout:
+            forgotten = uniform(fold(keys, 0), before.shape[1:]) < self.word_dropout
+            before = before.masked_fill(forgotten, PAD)
+        x = torch.cat([self.begin(context.pooled)[:, None], self.embedding(before)], dim=1)
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True)
         return self._logits(h).log_softmax(-1), target.mask.expand_as(ids)
 
@@ -205,14 +217,6 @@ class Autoregressive(Head):
 def _require(condition: bool, option: str, given: float, right: str) -> None:
     if not condition or not math.isfinite(given):
         raise ConfigError(f"{option} is {given}; it must be {right}")
-
-
-def _stack(first: Context, second: Context) -> Context:
-    """The rows of both, one after the other; the tokens of the shorter one are padded."""
-    count = max(first.tokens.shape[1], second.tokens.shape[1])
-    tokens = [F.pad(c.tokens, (0, 0, 0, count - c.tokens.shape[1])) for c in (first, second)]
-    masks = [F.pad(c.mask, (0, count - c.mask.shape[1])) for c in (first, second)]
-    return Context(torch.cat(tokens), torch.cat(masks), torch.cat([first.pooled, second.pooled]))
 
 
 def _choose(logits: Tensor, keys: Tensor, position: int, temperature: float, top_k: int, top_p: float) -> Tensor:

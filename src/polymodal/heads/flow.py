@@ -5,7 +5,6 @@ times and layout: Esser et al., "Scaling rectified flow transformers", 2024; Pee
 """
 
 import math
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,7 +14,7 @@ from torch.nn import functional
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
 from polymodal.nn.embeddings import TimeEmbedding, grid_positions
-from polymodal.nn.ode import SOLVERS
+from polymodal.nn.ode import SOLVERS, euler
 from polymodal.nn.patches import from_tokens, pad_to_multiple, pool_mask, to_tokens
 from polymodal.nn.random import fold, normal, uniform
 from polymodal.nn.transformer import Transformer
@@ -43,7 +42,8 @@ class Flow(Head):
             Source: Li and He, "Back to basics: let denoising generative models denoise", 2025.
         repeats: Draws of (time, noise) per row and step: the context, which costs more, is computed once for all.
             Source: Li et al., "Autoregressive image generation without vector quantization", 2024.
-        time_mean: Mean of the logit-normal distribution of times.
+        time_mean: Mean of the logit-normal distribution of times; below 0 it dwells on noise, where what a sample
+            will be is decided.
         time_std: Its standard deviation.
         steps: Solver steps when sampling.
         solver: ``euler``, ``heun`` or ``midpoint``.
@@ -62,8 +62,8 @@ class Flow(Head):
         patch: int = 1,
         predict: Literal["data", "velocity"] = "data",
         repeats: int = 4,
-        time_mean: float = 0.0,
-        time_std: float = 1.0,
+        time_mean: float = -0.8,
+        time_std: float = 0.8,
         steps: int = 25,
         solver: str = "heun",
         guidance: float = 2.0,
@@ -96,8 +96,9 @@ class Flow(Head):
         return None if space.kind == "continuous" else "models continuous values; these are ids"
 
     def velocity(self, x: Tensor, mask: Tensor, time: Tensor, context: Context) -> Tensor:
-        """Velocity of tokens x (B, N, features) with mask (B, N) at times (B,)."""
-        condition = self.time(time) + self.summary(context.pooled)
+        """Velocity of tokens x (B * k, N, features) with mask (B * k, N) at times (B * k,); each k share a context."""
+        copies = len(x) // len(context.pooled)
+        condition = self.time(time) + self.summary(context.pooled).repeat_interleave(copies, 0)
         hidden = self.enter(x) + self.positions[: x.shape[1]]
         hidden = self.transformer(
             hidden, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition
@@ -131,7 +132,7 @@ class Flow(Head):
         noise = normal(fold(keys, 0), data.shape[1:])
         time = torch.sigmoid(self.time_mean + self.time_std * normal(fold(keys, 1)))
         x = torch.lerp(noise, data, time[:, None, None])
-        error = (self.velocity(x, mask, time, context.rows(index)) - (data - noise)).square().mean(2)
+        error = (self.velocity(x, mask, time, context) - (data - noise)).square().mean(2)
         per_draw = (error * mask).sum(1) / mask.sum(1)
         losses["flow"] = per_draw.view(rows, copies).mean(1)
         return losses
@@ -171,7 +172,7 @@ class Flow(Head):
         grid = tuple(noise.shape[2:])
         x, token_mask = to_tokens(noise, self.patch), self._token_mask(mask)
         scale, (begin, end) = chosen["guidance"], chosen["guidance_interval"]
-        both = _stack(context, unconditional) if unconditional is not None and scale != 1 else None
+        both = context.beside(unconditional) if unconditional is not None and scale != 1 else None
         full = token_mask.repeat(2, 1)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
@@ -182,18 +183,11 @@ class Flow(Head):
             return torch.lerp(free, given, scale)
 
         times = torch.linspace(0, 1, chosen["steps"] + 1)
-        x = SOLVERS[chosen["solver"]](velocity, x, times)
+        # At the end of time predicted data say nothing of the velocity, so the last step looks at its beginning only.
+        # Source: Karras et al., "Elucidating the design space of diffusion-based generative models", 2022, algorithm 1.
+        x = SOLVERS[chosen["solver"]](velocity, x, times[:-1])
+        x = euler(velocity, x, times[-2:])
         value = from_tokens(x, self.space.channels, grid, self.patch)
         if self.space.variable:
             value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * len(grid), -1)
         return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))
-
-
-def _stack(first: Context, second: Context) -> Context:
-    """The rows of both, the shorter one's tokens padded."""
-    longest = max(first.tokens.shape[1], second.tokens.shape[1])
-    tokens = [functional.pad(c.tokens, (0, 0, 0, longest - c.tokens.shape[1])) for c in (first, second)]
-    masks = [functional.pad(c.mask, (0, longest - c.mask.shape[1])) for c in (first, second)]
-    return replace(
-        first, tokens=torch.cat(tokens), mask=torch.cat(masks), pooled=torch.cat([first.pooled, second.pooled])
-    )

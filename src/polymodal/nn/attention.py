@@ -113,7 +113,7 @@ class Attention(nn.Module):
 
         Args:
             x: The sequence.
-            context: (B, M, C), for an attention to a context.
+            context: (B, M, C), for an attention to a context; or (B / k, M, C), where every k rows of ``x`` share one.
             mask: (B, M) which keys are real; a row without a real key gives zeros.
             causal: Whether a position sees only itself and those before it.
             cache: Keys and values of the positions before, to which those of ``x`` are added.
@@ -122,6 +122,8 @@ class Attention(nn.Module):
         """
         rows, count, _ = x.shape
         if self.crosses:
+            if context is not None and len(context) != rows:  # so keys and values are made once for all that share them
+                x = x.reshape(len(context), -1, x.shape[2])
             query = self._split(x @ self.query.weight, 1)[0]
             if cache is None or cache.context is None:
                 assert context is not None
@@ -151,7 +153,7 @@ class Attention(nn.Module):
             visible = before if visible is None else visible & before
             causal = False
         y = F.scaled_dot_product_attention(query, key, value, visible, is_causal=causal)
-        return y.transpose(1, 2).flatten(2) @ self.out.weight
+        return (y.transpose(1, 2).flatten(2) @ self.out.weight).view(rows, count, self.heads * self.head_width)
 
     def _split(self, packed: Tensor, parts: int) -> Tensor:
         """(B, N, parts * D), in any shape -> (parts, B, heads, N, head width)."""

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.nn.attention import Attention, KeyValueCache, LayerCache, Turns, rotation, turns_at
-from polymodal.nn.layers import Linear, RMSNorm, SwiGLU
+from polymodal.nn.layers import NORMS, Linear, SwiGLU
 
 
 class Block(nn.Module):
@@ -22,6 +22,7 @@ class Block(nn.Module):
         rotary: Whether self-attention has rotary positions.
         hidden: Inner width of the feed-forward layer.
         dropout: Share of each layer's output that is dropped in training.
+        norm: ``layer`` or ``rms``.
     """
 
     def __init__(
@@ -34,16 +35,17 @@ class Block(nn.Module):
         rotary: bool = False,
         hidden: int | None = None,
         dropout: float = 0.0,
+        norm: str = "layer",
     ) -> None:
         super().__init__()
         self.dropout = dropout
-        self.attention_norm = RMSNorm(width)
+        self.attention_norm = NORMS[norm](width)
         self.attention = Attention(width, heads, rotary=rotary)
         if context_width is not None:
-            self.cross_norm = RMSNorm(width)
+            self.cross_norm = NORMS[norm](width)
             self.cross = Attention(width, heads, context_width=context_width)
         self.crosses = context_width is not None
-        self.feed_norm = RMSNorm(width)
+        self.feed_norm = NORMS[norm](width)
         self.feed = SwiGLU(width, hidden)
         self.modulation = Linear(width, 6 * width, bias=True, zero=True) if conditioned else None
 
@@ -92,14 +94,18 @@ class Transformer(nn.Module):
         width: D.
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
-        options: Of ``Block``.
+        rotary: Whether self-attention has rotary positions.
+        norm: ``layer`` or ``rms``.
+        options: Of ``Block``, likewise.
     """
 
-    def __init__(self, width: int, depth: int, heads: int, *, rotary: bool = False, **options) -> None:
+    def __init__(
+        self, width: int, depth: int, heads: int, *, rotary: bool = False, norm: str = "layer", **options
+    ) -> None:
         super().__init__()
         self.heads, self.head_width, self.rotary = heads, width // heads, rotary
-        self.blocks = nn.ModuleList(Block(width, heads, rotary=rotary, **options) for _ in range(depth))
-        self.norm = RMSNorm(width)
+        self.blocks = nn.ModuleList(Block(width, heads, rotary=rotary, norm=norm, **options) for _ in range(depth))
+        self.norm = NORMS[norm](width)
 
     def forward(
         self,
@@ -117,8 +123,8 @@ class Transformer(nn.Module):
         Args:
             x: The sequence; with a cache, what comes after what the cache has seen.
             mask: (B, N) which positions are real; the others are attended to by none. Not with a cache.
-            context: (B, M, C) to cross-attend to.
-            context_mask: (B, M) which of it is real.
+            context: (B, M, C) to cross-attend to; or (B / k, M, C), where every k rows of ``x`` share one.
+            context_mask: (B, M) or (B / k, M) which of it is real.
             condition: (B, D) vector that modulates conditioned blocks.
             causal: Whether a position sees only itself and those before it.
             cache: From ``cache``; extended by ``x`` in place.

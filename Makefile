@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow check format benchmarks clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+demo: $(READY)  ## train one model on pictures, names and speech, score it, write demo/gallery.html
+	$(BIN)/python examples/demo.py -o demo
+
+test: $(READY)  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## tests that learn for minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## format, lint, types, tests
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(READY)
+	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples
+
+benchmarks: $(READY)  ## the bars: tables on the screen, JSON in benchmarks/results/
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	for name in training pipeline decoding sampler audio; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,100 @@
+"""The KL autoencoder: shapes, masks, and that it starts as the best linear codec."""
+
+import pytest
+import torch
+
+from polymodal.codecs.kl import KLAutoencoder
+from polymodal.errors import ConfigError
+from polymodal.nn.random import make_keys, normal
+from polymodal.types import Field, Space
+
+PICTURE = Space("continuous", (3, 32, 32))
+SOUND = Space("continuous", (20, 40), variable=True)
+
+
+def pictures(rows: int) -> Field:
+    """Smooth pictures: random waves."""
+    phase = normal(make_keys(0, rows), (3, 2))
+    axis = torch.linspace(0, 3, 32)
+    waves = [torch.sin(axis + phase[:, :, d, None] * 2) for d in (0, 1)]
+    mask = torch.ones(rows, 1, dtype=torch.bool)
+    return Field(waves[0][..., None] * waves[1][..., None, :], mask, mask[:, 0])
+
+
+def sounds(rows: int, longest: int = 40) -> Field:
+    value = normal(make_keys(1, rows), (20, longest)).cumsum(2) / 5
+    mask = torch.arange(longest) < torch.linspace(longest / 2, longest, rows)[:, None]
+    return Field(value * mask[:, None], mask, torch.ones(rows, dtype=torch.bool))
+
+
+def test_latent_spaces():
+    assert KLAutoencoder(PICTURE, latent=8, channels=(16, 32), patch=4).latent.shape == (8, 4, 4)
+    assert KLAutoencoder(SOUND, latent=8, channels=(16,), patch=4).latent.shape == (8, 10)
+
+
+@pytest.mark.parametrize(("space", "fields"), [(PICTURE, pictures(8)), (SOUND, sounds(8))], ids=["picture", "sound"])
+def test_starts_as_principal_components_and_improves(space, fields):
+    torch.manual_seed(0)
+    codec = KLAutoencoder(space, latent=6, channels=(16,), patch=4, noise=0.0, kl_weight=0.0)
+    codec.initialise([fields])
+    seen = fields.mask[:, None] if space.variable else torch.ones(8, 1, 1, 1)
+
+    def error() -> float:
+        with torch.no_grad():
+            made = codec.decode(codec.encode(fields)).value
+        return float(((made - fields.value) * seen).square().sum() / seen.expand_as(fields.value).sum())
+
+    start, power = error(), float((fields.value * seen).square().sum() / seen.expand_as(fields.value).sum())
+    assert start < 0.3 * power
+    optimizer = torch.optim.Adam(codec.parameters(), lr=2e-3)
+    for step in range(60):
+        losses = codec.loss(fields, "model", make_keys(step, 8))
+        assert all(term.shape == (8,) for term in losses.values())
+        optimizer.zero_grad()
+        sum(term.mean() for term in losses.values()).backward()
+        optimizer.step()
+    assert error() < start
+
+
+def test_no_linear_codec_of_that_size_is_better_at_the_start():
+    fields = pictures(16)
+    codec = KLAutoencoder(PICTURE, latent=4, channels=(8,), patch=8)
+    codec.initialise([fields])
+    with torch.no_grad():
+        made = codec.decode(codec.encode(fields)).value
+    patches = fields.value.unfold(2, 8, 8).unfold(3, 8, 8).permute(0, 2, 3, 1, 4, 5).reshape(-1, 192)
+    centred = patches - patches.mean(0)
+    best = torch.linalg.svdvals(centred)[4:].square().sum() / patches.numel()
+    torch.testing.assert_close((made - fields.value).square().mean(), best, rtol=1e-3, atol=1e-6)
+
+
+def test_calibrated_codes_have_unit_scale():
+    codec, fields = KLAutoencoder(SOUND, latent=6, channels=(16,), patch=4), sounds(8)
+    codec.initialise([fields])
+    codec.calibrate([fields])
+    code = codec.encode(fields)
+    real = code.value.transpose(1, 2)[code.mask]
+    torch.testing.assert_close(real.mean(0), torch.zeros(6), atol=1e-4, rtol=0)
+    torch.testing.assert_close(real.square().mean(), torch.ones(()), atol=1e-4, rtol=0)
+
+
+def test_a_row_does_not_depend_on_how_long_its_batch_is():
+    torch.manual_seed(0)
+    codec, fields = KLAutoencoder(SOUND, latent=6, channels=(16, 16), patch=2), sounds(4)
+    for parameter in codec.parameters():
+        parameter.data.normal_(std=0.2)
+    short = Field(fields.value[:1, :, :24], fields.mask[:1, :24], fields.present[:1])
+    long, alone = codec.encode(fields), codec.encode(short)
+    count = int(alone.mask.sum())
+    assert int(long.mask[0].sum()) == count
+    torch.testing.assert_close(long.value[0, :, :count], alone.value[0, :, :count], rtol=1e-4, atol=1e-5)
+    decoded, decoded_alone = codec.decode(long), codec.decode(alone)
+    length = int(decoded_alone.mask.sum())
+    torch.testing.assert_close(
+        decoded.value[0, :, :length], decoded_alone.value[0, :, :length], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_grid_that_does_not_divide():
+    with pytest.raises(ConfigError, match=r"channels: the grid \(30, 30\) is not a multiple of the compression 8"):
+        KLAutoencoder(Space("continuous", (3, 30, 30)), channels=(16, 32), patch=4)

@@ -1,0 +1,134 @@
+"""The flow head: what it accepts, how it samples, and that it learns a distribution that is known."""
+
+import pytest
+import torch
+
+from polymodal.errors import ConfigError
+from polymodal.heads.flow import Flow
+from polymodal.nn.random import make_keys, normal, uniform
+from polymodal.types import Context, Field, Space
+
+
+def context(rows: int, width: int = 16, tokens: int = 3) -> Context:
+    x = normal(make_keys(5, rows), (tokens, width))
+    return Context(x, torch.ones(rows, tokens, dtype=torch.bool), x.mean(1))
+
+
+def full(value: torch.Tensor) -> Field:
+    mask = torch.ones(len(value), 1, dtype=torch.bool)
+    return Field(value, mask, mask[:, 0])
+
+
+def wake(head: Flow) -> Flow:
+    """A fresh head's last layer is zero; random weights make what it gives depend on everything."""
+    torch.manual_seed(0)
+    for parameter in head.parameters():
+        parameter.data.normal_(std=0.1)
+    return head
+
+
+SPACES = {
+    "vector": (Space("continuous", (5,)), {}),
+    "sequence": (Space("continuous", (4, 12), variable=True), {"patch": 2}),
+    "picture": (Space("continuous", (3, 8, 8)), {"patch": 4}),
+    "clip": (Space("continuous", (2, 4, 4, 4)), {"patch": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_sample_k_equals_that_sample_alone(kind):
+    space, options = SPACES[kind]
+    head = wake(Flow(space, 16, depth=2, heads=2, **options))
+    given, nothing, keys = context(4), context(4, tokens=1), make_keys(3, 4)
+    together = head.sample(given, keys, unconditional=nothing, steps=3)
+    row = torch.tensor([2])
+    alone = head.sample(given.rows(row), keys[row], unconditional=nothing.rows(row), steps=3)
+    length = int(alone.mask.sum())
+    assert int(together.mask[2].sum()) == length
+    if space.variable:
+        assert together.value.shape[-1] >= length
+        torch.testing.assert_close(together.value[2, :, :length], alone.value[0], rtol=1e-4, atol=1e-5)
+    else:
+        torch.testing.assert_close(together.value[2], alone.value[0], rtol=1e-4, atol=1e-5)
+
+
+def test_padding_does_not_change_the_loss():
+    space, options = SPACES["sequence"]
+    head = wake(Flow(space, 16, depth=2, heads=2, **options))
+    value = normal(make_keys(1, 2), (4, 12))
+    mask = torch.arange(12) < torch.tensor([6, 12])[:, None]
+    rubbish = torch.where(mask[:, None], value, torch.full_like(value, 9.0))
+    clean = torch.where(mask[:, None], value, torch.zeros_like(value))
+    present = torch.ones(2, dtype=torch.bool)
+    losses = [head.loss(context(2), Field(v, mask, present), "model", make_keys(0, 2)) for v in (rubbish, clean)]
+    torch.testing.assert_close(losses[0]["length"], losses[1]["length"])
+    torch.testing.assert_close(losses[0]["flow"], losses[1]["flow"])
+
+
+def test_a_step_costs_the_same_context_however_often_it_is_repeated():
+    space, options = SPACES["picture"]
+    once, often = (wake(Flow(space, 16, depth=1, heads=2, repeats=r, **options)) for r in (1, 3))
+    target, keys = full(normal(make_keys(1, 2), (3, 8, 8))), make_keys(0, 2)
+    assert once.loss(context(2), target, "model", keys)["flow"].shape == (2,)
+    x, time = normal(make_keys(2, 6), (4, 48)), uniform(make_keys(3, 6))
+    mask = torch.ones(6, 4, dtype=torch.bool)
+    shared = often.velocity(x, mask, time, context(2))
+    copied = often.velocity(x, mask, time, context(2).rows(torch.arange(2).repeat_interleave(3)))
+    torch.testing.assert_close(shared, copied)
+
+
+def test_guidance_of_one_is_no_guidance_and_two_differs():
+    space, options = SPACES["picture"]
+    head = wake(Flow(space, 16, depth=2, heads=2, **options))
+    given, nothing, keys = context(2), context(2, tokens=1), make_keys(3, 2)
+    plain = head.sample(given, keys, steps=4).value
+    one = head.sample(given, keys, unconditional=nothing, guidance=1.0, steps=4).value
+    two = head.sample(given, keys, unconditional=nothing, guidance=2.0, guidance_interval=(0.0, 1.0), steps=4).value
+    never = head.sample(given, keys, unconditional=nothing, guidance=2.0, guidance_interval=(2.0, 3.0), steps=4).value
+    assert torch.equal(plain, one)
+    assert torch.equal(plain, never)
+    assert not torch.allclose(plain, two)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": 4}, "option of flow: 'step' is unknown; did you mean 'steps'?"),
+        ({"solver": "eular"}, "solver: 'eular' is unknown; did you mean 'euler'? (euler, heun, midpoint)"),
+        ({"steps": 0}, "steps: 0 is not at least 1"),
+    ],
+)
+def test_wrong_options(options, message):
+    head = Flow(Space("continuous", (5,)), 16, depth=1, heads=2)
+    with pytest.raises(ConfigError) as error:
+        head.sample(context(1), make_keys(0, 1), **options)
+    assert str(error.value).startswith(message)
+
+
+def test_a_patch_that_does_not_divide():
+    with pytest.raises(ConfigError, match="patch: 3 does not divide the grid 8x8"):
+        Flow(Space("continuous", (3, 8, 8)), 16, patch=3)
+
+
+@pytest.mark.parametrize("predict", ["data", "velocity"])
+def test_learns_a_mixture_and_its_condition(predict):
+    """Two clusters in the plane, chosen by the context: every sample lands in the one asked for."""
+    torch.manual_seed(0)
+    centres = torch.tensor([[1.5, 1.5], [-1.5, -1.5]])
+    head = Flow(Space("continuous", (2,)), 8, inner=32, depth=2, heads=2, predict=predict, steps=10, guidance=1.0)
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
+    which = torch.arange(64) % 2
+    marks = torch.eye(8)[which]
+    told = Context(marks[:, None], torch.ones(64, 1, dtype=torch.bool), marks)
+    for step in range(250):
+        data = centres[which] + 0.2 * normal(make_keys(1, 64, start=64 * step), (2,))
+        loss = head.loss(told, full(data), "model", make_keys(2, 64, start=64 * step))["flow"].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    samples = head.sample(told, make_keys(9, 64)).value
+    assert (torch.cdist(samples, centres).argmin(1) == which).float().mean() > 0.97
+    for cluster in (0, 1):
+        own = samples[which == cluster]
+        assert (own.mean(0) - centres[cluster]).abs().max() < 0.25
+        assert 0.1 < own.std(0).mean() < 0.4

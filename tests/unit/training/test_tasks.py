@@ -1,0 +1,59 @@
+"""Tasks: the odds that a recipe asks for, whatever is missing."""
+
+import itertools
+
+import torch
+
+from polymodal.config import TasksConfig
+from polymodal.nn.random import make_keys
+from polymodal.training.tasks import draw
+
+NAMES = ("picture", "name", "speech")
+EVERY = dict.fromkeys(NAMES, True)
+
+
+def drawn(present, config, inputs=EVERY, outputs=EVERY):
+    rows = len(next(iter(present.values())))
+    return draw(present, inputs, outputs, config, make_keys(0, rows))
+
+
+def everywhere(rows):
+    return {name: torch.ones(rows, dtype=torch.bool) for name in NAMES}
+
+
+def test_odds():
+    task = drawn(everywhere(20_000), TasksConfig(none=0.2, one=0.5, some=0.3))
+    given = torch.stack([task.visible[name] for name in NAMES]).sum(0)
+    # "some" gives each field with even odds, and nothing in place of everything
+    expected = [0.2 + 0.3 * (1 + 1) / 8, 0.5 + 0.3 * 3 / 8, 0.3 * 3 / 8]
+    for count, share in enumerate(expected):
+        assert abs(float((given == count).float().mean()) - share) < 0.015
+    assert not (given == 3).any()
+
+
+def test_odds_of_a_field():
+    task = drawn(everywhere(20_000), TasksConfig(none=0, one=1, some=0, inputs={"speech": 2.0}))
+    shares = [float(task.visible[name].float().mean()) for name in NAMES]
+    for share, expected in zip(shares, (0.25, 0.25, 0.5), strict=True):
+        assert abs(share - expected) < 0.015
+
+
+def test_every_pattern_of_presence():
+    patterns = torch.tensor(list(itertools.product([False, True], repeat=3))).repeat(500, 1)
+    present = dict(zip(NAMES, patterns.unbind(1), strict=True))
+    task = drawn(present, TasksConfig())
+    for name in NAMES:
+        assert not (task.visible[name] & ~present[name]).any()
+        assert not (task.target[name] & ~present[name]).any()
+        assert not (task.visible[name] & task.target[name]).any()
+        assert torch.equal(task.visible[name] | task.target[name], present[name])
+    wanted = torch.stack([task.target[name] for name in NAMES]).any(0)
+    assert torch.equal(wanted, patterns.any(1)), "a row with a single field must still teach it"
+
+
+def test_roles():
+    inputs, outputs = EVERY | {"speech": False}, EVERY | {"name": False}
+    task = drawn(everywhere(2000), TasksConfig(), inputs, outputs)
+    assert not task.visible["speech"].any()
+    assert not task.target["name"].any()
+    assert (task.target["picture"] | task.target["speech"]).all()
