@@ -18,7 +18,7 @@ from polymodal.model import Model
 from polymodal.training import stages
 
 if TYPE_CHECKING:
-    from polymodal.evaluation import Scorecard
+    from polymodal.evaluation import Judge, Scorecard
     from polymodal.fill import Filled
 
 
@@ -28,10 +28,11 @@ class Generator:
     Args:
         model: Trained.
         run: Folder that it comes from, if any.
+        training: Rows that it learned from, if they are at hand.
     """
 
-    def __init__(self, model: Model, run: Path | None = None):
-        self.model, self.run = model.eval(), run
+    def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
+        self.model, self.run, self.training = model.eval(), run, training
 
     @classmethod
     def from_pretrained(cls, run: str | Path, *, device: str | None = None) -> Generator:
@@ -103,16 +104,38 @@ class Generator:
 
         return fill(self.model, table, output, **options)
 
-    def evaluate(self, rows: Rows | None = None, **options: Any) -> Scorecard:
+    def evaluate(
+        self,
+        rows: Rows | None = None,
+        *,
+        training: Rows | None = None,
+        judge: Judge | None = None,
+        judge_steps: int = 500,
+        **options: Any,
+    ) -> Scorecard:
         """Scores what is generated from rows that were held out; see ``polymodal.evaluation.evaluate``.
 
         Args:
             rows: Such as ``data.test``, which is loaded again from where the run was trained if not given.
+            training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
+            judge: A judge that has learned already.
+            judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
             options: Of ``evaluate``.
-        """
-        from polymodal.evaluation import evaluate
 
-        return evaluate(self.model, self.data().test if rows is None else rows, **options)
+        Raises:
+            ConfigError: No rows are given, and the run does not know where its data are.
+            DataError: There is nothing to score.
+        """
+        from polymodal.evaluation import Judge, evaluate
+
+        if rows is None:
+            data = self.data()
+            rows, training = data.test, data.train if training is None else training
+        training = self.training if training is None else training
+        seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
+        if judge is None and training is not None and judge_steps and seen:
+            judge = Judge.train(training, steps=judge_steps, folder=self.run / "judge" if self.run else None)
+        return evaluate(self.model, rows, judge=judge, training=training, **options)
 
     def data(self, source: Any = None, *, strict: bool = False) -> Data:
         """The data that the model was trained on, or another source with the same columns, read in the same way.
@@ -174,7 +197,7 @@ def fit(
         resolved = resolved.model_copy(update={"data": type(resolved.data)()})  # where it came from is not known here
     else:
         resolved, data = load_data(resolved, data, strict=strict)
-    return Generator(stages.fit(resolved, data, run, overwrite=overwrite), Path(run))
+    return Generator(stages.fit(resolved, data, run, overwrite=overwrite), Path(run), data.train)
 
 
 def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tuple[Recipe, Data]:

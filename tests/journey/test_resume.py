@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -78,6 +79,20 @@ def test_killed_twice_is_never_killed(recipe_file, world, tmp_path):
     assert [line["step"] for line in losses] == [line["step"] for line in uninterrupted]
     assert losses[-1] == uninterrupted[-1]
     assert not list(killed.rglob(".partial-*"))
+
+
+def test_control_c_is_one_line(recipe_file, world, tmp_path):
+    command = [*arguments(recipe_file, world, tmp_path / "run"), "--set", "train.codec_steps=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while newest_step(tmp_path / "run" / "codecs" / "picture") < 4:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "polymodal: stopped; the same command goes on from what is done\n"
 
 
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(trained, tmp_path):

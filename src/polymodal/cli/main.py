@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             return _fail(error, 1)
         except KeyboardInterrupt:
-            print("polymodal: stopped", file=sys.stderr)
+            resumes = arguments[:1] in (["train"], ["fill"])
+            print(f"polymodal: stopped{'; the same command goes on from what is done' * resumes}", file=sys.stderr)
             return 130
 
 
