@@ -60,7 +60,7 @@ class Judge:
         fields: Sequence[str] | None = None,
         naming: str | None = None,
         steps: int = 500,
-        batch_size: int = 96,
+        batch_size: int = 64,
         width: int = 128,
         learning_rate: float = 2e-3,
         seed: int = 0,
@@ -285,7 +285,7 @@ class _Network(nn.Module):
         embedded = {}
         for place, name in enumerate(self.encoders):
             present = batch[name].present.nonzero()[:, 0]
-            if len(present):
+            if len(present) > 1:
                 x = self.embed(name, batch[name].rows(present), fold(keys[present], place))
                 embedded[name] = (x, concepts[present])
         scale = self.log_scale.clamp(max=math.log(100)).exp()
@@ -298,7 +298,7 @@ class _Network(nn.Module):
                 if found.any():
                     share = right[found] / right[found].sum(1, keepdim=True)
                     terms.append(-(share * log_softmax(similarity[found], 1)).sum(1).mean())
-        return torch.stack(terms).mean()
+        return torch.stack(terms).mean() if terms else 0 * self.log_scale  # a batch may lack all fields but one
 
 
 class _Deck:
@@ -340,9 +340,9 @@ def _encoder(modality: Modality, width: int) -> nn.Module:
     if space.kind == "discrete":
         return SequenceEncoder(space, width, depth=0 if isinstance(modality, Label) else 1)
     if len(space.grid) == 2:
-        return PictureEncoder(space, width, channels=16, depth=1, augment=1.5)
+        return PictureEncoder(space, width, channels=16, depth=2)
     if len(space.grid) == 1:
-        return SpectrogramEncoder(space, width, depth=2, augment=1.0)
+        return SpectrogramEncoder(space, width, depth=2)
     return VectorEncoder(space, width)
 
 

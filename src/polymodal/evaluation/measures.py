@@ -108,13 +108,13 @@ class Examiner:
     def _text(self, own: Rows, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[Outcome]:
         modality, every = own.fields[to], np.arange(len(own))
         references, outputs = write(modality, batch[to]), write(modality, made)
-        label = isinstance(modality, Label)
+        label, slots = isinstance(modality, Label), self.rows.columns[to].slots
         exact = Outcome(
             "accuracy" if label else "exact match",
             every,
             exact_match(references, outputs),
             ceiling=self._best(own, given, to),
-            chance=most_frequent_share(references),
+            chance=most_frequent_share(slots[slots >= 0]),
         )
         if label:
             return [exact]

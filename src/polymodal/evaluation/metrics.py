@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import jiwer
 import numpy as np
 
+_AS_IT_IS = jiwer.ReduceToListOfListOfChars()
+"""By default jiwer drops spaces at the ends, which are errors as any other."""
+
 
 def exact_match(references: Sequence[str], outputs: Sequence[str]) -> np.ndarray:
     """(n,) 1 where the output is the reference, letter by letter, else 0."""
@@ -20,7 +23,7 @@ def character_errors(references: Sequence[str], outputs: Sequence[str]) -> tuple
     """
     errors = []
     for reference, output in zip(references, outputs, strict=True):
-        counts = jiwer.process_characters(reference, output)
+        counts = jiwer.process_characters(reference, output, _AS_IT_IS, _AS_IT_IS)
         errors.append(counts.substitutions + counts.insertions + counts.deletions)
     return np.array(errors, dtype=float), np.array([len(reference) for reference in references], dtype=float)
 
@@ -46,9 +49,9 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def most_frequent_share(values: Sequence[str]) -> float:
-    """How often the commonest value is right: the score of a model that always says it."""
-    _, counts = np.unique(np.array(values, dtype=object).astype(str), return_counts=True)
+def most_frequent_share(values: np.ndarray) -> float:
+    """How often the commonest of some values (n,) is right: the score of a model that always says it."""
+    _, counts = np.unique(values, return_counts=True)
     return float(counts.max() / counts.sum())
 
 

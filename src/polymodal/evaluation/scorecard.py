@@ -124,15 +124,13 @@ class Scorecard:
 
     def table(self) -> Table:
         """For the terminal."""
-        table = Table(title=self.title, title_justify="left")
-        for name in ("direction", "metric"):
-            table.add_column(name)
-        for name in ("score", "95 % interval", "real", "chance", "rows", "seconds"):
-            table.add_column(name, justify="right")
+        table = Table(title=self.title, title_justify="left", box=None, pad_edge=False)
+        for name in ("direction", "metric", "score", "95 % interval", "real", "chance", "rows", "s"):
+            table.add_column(name, justify="left" if name in ("direction", "metric") else "right", no_wrap=True)
         for score in self.scores:
-            interval = f"{number(score.low)} to {number(score.high)}"
+            interval = f"{number(score.low)}–{number(score.high)}"
             values = (number(score.value), interval, number(score.ceiling), number(score.chance))
-            table.add_row(score.direction, score.metric, *values, str(score.rows), f"{score.seconds:.1f}")
+            table.add_row(score.direction, score.metric, *values, str(score.rows), f"{score.seconds:.0f}")
         return table
 
 
@@ -300,7 +298,7 @@ def _samples(
     wrong = [row for row in range(len(made)) if right.get(row) is False]
     rest = [row for row in range(len(made)) if right.get(row) is not False]
     kept = min(len(wrong), max(count * 2 // 3, count - len(rest)))
-    picked = wrong[:kept] + rest[: count - kept]
+    picked = [*_spread(wrong, kept), *_spread(rest, count - kept)]
     index = torch.tensor(picked, dtype=torch.int64)
     objects = {name: write(rows.fields[name], batch[name].rows(index)) for name in (*given, to)}
     outputs = write(rows.fields[to], made.rows(index))
@@ -309,3 +307,9 @@ def _samples(
         Sample({name: objects[name][i] for name in given}, outputs[i], objects[to][i], right.get(row), remarks[i])
         for i, row in enumerate(picked)
     ]
+
+
+def _spread(places: Sequence[int], count: int) -> list[int]:
+    """At most ``count`` of the places, evenly apart: neighbours in the data are often alike."""
+    step = max(1.0, len(places) / max(count, 1))
+    return [places[int(i * step)] for i in range(min(count, len(places)))]

@@ -1,0 +1,88 @@
+"""Pages: one file, everything inside, nothing interpreted."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+from polymodal.evaluation import Card, Score, Scorecard, Section, write_page, write_report
+from polymodal.evaluation.scorecard import Sample
+from polymodal.modalities.audio import Waveform
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Balanced(HTMLParser):
+    """Every element that is opened is closed, and in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def parse(path) -> Balanced:
+    parser = Balanced()
+    parser.feed(path.read_text(encoding="utf-8"))
+    assert parser.open == []
+    return parser
+
+
+def score(inputs, output, **changes):
+    about = {"metric": "exact match", "value": 0.5, "low": 0.25, "high": 0.75, "ceiling": 1.0, "chance": 0.1}
+    return Score(inputs, output, **(about | changes), rows=8, higher_is_better=True, seconds=1.0)
+
+
+def test_pictures_and_sound_are_inside(tmp_path):
+    picture = Image.new("RGB", (8, 8), "red")
+    sound = Waveform(np.sin(np.arange(800) / 5).astype(np.float32), 8000)
+    card = Card({"name": "tone"}, {"picture": [picture, picture], "speech": sound}, {"speech": sound}, True, "heard")
+    page = parse(write_page(tmp_path / "new" / "page.html", "Title", [Section("Part", cards=[card])]))
+    sources = {tag: [attrs["src"] for t, attrs in page.seen if t == tag] for tag in ("img", "audio")}
+    assert [len(found) for found in sources.values()] == [2, 2]
+    decoded = {tag: base64.b64decode(found[0].split(",", 1)[1]) for tag, found in sources.items()}
+    assert Image.open(io.BytesIO(decoded["img"])).getpixel((0, 0)) == (255, 0, 0)
+    samples, rate = soundfile.read(io.BytesIO(decoded["audio"]), dtype="float32")
+    assert rate == 8000
+    assert np.abs(samples - sound.samples).max() < 1e-4
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_interpreted(tmp_path):
+    card = Card({"name": "<script>alert(1)</script>"}, {"name": ""}, {"place": np.array([1.0, 2.0])}, None, "a < b")
+    path = write_page(tmp_path / "p.html", "<b>", [Section("<i>", "&", cards=[card])], facts={"recipe": {"a": "<"}})
+    text = path.read_text()
+    parse(path)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<i>nothing</i>" in text
+    assert "[1. 2.]" in text
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
+    assert "http" not in text
+
+
+def test_a_report_has_every_score_and_sample(tmp_path):
+    samples = [Sample({"name": "cat"}, "cot", "cat", False, "judge: cot"), Sample({"name": "dog"}, "dog", "dog", True)]
+    facts = {"seed": 3, "rows_of_a_direction": 8, "rows": 20, "data": "abc", "judge": None, "options": {}, "recipe": {}}
+    one = Scorecard(
+        "seen", [score(("name",), "word"), score(("name",), "place", ceiling=None, chance=None)],
+        {"name → word": samples}, facts, ["A note."],
+    )  # fmt: skip
+    two = Scorecard("unseen", [score(("name",), "word", value=1.5, high=2.0)], {"name → word": samples}, facts, [])
+    text = write_report([one, two], tmp_path / "r.html", command="polymodal evaluate runs/mine").read_text()
+    parse(tmp_path / "r.html")
+    for expected in ("0.250 – 0.750", "A note.", "name → word, unseen", "polymodal evaluate runs/mine", "20 rows, abc"):
+        assert expected in text
+    assert text.count('class="card wrong"') == text.count('class="card right"') == 2
+    assert text.index("cot") < text.index(">dog<")
+    assert "width: 100.0%" in text  # a bar ends where its scale does
