@@ -76,8 +76,9 @@ class Model(nn.Module):
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.fusion: Fusion = build_part("fusion", recipe.fusion, "fusion", list(encoders), recipe.width)
         self.alignment: Alignment | None = None
-        if recipe.alignment and len(encoders) > 1:
-            self.alignment = build_part("alignment", recipe.alignment, "alignment", list(encoders), recipe.width)
+        telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
+        if recipe.alignment and len(telling) > 1:
+            self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, recipe.width)
         for codec in codecs.values():
             codec.requires_grad_(False).eval()
 

@@ -38,7 +38,7 @@ class InfoNCE(Alignment):
 
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
         names = [name for name in self.projections if name in encodings]
-        codes = {name: functional.normalize(self.projections[name](encodings[name]), dim=1) for name in names}
+        codes = {name: self._code(name, encodings[name], present[name]) for name in names}
         scale = self.log_scale.clamp(max=math.log(100)).exp()
         total = next(iter(encodings.values())).new_zeros(len(next(iter(encodings.values()))))
         pairs = list(combinations(names, 2))
@@ -52,6 +52,18 @@ class InfoNCE(Alignment):
                 loss = functional.cross_entropy(logits, own, reduction="none")
                 total = total + torch.where(both, loss, 0) / (2 * len(pairs))
         return {"infonce": self.weight * total}
+
+    def _code(self, name: str, encoding: Tensor, present: Tensor) -> Tensor:
+        """Unit vectors (B, size) of encodings that are standardised over the present rows of all processes.
+
+        What all rows have in common is most of an encoding at first, and would hide what tells them apart. Source: the
+        normalised projection heads of SimCLR (Chen et al. 2020).
+        """
+        everyone, there = _gathered(encoding)[0], _gathered(present[:, None])[0].to(encoding.dtype)
+        count = there.sum().clamp(min=1)
+        mean = (everyone * there).sum(0) / count
+        variance = ((everyone - mean).square() * there).sum(0) / count
+        return functional.normalize(self.projections[name]((encoding - mean) * (variance + 1e-5).rsqrt()), dim=1)
 
 
 def _gathered(x: Tensor) -> tuple[Tensor, int]:

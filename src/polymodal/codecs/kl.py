@@ -18,6 +18,19 @@ from polymodal.nn.random import normal
 from polymodal.types import Field, Losses, Space
 
 
+class Level(nn.Module):
+    """Residual blocks of one resolution."""
+
+    def __init__(self, channels: int, dims: int, blocks: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(channels, dims) for _ in range(blocks))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+
 class KLAutoencoder(Codec):
     """Maps (channels, *grid) to (latent, *grid / factor), factor = patch * 2 ** (levels - 1).
 
@@ -29,8 +42,8 @@ class KLAutoencoder(Codec):
         patch: Side of the patches that the first convolution reads.
         kl_weight: Of the divergence from the standard normal, per element of the code.
         edge_weight: Of the absolute error in differences of neighbours, which keeps edges sharp.
-        noise: Standard deviation of the noise that the decoder learns to bear, in units of the code's own: what is
-            generated later is never exact.
+        noise: Standard deviation of the noise that the decoder learns to bear, where the code's own is about 1: what
+            is generated later is never exact.
     """
 
     def __init__(
@@ -61,8 +74,8 @@ class KLAutoencoder(Codec):
         self.enter = convolution(volume, channels[0], dims)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(channels):
-            self.down.append(nn.ModuleList(ResidualBlock(width, dims) for _ in range(blocks)))
-            self.up.insert(0, nn.ModuleList(ResidualBlock(width, dims) for _ in range(blocks)))
+            self.down.append(Level(width, dims, blocks))
+            self.up.insert(0, Level(width, dims, blocks))
             if level + 1 < len(channels):
                 self.down.append(Downsample(width, channels[level + 1], dims))
                 self.up.insert(0, Upsample(channels[level + 1], width, dims))
@@ -73,6 +86,8 @@ class KLAutoencoder(Codec):
         whole = space.channels * self.factor**dims
         self.project = convolution(whole, latent, dims, kernel=1, zero=True)
         self.unproject = convolution(latent, whole, dims, kernel=1, zero=True)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.zeros(latent))
         self.register_buffer("std", torch.ones(()))
 
@@ -98,12 +113,9 @@ class KLAutoencoder(Codec):
         x = self.enter(unshuffle(value, self.patch))
         x = x if mask is None else x * mask
         for part in self.down:
-            if isinstance(part, Downsample):
-                x = part(x, mask)
-                mask = None if mask is None else pool_mask(mask[:, 0], 2)[:, None]
-            else:
-                for block in part:
-                    x = block(x, mask)
+            x = part(x, mask)
+            if isinstance(part, Downsample) and mask is not None:
+                mask = pool_mask(mask[:, 0], 2)[:, None]
         mean, log_variance = self.squeeze(x).chunk(2, dim=1)
         mean = mean + self.project(unshuffle(value, self.factor))
         return mean, (log_variance - 6).clamp(-20, 10), mask
@@ -113,18 +125,15 @@ class KLAutoencoder(Codec):
         x = self.expand(code)
         x = x if mask is None else x * mask
         for part in self.up:
-            if isinstance(part, Upsample):
-                mask = None if mask is None else mask.repeat_interleave(2, dim=2)
-                x = part(x, mask)
-            else:
-                for block in part:
-                    x = block(x, mask)
+            if isinstance(part, Upsample) and mask is not None:
+                mask = mask.repeat_interleave(2, dim=2)
+            x = part(x, mask)
         return linear + shuffle(self.leave(x), self.patch)
 
     def loss(self, target: Field, player: str, keys: Tensor) -> Losses:
         """``reconstruction``, ``edges`` and ``kl``, each already weighted, means per element of the row."""
         mean, log_variance, mask = self._moments(target)
-        scale = torch.exp(0.5 * log_variance) + self.noise * mean.detach().std()
+        scale = torch.exp(0.5 * log_variance) + self.noise
         code = mean + scale * normal(keys, mean.shape[1:][::-1]).transpose(1, -1)  # last axis first: it may be padded
         made = self._reconstruct(code, mask)
         value = pad_to_multiple(target.value, self.factor) if self.dims == 1 else target.value
@@ -179,10 +188,13 @@ class KLAutoencoder(Codec):
         values, vectors = torch.linalg.eigh(covariance)
         scale = values[-len(self.mean) :].mean().sqrt().clamp(min=1e-3)
         basis = vectors[:, -len(self.mean) :].flip(1)
-        self.project.weight.copy_((basis.T / scale).view_as(self.project.weight))
-        self.project.bias.copy_(-(basis.T @ mean) / scale)
-        self.unproject.weight.copy_((basis * scale).view_as(self.unproject.weight))
-        self.unproject.bias.copy_(mean)
+        for layer, weight, bias in (
+            (self.project, basis.T / scale, -(basis.T @ mean) / scale),
+            (self.unproject, basis * scale, mean),
+        ):
+            layer.weight.copy_(weight.view_as(layer.weight))
+            assert layer.bias is not None
+            layer.bias.copy_(bias)
 
     def _places(self, fields: list[Field]) -> Tensor:
         """(places, channels): the real places of all rows."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +82,7 @@ class Autoregressive(Head):
         self.embedding = nn.Embedding(space.vocab, inside)
         nn.init.normal_(self.embedding.weight, std=0.02)
         context_width = width if cross_attention else None
-        options = {"context_width": context_width, "hidden": hidden, "dropout": dropout, "norm": norm}
+        options: dict[str, Any] = {"context_width": context_width, "hidden": hidden, "dropout": dropout, "norm": norm}
         self.transformer = Transformer(inside, depth, heads, rotary=True, **options)
         self.tied = tie_embeddings
         if not tie_embeddings:

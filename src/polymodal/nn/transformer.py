@@ -154,6 +154,6 @@ class Transformer(nn.Module):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """An empty cache for the generation of ``rows`` sequences of at most ``length`` positions."""
-        weight = self.norm.weight
+        weight = next(self.parameters())
         layers = [LayerCache(weight.new_zeros(2, rows, self.heads, length, self.head_width)) for _ in self.blocks]
         return KeyValueCache(layers, rotation(length, self.head_width, weight.device) if self.rotary else None)

@@ -90,9 +90,7 @@ def test_a_row_does_not_depend_on_how_long_its_batch_is():
     torch.testing.assert_close(long.value[0, :, :count], alone.value[0, :, :count], rtol=1e-4, atol=1e-5)
     decoded, decoded_alone = codec.decode(long), codec.decode(alone)
     length = int(decoded_alone.mask.sum())
-    torch.testing.assert_close(
-        decoded.value[0, :, :length], decoded_alone.value[0, :, :length], rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(decoded.value[0, :, :length], decoded_alone.value[0, :, :length], rtol=1e-4, atol=1e-4)
 
 
 def test_a_grid_that_does_not_divide():
