@@ -1,0 +1,70 @@
+"""What README.md shows is run: the Python example and the commands, on a few rows and for two steps."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from polymodal.cli.main import main
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+SHORT = {"train.steps": 2, "train.codec_steps": 2, "train.batch_size": 4, "train.codec_batch_size": 4}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with data/rows.jsonl and table.parquet, as the README assumes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "data").mkdir()
+    rows = []
+    for number in range(24):
+        colour = ("red", "green", "blue")[number % 3]
+        Image.new("RGB", (64, 64), colour).save(folder / "data" / f"{number}.png")
+        tone = 0.3 * np.sin(np.arange(6400) * (0.05 + 0.05 * (number % 3)))
+        soundfile.write(folder / "data" / f"{number}.flac", tone, 16_000)
+        rows.append({"picture": f"{number}.png", "name": f"{colour} {number}", "speech": f"{number}.flac"})
+    (folder / "data" / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    pq.write_table(pa.table({"name": ["red apple", None], "style": ["a", "b"]}), folder / "table.parquet")
+    return folder
+
+
+def test_python_example(home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    (example,) = blocks("python")
+    assert "minutes=10" in example
+    code = example.replace("minutes=10", f"set={SHORT!r}").replace("data.test)", "data.test, judge_steps=2)")
+    exec(compile(code, "README.md", "exec"), {})
+    assert Image.open("apple.png").size == (64, 64)
+    assert soundfile.info("apple.wav").samplerate == 16_000
+    shutil.rmtree("runs")
+
+
+def test_commands(home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("polymodal ")]
+    assert len(lines) >= 7
+    for line in lines:
+        words = shlex.split(line)[1:]
+        if words[0] == "train":
+            place = words.index("train.minutes=10")
+            words[place - 1 : place + 1] = [w for key, value in SHORT.items() for w in ("--set", f"{key}={value}")]
+        if words[0] == "evaluate":
+            words += ["--judge-steps", "2"]
+        assert main(words) == 0, (line, capsys.readouterr().err)
+    assert len(list(Path("out").glob("picture-*.png"))) == 4
+    assert len(list(Path("out").glob("speech-*.wav"))) == 4
+    assert Path("filled.parquet").is_file()
+    assert "any-to-any" in capsys.readouterr().out
