@@ -84,7 +84,7 @@ def main() -> None:
     result = bars(*cards)
     table = Table("bar", "reached", "asked", title=f"Demo, {sum(marks.values()) / 60:.1f} minutes in all")
     for name, (value, asked) in result.items():
-        table.add_row(name, f"{value:.3f}", f"{asked:.3f}")
+        table.add_row(name, f"{value:.3f}", f"{asked:.2f}" if asked else "report")
     Console().print(table)
     summary = {
         "bars": {name: {"value": value, "asked": asked} for name, (value, asked) in result.items()},
@@ -108,9 +108,10 @@ def bars(voices, unseen, seen, names) -> dict[str, tuple[float, float]]:
         "picture -> name, exact, pictures trained on": (seen.score("picture", "name", "exact").value, 0.9),
         "picture -> name, exact, styles never seen": (unseen.score("picture", "name", "exact").value, 0.0),
         "name -> picture, judge, share of real": (share_of_real(names.score("name", "picture", "judge")), 0.6),
+        "name -> speech, judge, share of real": (share_of_real(names.score("name", "speech", "judge")), 0.5),
         "name -> speech, pocketsphinx, share of real": (
             share_of_real(names.score("name", "speech", "pocketsphinx")),
-            0.5,
+            0.0,
         ),
     }
 

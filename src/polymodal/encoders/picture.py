@@ -1,5 +1,7 @@
 """Pictures -> tokens: a convolutional stem, then a transformer over the cells of its last map."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +45,7 @@ class PictureEncoder(Encoder):
         self.stem = nn.Sequential()
         for source, target in zip(sizes, sizes[1:], strict=False):
             self.stem.append(nn.Conv2d(source, target, 3, stride=2, padding=1))
-            self.stem.append(nn.GroupNorm(8, target))
+            self.stem.append(nn.GroupNorm(math.gcd(8, target), target))
             self.stem.append(nn.SiLU())
         self.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         grid = tuple(-(-side // 2**stages) for side in space.grid)
