@@ -2,6 +2,7 @@
 
 import csv
 import json
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,9 @@ class Manifest(Source):
             except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
                 raise DataError(f"{path.name}: cannot be read: {error}") from error
 
+    @abstractmethod
     def read(self, path: Path, columns: Collection[str]) -> Iterator[Record | Rejection]:
         """The rows of one file."""
-        raise NotImplementedError
 
 
 class JsonLines(Manifest):
