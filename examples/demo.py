@@ -32,7 +32,7 @@ FIELDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"))
-    parser.add_argument("--minutes", type=float, default=7.0, help="of training, codecs included")
+    parser.add_argument("--minutes", type=float, default=7.3, help="of training, codecs included")
     parser.add_argument("--concepts", type=int, default=240)
     parser.add_argument("--judge-steps", type=int, default=JUDGE_STEPS)
     parser.add_argument("--seed", type=int, default=0)
@@ -53,7 +53,7 @@ def main() -> None:
         run=out / "run",
         minutes=arguments.minutes,
         overwrite=True,
-        set={"train.seed": arguments.seed, "tasks.inputs": {"style": 0.1}},
+        set={"train.seed": arguments.seed, "tasks.inputs": {"name": 2.0, "picture": 0.5, "style": 0.1}},
     )
     lap("training")
 
