@@ -45,15 +45,17 @@ def test_python_example(home, monkeypatch, capsys):
     monkeypatch.chdir(home)
     (example,) = blocks("python")
     assert "minutes=10" in example
+    shutil.rmtree("runs", ignore_errors=True)
     code = example.replace("minutes=10", f"set={SHORT!r}").replace("data.test)", "data.test, judge_steps=2)")
     exec(compile(code, "README.md", "exec"), {})
-    assert Image.open("apple.png").size == (64, 64)
+    with Image.open("apple.png") as picture:
+        assert picture.size == (64, 64)
     assert soundfile.info("apple.wav").samplerate == 16_000
-    shutil.rmtree("runs")
 
 
 def test_commands(home, monkeypatch, capsys):
     monkeypatch.chdir(home)
+    shutil.rmtree("runs", ignore_errors=True)
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("polymodal ")]
     assert len(lines) >= 7
     for line in lines:

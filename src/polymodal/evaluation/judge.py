@@ -97,7 +97,8 @@ class Judge:
         chosen = [name for name in rows.fields if (name in chosen or name == naming) and rows.present[name].any()]
         if len(chosen) < 2:
             raise DataError(f"judge: it learns from rows with two or more fields; these have {', '.join(chosen)}")
-        settings = {
+        modalities = {name: rows.fields[name] for name in chosen}
+        settings: dict[str, Any] = {
             "steps": steps,
             "batch_size": batch_size,
             "width": width,
@@ -105,14 +106,16 @@ class Judge:
             "seed": seed,
             "data": rows.only(*chosen).fingerprint,
         }
-        if folder is not None and (Path(folder) / "judge.json").is_file():
-            judge = cls.load(folder)
-            if judge.settings == settings and judge.naming == naming and list(judge.modalities) == chosen:
-                return judge
         names = sorted(set(texts(rows, naming))) if naming else []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            judge = cls({name: rows.fields[name] for name in chosen}, naming, names, settings)
+            judge = cls(modalities, naming, names, settings)
+            # Weights mean nothing to another network, so what it is made of is one of the settings.
+            settings = judge.settings = settings | {"network": _short_hash(repr(judge.network).encode())}
+            if folder is not None and (Path(folder) / "judge.json").is_file():
+                kept = json.loads((Path(folder) / "judge.json").read_text(encoding="utf-8"))
+                if (kept.get("settings"), kept.get("naming")) == (settings, naming):
+                    return cls.load(folder)
             judge._learn(rows)
         if folder is not None:
             judge.save(folder)
@@ -211,7 +214,7 @@ class Judge:
     @property
     def hash(self) -> str:
         """Names the weights and settings: equal where judges are equal."""
-        return blake2b(self._bytes() + self._document().encode(), digest_size=8).hexdigest()
+        return _short_hash(self._bytes() + self._document().encode())
 
     def _bytes(self) -> bytes:
         return save({name: value.contiguous() for name, value in self.network.state_dict().items()})
@@ -344,6 +347,10 @@ def _encoder(modality: Modality, width: int) -> nn.Module:
     if len(space.grid) == 1:
         return SpectrogramEncoder(space, width, depth=2)
     return VectorEncoder(space, width)
+
+
+def _short_hash(data: bytes) -> str:
+    return blake2b(data, digest_size=8).hexdigest()
 
 
 def _naming_field(rows: Rows) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from polymodal.data import Rows
+from polymodal.errors import ConfigError
 from polymodal.evaluation import recogniser
 from polymodal.evaluation.judge import Judge, texts
 from polymodal.evaluation.metrics import best_function_share, character_errors, exact_match, most_frequent_share
@@ -75,7 +76,11 @@ class Examiner:
             return
         if not any(map(recogniser.words_of, self.names)):
             return
-        self.recogniser = recogniser.Recogniser(self.names)
+        try:
+            self.recogniser = recogniser.Recogniser(self.names)
+        except ConfigError as error:  # names of another language are no mistake; speech is then for the judge alone
+            self.notes.append(f"pocketsphinx does not score speech: {error}")
+            return
         if left_out := self.recogniser.left_out:
             few = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
             self.notes.append(
