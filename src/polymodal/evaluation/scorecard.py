@@ -125,8 +125,10 @@ class Scorecard:
     def table(self) -> Table:
         """For the terminal."""
         table = Table(title=self.title, title_justify="left", box=None, pad_edge=False)
-        for name in ("direction", "metric", "score", "95 % interval", "real", "chance", "rows", "s"):
-            table.add_column(name, justify="left" if name in ("direction", "metric") else "right", no_wrap=True)
+        for name in ("direction", "metric"):
+            table.add_column(name, overflow="fold")
+        for name in ("score", "95 % interval", "real", "chance", "rows", "s"):
+            table.add_column(name, justify="right", no_wrap=True)
         for score in self.scores:
             interval = f"{number(score.low)}–{number(score.high)}"
             values = (number(score.value), interval, number(score.ceiling), number(score.chance))

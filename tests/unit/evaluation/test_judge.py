@@ -90,6 +90,10 @@ def test_it_is_kept_and_taken_again(rows, tmp_path):
     field = rows.decode(rows.only("picture").batch(np.arange(4)))["picture"]
     assert torch.equal(again.embed("picture", field), first.embed("picture", field))
     assert Judge.train(rows, steps=3, batch_size=8, width=16, folder=tmp_path).hash != first.hash
+    document = json.loads((tmp_path / "judge.json").read_text())
+    document["settings"]["network"] = "another"
+    (tmp_path / "judge.json").write_text(json.dumps(document))
+    assert Judge.train(rows, steps=3, batch_size=8, width=16, folder=tmp_path).settings["network"] != "another"
     other = rows.select(np.arange(len(rows) - 1))
     assert (
         Judge.train(other, steps=3, batch_size=8, width=16, folder=tmp_path).settings["data"] != first.settings["data"]

@@ -1,10 +1,12 @@
 """The scorecard, of a real tiny run, and of generators whose score is known beforehand."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import polymodal as pm
 from polymodal.errors import ConfigError
@@ -65,6 +67,14 @@ def test_json_tells_what_the_scores_depend_on(card, rows, judge, tmp_path):
     assert document["facts"]["judge"]["hash"] == judge.hash
     assert "seconds" not in document["scores"][0]
     assert card.table().row_count == len(card.scores)
+
+
+def test_its_table_fits_a_terminal(card):
+    console = Console(width=80, file=io.StringIO())
+    console.print(card.table())
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(f"{score.value:.3f}" in console.file.getvalue() for score in card.scores) == len(card.scores)
 
 
 def test_one_input_is_used_once(card):
