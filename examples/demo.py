@@ -53,7 +53,7 @@ def main() -> None:
         run=out / "run",
         minutes=arguments.minutes,
         overwrite=True,
-        set={"train.seed": arguments.seed, "tasks.inputs": {"name": 2.0, "picture": 0.5, "style": 0.1}},
+        set={"train.seed": arguments.seed, "tasks.inputs": {"name": 1.5, "picture": 0.8, "style": 0.1}},
     )
     lap("training")
 

@@ -84,17 +84,32 @@ class Model(nn.Module):
 
     @property
     def turns(self) -> tuple[str, ...]:
-        """Players in the order in which they move; ``model`` is last."""
-        players = dict.fromkeys(player for head in self.heads.values() for player in head.turns)
-        return (*(player for player in players if player != "model"), "model")
+        """Players in the order in which they move: each field's adversary, ``picture.critic``; then ``model``."""
+        others = [f"{name}.{player}" for name, head in self.heads.items() for player in head.turns if player != "model"]
+        return (*others, "model")
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that one player moves; codecs are frozen."""
         if player == "model":
             yield from (*self.encoders.parameters(), *self.fusion.parameters())  # type: ignore[attr-defined]
             yield from self.alignment.parameters() if self.alignment else ()
-        for head in self.heads.values():
-            yield from head.parameters_of(player)
+        for head, role in self._playing(player):
+            yield from head.parameters_of(role)
+
+    def _playing(self, player: str) -> list[tuple[Head, str]]:
+        """The heads that move as ``player``, each with its own word for it."""
+        if player == "model":
+            return [(head, player) for head in self.heads.values()]
+        name, _, role = player.rpartition(".")
+        return [(self.heads[name], role)] if name in self.heads else []
+
+    def pace(self, player: str) -> float:
+        """Factor of the learning rate of ``player``'s next move."""
+        return 1.0 if player == "model" else self._playing(player)[0][0].pace(player.rpartition(".")[2])
+
+    def decisions(self) -> list[str]:
+        """What heads decided about their own training since this was last asked."""
+        return [f"{name}: {line}" for name, head in self.heads.items() for line in head.decisions()]
 
     def train(self, mode: bool = True) -> Model:
         super().train(mode)
@@ -157,23 +172,40 @@ class Model(nn.Module):
     def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one player's move: the sum of all terms, and each term by ``field.term``, detached."""
         batch, task, keys = portion.batch, portion.task, portion.keys
+        if player != "model":
+            return self._adversary(portion, player)
         # What is present is either given or wanted, or of a field that is an input only.
         present = {name: task.visible[name] | task.target[name] for name in self.encoders} if self.alignment else None
         context = self.context(batch, task.visible, len(keys), keys if self.training else None, present)
         terms: Losses = {f"context.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())
-        for place, (name, head) in enumerate(self.heads.items()):
-            index = task.target[name].nonzero()[:, 0].to(keys.device, non_blocking=True)
-            if not index.numel() or player not in head.turns:
-                continue
-            own_keys = fold(keys[index], 1000 + place)
-            losses = head.loss(context.rows(index), self.target(batch, name).rows(index), player, own_keys)
-            for term, per_row in losses.items():
-                mean = per_row.sum() / portion.counts[name]
-                terms[f"{name}.{term}"] = mean.detach()
-                total = total + self.recipe.fields[name].weight * mean
+        for name in self.heads:
+            total = total + self._head_loss(name, context, portion, player, terms)
         return total, terms
+
+    def _adversary(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a field's adversary, which moves nothing but itself: the context is given to it as it is."""
+        name, _, role = player.rpartition(".")
+        keys, terms = portion.keys, {}
+        with torch.no_grad():
+            context = self.context(portion.batch, portion.task.visible, len(keys), keys if self.training else None)
+        total = 0.0 * next(self.parameters_of(player)).sum()
+        return total + self._head_loss(name, context, portion, role, terms), terms
+
+    def _head_loss(self, name: str, context: Context, portion: Portion, role: str, terms: Losses) -> Tensor:
+        """The weighted sum of a head's terms, which are added to ``terms``, detached."""
+        total, keys, head = context.pooled.new_zeros(()), portion.keys, self.heads[name]
+        index = portion.task.target[name].nonzero()[:, 0].to(keys.device, non_blocking=True)
+        if not index.numel():
+            return total
+        own_keys = fold(keys[index], 1000 + list(self.heads).index(name))
+        losses = head.loss(context.rows(index), self.target(portion.batch, name).rows(index), role, own_keys)
+        for term, per_row in losses.items():
+            mean = per_row.sum() / portion.counts[name]
+            terms[f"{name}.{term}" if role == "model" else term] = mean.detach()
+            total = total + self.recipe.fields[name].weight * mean
+        return total
 
     @torch.no_grad()
     def sample(

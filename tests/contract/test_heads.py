@@ -169,7 +169,7 @@ def test_the_loop_trains_both_players_of_a_gan(world, recipe, tmp_path):
     own["defaults"] = {"label": recipe["defaults"]["label"]}
     before = pm.fit(own, world / "rows.jsonl", run=tmp_path / "one", steps=1).model
     after = pm.fit(own, world / "rows.jsonl", run=tmp_path / "many", steps=9).model
-    assert after.turns == ("critic", "model")
+    assert after.turns == ("place.critic", "model")
     everyone = [id(p) for player in after.turns for p in after.parameters_of(player)]
     assert sorted(everyone) == sorted(id(p) for p in after.parameters())
     for name in ("generator", "critic"):
@@ -180,6 +180,6 @@ def test_the_loop_trains_both_players_of_a_gan(world, recipe, tmp_path):
         ):
             assert not torch.equal(old, new)
     metrics = (tmp_path / "many" / "metrics.jsonl").read_text()
-    for word in ('"critic.place.real"', '"place.fool"', '"gradient_norm.critic"', '"colour.nll"'):
+    for word in ('"place.critic.real"', '"place.fool"', '"gradient_norm.place.critic"', '"colour.nll"'):
         assert word in metrics
     assert pm.open(tmp_path / "many").generate({"colour": "red"}, to="place", n=2)["place"][0].shape == (2,)

@@ -1,6 +1,8 @@
 """What every codec is: a learned map from one space to a smaller one, and back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,8 +17,10 @@ class Codec(nn.Module, ABC):
     Attributes:
         space: What it compresses.
         latent: What it compresses to.
+        turns: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
     """
 
+    turns: ClassVar[tuple[str, ...]] = ("model",)
     space: Space
     latent: Space
 
@@ -27,7 +31,11 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, target: Field, player: str, keys: Tensor) -> Losses:
-        """Reconstruction terms, (B,) each."""
+        """The terms of one player's move, (B,) each."""
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
+        """The parameters that ``player`` moves. Players partition the parameters."""
+        yield from self.parameters() if player == "model" else ()
 
     @abstractmethod
     def encode(self, field: Field) -> Field:

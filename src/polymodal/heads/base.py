@@ -53,3 +53,11 @@ class Head(nn.Module, ABC):
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()
+
+    def pace(self, player: str) -> float:
+        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves."""
+        return 1.0
+
+    def decisions(self) -> list[str]:
+        """What it decided about its own training since it was last asked, one line each, for the log."""
+        return []

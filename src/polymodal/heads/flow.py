@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
+from polymodal.heads.lengths import Lengths
 from polymodal.nn.embeddings import TimeEmbedding, grid_positions
 from polymodal.nn.ode import SOLVERS, euler
 from polymodal.nn.patches import from_tokens, pad_to_multiple, pool_mask, to_tokens
-from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.random import fold, normal
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
@@ -91,7 +91,7 @@ class Flow(Head):
         self.leave = nn.Linear(inner, features)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
-        self.length = nn.Linear(width, space.max_length) if space.variable else None
+        self.length = Lengths(width, space.max_length) if space.variable else None
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -122,8 +122,7 @@ class Flow(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         losses = {}
         if self.length is not None:
-            logits = self.length(context.pooled)
-            losses["length"] = functional.cross_entropy(logits, target.lengths - 1, reduction="none") * 0.1
+            losses["length"] = self.length.loss(context.pooled, target.lengths)
         rows, copies = len(target), self.repeats
         index = torch.arange(rows, device=keys.device).repeat_interleave(copies)
         keys = fold(keys[index], torch.arange(copies, device=keys.device).repeat(rows))
@@ -163,9 +162,7 @@ class Flow(Head):
         rows, device = len(keys), keys.device
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:
-            likely = functional.softmax(self.length(context.pooled).float(), dim=1).cumsum(1)
-            drawn = (likely < uniform(fold(keys, 2))[:, None]).sum(1).clamp(max=self.space.max_length - 1) + 1
-            mask = torch.arange(self.space.max_length, device=device) < drawn[:, None]
+            mask = self.length.draw(context.pooled, fold(keys, 2))
         noise = normal(fold(keys, 0), (self.space.channels, *self.canvas))
         if self.space.variable:  # the noise is drawn on the whole canvas, so that it does not depend on other rows
             longest = int(mask.sum(1).max())

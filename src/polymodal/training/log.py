@@ -95,6 +95,12 @@ class Log:
             self._emit(step, {f"validation.{name}": value for name, value in scores.items()})
         self.since = time.monotonic()
 
+    def decisions(self, step: int, lines: list[str]) -> None:
+        """What the trainee decided about its own training."""
+        if self.enabled and lines:
+            with self.path.open("a") as file:
+                file.writelines(json.dumps({"step": step, "decision": line}) + "\n" for line in lines)
+
     def _emit(self, step: int, values: dict[str, float]) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, "seconds": round(self.clock.seconds, 3), **values}) + "\n")

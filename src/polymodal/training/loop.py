@@ -29,6 +29,10 @@ class Trainee(Protocol):
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]: ...
 
+    def pace(self, player: str) -> float: ...
+
+    def decisions(self) -> list[str]: ...
+
 
 def train(
     trainee: Any,
@@ -86,7 +90,7 @@ def train(
             rate = learning_rate * schedule(clock.progress, config.warmup)
             for player, optimizer in optimizers.items():
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * trainee.pace(player)
                 for number, portion in enumerate(portions, 1):
                     waiting = accelerator.no_sync(wrapped) if number < len(portions) else nullcontext()
                     with waiting:
@@ -101,6 +105,7 @@ def train(
             averages.update(step)
             step += 1
             clock.tick(step)
+            log.decisions(step, trainee.decisions())
             if step % config.log_every == 0:
                 log.write(step, rate, feed.batch_size * config.log_every)
             if validate and (clock.progress >= next_validation or clock.done):

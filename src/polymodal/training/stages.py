@@ -43,14 +43,18 @@ class CodecTraining(nn.Module):
         codec: Its codec.
     """
 
-    turns = ("model",)
-
     def __init__(self, name: str, codec: Codec):
         super().__init__()
-        self.name, self.codec = name, codec
+        self.name, self.codec, self.turns = name, codec, codec.turns
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
-        yield from self.codec.parameters()
+        return self.codec.parameters_of(player)
+
+    def pace(self, player: str) -> float:
+        return 1.0
+
+    def decisions(self) -> list[str]:
+        return []
 
     def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         losses = self.codec.loss(portion.batch[self.name], player, portion.keys)
