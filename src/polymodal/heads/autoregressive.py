@@ -1,27 +1,31 @@
 """Autoregressive head: a causal transformer that cross-attends to the context, for discrete spaces."""
 
-import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError
 from polymodal.heads.base import Head
+from polymodal.heads.decoding import (
+    BEGIN,
+    END,
+    PAD,
+    Sampling,
+    cross_entropy,
+    decode,
+    forbid,
+    forbidden_ids,
+    refuse_other_than_sequences,
+    require,
+)
 from polymodal.nn.attention import KeyValueCache
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, uniform
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
-PAD, END, BEGIN = 0, 1, 2
-"""Ids of a space of variable length. A stored sequence ends in END; PAD and BEGIN are never predicted."""
-
-Choice = Callable[[Tensor, Tensor, int], Tensor]
-"""Ids (B,) from logits (B, vocab), keys (B,) and the position."""
+__all__ = ["BEGIN", "END", "PAD", "Autoregressive"]
 
 
 class Autoregressive(Head):
@@ -69,13 +73,11 @@ class Autoregressive(Head):
     ) -> None:
         super().__init__()
         inside = width_inside or width
-        _require(depth >= 1, "depth", depth, "at least 1")
-        _require(
-            heads >= 1 and inside % (2 * heads) == 0, "heads", heads, f"a divisor of half the width, {inside // 2}"
-        )
-        _require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
-        _require(0 <= word_dropout < 1, "word_dropout", word_dropout, "in [0, 1)")
-        _require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
+        require(depth >= 1, "depth", depth, "at least 1")
+        require(heads >= 1 and inside % (2 * heads) == 0, "heads", heads, f"a divisor of half the width, {inside // 2}")
+        require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
+        require(0 <= word_dropout < 1, "word_dropout", word_dropout, "in [0, 1)")
+        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         self.space = space
         self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
         self.begin = Linear(width, inside, bias=True)
@@ -87,35 +89,23 @@ class Autoregressive(Head):
         self.tied = tie_embeddings
         if not tie_embeddings:
             self.output = Linear(inside, space.vocab)
-        forbidden = torch.zeros(space.vocab, dtype=torch.bool)
-        if space.variable:
-            forbidden[[PAD, BEGIN]] = True
         self.forbidden: Tensor
-        self.register_buffer("forbidden", forbidden, persistent=False)
+        self.register_buffer("forbidden", forbidden_ids(space), persistent=False)
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
-        if space.kind != "discrete":
-            return "an autoregressive head models discrete spaces; this one is continuous"
-        if len(space.shape) != 1:
-            return f"an autoregressive head models sequences; this space has {len(space.shape)} axes"
-        return None
+        return refuse_other_than_sequences("an autoregressive", space)
 
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
         log_probs, real = self._log_probs(context, target, keys if self.training else None)
-        ids = target.value.long()[..., None]
-        loss = -log_probs.gather(-1, ids).squeeze(-1)
-        if self.label_smoothing:
-            even = -log_probs.masked_fill(self.forbidden, 0.0).sum(-1) / (~self.forbidden).sum()
-            loss = torch.lerp(loss, even, self.label_smoothing)
+        loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
         return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
 
     def log_likelihood(self, context: Context, target: Field) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
         log_probs, real = self._log_probs(context, target)
-        chosen = log_probs.gather(-1, target.value.long()[..., None]).squeeze(-1)
-        return chosen.masked_fill(~real, 0.0).sum(1)
+        return -cross_entropy(log_probs, target.value.long(), self.forbidden).masked_fill(~real, 0.0).sum(1)
 
     def sample(  # type: ignore[override]
         self,
@@ -135,60 +125,20 @@ class Autoregressive(Head):
             context: What is known, B rows.
             keys: (B,) random keys of the rows.
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            guidance: Weight of the context: logits are unconditional + guidance * (conditional - unconditional).
-            temperature: Divides the logits; 0 takes the likeliest id.
-            top_k: Draw from the ``top_k`` likeliest ids only; 0 for all.
-            top_p: Draw from the fewest ids that have this probability together (Holtzman et al., 2020).
-            max_length: Bound on the length, END included; by default and at most the space's.
+            guidance: As of ``decoding.Sampling``, and so on.
 
         Raises:
             ConfigError: An option is out of range.
         """
-        longest = self.space.shape[0]
-        length = longest if max_length is None else max_length
-        _require(temperature >= 0, "temperature", temperature, "0 (greedy) or more")
-        _require(top_k >= 0, "top_k", top_k, "0 (all ids) or more")
-        _require(0 < top_p <= 1, "top_p", top_p, "in (0, 1]")
-        _require(guidance >= 0, "guidance", guidance, "0 or more")
-        _require(1 <= length <= longest, "max_length", length, f"between 1 and {longest}")
-        _require(
-            self.space.variable or length == longest,
-            "max_length",
-            length,
-            f"unset: all values have {longest} positions",
-        )
-        if guidance != 1.0:
-            if unconditional is None:
-                raise ConfigError(f"guidance is {guidance}; without an unconditional context it must be 1")
-            context = context.beside(unconditional)
+        sampling = Sampling(guidance, temperature, top_k, top_p, max_length)
+        context = sampling.guided(context, unconditional)
+        cache = self.transformer.cache(len(context.pooled), sampling.length(self.space))
 
-        choose = partial(_choose, temperature=temperature, top_k=top_k, top_p=top_p)
-        with torch.inference_mode():
-            ids = self._decode(context, keys, length, guidance, choose)
-        ids = ids.clone()  # a tensor made in inference mode could never be trained on
-        mask = ids != PAD if self.space.variable else torch.ones_like(ids[:, :1], dtype=torch.bool)
-        return Field(ids, mask, torch.ones_like(ids[:, 0], dtype=torch.bool))
+        def step(before: Tensor | None) -> Tensor:
+            x = self.begin(context.pooled) if before is None else self.embedding(before)
+            return self.step(x[:, None], context, cache)
 
-    def _decode(self, context: Context, keys: Tensor, length: int, guidance: float, choose: Choice) -> Tensor:
-        """Ids (B, L). With guidance, ``context`` holds the B unconditional rows after the B rows."""
-        rows, repeats = len(keys), 1 if guidance == 1.0 else 2
-        cache = self.transformer.cache(rows * repeats, length)
-        ids = torch.zeros(rows, length, dtype=torch.long, device=keys.device)
-        ended = torch.zeros(rows, dtype=torch.bool, device=keys.device)
-        x = self.begin(context.pooled)[:, None]
-        for position in range(length):
-            logits = self.step(x, context, cache)
-            if repeats > 1:
-                logits = torch.lerp(logits[rows:], logits[:rows], guidance)
-            chosen = choose(logits, keys, position)
-            if self.space.variable:
-                chosen = chosen.masked_fill(ended, PAD)
-                ended |= chosen == END
-            ids[:, position] = chosen
-            if self.space.variable and bool(ended.all()):
-                return ids[:, : position + 1]
-            x = self.embedding(chosen if repeats == 1 else chosen.repeat(repeats))[:, None]
-        return ids
+        return decode(self.space, keys, step, sampling)
 
     def step(self, x: Tensor, context: Context, cache: KeyValueCache) -> Tensor:
         """Logits (B, vocab) of the id after inputs ``x`` (B, N, inside), which continue those that ``cache`` holds."""
@@ -209,29 +159,4 @@ class Autoregressive(Head):
 
     def _logits(self, h: Tensor) -> Tensor:
         logits = F.linear(h, self.embedding.weight) if self.tied else self.output(h)
-        if self.space.variable:  # finite, so that the loss of padding, which is masked, is no NaN
-            logits = logits.masked_fill(self.forbidden, torch.finfo(logits.dtype).min / 2)
-        return logits.float()
-
-
-def _require(condition: bool, option: str, given: float, right: str) -> None:
-    if not condition or not math.isfinite(given):
-        raise ConfigError(f"{option} is {given}; it must be {right}")
-
-
-def _choose(logits: Tensor, keys: Tensor, position: int, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """Ids (B,) at ``position``, drawn from ``logits`` (B, vocab), each row by its key."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    logits = logits / temperature
-    if 0 < top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf)
-    if top_p < 1:
-        ordered, order = logits.sort(descending=True)
-        before = ordered.softmax(-1).cumsum(-1).roll(1, -1)
-        before[:, 0] = 0.0
-        logits = logits.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), -math.inf)
-    # The Gumbel-max trick. Matrix products round differently in batches of different sizes; an argmax, unlike a sum
-    # of probabilities, feels that only in a near tie, so that a row's draw does not depend on its batch.
-    noise = uniform(fold(keys, position), logits.shape[1:]) + 2.0**-25
-    return (logits - noise.log().neg().log()).argmax(-1)
+        return forbid(logits, self.forbidden)
