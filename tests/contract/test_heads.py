@@ -15,14 +15,19 @@ from polymodal.heads.base import Head
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Context, Field, Losses, Space
 
-SMALL = {"depth": 1, "heads": 2}
+TRANSFORMER = {"depth": 1, "heads": 2}
+SMALL: dict[str, dict[str, object]] = {
+    "autoregressive": TRANSFORMER,
+    "flow": TRANSFORMER,
+    "vae": TRANSFORMER | {"latent": 4, "hidden": 16, "channels": [8, 8], "prior": "flow"},
+}
 CASES = [(kind, name) for kind, head in HEADS.items() for name, space in SPACES.items() if head.accepts(space) is None]
 
 
 def make(kind: str, name: str) -> Head:
     """A small head whose output is not all zero, as it may be at the start."""
     torch.manual_seed(0)
-    part = {"kind": kind, **(SMALL if kind in ("flow", "autoregressive") else {})}
+    part = {"kind": kind, **SMALL.get(kind, {})}
     head = build_part("head", part, "head", SPACES[name], WIDTH)
     for parameter in head.parameters():
         if not parameter.any():

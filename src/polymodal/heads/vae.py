@@ -1,0 +1,201 @@
+"""Conditional variational autoencoder, for values (pictures, spectrograms, vectors) and for ids (text, labels, codes).
+
+Source: Kingma and Welling, "Auto-encoding variational Bayes", 2014; Sohn et al., "Learning structured output
+representation using deep conditional generative models", 2015.
+"""
+
+import math
+from inspect import signature
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from polymodal.errors import ConfigError, unknown
+from polymodal.heads.base import Head
+from polymodal.heads.latent import LEAST_VARIANCE, Ids, Values
+from polymodal.nn.layers import Linear
+from polymodal.nn.priors import Prior, PriorKind, gaussian_log_prob
+from polymodal.nn.random import fold, normal
+from polymodal.types import Context, Field, Losses, Space
+
+ACTIVE = 0.01
+"""Least variance of the posterior's mean over the rows by which a unit is active."""
+
+
+class VariationalAutoencoder(Head):
+    """p(field | context) = integral of p(field | z, context) p(z | context) over a latent vector z.
+
+    The posterior q(z | field, context) is a Gaussian with independent dimensions.
+
+    Args:
+        space: Continuous of up to two dimensions, or discrete.
+        width: Of the context.
+        latent: Dimensions of z.
+        prior: p(z | context): ``standard``, ``conditional`` or ``flow``; see ``nn.priors``.
+        hidden: Width inside: of the features from which z is read, and of the transformers of ids.
+        kl_weight: Of the divergence of the posterior from the prior (Higgins et al., "beta-VAE", 2017).
+        anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z says
+            anything (Bowman et al., "Generating sentences from a continuous space", 2016).
+        free_nats: Divergence per latent dimension and row that costs nothing, for the same reason (Kingma et al.,
+            "Improved variational inference with inverse autoregressive flow", 2016, equation 15, without the mean
+            over rows). With the prior ``flow``, whose divergence has no parts, it is ``latent`` times as much of all.
+        channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        blocks: Of values: residual blocks of each level.
+        patch: Of values: side of the patches that the finest level reads and puts out.
+        variance: Of values: that of the likelihood; None for the optimal one, per channel.
+        depth: Of ids: transformer blocks of the encoder, and of the decoder.
+        heads: Of ids: attention heads.
+        word_dropout: Of ids: share of the ids before that the decoder does not see in training, so that it must look
+            at z.
+
+    Raises:
+        ConfigError: An argument is out of its range, or the grid is not a multiple of the compression.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        latent: int = 32,
+        prior: PriorKind = "conditional",
+        hidden: int = 192,
+        kl_weight: float = 1.0,
+        anneal: int = 0,
+        free_nats: float = 0.0,
+        channels: tuple[int, ...] = (32, 64, 128),
+        blocks: int = 1,
+        patch: int = 1,
+        variance: float | None = None,
+        depth: int = 2,
+        heads: int = 4,
+        word_dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("latent", latent, 1), ("hidden", hidden, 1), ("kl_weight", kl_weight, 0), ("anneal", anneal, 0),
+            ("free_nats", free_nats, 0), ("variance", 1.0 if variance is None else variance, LEAST_VARIANCE),
+        ):  # fmt: skip
+            if not least <= value < math.inf:
+                raise ConfigError(f"{name}: {value} is not at least {least}")
+        self.space, self.latent = space, latent
+        self.kl_weight, self.anneal, self.free_nats = kl_weight, anneal, free_nats
+        sizes: dict[str, Any] = {"latent": latent, "hidden": hidden}
+        self.ends: Values | Ids
+        if space.kind == "continuous":
+            own: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch, "variance": variance}
+            self.ends = Values(space, width, **sizes, **own)
+        else:
+            self.ends = Ids(space, width, **sizes, depth=depth, heads=heads, word_dropout=word_dropout)
+        self.told = Linear(width, hidden, bias=True)
+        self.moments = Linear(hidden, 2 * latent, bias=True)
+        self.prior = Prior(latent, width, kind=prior)
+        self.moves: Tensor
+        self.register_buffer("moves", torch.zeros(()))
+        options = signature(self.ends.sample).parameters.values()
+        self.options = [option.name for option in options if option.kind is option.KEYWORD_ONLY]
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        if len(space.grid) > 2:
+            return f"models grids of up to two dimensions; this one has {len(space.grid)}"
+        if space.kind == "discrete":
+            return None if len(space.shape) == 1 else f"models sequences of ids; these have {len(space.shape)} axes"
+        return None
+
+    def posterior(self, context: Context, target: Field) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the deviation of q(z | target, context), (B, Z) each."""
+        h = F.silu(self.ends.features(context, target) + self.told(context.pooled))
+        mean, log_std = self.moments(h).chunk(2, dim=1)
+        return mean, log_std.clamp(-8, 3)
+
+    def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
+        """``nll`` and weighted ``kl``, the evidence bound's two parts, in nats per real element; ``length``."""
+        mean, log_std = self.posterior(context, target)
+        z = mean + log_std.exp() * normal(fold(keys, 0), (self.latent,))
+        nll = self.ends.nll(z, context, target, fold(keys, 1), self.moves)
+        kl = self.prior.divergence(mean, log_std, z, context.pooled)
+        if self.free_nats:
+            kl = kl.clamp(min=self.free_nats * self.latent / kl.shape[1])
+        weight: Tensor | float = self.kl_weight
+        if self.training:
+            if self.anneal:
+                weight = weight * (self.moves / self.anneal).clamp(max=1)
+            self.moves += 1
+        size = self.ends.size(target)
+        return {"nll": nll / size, "kl": weight * kl.sum(1) / size, **self.ends.extra(context, target)}
+
+    @torch.no_grad()
+    def sample(  # type: ignore[override]
+        self,
+        context: Context,
+        keys: Tensor,
+        *,
+        unconditional: Context | None = None,
+        temperature: float = 1.0,
+        **options: Any,
+    ) -> Field:
+        """One value per row, in one pass for values and from left to right for ids.
+
+        Args:
+            context: B rows.
+            keys: (B,).
+            unconditional: Not used: there is no guidance.
+            temperature: Factor of the prior's noise; 0 is its middle.
+            options: ``decoder_temperature``: for values the factor of the likelihood's noise, by default 0; for ids 1,
+                and ``top_k``, ``top_p``, ``max_length`` as of the autoregressive head.
+
+        Raises:
+            ConfigError: An option is unknown or out of its range.
+        """
+        for name in options:
+            if name not in self.options:
+                raise ConfigError(unknown("option of vae", name, ["temperature", *self.options]))
+        for name, value in {"temperature": temperature, **options}.items():
+            if name.endswith("temperature") and not 0 <= value < math.inf:
+                raise ConfigError(f"{name}: {value} is not at least 0")
+        noise = temperature * normal(fold(keys, 0), (self.latent,))
+        return self.ends.sample(self.prior.colour(noise, context.pooled), context, fold(keys, 1), **options)
+
+    @torch.no_grad()
+    def log_likelihood(self, context: Context, target: Field, keys: Tensor, *, samples: int = 64) -> Tensor:
+        """A lower bound (B,) of log p(target | context) in nats, the tighter the more samples; exact in the limit.
+
+        Call it in evaluation mode.
+
+        Source: Burda et al., "Importance weighted autoencoders", 2016, equation 8.
+
+        Args:
+            context: B rows.
+            target: B rows.
+            keys: (B,).
+            samples: Draws of z from the posterior.
+        """
+        mean, log_std = self.posterior(context, target)
+        weights = []
+        for number in range(samples):
+            own = fold(keys, number)
+            z = mean + log_std.exp() * normal(own, (self.latent,))
+            log_joint = self.prior.log_prob(z, context.pooled) - self.ends.nll(z, context, target, own, self.moves)
+            weights.append(log_joint - gaussian_log_prob(z, mean, log_std).sum(1))
+        bound = torch.stack(weights).logsumexp(0) - math.log(samples)
+        return bound + self.ends.log_prob_of_length(context, target)
+
+    @torch.no_grad()
+    def active_units(self, context: Context, target: Field) -> int:
+        """Number of latent dimensions that tell the rows apart: whose posterior mean, as the prior sees it, varies.
+
+        With the prior ``standard`` these are the active units of Burda et al., "Importance weighted autoencoders",
+        2016, section 5.1. A prior that knows the context expects some of the variation, which is discounted.
+
+        Args:
+            context: B rows, some hundred.
+            target: B rows.
+        """
+        surprise, _ = self.prior.whiten(self.posterior(context, target)[0], context.pooled)
+        return int((surprise.var(0) > ACTIVE).sum())
+
+
+__all__ = ["VariationalAutoencoder"]
