@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import CompileConfig, LlamaConfig, LlamaForCausalLM
 
 from polymodal.heads.autoregressive import Autoregressive
+from polymodal.nn.layers import lay_together
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Space
 
@@ -74,6 +75,7 @@ def build(length: int) -> tuple[LlamaForCausalLM, Autoregressive]:
             block.feed_norm.weight.copy_(layer.post_attention_layernorm.weight)
             block.feed.gate_up.weight.copy_(joined(layer.mlp.gate_proj, layer.mlp.up_proj))
             block.feed.down.weight.copy_(joined(layer.mlp.down_proj))
+    lay_together(head)  # as ``polymodal.open`` does
     return llama, head
 
 

@@ -15,6 +15,7 @@ from polymodal.errors import ConfigError
 from polymodal.generation import generate
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
+from polymodal.nn.layers import lay_together
 from polymodal.training import stages
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Generator:
     """
 
     def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
+        lay_together(model)
         self.model, self.run, self.training = model.eval(), run, training
 
     @classmethod

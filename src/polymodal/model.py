@@ -187,7 +187,8 @@ class Model(nn.Module):
     def _adversary(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a field's adversary, which moves nothing but itself: the context is given to it as it is."""
         name, _, role = player.rpartition(".")
-        keys, terms = portion.keys, {}
+        keys = portion.keys
+        terms: Losses = {}
         with torch.no_grad():
             context = self.context(portion.batch, portion.task.visible, len(keys), keys if self.training else None)
         total = 0.0 * next(self.parameters_of(player)).sum()

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polymodal.nn.layers import RMSNorm
-
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
 
 
@@ -29,8 +27,11 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
 
 
-class ChannelNorm(RMSNorm):
-    """RMSNorm over the channels of each place of (B, C, *grid)."""
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each place of (B, C, *grid), without a bias."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)

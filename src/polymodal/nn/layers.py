@@ -44,7 +44,8 @@ class RMSNorm(nn.Module):
     def __init__(self, width: int, *, epsilon: float = 1e-6) -> None:
         super().__init__()
         self.width, self.epsilon = (width,), epsilon
-        self.scale = math.sqrt(width)
+        # Tensors, because a Python number is turned into one, and then into another type, each time it is used.
+        self.scale = torch.tensor(math.sqrt(width))
         self.floor = torch.tensor(math.sqrt(width * epsilon))
         self.weight = nn.Parameter(torch.ones(width))
 
@@ -54,7 +55,7 @@ class RMSNorm(nn.Module):
         # On a CPU that is a dozen operations; these are half as many. The hypotenuse of the norm and the floor is
         # sqrt(sum of squares + width * epsilon).
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot(self.floor)
-        return x * (length.reciprocal() * self.scale) * self.weight
+        return x * (self.scale / length) * self.weight
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
@@ -85,3 +86,20 @@ class SwiGLU(nn.Module):
         # The weights are used directly: a module's call costs as much as the product does when decoding one token.
         gate, up = (x @ self.gate_up.weight).chunk(2, dim=-1)
         return (F.silu(gate) * up) @ self.down.weight
+
+
+@torch.no_grad()
+def lay_together(module: nn.Module) -> nn.Module:
+    """Moves all parameters of a module, in order, to one piece of memory; values and names stay.
+
+    Decoding token by token reads every weight once a step, and reads them faster when they follow one another.
+    """
+    parameters = list(module.parameters())
+    line = 16  # numbers of a cache line: each parameter starts on one of its own
+    sizes = [-(-parameter.numel() // line) * line for parameter in parameters]
+    if len({(parameter.dtype, parameter.device) for parameter in parameters}) == 1:
+        pieces = parameters[0].new_empty(sum(sizes)).split(sizes)
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            place = piece.as_strided(parameter.shape, parameter.stride(), piece.storage_offset())
+            parameter.data = place.copy_(parameter)
+    return module
