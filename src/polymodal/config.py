@@ -7,6 +7,7 @@ types and their defaults are the part's schema. Nothing is written twice.
 from __future__ import annotations
 
 import inspect
+import itertools
 import typing
 from collections.abc import Mapping
 from functools import cache
@@ -275,6 +276,12 @@ def _inner_model(model: type[BaseModel], key: Any) -> type[BaseModel] | None:
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(item.name.removesuffix(".yaml") for item in _shipped().iterdir() if item.name.endswith(".yaml"))
+
+
+def recipe_notes(name: str) -> list[str]:
+    """The comment at the head of a recipe: its command, then its minutes and scores and how they were measured."""
+    lines = _shipped().joinpath(f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("#").strip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines)]
 
 
 def _shipped() -> Any:

@@ -1,8 +1,10 @@
 """Recipes: what is merged, what is checked, what is derived."""
 
+from importlib.resources import files
+
 import pytest
 
-from polymodal.config import build_part, load_recipe, parse_override, recipe_names
+from polymodal.config import build_part, load_recipe, parse_override, recipe_names, recipe_notes
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
 from polymodal.heads import HEADS
@@ -112,3 +114,14 @@ def test_the_constructor_is_the_schema():
     with pytest.raises(ConfigError, match=r"head\.kind: 'None' is unknown"):
         build_part("head", {"depth": 3}, "head", space, 16)
     assert set(HEADS) >= {"flow", "autoregressive"}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_are_short_and_say_how_they_are_run_and_what_they_reach(name):
+    command, *reached = recipe_notes(name)
+    assert command.startswith(f"polymodal train {name} --data ")
+    assert "minutes on 2 cores" in " ".join(reached)
+    lines = (files("polymodal") / "recipes" / f"{name}.yaml").read_text().splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
+    assert load_recipe(name).description.endswith(".")

@@ -18,13 +18,14 @@ def add(commands: Commands, arguments: list[str]) -> None:
 
 
 def run(args: Any) -> None:
-    """Prints names and descriptions."""
+    """Prints names, descriptions, and what each reached."""
     from rich.console import Console
     from rich.table import Table
 
-    from polymodal.config import load_recipe, recipe_names
+    from polymodal.config import load_recipe, recipe_names, recipe_notes
 
-    table = Table("recipe", "description")
+    table = Table("recipe", "what it does", "minutes and scores", show_lines=True)
     for name in recipe_names():
-        table.add_row(name, load_recipe(name).description)
+        command, *reached = recipe_notes(name)
+        table.add_row(f"[bold]{name}[/]", f"{load_recipe(name).description}\n[dim]{command}[/]", " ".join(reached))
     Console().print(table)

@@ -86,7 +86,7 @@ def load(
     folder = cache_folder(cache)
     origin = open_source(source, folder)
     for name, (_, column) in typed.items():
-        origin.check(column, f"column of field '{name}'")
+        origin.check(column, f"fields.{name}.column")
     if key is not None:
         origin.check(key, "key column")
     if split is not None:

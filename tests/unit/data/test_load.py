@@ -137,7 +137,7 @@ def test_wrong_columns_and_fields(load, manifest):
         (
             lambda: load(path, {"nam": pm.Text()}),
             DataError,
-            "rows.jsonl: column of field 'nam': 'nam' is unknown; did you mean 'name'? (name, picture, style)",
+            "rows.jsonl: fields.nam.column: 'nam' is unknown; did you mean 'name'? (name, picture, style)",
         ),
         (
             lambda: load(path, key="nane"),
