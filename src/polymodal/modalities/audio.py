@@ -123,7 +123,7 @@ class Audio(Modality):
             f_min_hz=f_min_hz,
             f_max_hz=top,
         )
-        frames = self._transform.frames(round(max_seconds * sample_rate_hz))
+        frames = self._transform.stft.frames(round(max_seconds * sample_rate_hz))
         self.space = Space("continuous", (mels, frames), variable=True)
 
     def read(self, raw: Any) -> np.ndarray:

@@ -7,9 +7,9 @@ block of ``hop_length`` samples, so a clip has ceil(T / hop_length) frames, and 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from polymodal.modalities.stft import Stft
 from polymodal.nn.random import uniform
 
 _FLOOR = 1e-5  # of mel magnitudes before the logarithm, as in HiFi-GAN (Kong et al., 2020)
@@ -68,37 +68,17 @@ class MelTransform:
     def __init__(
         self, *, sample_rate_hz: int, n_fft: int, hop_length: int, mels: int, f_min_hz: float, f_max_hz: float
     ) -> None:
-        self.n_fft, self.hop_length = n_fft, hop_length
-        self.window = torch.hann_window(n_fft)
+        self.stft = Stft(n_fft, hop_length)
         self.filters = mel_filters(sample_rate_hz, n_fft, mels, f_min_hz, f_max_hz)
         self._inverse_filters = torch.linalg.pinv(self.filters)
-        # The sum of overlapped squared windows has the period of a hop; the frame is padded to whole hops for it.
-        self._hops = math.ceil(n_fft / hop_length)
-        squares = F.pad(self.window**2, (0, self._hops * hop_length - n_fft))
-        self._squares = squares.view(self._hops, hop_length)
-
-    def frames(self, samples: int) -> int:
-        """Number of frames of so many samples."""
-        return math.ceil(samples / self.hop_length)
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """Samples (B, T) -> natural logarithm of mel magnitudes (B, M, L), at least log(1e-5)."""
-        return torch.cat([self._log_mel(part) for part in samples.split(_rows(self.frames(samples.shape[1])))])
+        return torch.cat([self._log_mel(part) for part in samples.split(_rows(self.stft.frames(samples.shape[1])))])
 
     def _log_mel(self, samples: Tensor) -> Tensor:
-        magnitude = _magnitude(torch.fft.rfft(self._cut(self._pad(samples))))
+        magnitude = _magnitude(self.stft.spectrum(samples))
         return (self.filters @ magnitude.mT).clamp_(min=_FLOOR).log_()
-
-    def _pad(self, samples: Tensor) -> Tensor:
-        """Zeros around the samples, so that every frame is whole and centred on its hop."""
-        length = samples.shape[1]
-        whole = self.frames(length) * self.hop_length
-        left = (self.n_fft - self.hop_length) // 2
-        return F.pad(samples, (left, whole - length + self.n_fft - self.hop_length - left))
-
-    def _cut(self, padded: Tensor) -> Tensor:
-        """Padded samples -> windowed frames (B, L, n_fft)."""
-        return padded.unfold(1, self.n_fft, self.hop_length) * self.window
 
     def magnitudes(self, log_mel: Tensor, steps: int = 30) -> Tensor:
         """Log-mel (B, M, L) -> the non-negative linear magnitudes (B, L, F) whose mels are nearest to it.
@@ -131,31 +111,11 @@ class MelTransform:
     def _griffin_lim(self, magnitudes: Tensor, keys: Tensor, iterations: int, momentum: float) -> Tensor:
         phases = uniform(keys, tuple(magnitudes.shape[1:])) * (2 * math.pi)
         spectrum = torch.polar(magnitudes, phases)
-        scale = self._overlap_scale(magnitudes.shape[1])
+        scale = self.stft.overlap_scale(magnitudes.shape[1])
         previous = torch.zeros_like(spectrum)
         for _ in range(iterations):
-            rebuilt = torch.fft.rfft(self._cut(self._overlap_add(spectrum, scale)))
+            rebuilt = torch.fft.rfft(self.stft.cut(self.stft.overlap_add(spectrum, scale)))
             spectrum = torch.sub(rebuilt, previous, alpha=momentum / (1 + momentum))
             previous = rebuilt
             spectrum *= magnitudes / _magnitude(spectrum).clamp_(min=_TINY)
-        left = (self.n_fft - self.hop_length) // 2
-        return self._overlap_add(spectrum, scale)[:, left : left + magnitudes.shape[1] * self.hop_length]
-
-    def _overlap_scale(self, frames: int) -> Tensor:
-        """1 / (sum of squared windows) at each padded sample."""
-        total = torch.zeros(frames + self._hops - 1, self.hop_length)
-        for hop in range(self._hops):
-            total[hop : hop + frames] += self._squares[hop]
-        return total.flatten().clamp(min=1e-8).reciprocal()
-
-    def _overlap_add(self, spectrum: Tensor, scale: Tensor) -> Tensor:
-        """Spectrum (B, L, F) -> padded samples (B, (L - 1) * hop_length + n_fft)."""
-        rows, frames, _ = spectrum.shape
-        pieces = torch.fft.irfft(spectrum, self.n_fft) * self.window
-        pieces = F.pad(pieces, (0, self._hops * self.hop_length - self.n_fft))
-        pieces = pieces.view(rows, frames, self._hops, self.hop_length)
-        total = pieces.new_zeros(rows, frames + self._hops - 1, self.hop_length)
-        for hop in range(self._hops):
-            total[:, hop : hop + frames] += pieces[:, :, hop]
-        padded = total.view(rows, -1) * scale
-        return padded[:, : (frames - 1) * self.hop_length + self.n_fft]
+        return self.stft.samples(spectrum)
