@@ -19,6 +19,7 @@ TRANSFORMER = {"depth": 1, "heads": 2}
 SMALL: dict[str, dict[str, object]] = {
     "autoregressive": TRANSFORMER,
     "flow": TRANSFORMER,
+    "masked": TRANSFORMER,
     "vae": TRANSFORMER | {"latent": 4, "hidden": 16, "channels": [8, 8], "prior": "flow"},
 }
 CASES = [(kind, name) for kind, head in HEADS.items() for name, space in SPACES.items() if head.accepts(space) is None]

@@ -3,6 +3,14 @@
 from polymodal.heads.autoregressive import Autoregressive
 from polymodal.heads.base import Head
 from polymodal.heads.flow import Flow
+from polymodal.heads.masked import Masked
+from polymodal.heads.recurrent import Recurrent
 from polymodal.heads.vae import VariationalAutoencoder
 
-HEADS: dict[str, type[Head]] = {"autoregressive": Autoregressive, "flow": Flow, "vae": VariationalAutoencoder}
+HEADS: dict[str, type[Head]] = {
+    "autoregressive": Autoregressive,
+    "flow": Flow,
+    "masked": Masked,
+    "recurrent": Recurrent,
+    "vae": VariationalAutoencoder,
+}

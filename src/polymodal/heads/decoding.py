@@ -4,7 +4,7 @@ Shapes: B rows, L positions, ids in ``[0, vocab)``.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,7 +83,7 @@ class Sampling:
         return (logits + gumbel(fold(keys, number), logits.shape[1:])).argmax(-1)
 
 
-def gumbel(keys: Tensor, shape: torch.Size) -> Tensor:
+def gumbel(keys: Tensor, shape: Sequence[int]) -> Tensor:
     """Standard Gumbel numbers (B, *shape)."""
     return -(uniform(keys, shape) + 2.0**-25).log().neg().log()
 

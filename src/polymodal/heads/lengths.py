@@ -26,8 +26,12 @@ class Lengths(nn.Module):
         """(B,) weighted negative log-likelihood of ``lengths`` (B,) given the pooled context (B, D)."""
         return self.WEIGHT * functional.cross_entropy(self.logits(pooled), lengths - 1, reduction="none")
 
-    def draw(self, pooled: Tensor, keys: Tensor) -> Tensor:
-        """Mask (B, longest) of the real positions of lengths drawn by ``keys`` (B,)."""
-        likely = functional.softmax(self.logits(pooled).float(), dim=1).cumsum(1)
-        drawn = (likely < uniform(keys)[:, None]).sum(1).clamp(max=self.longest - 1) + 1
+    def draw(self, pooled: Tensor, keys: Tensor, temperature: float = 1.0) -> Tensor:
+        """Mask (B, longest) of the real positions of lengths drawn by ``keys`` (B,); the likeliest at temperature 0."""
+        logits = self.logits(pooled).float()
+        if temperature == 0:
+            drawn = logits.argmax(1) + 1
+        else:
+            likely = functional.softmax(logits / temperature, dim=1).cumsum(1)
+            drawn = (likely < uniform(keys)[:, None]).sum(1).clamp(max=self.longest - 1) + 1
         return torch.arange(self.longest, device=keys.device) < drawn[:, None]

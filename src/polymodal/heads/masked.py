@@ -1,0 +1,245 @@
+"""Masked head: hidden ids are guessed from those that are seen, all at once, in a few steps, for discrete spaces.
+
+Source: Chang et al., MaskGIT (2022): absorbing discrete diffusion (Austin et al., D3PM, 2021) in an order of its own.
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.errors import ConfigError
+from polymodal.heads.base import Head
+from polymodal.heads.decoding import (
+    END,
+    Sampling,
+    cross_entropy,
+    forbid,
+    forbidden_ids,
+    gumbel,
+    refuse_other_than_sequences,
+    require,
+)
+from polymodal.heads.lengths import Lengths
+from polymodal.nn.layers import Linear
+from polymodal.nn.random import fold, uniform
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Context, Field, Losses, Space
+
+ORDERS = ("confidence", "random")
+
+
+class Masked(Head):
+    """p(ids | context) by a transformer that looks both ways and guesses the ids that are hidden from it.
+
+    In training n of a row's ids are hidden, n and which drawn at random. A sample starts with all ids hidden; every
+    step guesses all of them and keeps some, so that the number of steps does not depend on the length. Where lengths
+    vary, the length is drawn first and END put at its place.
+
+    Args:
+        space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
+        width: D, of the context.
+        depth: Number of transformer blocks.
+        heads: Attention heads; divides ``width_inside``.
+        width_inside: Width of the transformer; by default D.
+        hidden: Inner width of the feed-forward layers; by default 8/3 of ``width_inside``.
+        dropout: Share of each layer's output that is dropped in training.
+        ratios: Distribution of the share of hidden ids. ``cosine``, as in MaskGIT, dwells on many, which is where
+            samples are decided. ``uniform`` makes the loss a bound on the negative log-likelihood, the order-agnostic
+            one (Hoogeboom et al., "Autoregressive diffusion models", 2022, equation 3), of which masked diffusion's
+            (Sahoo et al., MDLM, 2024) is the limit for long rows.
+        label_smoothing: Share of the target distribution that is spread evenly over all ids.
+        repeats: Draws of hidden ids per row and step: the context, which costs more, is computed once for all.
+        steps: Most steps of a sample; fewer are taken where there are fewer ids.
+        order: Which ids are kept: those guessed with the most ``confidence``, or ``random`` ones, which makes a sample
+            one of the distribution that ``log_likelihood`` bounds as the steps grow.
+        noise: Standard Gumbel noise on the log-confidence, that much at the start and none at the end, so that samples
+            differ.
+        guidance: Scale of classifier-free guidance, 1 for none.
+
+    Raises:
+        ConfigError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        depth: int = 4,
+        heads: int = 4,
+        width_inside: int | None = None,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        ratios: Literal["cosine", "uniform"] = "cosine",
+        label_smoothing: float = 0.0,
+        repeats: int = 2,
+        steps: int = 12,
+        order: Literal["confidence", "random"] = "confidence",
+        noise: float = 1.0,
+        guidance: float = 1.0,
+    ) -> None:
+        super().__init__()
+        inside = width_inside or width
+        require(depth >= 1, "depth", depth, "at least 1")
+        require(heads >= 1 and inside % heads == 0, "heads", heads, f"a divisor of the width, {inside}")
+        require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
+        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
+        require(repeats >= 1, "repeats", repeats, "at least 1")
+        self.space, self.ratios, self.label_smoothing, self.repeats = space, ratios, label_smoothing, repeats
+        self.options: dict[str, Any] = {"steps": steps, "order": order, "noise": noise, "guidance": guidance}
+        self.hidden_id = space.vocab
+        self.embedding = nn.Embedding(space.vocab + 1, inside)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.positions = nn.Parameter(torch.randn(space.shape[0], inside) * 0.02)
+        self.summary = Linear(width, inside, bias=True)
+        self.transformer = Transformer(inside, depth, heads, context_width=width, hidden=hidden, dropout=dropout)
+        self.bias = nn.Parameter(torch.zeros(space.vocab))
+        self.length = Lengths(width, space.max_length) if space.variable else None
+        forbidden = forbidden_ids(space)
+        if space.variable:
+            forbidden[END] = True  # its place is given by the length
+        self.forbidden: Tensor
+        self.register_buffer("forbidden", forbidden, persistent=False)
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        return refuse_other_than_sequences("a masked", space)
+
+    def logits(self, ids: Tensor, real: Tensor, context: Context) -> Tensor:
+        """Logits (B * k, L, vocab) of the ids (B * k, L), some hidden, with mask (B * k, L); each k share a context."""
+        copies = len(ids) // len(context.pooled)
+        x = self.embedding(ids) + self.positions[: ids.shape[1]]
+        x = x + self.summary(context.pooled).repeat_interleave(copies, 0)[:, None]
+        x = self.transformer(x, mask=real, context=context.tokens, context_mask=context.mask)
+        return forbid(F.linear(x, self.embedding.weight[:-1], self.bias), self.forbidden)
+
+    def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
+        """``nll``: negative log-likelihood of a hidden id, in nats; ``length``, weighted, where lengths vary."""
+        bound, count = self._draws(context, target, keys, self.repeats, self.ratios, self.label_smoothing)
+        losses = {"nll": (bound / count.clamp(min=1)).view(-1, self.repeats).mean(1)}
+        if self.length is not None:
+            losses["length"] = self.length.loss(context.pooled, target.lengths)
+        return losses
+
+    def log_likelihood(self, context: Context, target: Field, keys: Tensor, draws: int = 16) -> Tensor:
+        """(B,) an unbiased estimate of a lower bound on log p(target | context) of whole rows, in nats."""
+        bound, _ = self._draws(context, target, keys, draws, "uniform")
+        bound = -bound.view(-1, draws).mean(1)
+        if self.length is not None:
+            bound = bound - self.length.loss(context.pooled, target.lengths) / self.length.WEIGHT
+        return bound
+
+    def _draws(
+        self, context: Context, target: Field, keys: Tensor, draws: int, ratios: str, smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """For ``draws`` draws of hidden ids per row: N times the mean loss of a hidden id (B * draws,), and N.
+
+        N is the number of a row's ids that can be hidden at all.
+        """
+        rows, longest = target.value.shape
+        index = torch.arange(rows, device=keys.device).repeat_interleave(draws)
+        draw = torch.arange(draws, device=keys.device).repeat(rows)
+        ids, real = target.value.long()[index], target.mask.expand(rows, longest)[index]
+        keys = fold(keys[index], draw)
+        open_ids = real & ~self.forbidden[ids]
+        count = open_ids.sum(1)
+        share = (draw + uniform(fold(keys, 0))) / draws  # each draw has a part of [0, 1) of its own: less variance
+        if ratios == "cosine":
+            number = (torch.cos(share * (math.pi / 2)) * count).ceil()
+        else:
+            number = (share * count).floor() + 1
+        score = uniform(fold(keys, 1), (longest,)).masked_fill(~open_ids, 2.0)
+        hidden = (ranks(score) < number.clamp(min=1)[:, None]) & open_ids
+        log_probs = self.logits(ids.masked_fill(hidden, self.hidden_id), real, context).log_softmax(-1)
+        loss = cross_entropy(log_probs, ids, self.forbidden, smoothing).masked_fill(~hidden, 0.0).sum(1)
+        return loss / hidden.sum(1).clamp(min=1) * count, count
+
+    def sample(  # type: ignore[override]
+        self,
+        context: Context,
+        keys: Tensor,
+        *,
+        unconditional: Context | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        steps: int | None = None,
+        order: str | None = None,
+        noise: float | None = None,
+        guidance: float | None = None,
+    ) -> Field:
+        """Ids (B, L), all positions at once, in a few steps.
+
+        Args:
+            context: What is known, B rows.
+            keys: (B,) random keys of the rows.
+            unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
+            temperature: As of ``decoding.Sampling``, likewise ``top_k`` and ``top_p``. 0 takes the likeliest length and
+                ids, without noise.
+            steps: The constructor's if not given, likewise ``order``, ``noise`` and ``guidance``.
+
+        Raises:
+            ConfigError: An option is out of range.
+        """
+        given = {"steps": steps, "order": order, "noise": noise, "guidance": guidance}
+        chosen = self.options | {name: value for name, value in given.items() if value is not None}
+        steps, order, noise = chosen["steps"], chosen["order"], chosen["noise"] if temperature else 0.0
+        require(steps >= 1, "steps", steps, "at least 1")
+        require(noise >= 0, "noise", noise, "0 or more")
+        if order not in ORDERS:
+            raise ConfigError(f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
+        sampling = Sampling(chosen["guidance"], temperature, top_k, top_p)
+        told = sampling.guided(context, unconditional)
+        with torch.inference_mode():
+            real = self._real(context, keys, temperature)
+            ids = self._fill(told, real, keys, sampling, steps, order, noise)
+        mask = real.clone() if self.space.variable else torch.ones_like(real[:, :1])
+        return Field(ids.clone(), mask, torch.ones_like(mask[:, 0]))
+
+    def _real(self, context: Context, keys: Tensor, temperature: float) -> Tensor:
+        """Mask (B, L) of the real positions of values of the lengths that are drawn."""
+        if self.length is None:
+            return torch.ones(len(keys), *self.space.shape, dtype=torch.bool, device=keys.device)
+        real = self.length.draw(context.pooled, fold(keys, 0), temperature)
+        return real[:, : int(real.sum(1).max())] if len(real) else real
+
+    def _fill(
+        self, context: Context, real: Tensor, keys: Tensor, sampling: Sampling, steps: int, order: str, noise: float
+    ) -> Tensor:
+        """Ids (B, L). With guidance, ``context`` holds the B unconditional rows after the B rows."""
+        rows, longest = real.shape
+        ids = torch.zeros(rows, longest, dtype=torch.long, device=keys.device).masked_fill(real, self.hidden_id)
+        if self.space.variable:
+            last = real.sum(1, keepdim=True) - 1
+            ids.scatter_(1, last, END)
+        hidden = ids == self.hidden_id
+        count = hidden.sum(1, keepdim=True)
+        repeats = len(context.pooled) // max(rows, 1)
+        places = torch.arange(longest, device=keys.device)
+        for step in range(steps):
+            if not bool(hidden.any()):
+                break
+            logits = self.logits(ids.repeat(repeats, 1), real.repeat(repeats, 1), context)
+            if repeats > 1:
+                logits = torch.lerp(logits[rows:], logits[:rows], sampling.guidance)
+            # A stream for each position, so that the draws do not depend on the longest row of the batch.
+            streams = fold(fold(keys, 1 + 2 * step)[:, None], places).flatten()
+            guess = sampling.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
+            confidence = logits.log_softmax(-1).gather(2, guess[..., None]).squeeze(2)
+            spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
+            left = 1 - (step + 1) / steps
+            confidence = spread if order == "random" else confidence + noise * left * spread
+            # MaskGIT's schedule for any number of ids: few are kept at first, when little is known.
+            number = (count * math.cos((1 - left) * math.pi / 2)).floor() if left else torch.zeros_like(count)
+            keep = ranks(confidence.masked_fill(~hidden, math.inf)) >= number
+            ids = torch.where(hidden & keep, guess, ids)
+            hidden = hidden & ~keep
+        return ids
+
+
+def ranks(x: Tensor) -> Tensor:
+    """Place of each number (B, L) in its row in ascending order."""
+    return x.argsort(dim=1, stable=True).argsort(dim=1)

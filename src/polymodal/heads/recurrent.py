@@ -1,0 +1,161 @@
+"""Recurrent head: an LSTM that is told of the context first, and may look at it at every step, for discrete spaces."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.heads.base import Head
+from polymodal.heads.decoding import (
+    PAD,
+    Sampling,
+    cross_entropy,
+    decode,
+    forbid,
+    forbidden_ids,
+    refuse_other_than_sequences,
+    require,
+)
+from polymodal.nn.layers import Linear
+from polymodal.nn.random import fold, uniform
+from polymodal.types import Context, Field, Losses, Space
+
+State = tuple[Tensor, Tensor]
+"""Hidden and cell state of an LSTM, (depth, B, inside) each."""
+
+
+class Recurrent(Head):
+    """p(ids | context) = product over positions of p(id | ids before, context).
+
+    The pooled context is the LSTM's first input and, through a layer, its first state. With attention, what the LSTM
+    puts out asks the context's tokens, and the answer goes into the prediction; as it does not go back into the LSTM,
+    training on a whole sequence stays one fused operation.
+
+    Source: Vinyals et al., "Show and tell" (2015), section 3.1; the first state: Xu et al., "Show, attend and tell"
+    (2015), section 3.1.2; global attention: Luong et al., "Effective approaches to attention-based neural machine
+    translation" (2015), equations 5 and 8 ("general").
+
+    Args:
+        space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
+        width: D, of the context.
+        depth: LSTM layers.
+        width_inside: Width of the LSTM; by default D.
+        attention: Whether it looks at the context's tokens at every step, or is told of the pooled context only.
+        dropout: Share of what goes in and out of the LSTM's layers that is dropped in training.
+        word_dropout: Share of the ids before that are hidden in training; see ``Autoregressive``.
+        label_smoothing: Share of the target distribution that is spread evenly over all ids.
+        tie_embeddings: Whether the output layer is the embedding's transpose.
+
+    Raises:
+        ConfigError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        depth: int = 1,
+        width_inside: int | None = None,
+        attention: bool = True,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        tie_embeddings: bool = True,
+    ) -> None:
+        super().__init__()
+        inside = width_inside or width
+        require(depth >= 1, "depth", depth, "at least 1")
+        require(inside >= 1, "width_inside", inside, "at least 1")
+        for option, share in (("dropout", dropout), ("word_dropout", word_dropout)):
+            require(0 <= share < 1, option, share, "in [0, 1)")
+        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
+        self.space, self.depth = space, depth
+        self.dropout, self.word_dropout, self.label_smoothing = dropout, word_dropout, label_smoothing
+        self.begin = Linear(width, inside, bias=True)
+        self.state = Linear(width, 2 * depth * inside, bias=True)
+        self.embedding = nn.Embedding(space.vocab, inside)
+        nn.init.normal_(self.embedding.weight, std=inside**-0.5)  # as wide as what ``begin`` puts out
+        self.lstm = nn.LSTM(inside, inside, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
+        self.query = Linear(inside, width) if attention else None
+        self.combine = Linear(inside + width, inside) if attention else None
+        self.output = None if tie_embeddings else Linear(inside, space.vocab)
+        self.forbidden: Tensor
+        self.register_buffer("forbidden", forbidden_ids(space), persistent=False)
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        return refuse_other_than_sequences("a recurrent", space)
+
+    def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
+        """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
+        real = target.mask.expand_as(target.value)
+        log_probs = self._log_probs(context, target, keys if self.training else None)
+        loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
+        return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
+
+    def log_likelihood(self, context: Context, target: Field) -> Tensor:
+        """(B,) log p(target | context) of whole rows, in nats."""
+        loss = cross_entropy(self._log_probs(context, target), target.value.long(), self.forbidden)
+        return -loss.masked_fill(~target.mask.expand_as(loss), 0.0).sum(1)
+
+    def sample(  # type: ignore[override]
+        self,
+        context: Context,
+        keys: Tensor,
+        *,
+        unconditional: Context | None = None,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        max_length: int | None = None,
+    ) -> Field:
+        """Ids (B, L), drawn from left to right until every row has ended.
+
+        Args:
+            context: What is known, B rows.
+            keys: (B,) random keys of the rows.
+            unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
+            guidance: As of ``decoding.Sampling``, and so on.
+
+        Raises:
+            ConfigError: An option is out of range.
+        """
+        sampling = Sampling(guidance, temperature, top_k, top_p, max_length)
+        context = sampling.guided(context, unconditional)
+        state: State | None = None
+
+        def step(before: Tensor | None) -> Tensor:
+            nonlocal state
+            x = self.begin(context.pooled) if before is None else self.embedding(before)
+            out, state = self.lstm(x[:, None], state or self._first_state(context))
+            return self._logits(out, context)[:, 0]
+
+        return decode(self.space, keys, step, sampling)
+
+    def _first_state(self, context: Context) -> State:
+        state = self.state(context.pooled).tanh().view(len(context.pooled), 2 * self.depth, -1).transpose(0, 1)
+        hidden, cell = state.contiguous().chunk(2)
+        return hidden, cell
+
+    def _log_probs(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
+        """Log-probabilities (B, L, vocab) of each position given those before."""
+        # Padding comes last and an LSTM looks back only, so that no real position sees any.
+        before = target.value[:, :-1].long()
+        if keys is not None and self.word_dropout:
+            forgotten = uniform(fold(keys, 0), before.shape[1:]) < self.word_dropout
+            before = before.masked_fill(forgotten, PAD)
+        x = torch.cat([self.begin(context.pooled)[:, None], self.embedding(before)], dim=1)
+        out, _ = self.lstm(F.dropout(x, self.dropout, self.training), self._first_state(context))
+        return self._logits(F.dropout(out, self.dropout, self.training), context).log_softmax(-1)
+
+    def _logits(self, out: Tensor, context: Context) -> Tensor:
+        """Logits (B, L, vocab) from what the LSTM puts out (B, L, inside)."""
+        if self.query is not None and self.combine is not None:
+            tokens = context.tokens[:, None]  # one head; queries are scaled by the root of their width
+            answer = F.scaled_dot_product_attention(
+                self.query(out)[:, None], tokens, tokens, context.mask[:, None, None]
+            )
+            out = self.combine(torch.cat([answer[:, 0], out], dim=2)).tanh()
+        logits = F.linear(out, self.embedding.weight) if self.output is None else self.output(out)
+        return forbid(logits, self.forbidden)
