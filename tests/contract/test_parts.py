@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from contract.spaces import SPACES, WIDTH, behind_mask, make_field
+from contract.spaces import SPACES, WIDTH, assert_well_formed, behind_mask, make_field
 from polymodal.codecs import CODECS
 from polymodal.config import build_part
 from polymodal.encoders import ENCODERS
@@ -21,7 +21,8 @@ CODEC_CASES = [
     for name, space in SPACES.items()
     if name in ("picture", "sound") and part.accepts(space) is None
 ]
-CODEC_SETTINGS = {"kl": {"latent": 4, "channels": [8, 8], "patch": 2}}
+SMALL_NETWORK = {"channels": [8, 8], "patch": 2, "adversarial": 0.1, "perceptual": 0.1}
+CODEC_SETTINGS = {"kl": {"latent": 4, **SMALL_NETWORK}, "fsq": {"levels": [4, 3], "codes": 2, **SMALL_NETWORK}}
 
 
 def shortened(field: Field) -> Field:
@@ -87,21 +88,23 @@ def test_an_encoder_augments_only_where_it_has_keys(kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), CODEC_CASES)
-def test_a_codec_compresses_and_standardises(kind, name):
+def test_a_codec_compresses(kind, name):
     codec, space = make_codec(kind, name), SPACES[name]
     field = make_field(space, 64, seed=9)
     with torch.no_grad():
         code = codec.encode(field)
         back = codec.decode(code)
-    assert code.value.shape[1] == codec.latent.channels
-    assert code.value.shape[2:] <= codec.latent.shape[1:]
+    assert_well_formed(code, codec.latent)
+    assert_well_formed(back, space)
     assert code.value[0].numel() < field.value[0].numel()
+    assert (back.lengths >= field.lengths).all()
+    if codec.latent.kind == "discrete":
+        assert torch.equal(codec.encode(back).mask, code.mask)
+        return
     real = code.value.movedim(1, -1)
     real = real[code.mask] if space.variable else real.flatten(0, -2)
     torch.testing.assert_close(real.mean(0), torch.zeros(real.shape[1]), atol=1e-3, rtol=0)
     torch.testing.assert_close(real.std(0), torch.ones(real.shape[1]), atol=0.05, rtol=0)
-    assert back.value.shape[:-1] == field.value.shape[:-1]
-    assert (back.lengths >= field.lengths).all()
 
 
 @pytest.mark.parametrize(("kind", "name"), CODEC_CASES)
@@ -114,17 +117,41 @@ def test_a_codec_codes_each_row_alone_and_sees_nothing_behind_a_mask(kind, name)
             alone = codec.encode(shortened(field.rows(torch.tensor([k]))))
             length = alone.value.shape[-1]
             torch.testing.assert_close(alone.value[0], code.value[k, ..., :length], rtol=1e-4, atol=1e-4)
+            back = codec.decode(alone).value[0]
+            both = codec.decode(code).value[k, ..., : back.shape[-1]]
+            torch.testing.assert_close(back, both, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "name"), CODEC_CASES)
-def test_losses_of_a_codec_are_per_row(kind, name):
-    codec, field = make_codec(kind, name), make_field(SPACES[name])
-    losses = codec.loss(field, "model", make_keys(0, 4))
-    for loss in losses.values():
-        assert loss.shape == (4,)
-        assert torch.isfinite(loss).all()
-    sum(loss.sum() for loss in losses.values()).backward()
-    assert all(torch.isfinite(p.grad).all() for p in codec.parameters() if p.grad is not None)
+def test_losses_of_a_codec_are_per_row_and_of_that_row_alone(kind, name):
+    codec, field, keys = make_codec(kind, name), make_field(SPACES[name]), make_keys(0, 4)
+    assert codec.turns == ("critic", "model")
+    for player in codec.turns:
+        codec.zero_grad()
+        losses, dirty = codec.loss(field, player, keys), codec.loss(behind_mask(field, 2), player, keys)
+        for term, loss in losses.items():
+            assert loss.shape == (4,)
+            assert torch.isfinite(loss).all()
+            torch.testing.assert_close(dirty[term], loss, rtol=1e-4, atol=1e-5)
+            for k in range(4):
+                row = torch.tensor([k])
+                alone = codec.loss(shortened(field.rows(row)), player, keys[row])[term]
+                torch.testing.assert_close(alone[0], loss[k], rtol=1e-3, atol=1e-5)
+        sum(loss.sum() for loss in losses.values()).backward()
+        own = {id(p) for p in codec.parameters_of(player)}
+        moved = {id(p) for p in codec.parameters() if p.grad is not None and p.grad.any()}
+        assert moved
+        assert moved <= own
+        assert all(torch.isfinite(p.grad).all() for p in codec.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(("kind", "name"), CODEC_CASES)
+def test_players_partition_the_parameters_of_a_codec(kind, name):
+    codec = make_codec(kind, name)
+    moved = [id(p) for player in codec.turns for p in codec.parameters_of(player)]
+    assert len(moved) == len(set(moved))
+    assert set(moved) == {id(p) for p in codec.parameters()}
+    assert not list(codec.parameters_of("nobody"))
 
 
 @pytest.mark.parametrize("kind", FUSIONS)

@@ -1,6 +1,7 @@
 """Learned maps from one space to a smaller one, and back."""
 
 from polymodal.codecs.base import Codec
+from polymodal.codecs.fsq import FiniteScalarQuantizer
 from polymodal.codecs.kl import KLAutoencoder
 
-CODECS: dict[str, type[Codec]] = {"kl": KLAutoencoder}
+CODECS: dict[str, type[Codec]] = {"fsq": FiniteScalarQuantizer, "kl": KLAutoencoder}

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ class Codec(nn.Module, ABC):
         turns: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
     """
 
-    turns: ClassVar[tuple[str, ...]] = ("model",)
+    turns: tuple[str, ...] = ("model",)
     space: Space
     latent: Space
 
@@ -39,7 +38,7 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, field: Field) -> Field:
-        """Values in ``space`` -> values in ``latent``, standardised if continuous. Deterministic."""
+        """Values in ``space`` -> values in ``latent``, standardised if continuous, ids if discrete. Deterministic."""
 
     @abstractmethod
     def decode(self, latent: Field) -> Field:
@@ -48,5 +47,10 @@ class Codec(nn.Module, ABC):
     def initialise(self, fields: list[Field]) -> None:
         """Called once before training with some training values, for what has a closed form."""
 
-    def calibrate(self, fields: list[Field]) -> None:
-        """Called once after training with some training values, to fix the latents' scale."""
+    def calibrate(self, fields: list[Field]) -> dict[str, float]:
+        """Called once after training with some training values, to fix the latents' scale.
+
+        Returns:
+            What is worth knowing of the codec, by name; the run folder keeps it.
+        """
+        return {}

@@ -238,7 +238,9 @@ def _train_codec(
     )
     averages.swap()
     codec.eval()
-    codec.calibrate(fields)
+    if (found := codec.calibrate(fields)) and accelerator.is_main_process:
+        (stage / "calibration.json").write_text(json.dumps(found, indent=2) + "\n")
+        print(f"codec of {name}: " + ", ".join(f"{key} {value:.6g}" for key, value in found.items()), flush=True)
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
@@ -259,11 +261,12 @@ def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Acceler
         parts, lengths = [], []
         for part in np.array_split(order, -(-len(order) // ENCODE_ROWS)):
             code = codec.encode(own.decode(_moved(own.batch(part), accelerator.device))[name])
+            value = code.value if code.value.is_floating_point() else code.value.int()  # half the size in the file
             if codec.latent.variable:
-                parts.append(code.value.transpose(1, 2)[code.mask].cpu().numpy())
+                parts.append(value.movedim(-1, 1)[code.mask].cpu().numpy())
                 lengths.append(code.lengths.cpu().numpy())
             else:
-                parts.append(code.value.cpu().numpy())
+                parts.append(value.cpu().numpy())
         folder.mkdir(parents=True, exist_ok=True)
         np.save(file, np.concatenate(parts))
         if lengths:

@@ -1,0 +1,112 @@
+"""A critic that helps a codec: it tells real values from reconstructions, patch by patch."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from polymodal.codecs.convolutional import row_mean
+from polymodal.nn.conv import Downsample, convolution, hide, unshuffle
+from polymodal.nn.grids import PlainBlock
+from polymodal.nn.patches import pool_mask
+from polymodal.nn.random import fold, normal
+from polymodal.types import Losses, Space
+
+
+class Adversary(nn.Module):
+    """A convolutional critic without norms, its own loss and what it tells an autoencoder.
+
+    Source: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017 (a score per patch);
+    Lim and Ye, "Geometric GAN", 2017 (hinge loss); Larsen et al., "Autoencoding beyond pixels using a learned
+    similarity metric", 2016 (distance in the critic's features); Lin et al., "Diffusion adversarial post-training for
+    one-step video generation", 2025, equation 4 (R1 from a difference, which needs no second backward pass).
+
+    Args:
+        space: Of what it judges, a grid of one or two dimensions.
+        patch: Side of the patches that its first level reads.
+        adversarial: Weight of its scores in the autoencoder's loss.
+        perceptual: Weight of the distance in its features.
+    """
+
+    CHANNELS = (48, 96)
+    """Of each level; the second one halves the grid."""
+    STEP = 0.1
+    """Standard deviation of the noise from which the gradient is estimated."""
+    PENALTY = 1.0
+    """Weight of the squared gradient."""
+
+    def __init__(self, space: Space, patch: int, adversarial: float, perceptual: float):
+        super().__init__()
+        dims = len(space.grid)
+        self.patch, self.adversarial, self.perceptual = patch, adversarial, perceptual
+        self.enter = convolution(space.channels * patch**dims, self.CHANNELS[0], dims)
+        self.blocks = nn.ModuleList(PlainBlock(channels, dims, norm=False) for channels in self.CHANNELS)
+        self.down = Downsample(*self.CHANNELS, dims)
+        self.score = convolution(self.CHANNELS[-1], 1, dims, kernel=1)
+
+    def forward(self, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """Scores of the patches, above 0 where real.
+
+        Args:
+            value: (B, C, *grid), padded to whole places of the codec.
+            mask: (B, 1, L) real positions where the length varies.
+
+        Returns:
+            Scores (B, 1, *g), the weights of their places, and features (B, c, *) with the weights of theirs.
+        """
+        x, features = unshuffle(hide(value, mask), self.patch), []
+        real = None if mask is None else pool_mask(mask[:, 0], self.patch)[:, None]
+        x = hide(self.enter(x), real)
+        for number, block in enumerate(self.blocks):
+            if number:
+                x = self.down(x, real)
+                real = None if real is None else pool_mask(real[:, 0], 2)[:, None]
+            x = block(x, real)
+            weight = torch.ones_like(x[:, :1]) if real is None else real.to(x.dtype)
+            features.append((F.silu(x), weight))
+        return self.score(features[-1][0]), features[-1][1], features
+
+    def loss(self, real: Tensor, made: Tensor, mask: Tensor | None, keys: Tensor) -> Losses:
+        """The critic's own move, (B,) each: ``real`` and ``fake`` hinges, and ``penalty`` on real values' gradients."""
+        noise = normal(fold(keys, 1), real.shape[1:][::-1]).transpose(1, -1)  # last axis first: it may be padded
+        together = torch.cat([real, made.detach(), real + self.STEP * noise])
+        scores, weight, _ = self(together, None if mask is None else mask.repeat(3, 1, 1))
+        on_real, on_made, on_near = scores.chunk(3)
+        weight = weight[: len(real)]
+        slope = (on_near - on_real) / self.STEP
+        return {
+            "real": row_mean(F.relu(1 - on_real), weight),
+            "fake": row_mean(F.relu(1 + on_made), weight),
+            "penalty": self.PENALTY * row_mean(slope.square(), weight),
+        }
+
+    def advice(self, real: Tensor, made: Tensor, mask: Tensor | None) -> Losses:
+        """Weighted terms (B,) of the autoencoder's move; the critic itself is not moved by them."""
+        frozen = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        scores, weight, features = functional_call(self, frozen, (made, mask))
+        losses = {}
+        if self.adversarial:
+            losses["adversarial"] = -self.adversarial * row_mean(scores, weight)
+        if self.perceptual:
+            with torch.no_grad():
+                wanted = self(real, mask)[2]
+            distances = [
+                row_mean((x - y).abs(), w) / (row_mean(y.abs(), w) + 1e-3)
+                for (x, w), (y, _) in zip(features, wanted, strict=True)
+            ]
+            losses["perceptual"] = self.perceptual * sum(distances[1:], distances[0]) / len(distances)
+        return losses
+
+
+def make_adversary(space: Space, patch: int, adversarial: float, perceptual: float) -> Adversary | None:
+    """A critic if either weight asks for one."""
+    return Adversary(space, patch, adversarial, perceptual) if adversarial or perceptual else None
+
+
+def moved_by(player: str, codec: nn.Module, adversary: Adversary | None) -> Iterator[nn.Parameter]:
+    """The parameters of a codec that ``player`` moves: the critic's own, or all others."""
+    critics = set(adversary.parameters()) if adversary else set()
+    if player in ("critic", "model"):
+        yield from (p for p in codec.parameters() if (p in critics) == (player == "critic"))
