@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError
 from polymodal.heads.autoregressive import Autoregressive
 from polymodal.heads.lengths import Lengths
 from polymodal.nn.grids import GridDecoder, GridEncoder, canvas
@@ -21,7 +20,7 @@ from polymodal.types import Context, Field, Losses, Space
 
 LEAST_VARIANCE = 1e-4
 """Of the likelihood, where values are of about unit scale: finer detail than that is not worth any number of nats."""
-MEMORY = 100
+MEMORY = 20
 """Moves over which the optimal variance is averaged."""
 
 
@@ -149,20 +148,21 @@ class Ids(nn.Module):
         depth: Transformer blocks of the reader, and of the writer.
         heads: Attention heads.
         word_dropout: Share of the ids before that the writer does not see in training.
+
+    Raises:
+        ConfigError: An option is out of range.
     """
 
     def __init__(
         self, space: Space, width: int, *, latent: int, hidden: int, depth: int, heads: int, word_dropout: float
     ) -> None:
         super().__init__()
-        if hidden % (2 * heads):
-            raise ConfigError(f"heads: {heads} is not a divisor of half of hidden, {hidden // 2}")
-        self.embedding = nn.Embedding(space.vocab, hidden)
-        self.encoder = Transformer(hidden, depth, heads, rotary=True, context_width=width)
-        self.told = Linear(latent, width)
         self.decoder = Autoregressive(
             space, width, depth=depth, heads=heads, width_inside=hidden, word_dropout=word_dropout
         )
+        self.embedding = nn.Embedding(space.vocab, hidden)
+        self.encoder = Transformer(hidden, depth, heads, rotary=True, context_width=width)
+        self.told = Linear(latent, width)
 
     def features(self, context: Context, target: Field) -> Tensor:
         """(B, H): the mean over the real positions."""

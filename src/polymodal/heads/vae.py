@@ -80,6 +80,8 @@ class VariationalAutoencoder(Head):
         ):  # fmt: skip
             if not least <= value < math.inf:
                 raise ConfigError(f"{name}: {value} is not at least {least}")
+        if not channels:
+            raise ConfigError("channels: there are none; there must be one or more")
         self.space, self.latent = space, latent
         self.kl_weight, self.anneal, self.free_nats = kl_weight, anneal, free_nats
         sizes: dict[str, Any] = {"latent": latent, "hidden": hidden}
