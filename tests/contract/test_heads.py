@@ -19,6 +19,7 @@ TRANSFORMER = {"depth": 1, "heads": 2}
 SMALL: dict[str, dict[str, object]] = {
     "autoregressive": TRANSFORMER,
     "flow": TRANSFORMER,
+    "gan": {"noise": 4, "inner": 16, "channels": [8, 8]},
     "masked": TRANSFORMER,
     "vae": TRANSFORMER | {"latent": 4, "hidden": 16, "channels": [8, 8], "prior": "flow"},
 }
@@ -150,7 +151,7 @@ class SketchedGan(Head):
 
 @pytest.fixture
 def gan(monkeypatch) -> None:
-    monkeypatch.setitem(HEADS, "gan", SketchedGan)
+    monkeypatch.setitem(HEADS, "sketch", SketchedGan)
 
 
 @pytest.mark.usefixtures("gan")
@@ -164,13 +165,13 @@ def gan(monkeypatch) -> None:
     ],
 )
 def test_a_gan_keeps_the_promises(promise):
-    promise("gan", "vector")
+    promise("sketch", "vector")
 
 
 @pytest.mark.usefixtures("gan")
 def test_the_loop_trains_both_players_of_a_gan(world, recipe, tmp_path):
     fields = {name: recipe["fields"][name] for name in ("colour", "place")}
-    fields["place"] = fields["place"] | {"head": {"kind": "gan"}}
+    fields["place"] = fields["place"] | {"head": {"kind": "sketch"}}
     own = recipe | {"fields": fields}
     own["defaults"] = {"label": recipe["defaults"]["label"]}
     before = pm.fit(own, world / "rows.jsonl", run=tmp_path / "one", steps=1).model

@@ -3,6 +3,7 @@
 from polymodal.heads.autoregressive import Autoregressive
 from polymodal.heads.base import Head
 from polymodal.heads.flow import Flow
+from polymodal.heads.gan import Gan
 from polymodal.heads.masked import Masked
 from polymodal.heads.recurrent import Recurrent
 from polymodal.heads.vae import VariationalAutoencoder
@@ -10,6 +11,7 @@ from polymodal.heads.vae import VariationalAutoencoder
 HEADS: dict[str, type[Head]] = {
     "autoregressive": Autoregressive,
     "flow": Flow,
+    "gan": Gan,
     "masked": Masked,
     "recurrent": Recurrent,
     "vae": VariationalAutoencoder,

@@ -1,0 +1,329 @@
+"""A generative adversarial network: one step from noise to a value, taught by a critic.
+
+Source: Goodfellow et al., "Generative adversarial nets", 2014; conditioning by projection: Miyato and Koyama, "cGANs
+with projection discriminator", 2018; by pairs that do not match: Reed et al., "Generative adversarial text to image
+synthesis", 2016; the default loss: Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline", 2024.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
+
+from polymodal.errors import ConfigError, unknown
+from polymodal.heads.augmentation import augment
+from polymodal.heads.balance import Balance
+from polymodal.heads.base import Head
+from polymodal.heads.lengths import Lengths
+from polymodal.nn.grids import GridDecoder, GridEncoder
+from polymodal.nn.layers import Linear
+from polymodal.nn.random import fold, normal, uniform
+from polymodal.types import Context, Field, Losses, Space
+
+CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relativistic": lambda real, fake: F.softplus(fake - real),
+    "hinge": lambda real, fake: F.relu(1 - real) + F.relu(1 + fake),
+    "non-saturating": lambda real, fake: F.softplus(-real) + F.softplus(fake),
+    "wasserstein": lambda real, fake: fake - real,
+}
+"""Of outputs (B,) on real and on made values, to be lowered by the critic."""
+
+MODEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relativistic": lambda real, fake: F.softplus(real - fake),
+    "hinge": lambda real, fake: -fake,
+    "non-saturating": lambda real, fake: F.softplus(-fake),
+    "wasserstein": lambda real, fake: -fake,
+}
+"""The same, to be lowered by the generator.
+
+Source: relativistic: Jolicoeur-Martineau 2019; hinge: Lim and Ye 2017; Wasserstein: Arjovsky et al. 2017.
+"""
+
+
+class Generator(nn.Module):
+    """Noise (B, Z) and context (B, W) -> value (B, C, *canvas), told of its length where that varies."""
+
+    def __init__(
+        self, space: Space, width: int, inner: int, noise: int, channels: tuple[int, ...], blocks: int, patch: int
+    ):
+        super().__init__()
+        self.longest = space.max_length if space.variable else 0
+        self.mix = Linear(noise + width + space.variable, inner, bias=True)
+        self.decoder = GridDecoder(space, inner, channels=channels, blocks=blocks, patch=patch)
+
+    def forward(self, noise: Tensor, pooled: Tensor, mask: Tensor) -> Tensor:
+        parts = [noise, pooled]
+        if self.longest:
+            parts.append(mask.sum(1, keepdim=True).to(noise.dtype) / self.longest)
+        return self.decoder(F.silu(self.mix(torch.cat(parts, dim=1))))
+
+
+class Critic(nn.Module):
+    """Value and context -> how real it looks (B,), and the features (B, inner) that say so."""
+
+    def __init__(self, space: Space, width: int, inner: int, channels: tuple[int, ...], blocks: int, patch: int):
+        super().__init__()
+        self.encoder = GridEncoder(space, inner, channels=channels[::-1], blocks=blocks, patch=patch, norm=False)
+        self.linear = Linear(inner, 1, bias=True)
+        self.project = Linear(width, inner)
+        self.scale = 1 / math.sqrt(inner)
+
+    def forward(self, value: Tensor, mask: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(value, mask)
+        return self.judge(features, pooled), features
+
+    def judge(self, features: Tensor, pooled: Tensor) -> Tensor:
+        """(B,) the output for features (B, inner) in a context (B, W)."""
+        return self.linear(features)[:, 0] + (self.project(pooled) * features).sum(1) * self.scale
+
+
+class Gan(Head):
+    """p(field | context) of any continuous space of up to two dimensions, drawn in one step.
+
+    The critic moves first, then the generator. A controller (``heads.balance``) watches them, so that nobody need.
+
+    Args:
+        space: Continuous (channels, *grid): vectors, sounds, pictures.
+        width: Of the context.
+        noise: Numbers that a value is drawn from.
+        inner: Width of the vector that the generator unfolds, and of the critic's features.
+        channels: Of the generator's levels, from the coarsest; the critic has the same in reverse. By default the grid
+            is halved down to 8 places or fewer.
+        blocks: Residual blocks of each level.
+        patch: Side of the patches at the finest level.
+        loss: ``relativistic`` with gradient penalties on real and made values (R3GAN), ``hinge``, ``non-saturating``
+            with one on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
+        gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` bears.
+        penalty_share: Share of the rows of a step that bear the penalty, each so much more.
+        mismatched: Weight of real values with the context of another row, which count as made.
+        spectral_norm: Divide the critic's weights by their spectral norm. Source: Miyato et al. 2018.
+        augment: Greatest probability of augmenting what the critic sees, 0 for never; it starts at 0.
+        flip: Whether augmentation may mirror pictures.
+        truncation: When sampling, the noise is drawn anew where it is beyond this; 0 for never. Lower is more typical
+            and less diverse. Source: Brock et al., "Large scale GAN training", 2019.
+
+    Raises:
+        ConfigError: The grid is not a multiple of the compression, or an argument is out of range.
+    """
+
+    turns = ("critic", "model")
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        noise: int = 64,
+        inner: int = 128,
+        channels: tuple[int, ...] | None = None,
+        blocks: int = 1,
+        patch: int | None = None,
+        loss: Literal["relativistic", "hinge", "non-saturating", "wasserstein"] = "relativistic",
+        gamma: float = 1.0,
+        penalty_share: float = 0.25,
+        mismatched: float = 0.5,
+        spectral_norm: bool = False,
+        augment: float = 0.0,
+        flip: bool = False,
+        truncation: float = 0.0,
+    ):
+        super().__init__()
+        for name, value, low, high in (
+            ("gamma", gamma, 0, math.inf),
+            ("mismatched", mismatched, 0, math.inf),
+            ("truncation", truncation, 0, math.inf),
+            ("augment", augment, 0, 1),
+            ("penalty_share", penalty_share, 1e-3, 1),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"{name}: {value} is not between {low} and {high}")
+        usual_channels, usual_patch = shape_of(space)
+        channels, patch = channels or usual_channels, patch or usual_patch
+        self.space, self.noise, self.loss_name, self.gamma = space, noise, loss, gamma
+        self.penalty_share, self.mismatched, self.flip, self.truncation = penalty_share, mismatched, flip, truncation
+        self.generator = Generator(space, width, inner, noise, channels, blocks, patch)
+        self._critic_shape = (space, width, inner, channels, blocks, patch)
+        self.spectral_norm = spectral_norm
+        self.critic = self._new_critic()
+        self.length = Lengths(width, space.max_length) if space.variable else None
+        self.balance = Balance(inner, augment=augment)
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        if space.kind != "continuous":
+            return "models continuous values; these are ids"
+        return None if len(space.grid) <= 2 else "models vectors, sounds and pictures; this has more dimensions"
+
+    def _new_critic(self) -> Critic:
+        critic = Critic(*self._critic_shape)
+        if self.spectral_norm:
+            for module in list(critic.modules()):
+                if isinstance(module, Linear | nn.Conv1d | nn.Conv2d):
+                    if not module.weight.any():  # zero has no direction
+                        nn.init.normal_(module.weight, std=0.1)
+                    spectrally_normalised(module)
+        return critic
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
+        critic = {id(p) for p in self.critic.parameters()}
+        if player in self.turns:
+            yield from (p for p in self.parameters() if (id(p) in critic) == (player == "critic"))
+
+    def pace(self, player: str) -> float:
+        if player != "critic" or not self.training:
+            return 1.0
+        if self.balance.move():
+            self._redraw_critic()
+        return self.balance.level("pace")
+
+    def decisions(self) -> list[str]:
+        return self.balance.decisions()
+
+    @torch.no_grad()
+    def _redraw_critic(self) -> None:
+        """New weights in place of a dead critic's, the same on every process."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.balance.resets)
+            fresh = self._new_critic().state_dict()
+        for name, value in self.critic.state_dict().items():
+            value.copy_(fresh[name])
+
+    def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
+        if player == "critic":
+            return self._critic_loss(context.pooled, target, keys)
+        losses = {}
+        if self.length is not None:
+            losses["length"] = self.length.loss(context.pooled, target.lengths)
+        pooled, mask, longest = context.pooled.detach(), target.mask, target.mask.shape[1]
+        fake = self._make(context.pooled, mask, normal(fold(keys, 1), (self.noise,)))
+        fake = fake[..., :longest] if self.space.variable else fake
+        if fake.requires_grad and self.training:
+            fake.register_hook(self.balance.watch_gradient)
+        frozen = {name: p.detach() for name, p in self.critic.named_parameters()}
+        judged, _ = functional_call(self.critic, frozen, (self._seen(fake, mask, fold(keys, 2)), mask, pooled))
+        real = judged.detach()
+        if self.loss_name == "relativistic":
+            with torch.no_grad():
+                real, _ = self.critic(self._seen(target.value, mask, fold(keys, 3)), mask, pooled)
+        losses["adversarial"] = MODEL_LOSSES[self.loss_name](real, judged)
+        return losses
+
+    def _critic_loss(self, pooled: Tensor, target: Field, keys: Tensor) -> Losses:
+        mask, pooled = target.mask, pooled.detach()
+        with torch.no_grad():
+            fake = self._make(pooled, mask, normal(fold(keys, 4), (self.noise,)))
+            fake = fake[..., : mask.shape[1]] if self.space.variable else fake
+            seen = torch.cat([self._seen(target.value, mask, fold(keys, 5)), self._seen(fake, mask, fold(keys, 6))])
+        outputs, features = self.critic(seen, mask.repeat(2, 1), pooled.repeat(2, 1))
+        (real, made), (real_features, made_features) = outputs.chunk(2), features.chunk(2)
+        losses = {"adversarial": CRITIC_LOSSES[self.loss_name](real, made)}
+        if self.training:
+            self.balance.watch(
+                real, made, real_features, made_features, self.loss_name in ("relativistic", "wasserstein")
+            )
+            if self.mismatched:
+                other = self.critic.judge(real_features, pooled.roll(1, 0))
+                losses["mismatched"] = self.mismatched * CRITIC_LOSSES[self.loss_name](real, other)
+        if self.gamma:
+            losses["penalty"] = self._penalty(seen, mask, pooled, keys)
+        return losses
+
+    def _make(self, pooled: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+        return self.generator(noise, pooled, mask)
+
+    def _seen(self, value: Tensor, mask: Tensor, keys: Tensor) -> Tensor:
+        """A value as the critic sees it: augmented and blurred with noise as the controller wants it."""
+        if not self.training:
+            return value
+        if p := self.balance.level("augment"):
+            value = augment(value, keys, value.new_tensor(p), flip=self.flip, lengths=mask.sum(1))
+        if noise := self.balance.level("noise"):
+            value = value + noise * normal(fold(keys, 100), value.shape[1:])
+        return value
+
+    def _penalty(self, seen: Tensor, mask: Tensor, pooled: Tensor, keys: Tensor) -> Tensor:
+        """(B,) penalty on the critic's gradient, borne by the first rows of a step in training: their order is random.
+
+        Source: R1, R2: Mescheder et al., "Which training methods for GANs do actually converge?", 2018; between real
+        and made values: Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
+        """
+        rows = len(mask)
+        some = math.ceil(self.penalty_share * rows) if self.training else rows
+        real, made = seen[:some], seen[rows : rows + some]
+        mask, pooled = mask[:some], pooled[:some]
+        if self.loss_name == "wasserstein":
+            share = uniform(fold(keys[:some], 7)).view(-1, *[1] * (real.dim() - 1))
+            penalty = (self._slopes(torch.lerp(made, real, share), mask, pooled).clamp(min=1e-12).sqrt() - 1).square()
+        elif self.loss_name == "relativistic":
+            slopes = self._slopes(torch.cat([real, made]), mask.repeat(2, 1), pooled.repeat(2, 1))
+            penalty = 0.5 * (slopes[:some] + slopes[some:])
+        else:
+            penalty = 0.5 * self._slopes(real, mask, pooled)
+        weight = self.gamma * (self.balance.level("strength") if self.training else 1.0) * rows / some
+        return F.pad(weight * penalty, (0, rows - some))
+
+    def _slopes(self, value: Tensor, mask: Tensor, pooled: Tensor) -> Tensor:
+        """(B,) squared norm of the gradient of the critic's output at a value, itself to be differentiated."""
+        with torch.enable_grad():
+            value = value.detach().requires_grad_()
+            outputs, _ = self.critic(value, mask, pooled)
+            (gradient,) = torch.autograd.grad(outputs.sum(), value, create_graph=True)
+            return gradient.square().flatten(1).sum(1)
+
+    @torch.no_grad()
+    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
+        """One value per row, in one step.
+
+        Args:
+            context: B rows.
+            keys: (B,).
+            unconditional: Not needed.
+            options: ``truncation``, as in the constructor.
+
+        Raises:
+            ConfigError: An option is unknown or out of its range.
+        """
+        for name in options:
+            if name != "truncation":
+                raise ConfigError(unknown("option of gan", name, ["truncation"]))
+        limit = options.get("truncation", self.truncation)
+        if limit < 0:
+            raise ConfigError(f"truncation: {limit} is not at least 0")
+        rows, device = len(keys), keys.device
+        noise = truncated_normal(fold(keys, 0), self.noise, limit) if limit else normal(fold(keys, 0), (self.noise,))
+        mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
+        if self.length is not None:
+            mask = self.length.draw(context.pooled, fold(keys, 8))
+        value = self._make(context.pooled, mask, noise)
+        if self.space.variable:
+            mask = mask[:, : int(mask.sum(1).max())]
+            value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * (value.dim() - 2), -1)
+        return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))
+
+
+def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:
+    """(B, count) standard normal numbers given that they lie within ± ``limit``, by inverting their distribution."""
+    inside = math.erf(limit / math.sqrt(2))
+    u = (uniform(keys, (count,)) * 2 - 1) * inside
+    return (torch.erfinv(u) * math.sqrt(2)).clamp(-limit, limit)
+
+
+def shape_of(space: Space) -> tuple[tuple[int, ...], int]:
+    """The usual channels, from the coarsest level, and patch of a space: levels that halve it down to 8 places.
+
+    A fixed side is never halved into a fraction.
+    """
+    if not space.grid:
+        return (256, 256, 256), 1
+    sides = space.grid[:-1] if space.variable else space.grid
+    patch, levels = 1, 1
+    while max(space.grid) > 8 * patch * 2 ** (levels - 1) and not any(
+        s % (2 * patch * 2 ** (levels - 1)) for s in sides
+    ):
+        patch, levels = (2, levels) if patch == 1 else (patch, levels + 1)
+    return tuple(min(256, 64 * 2**level) for level in reversed(range(levels))), patch
