@@ -89,6 +89,17 @@ class Tokens:
     x: Tensor
     mask: Tensor
 
+    @property
+    def mean(self) -> Tensor:
+        """(B, D) mean of each row's real tokens, zero where it has none."""
+        weight = self.mask.to(self.x.dtype)[..., None]
+        return (self.x * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    @property
+    def seen(self) -> Tensor:
+        """(B,) whether a row has any real token."""
+        return self.mask.any(1)
+
 
 @dataclass
 class Context:
