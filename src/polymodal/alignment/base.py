@@ -1,8 +1,9 @@
 """What every alignment is: encodings of the fields of rows -> a loss per row."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from polymodal.types import Losses
@@ -22,3 +23,44 @@ class Alignment(nn.Module, ABC):
             encodings: By field, (B, D): the mean of its tokens.
             present: By field, (B,) on the same device.
         """
+
+
+class Projections(nn.Module):
+    """Standardised encodings -> a common space, by a matrix for each field.
+
+    What all rows have in common is most of an encoding at first, and would hide what tells them apart: mean and
+    deviation over the present rows of all processes are taken out. Source: the normalised projection heads of SimCLR
+    (Chen et al. 2020).
+
+    Args:
+        fields: Names, in order.
+        width: Of the encodings.
+        size: Of the common space.
+    """
+
+    def __init__(self, fields: Sequence[str], width: int, size: int):
+        super().__init__()
+        self.matrices = nn.ModuleDict({name: nn.Linear(width, size, bias=False) for name in fields})
+
+    def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By field, in the constructor's order, (B, size)."""
+        codes = {}
+        for name, matrix in self.matrices.items():
+            if name in encodings:
+                everyone = gathered(encodings[name])[0]
+                there = gathered(present[name][:, None])[0].to(everyone.dtype)
+                count = there.sum().clamp(min=1)
+                mean = (everyone * there).sum(0) / count
+                variance = ((everyone - mean).square() * there).sum(0) / count
+                codes[name] = matrix((encodings[name] - mean) * (variance + 1e-5).rsqrt())
+        return codes
+
+
+def gathered(x: Tensor) -> tuple[Tensor, int]:
+    """The rows of all processes, through which gradients flow, and where this process's begin."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return x, 0
+    from torch.distributed.nn.functional import all_gather
+
+    rank = torch.distributed.get_rank()
+    return torch.cat(all_gather(x.to(torch.float32))).to(x.dtype), rank * len(x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.alignment.base import Alignment
+from polymodal.alignment.base import Alignment, Projections, gathered
 from polymodal.types import Losses
 
 
@@ -33,44 +33,21 @@ class InfoNCE(Alignment):
     ):
         super().__init__()
         self.weight = weight
-        self.projections = nn.ModuleDict({name: nn.Linear(width, size, bias=False) for name in fields})
+        self.project = Projections(fields, width, size)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
 
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
-        names = [name for name in self.projections if name in encodings]
-        codes = {name: self._code(name, encodings[name], present[name]) for name in names}
+        codes = {name: functional.normalize(code, dim=1) for name, code in self.project(encodings, present).items()}
         scale = self.log_scale.clamp(max=math.log(100)).exp()
         total = next(iter(encodings.values())).new_zeros(len(next(iter(encodings.values()))))
-        pairs = list(combinations(names, 2))
+        pairs = list(combinations(codes, 2))
         for one, other in pairs:
             both = present[one] & present[other]
-            everywhere, offset = _gathered(both[:, None])
+            everywhere, offset = gathered(both[:, None])
             own = torch.arange(len(both), device=both.device) + offset
             for here, there in ((one, other), (other, one)):
-                logits = scale * codes[here] @ _gathered(codes[there])[0].T
+                logits = scale * codes[here] @ gathered(codes[there])[0].T
                 logits = logits.masked_fill(~everywhere[:, 0], torch.finfo(logits.dtype).min)
                 loss = functional.cross_entropy(logits, own, reduction="none")
                 total = total + torch.where(both, loss, 0) / (2 * len(pairs))
         return {"infonce": self.weight * total}
-
-    def _code(self, name: str, encoding: Tensor, present: Tensor) -> Tensor:
-        """Unit vectors (B, size) of encodings that are standardised over the present rows of all processes.
-
-        What all rows have in common is most of an encoding at first, and would hide what tells them apart. Source: the
-        normalised projection heads of SimCLR (Chen et al. 2020).
-        """
-        everyone, there = _gathered(encoding)[0], _gathered(present[:, None])[0].to(encoding.dtype)
-        count = there.sum().clamp(min=1)
-        mean = (everyone * there).sum(0) / count
-        variance = ((everyone - mean).square() * there).sum(0) / count
-        return functional.normalize(self.projections[name]((encoding - mean) * (variance + 1e-5).rsqrt()), dim=1)
-
-
-def _gathered(x: Tensor) -> tuple[Tensor, int]:
-    """The rows of all processes, through which gradients flow, and where this process's begin."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return x, 0
-    from torch.distributed.nn.functional import all_gather
-
-    rank = torch.distributed.get_rank()
-    return torch.cat(all_gather(x.to(torch.float32))).to(x.dtype), rank * len(x)

@@ -1,0 +1,49 @@
+"""Contrastive alignment in which every pair is a question of its own."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.alignment.base import Alignment, Projections, gathered
+from polymodal.types import Losses
+
+
+class Sigmoid(Alignment):
+    """-log sigmoid(z_ij (scale x_i y_j + bias)) over all pairs of rows, z = 1 for a row's own pair and -1 for others.
+
+    There is no sum over the batch within the logarithm, so it is as good with few rows.
+
+    Source: Zhai et al., "Sigmoid loss for language image pre-training", 2023, equation 1.
+
+    Args:
+        fields: Names, in order.
+        width: Of the encodings.
+        size: Of the common space.
+        weight: Of the loss.
+    """
+
+    def __init__(self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5):
+        super().__init__()
+        self.weight = weight
+        self.project = Projections(fields, width, size)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = nn.Parameter(torch.tensor(-10.0))  # most pairs are no pair, which the start should know
+
+    def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
+        codes = {name: functional.normalize(code, dim=1) for name, code in self.project(encodings, present).items()}
+        total = next(iter(encodings.values())).new_zeros(len(next(iter(encodings.values()))))
+        pairs = list(combinations(codes, 2))
+        for one, other in pairs:
+            both = present[one] & present[other]
+            everywhere, offset = gathered(both[:, None])
+            own = torch.arange(len(both), device=both.device) + offset
+            logits = self.log_scale.exp() * codes[one] @ gathered(codes[other])[0].T + self.bias
+            sign = -torch.ones_like(logits)
+            sign[torch.arange(len(both), device=both.device), own] = 1
+            loss = -functional.logsigmoid(sign * logits).masked_fill(~everywhere[:, 0], 0).sum(1)
+            total = total + torch.where(both, loss, 0) / len(pairs)
+        return {"sigmoid": self.weight * total}
