@@ -49,7 +49,7 @@ class ConvolutionalAutoencoder(nn.Module):
         patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (levels - 1).
 
     Raises:
-        ConfigError: The grid is not a multiple of the factor.
+        ConfigError: The grid is not a multiple of the factor, or the code is larger than what it codes.
     """
 
     def __init__(self, space: Space, code: int, features: int, *, channels: tuple[int, ...], blocks: int, patch: int):
@@ -60,7 +60,9 @@ class ConvolutionalAutoencoder(nn.Module):
         if not space.variable and any(side % self.factor for side in space.grid):
             raise ConfigError(f"channels: the grid {space.grid} is not a multiple of the compression {self.factor}")
         self.grid = tuple(-(-side // self.factor) for side in space.grid)
-        volume = space.channels * patch**dims
+        volume, whole = space.channels * patch**dims, space.channels * self.factor**dims
+        if code > whole:
+            raise ConfigError(f"patch: {code} numbers do not compress the {whole} of a place")
         self.enter = convolution(volume, channels[0], dims)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(channels):
@@ -73,7 +75,6 @@ class ConvolutionalAutoencoder(nn.Module):
         self.expand = convolution(code, channels[-1], dims)
         leave = convolution(channels[0], volume, dims, zero=True)
         self.leave = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), leave)
-        whole = space.channels * self.factor**dims
         self.project = convolution(whole, code, dims, kernel=1, zero=True)
         self.unproject = convolution(code, whole, dims, kernel=1, zero=True)
 
