@@ -13,9 +13,9 @@ from PIL import Image
 pytest.importorskip("espeakng_loader", reason="needs the extra 'demo'")
 
 from polymodal.data import emoji
-from polymodal.data.emoji.cells import tidy
 from polymodal.data.emoji.concepts import choose, clean_name, load_concepts
 from polymodal.data.emoji.rows import HELD_OUT_VOICES, NEURAL_VOICE, TRAINING_VOICES, plan
+from polymodal.data.voices import tidy
 from polymodal.errors import DataError
 
 

@@ -31,7 +31,7 @@ def recogniser() -> Recogniser:
 def speak(texts: list[str]) -> list[Waveform]:
     """In a process of its own, as the library is GPL and keeps global state."""
     code = (
-        "import sys, numpy; from polymodal.data.emoji.espeak import Espeak; e = Espeak(); e.use('gmw/en-US+m3');"
+        "import sys, numpy; from polymodal.data.voices import Espeak; e = Espeak(); e.use('gmw/en-US+m3');"
         "numpy.savez(sys.stdout.buffer, *[e(text) for text in sys.argv[1:]], rate=e.sample_rate_hz)"
     )
     out = subprocess.run([sys.executable, "-c", code, *texts], capture_output=True, check=True).stdout

@@ -15,18 +15,14 @@ Splits. ``validation`` holds rows like those of training. A ``test`` row says in
 
 import json
 import logging
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 
+from polymodal.data.assembly import assembled, check, identify, installed, make_cells
 from polymodal.data.emoji.concepts import LANGUAGES, choose, load_concepts
-from polymodal.data.emoji.rows import HELD_OUT_VOICES, TRAINING_VOICES, Row, plan
-from polymodal.errors import DataError
+from polymodal.data.emoji.rows import TRAINING_VOICES, Row, plan
+from polymodal.data.voices import VOICES, Utterance
 
 __all__ = ["FIELDS", "build"]
 
@@ -54,6 +50,7 @@ CREDITS = {
 _FORMAT = 2  # raise it when the same options give other rows
 _ROWS_PER_GROUP = 1000
 
+_check = partial(check, "emoji")
 _log = logging.getLogger(__name__)
 
 
@@ -84,15 +81,14 @@ def build(
     Raises:
         DataError: A package is missing, an option is out of range, or a worker failed.
     """
-    credits = _credits()
+    credits = installed("emoji", CREDITS)
     _check("languages", set(languages) <= set(LANGUAGES), f"{', '.join(languages)}; known: {', '.join(LANGUAGES)}")
     _check("size", 8 <= size <= 1024, f"{size}; from 8 to 1024 pixels")
     _check("workers", workers >= 1, f"{workers}; at least 1")
     voices = voices or (6 if concepts is None else len(TRAINING_VOICES))
     _check("voices", 4 <= voices <= len(TRAINING_VOICES), f"{voices}; from 4 to {len(TRAINING_VOICES)}")
     options = {"concepts": concepts, "voices": voices, "languages": list(languages), "size": size}
-    identity = json.dumps([_FORMAT, options, credits], sort_keys=True).encode()
-    target = folder / f"emoji-{concepts or 'all'}-{blake2b(identity, digest_size=4).hexdigest()}"
+    target = folder / f"emoji-{concepts or 'all'}-{identify(_FORMAT, options, credits)}"
     if target.exists():
         return target
 
@@ -102,34 +98,12 @@ def build(
         _check("concepts", 1 <= concepts <= most, f"{concepts}; from 1 to {most}")
         chosen = choose(chosen, concepts)
     rows = plan(chosen, voices)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".emoji-", dir=folder) as scratch:
+    with assembled(target) as (scratch, finished):
         _log.info("building the emoji data set: %d concepts, %d rows", len(chosen), len(rows))
-        cells = _make_cells(rows, size, workers, Path(scratch))
-        finished = Path(scratch) / "finished"
-        finished.mkdir()
+        cells = _make_cells(rows, size, workers, scratch)
         (finished / "credits.json").write_text(json.dumps({"options": options, "packages": credits}, indent=2))
         _write(rows, ["en", *languages], cells, finished / "rows.parquet")
-        try:
-            os.replace(finished, target)
-        except OSError:
-            if not target.exists():  # else another process finished the same build first
-                raise
     return target
-
-
-def _credits() -> list[dict[str, str]]:
-    try:
-        return [{"package": name, "version": version(name), "credit": credit} for name, credit in CREDITS.items()]
-    except PackageNotFoundError as error:
-        raise DataError(
-            f"data set emoji: the package {error.name} is missing; install them all with: pip install 'polymodal[demo]'"
-        ) from error
-
-
-def _check(option: str, valid: bool, problem: str) -> None:
-    if not valid:
-        raise DataError(f"data set emoji: {option}={problem}")
 
 
 def _picture_key(row: Row) -> str:
@@ -142,35 +116,20 @@ def _speech_key(row: Row) -> str:
 
 def _make_cells(rows: list[Row], size: int, workers: int, scratch: Path) -> dict[str, bytes]:
     """Every picture and clip that the rows use, by key; each is made once."""
-    import pyarrow.parquet as pq
-
-    voices = TRAINING_VOICES | HELD_OUT_VOICES
     pictures = {_picture_key(row): (str(row.concept.pictures[row.style]), size) for row in rows}
-    speech = {_speech_key(row): (*voices[row.voice], row.concept.name) for row in rows if row.voice}
-    running = []
-    try:
-        for worker in range(workers):
-            tasks = {
-                "pictures": [(key, *task) for key, task in list(pictures.items())[worker::workers]],
-                "speech": [(key, *task) for key, task in list(speech.items())[worker::workers]],
-            }
-            tasks_file, out_file = scratch / f"tasks-{worker}.json", scratch / f"cells-{worker}.parquet"
-            tasks_file.write_text(json.dumps(tasks), "utf-8")
-            command = [sys.executable, "-m", "polymodal.data.emoji.cells", str(tasks_file), str(out_file)]
-            running.append((subprocess.Popen(command, stderr=subprocess.PIPE, text=True), out_file))
-        cells: dict[str, bytes] = {}
-        for process, out_file in running:
-            _, errors = process.communicate()
-            if process.returncode:
-                raise DataError(f"data set emoji: a worker failed with status {process.returncode}: {errors[-2000:]}")
-            table = pq.read_table(out_file)
-            cells.update(zip(table["key"].to_pylist(), table["data"].to_pylist(), strict=True))
-    finally:
-        for process, _ in running:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    return cells
+    speech = {
+        key: Utterance(key, row.concept.name, *VOICES[row.voice])
+        for row in rows
+        if row.voice and (key := _speech_key(row))
+    }
+    tasks = [
+        {
+            "pictures": [(key, *task) for key, task in list(pictures.items())[worker::workers]],
+            "speech": list(speech.values())[worker::workers],
+        }
+        for worker in range(workers)
+    ]
+    return make_cells("emoji", "polymodal.data.emoji.cells", tasks, scratch)
 
 
 def _write(rows: list[Row], languages: list[str], cells: dict[str, bytes], path: Path) -> None:

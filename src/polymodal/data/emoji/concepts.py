@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
+
+from polymodal.data.assembly import fraction
 
 LANGUAGES = ("ar", "de", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
 STYLES = ("openmoji", "twemoji")
@@ -64,12 +65,6 @@ class Concept:
     @property
     def name(self) -> str:
         return self.names["en"]
-
-
-def fraction(*parts: str) -> float:
-    """A number in [0, 1) that depends on the parts alone: every choice of the data set is made by it."""
-    digest = blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
 
 
 def clean_name(name: str) -> str:

@@ -6,30 +6,14 @@ Every choice is made by a hash of what it is about, so the rows of two builds ag
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from polymodal.data.emoji.concepts import STYLES, Concept, fraction
+from polymodal.data.assembly import fraction
+from polymodal.data.emoji.concepts import STYLES, Concept
+from polymodal.data.voices import NEURAL_VOICE, VOICES
 
-NEURAL_VOICE = "heart"
-"""The voice of hibari-tts."""
-
-TRAINING_VOICES = {
-    NEURAL_VOICE: ("", 50),
-    "us-f2": ("gmw/en-US+f2", 50),
-    "us-m1": ("gmw/en-US+m1", 50),
-    "us-m6": ("gmw/en-US+m6", 50),
-    "us-benjamin": ("gmw/en-US+benjamin", 50),
-    "us-michel": ("gmw/en-US+michel", 50),
-    "us-klatt5-high": ("gmw/en-US+klatt5", 85),
-    "new-york-klatt5": ("gmw/en-US-nyc+klatt5", 50),
-    "british-reed": ("gmw/en+Reed", 50),
-    "received-f2": ("gmw/en-GB-x-rp+f2", 50),
-    "received-m6": ("gmw/en-GB-x-rp+m6", 50),
-    "lancaster-edward": ("gmw/en-GB-x-gbclan+edward", 50),
-}
-"""eSpeak's accent and variant, and its pitch from 0 to 100, of each voice; of about 80 tried, those that pocketsphinx
-understands best (70 to 90 % of 239 names) and that differ clearly in timbre, accent or pitch."""
-
-HELD_OUT_VOICES = {"us-f5": ("gmw/en-US+f5", 50), "us-m3": ("gmw/en-US+m3", 50)}
+HELD_OUT_VOICES = ("us-f5", "us-m3")
 """One woman and one man, in an accent that training hears from others."""
+
+TRAINING_VOICES = tuple(voice for voice in VOICES if voice not in HELD_OUT_VOICES)
 
 HELD_OUT_STYLE_SHARE = 0.1
 HELD_OUT_TONE_SHARE = 0.1

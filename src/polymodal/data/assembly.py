@@ -1,0 +1,114 @@
+"""How a built-in data set is assembled: once, by worker processes, in a folder that is whole or not there."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from polymodal.errors import DataError
+
+
+def fraction(*parts: str) -> float:
+    """A number in [0, 1) that depends on the parts alone: every choice of a data set is made by it."""
+    digest = blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def check(data_set: str, option: str, valid: bool, problem: str) -> None:
+    """Refuse an option.
+
+    Raises:
+        DataError: It is not ``valid``.
+    """
+    if not valid:
+        raise DataError(f"data set {data_set}: {option}={problem}")
+
+
+def installed(data_set: str, credits: Mapping[str, str]) -> list[dict[str, str]]:
+    """What the installed packages, by name, give to the data set, and their versions.
+
+    Raises:
+        DataError: A package is missing.
+    """
+    try:
+        return [{"package": name, "version": version(name), "credit": credit} for name, credit in credits.items()]
+    except PackageNotFoundError as error:
+        raise DataError(
+            f"data set {data_set}: the package {error.name} is missing; "
+            "install them all with: pip install 'polymodal[demo]'"
+        ) from error
+
+
+def identify(*parts: Any) -> str:
+    """Eight digits that name what a data set is made of: its format, options and packages, as JSON takes them."""
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
+@contextmanager
+def assembled(target: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder to work in and one to fill, which becomes ``target`` at the end; killed before, nothing is left of it.
+
+    Yields:
+        The folder to work in, which is removed, and the folder to fill.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+        finished = Path(scratch) / "finished"
+        finished.mkdir()
+        yield Path(scratch), finished
+        try:
+            os.replace(finished, target)
+        except OSError:
+            if not target.exists():  # else another process finished the same build first
+                raise
+
+
+def make_cells(data_set: str, module: str, tasks: Sequence[Any], scratch: Path) -> dict[str, bytes]:
+    """The cells, by key, that processes ``python -m module TASKS OUT`` make, one for each of ``tasks``.
+
+    Processes of their own need neither a fork nor a guarded main module, and keep what they load out of the user's.
+
+    Raises:
+        DataError: One failed.
+    """
+    import pyarrow.parquet as pq
+
+    running = []
+    try:
+        for worker, task in enumerate(tasks):
+            tasks_file, out_file = scratch / f"tasks-{worker}.json", scratch / f"cells-{worker}.parquet"
+            tasks_file.write_text(json.dumps(task), "utf-8")
+            command = [sys.executable, "-m", module, str(tasks_file), str(out_file)]
+            running.append((subprocess.Popen(command, stderr=subprocess.PIPE, text=True), out_file))
+        cells: dict[str, bytes] = {}
+        for process, out_file in running:
+            _, errors = process.communicate()
+            if process.returncode:
+                raise DataError(
+                    f"data set {data_set}: a worker failed with status {process.returncode}: {errors[-2000:]}"
+                )
+            table = pq.read_table(out_file)
+            cells.update(zip(table["key"].to_pylist(), table["data"].to_pylist(), strict=True))
+    finally:
+        for process, _ in running:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    return cells
+
+
+def write_cells(cells: Iterable[tuple[str, bytes]], out_file: str) -> None:
+    """What a worker made, by key, for ``make_cells`` to read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = dict(cells)
+    table = pa.table({"key": pa.array(made, pa.string()), "data": pa.array(made.values(), pa.binary())})
+    pq.write_table(table, out_file, compression="none")
