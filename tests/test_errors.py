@@ -82,7 +82,7 @@ def test_data(told, recipe_file, world, tmp_path):
     run = tmp_path / "run"
     missing = tmp_path / "no.jsonl"
     assert told("train", recipe_file, "--data", missing, "-o", run) == (
-        f"{missing}: no such file or folder (built in: emoji; from the hub: hf:owner/name)"
+        f"{missing}: no such file or folder (built in: emoji, fashion; from the hub: hf:owner/name)"
     )
     assert told("data", "inspect", missing).startswith(f"{missing}: no such file or folder")
     rows = tmp_path / "rows.jsonl"

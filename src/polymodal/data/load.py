@@ -64,7 +64,7 @@ def load(
     Args:
         source: A ``.jsonl``, ``.csv`` or ``.parquet`` file; a folder of these, of pictures by class, of WebDataset
             shards, or a saved Hugging Face data set; shards such as ``s-{000..009}.tar``; ``hf:owner/name``; the name
-            of a built-in data set (``emoji``, ``emoji:option=value``); or a list of mappings.
+            of a built-in data set (``emoji``, ``fashion:option=value``); or a list of mappings.
         fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
             names the source's column if it is called otherwise.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's

@@ -251,7 +251,7 @@ class TestBuiltin:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.jsonl", "none.jsonl: no such file or folder (built in: emoji; from the hub: hf:owner/name)"),
+        ("none.jsonl", "none.jsonl: no such file or folder (built in: emoji, fashion; from the hub: hf:owner/name)"),
         ("rows.xlsx", "rows.xlsx: '.xlsx' is no ending of a source; .parquet, .jsonl, .csv, .tar, .tar.gz, .tgz are"),
     ],
 )

@@ -10,9 +10,10 @@ import yaml
 
 from polymodal.errors import DataError, unknown
 
-BUILTIN = {"emoji": "polymodal.data.emoji"}
-"""By name: the module, imported when needed, whose ``build(folder, **options)`` builds the data set once, in a folder
-of its own under ``folder``, and returns that folder; and whose ``FIELDS`` are the fields it was made for."""
+BUILTIN = {"emoji": "polymodal.data.emoji", "fashion": "polymodal.data.fashion"}
+"""By name: the module, imported when needed, whose ``build(cache, **options)`` builds the data set once, in a folder of
+its own under ``cache``, and returns that folder; and whose ``FIELDS`` are the fields it was made for. Its options are
+keyword-only."""
 
 
 def find(source: str) -> ModuleType | None:
@@ -34,7 +35,7 @@ def build(source: str, cache: Path) -> Path | None:
     if module is None:
         return None
     name, _, text = source.partition(":")
-    known = [option for option in signature(module.build).parameters if option != "folder"]
+    known = [name for name, option in signature(module.build).parameters.items() if option.kind is option.KEYWORD_ONLY]
     options = _parse(source, text)
     for option in options:
         if option not in known:

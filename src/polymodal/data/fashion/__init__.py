@@ -1,0 +1,143 @@
+"""The built-in data set ``fashion``: Fashion-MNIST's pictures, captions, and the classes' names in many voices.
+
+Near to MNIST-SVHN-Text, which multimodal generators are compared on. The pictures come from a folder, Debian's package
+or the hub; the extra ``demo`` installs the voices.
+
+Splits. ``test`` is the official one. ``validation`` is 2,000 rows of the official training rows, 200 of each class.
+Every test row's picture is new and its speech comes from one of two voices that no other row has, so ``held_out`` says
+``voice``.
+
+Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms",
+2017.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Mapping
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from polymodal.data.assembly import assembled, check, identify, installed, make_cells
+from polymodal.data.fashion.captions import LABELS, NAMES, SYNONYMS, TEMPLATES, class_of
+from polymodal.data.fashion.pictures import Split, content, find
+from polymodal.data.fashion.rows import HELD_OUT_VOICES, TRAINING_VOICES, Row, plan, training_rows, utterances
+
+__all__ = ["FIELDS", "HELD_OUT_VOICES", "LABELS", "NAMES", "SYNONYMS", "TEMPLATES", "TRAINING_VOICES", "build",
+           "class_of"]  # fmt: skip
+
+FIELDS = {
+    "picture": {"modality": "image", "size": 28, "channels": 1},
+    "caption": {"modality": "text", "max_length": 40},
+    "name": {"modality": "text", "max_length": 12},
+    "label": {"modality": "label"},
+    "speech": {"modality": "audio", "sample_rate_hz": 16_000, "max_seconds": 1.0},
+    "voice": {"modality": "label"},
+}
+"""What the columns are made of, as a recipe would say it."""
+
+CREDITS = {
+    "hibari-tts": "speech (voice heart): hibari, Apache-2.0",
+    "espeakng-loader": "speech (all other voices): eSpeak NG, GPL-3.0-or-later",
+}
+PICTURES_CREDIT = "pictures: Fashion-MNIST, copyright 2017 Zalando SE, MIT"
+_FORMAT = 1  # raise it when the same options give other rows
+_MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
+
+_check = partial(check, "fashion")
+_log = logging.getLogger(__name__)
+
+
+def build(
+    cache: Path,
+    *,
+    train: int | None = None,
+    voices: int = len(TRAINING_VOICES),
+    folder: str | None = None,
+    workers: int = 2,
+) -> Path:
+    """Builds the data set once and returns its folder.
+
+    The folder has ``rows.parquet`` (columns ``picture`` as grey PNG of 28 x 28 pixels, ``caption``, ``template``,
+    ``name``, ``label``, ``speech`` as 16 kHz FLAC, ``voice``, ``split``, ``held_out``) and ``credits.json``.
+
+    Args:
+        cache: Where built data sets are kept, one folder for each set of options and versions of packages.
+        train: So many training rows, as evenly over the classes as can be. None: all 58,000. Validation and test are
+            the same for any number.
+        voices: How many of the training voices are heard, the neural one always among them.
+        folder: Of the four IDX files (``train-images-idx3-ubyte`` ..., gzipped or not). None: Debian's package
+            ``dataset-fashion-mnist``, else the hub.
+        workers: Processes that speak.
+
+    Raises:
+        DataError: The pictures or a package are missing, an option is out of range, or a worker failed.
+    """
+    credits = installed("fashion", CREDITS)
+    _check("voices", 1 <= voices <= len(TRAINING_VOICES), f"{voices}; from 1 to {len(TRAINING_VOICES)}")
+    _check("workers", workers >= 1, f"{workers}; at least 1")
+    _check("train", train is None or train >= len(LABELS), f"{train}; at least {len(LABELS)}, one of each class")
+    own = find(Path(folder).expanduser(), cache) if folder else None
+    options = {"train": train, "voices": voices, "pictures": _name(own) if own else "official"}
+    target = cache / f"fashion-{train or 'all'}-{identify(_FORMAT, options, credits)}"
+    if target.exists():
+        return target
+
+    splits = own or find(None, cache)
+    labels = {name: split.labels for name, split in splits.items()}
+    if train is not None:
+        most = training_rows(labels["train"])
+        _check("train", train <= most, f"{train}; from {len(LABELS)} to {most}")
+    rows = plan(labels, train, voices)
+    with assembled(target) as (scratch, finished):
+        said = list(utterances(rows))
+        _log.info("building the fashion data set: %d rows, %d clips", len(rows), len(said))
+        tasks = [said[worker::workers] for worker in range(workers)]
+        clips = make_cells("fashion", "polymodal.data.voices", tasks, scratch)
+        notes = {"options": options, "pictures": PICTURES_CREDIT, "packages": credits}
+        (finished / "credits.json").write_text(json.dumps(notes, indent=2))
+        _write(rows, splits, clips, finished / "rows.parquet")
+    return target
+
+
+def _name(splits: Mapping[str, Split]) -> str:
+    digest = blake2b(digest_size=8)
+    for part in content(splits):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+    return file.getvalue()
+
+
+def _write(rows: list[Row], splits: Mapping[str, Split], clips: Mapping[str, bytes], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = {
+        "picture": pa.array(
+            (_png(splits["test" if row.split == "test" else "train"].pictures[row.place]) for row in rows), pa.binary()
+        ),
+        "speech": pa.array([clips[row.clip] for row in rows], pa.large_binary()),
+    }
+    said = {name: [getattr(row, name) for row in rows] for name in ("caption", "template", "label", "voice", "split")}
+    said["name"] = [NAMES[row.label] for row in rows]
+    said["held_out"] = ["voice" if row.split == "test" else None for row in rows]
+    table = pa.table(cells | {name: pa.array(column, pa.string()) for name, column in said.items()})
+    # one group, so that a clip that many rows share is written once
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=len(rows),
+        use_dictionary=[name for name in table.column_names if name != "picture"],
+        dictionary_pagesize_limit=_MOST_DISTINCT_BYTES,
+    )
