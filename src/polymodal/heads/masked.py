@@ -220,8 +220,11 @@ class Masked(Head):
         repeats = len(context.pooled) // max(rows, 1)
         places = torch.arange(longest, device=keys.device)
         for step in range(steps):
-            if not bool(hidden.any()):
-                break
+            # MaskGIT's schedule for any number of ids: few are kept at first, when little is known.
+            left = 1 - (step + 1) / steps
+            number = (count * math.sin(left * math.pi / 2)).floor()
+            if not bool((number < hidden.sum(1, keepdim=True)).any()):
+                continue  # no row has an id to keep
             logits = self.logits(ids.repeat(repeats, 1), real.repeat(repeats, 1), context)
             if repeats > 1:
                 logits = torch.lerp(logits[rows:], logits[:rows], sampling.guidance)
@@ -230,10 +233,7 @@ class Masked(Head):
             guess = sampling.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
             confidence = logits.log_softmax(-1).gather(2, guess[..., None]).squeeze(2)
             spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
-            left = 1 - (step + 1) / steps
             confidence = spread if order == "random" else confidence + noise * left * spread
-            # MaskGIT's schedule for any number of ids: few are kept at first, when little is known.
-            number = (count * math.cos((1 - left) * math.pi / 2)).floor() if left else torch.zeros_like(count)
             keep = ranks(confidence.masked_fill(~hidden, math.inf)) >= number
             ids = torch.where(hidden & keep, guess, ids)
             hidden = hidden & ~keep

@@ -134,8 +134,8 @@ class Recurrent(Head):
         return decode(self.space, keys, step, sampling)
 
     def _first_state(self, context: Context) -> State:
-        state = self.state(context.pooled).tanh().view(len(context.pooled), 2 * self.depth, -1).transpose(0, 1)
-        hidden, cell = state.contiguous().chunk(2)
+        state = self.state(context.pooled).tanh().unflatten(1, (2, self.depth, self.lstm.hidden_size))
+        hidden, cell = state.permute(1, 2, 0, 3).contiguous()
         return hidden, cell
 
     def _log_probs(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
