@@ -6,6 +6,7 @@ from polymodal.fusion.bottleneck import BottleneckFusion
 from polymodal.fusion.concatenation import ConcatenationFusion
 from polymodal.fusion.gated import GatedFusion
 from polymodal.fusion.graph import GraphFusion
+from polymodal.fusion.poe import ProductOfExperts
 from polymodal.fusion.tensor import TensorFusion
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -14,5 +15,6 @@ FUSIONS: dict[str, type[Fusion]] = {
     "concatenation": ConcatenationFusion,
     "gated": GatedFusion,
     "graph": GraphFusion,
+    "poe": ProductOfExperts,
     "tensor": TensorFusion,
 }

@@ -32,7 +32,9 @@ class AttentionFusion(Fusion):
         self.marks = nn.ParameterDict({name: nn.Parameter(torch.randn(width) * 0.02) for name in fields})
         self.transformer = Transformer(width, depth, heads)
 
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         parts = [self.register.expand(rows, -1, -1)]
         masks = [torch.ones(rows, 1, dtype=torch.bool, device=device)]
         for name in self.fields:

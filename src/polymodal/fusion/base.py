@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polymodal.types import Context, Tokens
 
@@ -14,10 +15,18 @@ class Fusion(nn.Module, ABC):
 
     A constructor takes ``(fields, width)`` by position, the fields' names in order and the model's width, and its
     configuration as keyword-only arguments.
+
+    Attributes:
+        joint: Whether the context is a draw from a latent, from which all outputs of a row are generated; else each
+            output is conditioned on those before it.
     """
 
+    joint: ClassVar[bool] = False
+
     @abstractmethod
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         """Tokens of the visible fields -> context.
 
         Args:
@@ -25,4 +34,5 @@ class Fusion(nn.Module, ABC):
                 sees may be left out: the result is the same.
             rows: B, known even if no field is visible at all.
             device: Where the context is made.
+            keys: (B,) random keys, for a fusion that draws; without them it takes what is likeliest.
         """

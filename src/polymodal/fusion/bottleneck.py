@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
 from polymodal.nn.transformer import Transformer
@@ -32,7 +32,9 @@ class BottleneckFusion(Fusion):
         self.marks = nn.ParameterDict({name: nn.Parameter(torch.randn(width) * 0.02) for name in fields})
         self.transformer = Transformer(width, depth, heads, context_width=width)
 
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         seen = [name for name in self.fields if name in tokens]
         source = torch.cat(
             [self.register.expand(rows, -1, -1), *(tokens[name].x + self.marks[name] for name in seen)], dim=1

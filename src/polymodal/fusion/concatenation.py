@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
 from polymodal.nn.layers import Linear, layer_norm
@@ -32,7 +32,9 @@ class ConcatenationFusion(Fusion):
         self.leave = Linear(hidden or 2 * width, width, bias=True)
         self.norm = layer_norm(width)
 
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         parts = []
         for name in self.fields:
             part = self.absent[name].expand(rows, -1)

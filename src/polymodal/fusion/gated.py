@@ -31,7 +31,9 @@ class GatedFusion(Fusion):
         self.values = nn.ModuleDict({name: Linear(width, width, bias=True) for name in fields})
         self.gates = nn.ModuleDict({name: Linear(width, width, bias=True) for name in fields})
 
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         values: list[Tensor] = [self.nothing.expand(rows, -1)]
         logits: list[Tensor] = [torch.zeros_like(values[0])]
         masks = [torch.ones(rows, dtype=torch.bool, device=device)]

@@ -60,7 +60,9 @@ class GraphFusion(Fusion):
         self.enter = nn.ModuleDict({name: Linear(width, width, bias=True) for name in fields})
         self.layers = nn.ModuleList(GraphLayer(width, heads) for _ in range(depth))
 
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         nodes, masks = [self.hub.expand(rows, -1)], [torch.ones(rows, dtype=torch.bool, device=device)]
         for name in self.fields:
             if name in tokens:

@@ -32,7 +32,9 @@ class TensorFusion(Fusion):
         self.nothing = nn.Parameter(torch.randn(rank, width) * 0.02 + 1)
         self.norm, self.leave = layer_norm(width), Linear(width, width, bias=True)
 
-    def forward(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> Context:
+    def forward(
+        self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
+    ) -> Context:
         product: Tensor = self.nothing.expand(rows, -1, -1)
         for name in self.fields:
             if name in tokens:

@@ -1,0 +1,121 @@
+"""Products of Gaussians, their divergence, and priors fitted afterwards, beside closed forms."""
+
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture
+from torch.distributions import Normal, kl_divergence
+
+import polymodal as pm
+from polymodal.fusion.poe import ProductOfExperts
+from polymodal.nn.mixtures import Mixture
+from polymodal.nn.random import make_keys, normal
+from polymodal.types import Tokens
+
+CPU, WIDTH, LATENT, ROWS = torch.device("cpu"), 6, 4, 3
+
+
+@pytest.fixture
+def tokens() -> dict[str, Tokens]:
+    """Row 0 sees both fields, row 1 the second alone, row 2 nothing."""
+    torch.manual_seed(0)
+    masks = torch.tensor([[True, False, False], [True, True, False]])
+    return {name: Tokens(torch.randn(ROWS, 1, WIDTH), mask[:, None]) for name, mask in zip("ab", masks, strict=True)}
+
+
+def make(**options) -> ProductOfExperts:
+    torch.manual_seed(1)
+    return ProductOfExperts(["a", "b"], WIDTH, latent=LATENT, **options)
+
+
+def test_the_product_of_densities_is_the_posterior(tokens):
+    fusion = make()
+    mean, log_std = fusion.posterior(tokens, ROWS, CPU)
+    grid = torch.linspace(-6, 6, 4001)
+    for row, seen in enumerate((("a", "b"), ("b",), ())):
+        density = Normal(0.0, 1.0).log_prob(grid)
+        for name in seen:
+            own_mean, own_log_std = fusion.experts[name](tokens[name].mean)[row].detach().chunk(2)
+            density = density + Normal(own_mean[0], own_log_std[0].exp()).log_prob(grid)
+        weight = density.softmax(0)
+        expected = (weight * grid).sum()
+        torch.testing.assert_close(mean[row, 0].detach(), expected, rtol=1e-3, atol=1e-3)
+        variance = (weight * (grid - expected).square()).sum()
+        torch.testing.assert_close(log_std[row, 0].exp().square().detach(), variance, rtol=1e-3, atol=1e-3)
+
+
+def test_the_divergence_is_that_of_gaussians(tokens):
+    fusion = make(kl_weight=0.5).train()
+    mean, log_std = fusion.posterior(tokens, ROWS, CPU)
+    expected = 0.5 * kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
+    context = fusion(tokens, ROWS, CPU, make_keys(0, ROWS))
+    torch.testing.assert_close(context.losses["kl"], expected)
+    assert float(expected[2].detach()) == pytest.approx(0, abs=1e-6)
+    assert not make().eval()(tokens, ROWS, CPU).losses
+
+
+def test_draws_have_the_posterior_moments(tokens):
+    fusion = make().eval()
+    mean, log_std = (x.detach() for x in fusion.posterior(tokens, ROWS, CPU))
+    many = {
+        name: Tokens(part.x[:1].expand(4000, -1, -1), part.mask[:1].expand(4000, -1)) for name, part in tokens.items()
+    }
+    leave = torch.linalg.pinv(fusion.leave.weight)
+    with torch.no_grad():
+        z = (fusion(many, 4000, CPU, make_keys(0, 4000)).pooled - fusion.leave.bias) @ leave
+    torch.testing.assert_close(z.mean(0), mean[0], atol=0.06, rtol=0)
+    torch.testing.assert_close(z.std(0), log_std[0].exp(), atol=0.05, rtol=0.05)
+
+
+@pytest.fixture(scope="module")
+def clusters() -> torch.Tensor:
+    """Draws around three corners."""
+    torch.manual_seed(2)
+    corners = torch.tensor([[3.0, 0, 0, 3], [-3, 3, 0, 0], [0, -3, 3, -3]])
+    return corners[torch.randint(3, (3000,))] + 0.3 * torch.randn(3000, LATENT)
+
+
+def test_a_mixture_is_that_of_scikit_learn(clusters):
+    mixture = Mixture(LATENT, 3)
+    mixture.fit(clusters)
+    theirs = GaussianMixture(3, covariance_type="diag", random_state=0, reg_covar=1e-5).fit(clusters.double().numpy())
+    expected = torch.from_numpy(theirs.score_samples(clusters[:50].double().numpy())).float()
+    torch.testing.assert_close(mixture.log_prob(clusters[:50]), expected, rtol=1e-4, atol=1e-4)
+    keys = make_keys(0, 6000)
+    drawn = mixture.draw(keys, normal(keys, (LATENT,)))
+    torch.testing.assert_close(drawn.mean(0), clusters.mean(0), atol=0.15, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(clusters.T), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["mixture", "flow"])
+def test_a_fitted_prior_draws_where_the_codes_are(kind, clusters):
+    fusion = make(prior=kind, components=3)
+    before = Normal(0.0, 1.0).log_prob(clusters[-300:]).sum(1).mean()
+    after = fusion.fit_prior(clusters, steps=400)
+    assert after > float(before) + 3
+    fusion.eval()
+    keys = make_keys(3, 500)
+    leave = torch.linalg.pinv(fusion.leave.weight)
+    with torch.no_grad():
+        z = (fusion({}, 500, CPU, keys).pooled - fusion.leave.bias) @ leave
+    nearest = torch.cdist(z, clusters).min(1).values
+    assert float((nearest < 0.7).float().mean()) > 0.85
+    standard = normal(keys, (LATENT,))
+    assert float((torch.cdist(standard, clusters).min(1).values < 0.7).float().mean()) < 0.4
+
+
+def test_a_row_that_sees_something_does_not_ask_the_prior(tokens, clusters):
+    plain, fitted = make().eval(), make(prior="mixture", components=3)
+    fitted.fit_prior(clusters)
+    fitted.eval()
+    fitted.load_state_dict(plain.state_dict(), strict=False)
+    keys = make_keys(0, ROWS)
+    one, other = plain(tokens, ROWS, CPU, keys).pooled, fitted(tokens, ROWS, CPU, keys).pooled
+    torch.testing.assert_close(one[:2], other[:2])
+    assert not torch.allclose(one[2], other[2], atol=1e-2)
+
+
+def test_a_standard_prior_is_not_fitted(clusters):
+    with pytest.raises(pm.ConfigError, match="'standard' has nothing to fit"):
+        make().fit_prior(clusters)
+    with pytest.raises(pm.ConfigError, match="not an even number"):
+        ProductOfExperts(["a"], WIDTH, latent=3)
