@@ -52,7 +52,7 @@ def setting(batch_size):
     model = Model(recipe, data.fields)
     rows = data.train
     for name, codec in model.codecs.items():
-        from polymodal.training.stages import latents
+        from polymodal.training.parts import latents
 
         with tempfile.TemporaryDirectory() as folder:
             rows = rows.with_column(name + LATENT, latents(name, codec, rows, Path(folder), Accelerator()))

@@ -16,7 +16,7 @@ LAYERS = [
     ["nn"],
     ["modalities"],
     ["data"],
-    ["encoders", "codecs", "fusion", "alignment", "heads"],
+    ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads"],
     ["config", "recipes"],
     ["model"],
     ["checkpoint"],
@@ -93,8 +93,9 @@ def test_inheritance_is_one_level_deep():
     from polymodal.fusion import FUSIONS
     from polymodal.heads import HEADS
     from polymodal.modalities import MODALITIES
+    from polymodal.vocoders import VOCODERS
 
-    for table in (MODALITIES, ENCODERS, CODECS, FUSIONS, HEADS):
+    for table in (MODALITIES, ENCODERS, CODECS, FUSIONS, HEADS, VOCODERS):
         for part in table.values():
             ours = [base for base in part.__mro__[1:] if base.__module__.startswith("polymodal")]
             assert len(ours) == 1, f"{part.__name__}: {[base.__name__ for base in ours]}"

@@ -24,7 +24,8 @@ from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
-from polymodal.modalities import MODALITIES
+from polymodal.modalities import MODALITIES, Modality, kind_of
+from polymodal.vocoders import VOCODERS
 
 
 class _Strict(BaseModel):
@@ -36,11 +37,12 @@ Part = dict[str, Any]
 
 
 class Parts(_Strict):
-    """How the fields of one modality, or one field, are read, compressed and generated."""
+    """How the fields of one modality, or one field, are read, compressed, generated and, if sound, made heard."""
 
     encoder: Part | None = None
     codec: Part | None = None
     head: Part | None = None
+    vocoder: Part | None = None
 
 
 class FieldConfig(Parts):
@@ -83,24 +85,30 @@ class DataConfig(_Strict):
 
 
 class TasksConfig(_Strict):
-    """Which fields of a row are given in training: the odds of the three ways to choose, and of each field.
+    """Which fields of a row are given in training: the odds of the four ways to choose, and of each field.
 
     Attributes:
         none: Nothing is given: unconditional generation, and what guidance needs.
         one: Exactly one field is given.
         some: Each field is given with even odds.
+        all: Every field is given, which needs ``reconstruct``.
         inputs: Odds of a field where one is given; 1 where not said.
+        reconstruct: What is given is to be generated as well, as autoencoders do; a joint latent needs it.
     """
 
     none: float = Field(0.1, ge=0)
     one: float = Field(0.6, ge=0)
     some: float = Field(0.3, ge=0)
+    all: float = Field(0.0, ge=0)
     inputs: dict[str, float] = {}
+    reconstruct: bool = False
 
     @model_validator(mode="after")
     def _some_odds(self) -> TasksConfig:
-        if self.none + self.one + self.some <= 0:
-            raise ValueError("none, one and some are all 0; at least one must be above")
+        if self.none + self.one + self.some + self.all <= 0:
+            raise ValueError("none, one, some and all are 0; at least one must be above")
+        if self.all and not self.reconstruct:
+            raise ValueError("all leaves nothing to generate; set reconstruct as well, or all to 0")
         return self
 
 
@@ -112,11 +120,15 @@ class TrainConfig(_Strict):
         steps: Number of steps of the main stage, in place of a time budget; the run is then exactly repeatable.
         codec_share: Share of the minutes, divided evenly among the codecs, that their training takes.
         codec_steps: Steps of each codec's training, with ``steps``.
+        vocoder_share: Share of the minutes, divided evenly among the vocoders, that their training takes.
+        vocoder_steps: Steps of each vocoder's training, with ``steps``.
         batch_size: Rows of one step, over all processes and accumulated parts.
         codec_batch_size: Rows of one step of a codec's training.
+        vocoder_batch_size: Clips of one step of a vocoder's training, of each of which it sees a piece.
         accumulate: Parts that a step's rows are processed in.
         learning_rate: Peak, reached after the warm-up.
         codec_learning_rate: Peak of a codec's training.
+        vocoder_learning_rate: Peak of a vocoder's training.
         warmup: Share of the training in which the learning rate climbs.
         weight_decay: Of matrices; vectors have none.
         clip: Largest norm of a player's gradient.
@@ -135,11 +147,15 @@ class TrainConfig(_Strict):
     steps: int | None = Field(None, ge=1)
     codec_share: float = Field(0.3, ge=0, lt=1)
     codec_steps: int = Field(1000, ge=1)
+    vocoder_share: float = Field(0.1, ge=0, lt=1)
+    vocoder_steps: int = Field(1000, ge=1)
     batch_size: int = Field(64, ge=1)
     codec_batch_size: int = Field(32, ge=1)
+    vocoder_batch_size: int = Field(16, ge=1)
     accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     codec_learning_rate: float = Field(1e-3, gt=0)
+    vocoder_learning_rate: float = Field(2e-3, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)
@@ -189,9 +205,7 @@ class Recipe(_Strict):
         """The parts of a field: its own, else the defaults of its modality; arguments of one kind are merged."""
         field = self.fields[name]
         default = self.defaults.get(field.modality, Parts())
-        return Parts(
-            **{part: _merge(getattr(default, part), getattr(field, part)) for part in ("encoder", "codec", "head")}
-        )
+        return Parts(**{part: _merge(getattr(default, part), getattr(field, part)) for part in Parts.model_fields})
 
 
 def _merge(default: Part | None, own: Part | None) -> Part | None:
@@ -204,6 +218,7 @@ _FAMILIES: dict[str, Mapping[str, type]] = {
     "encoder": ENCODERS,
     "codec": CODECS,
     "head": HEADS,
+    "vocoder": VOCODERS,
     "fusion": FUSIONS,
     "alignment": ALIGNMENTS,
 }
@@ -234,7 +249,8 @@ def build_part(family: str, part: Part, where: str, *positional: Any) -> Any:
         raise ConfigError(unknown(f"{where}.kind", str(kind), table))
     accepts = getattr(table[kind], "accepts", None)
     if accepts and (reason := accepts(positional[0])):
-        raise ConfigError(f"{where}.kind: '{kind}' does not fit: it {reason}, not {positional[0]}")
+        given = kind_of(positional[0]) if isinstance(positional[0], Modality) else positional[0]
+        raise ConfigError(f"{where}.kind: '{kind}' does not fit: it {reason}, not {given}")
     checked = _validate(arguments_model(table[kind]), arguments, where)
     try:
         return table[kind](*positional, **{name: getattr(checked, name) for name in type(checked).model_fields})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,11 @@ from polymodal.encoders import Encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
+from polymodal.modalities.audio import Audio
 from polymodal.modalities.base import Modality
 from polymodal.nn.random import fold
 from polymodal.types import Batch, Context, Field, Losses, Space, Task, Tokens
+from polymodal.vocoders import Vocoder
 
 LATENT = ".latent"
 """A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
@@ -54,7 +57,7 @@ class Model(nn.Module):
     def __init__(self, recipe: Recipe, modalities: Mapping[str, Modality]):
         super().__init__()
         self.recipe, self.modalities = recipe, dict(modalities)
-        encoders, codecs, heads = {}, {}, {}
+        encoders, codecs, heads, vocoders = {}, {}, {}, {}
         for name, modality in modalities.items():
             parts, role = recipe.parts(name), recipe.fields[name].role
             space = modality.space
@@ -69,18 +72,25 @@ class Model(nn.Module):
                 space = codecs[name].latent
             head = parts.head or {"kind": "flow" if space.kind == "continuous" else "autoregressive"}
             heads[name] = build_part("head", head, f"fields.{name}.head", space, recipe.width)
+            if parts.vocoder:
+                vocoders[name] = build_part("vocoder", parts.vocoder, f"fields.{name}.vocoder", modality)
         if not heads:
             raise ConfigError("fields: every role is 'input'; at least one field must be generated")
         self.encoders: Mapping[str, Encoder] = nn.ModuleDict(encoders)  # type: ignore[assignment]
         self.codecs: Mapping[str, Codec] = nn.ModuleDict(codecs)  # type: ignore[assignment]
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
+        self.vocoders: Mapping[str, Vocoder] = nn.ModuleDict(vocoders)  # type: ignore[assignment]
+        for name, vocoder in vocoders.items():
+            self.modalities[name] = audible = copy(modalities[name])  # the data's own still speaks without a model
+            assert isinstance(audible, Audio)
+            audible.vocoder = vocoder
         self.fusion: Fusion = build_part("fusion", recipe.fusion, "fusion", list(encoders), recipe.width)
         self.alignment: Alignment | None = None
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, recipe.width)
-        for codec in codecs.values():
-            codec.requires_grad_(False).eval()
+        for part in (*codecs.values(), *vocoders.values()):
+            part.requires_grad_(False).eval()
 
     @property
     def turns(self) -> tuple[str, ...]:
@@ -89,7 +99,7 @@ class Model(nn.Module):
         return (*others, "model")
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
-        """The parameters that one player moves; codecs are frozen."""
+        """The parameters that one player moves; codecs and vocoders are frozen."""
         if player == "model":
             yield from (*self.encoders.parameters(), *self.fusion.parameters())  # type: ignore[attr-defined]
             yield from self.alignment.parameters() if self.alignment else ()
@@ -114,6 +124,7 @@ class Model(nn.Module):
     def train(self, mode: bool = True) -> Model:
         super().train(mode)
         self.codecs.eval()  # type: ignore[attr-defined]
+        self.vocoders.eval()  # type: ignore[attr-defined]
         return self
 
     @property

@@ -1,6 +1,7 @@
 """``polymodal info``."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def run(args: Any) -> None:
     from polymodal.codecs import CODECS
     from polymodal.encoders import ENCODERS
     from polymodal.heads import HEADS
+    from polymodal.vocoders import VOCODERS
 
     checkpoint = checkpoints.find(args.folder)
     config = checkpoint.document("config")
@@ -43,18 +45,25 @@ def run(args: Any) -> None:
         facts.add_row("steps", f"{progress['step']:,}{'' if progress['done'] else ' (not finished)'}")
         facts.add_row("minutes", f"{progress['seconds'] / 60:.1f} (the model alone)")
     facts.add_row("parameters", f"{_count(model):,}")
-    for part in ("encoders", "fusion", "heads", "codecs"):
+    for part in ("encoders", "fusion", "heads", "codecs", "vocoders"):
         facts.add_row(f"  {part}", f"{_count(getattr(model, part)):,}")
     saved = sorted((args.folder / checkpoints.CHECKPOINTS).glob("step-*"))
     facts.add_row("checkpoints", ", ".join(path.name for path in saved) or "this folder")
     console.print(facts)
 
-    fields = Table("field", "modality", "role", "encoder", "codec", "head", "shape", title="Fields")
+    families: dict[str, tuple[Mapping[str, type], Any]] = {
+        "encoder": (ENCODERS, model.encoders),
+        "codec": (CODECS, model.codecs),
+        "head": (HEADS, model.heads),
+    }
+    if model.vocoders:
+        families["vocoder"] = (VOCODERS, model.vocoders)
+    fields = Table("field", "modality", "role", *families, "shape", title="Fields")
     fields.title_justify = "left"
     for name, modality in model.modalities.items():
         kinds = [
             next((kind for kind, part in table.items() if name in parts and type(parts[name]) is part), "")
-            for table, parts in ((ENCODERS, model.encoders), (CODECS, model.codecs), (HEADS, model.heads))
+            for table, parts in families.values()
         ]
         shape = "x".join(map(str, modality.space.shape))
         fields.add_row(name, recipe.fields[name].modality, recipe.fields[name].role, *kinds, shape)

@@ -130,6 +130,11 @@ class Rows:
             raise DataError(f"column '{name}' has {len(column)} rows, the data {len(self)}")
         return self._with({**self.columns, name: column}, self.index)
 
+    def written_by(self, modalities: Mapping[str, Modality]) -> "Rows":
+        """These rows, whose values become objects by a model's modalities: sound, say, by its vocoder."""
+        fields = {name: modalities.get(name, modality) for name, modality in self.fields.items()}
+        return Rows(fields, self.columns, self.source, self.index, self.names)
+
     def only(self, *names: str) -> "Rows":
         """These rows with no columns but these, which is then all that a batch reads."""
         return self._with({name: self.columns[name] for name in names}, self.index)

@@ -202,6 +202,7 @@ def evaluate(
         for name in (*given, to):
             if name not in rows.fields:
                 raise ConfigError(f"{direction_name(given, to)}: the data has no field '{name}'")
+    rows = rows.written_by(model.modalities)
     examiner = Examiner(rows, judge)
     scores: list[Score] = []
     shown: dict[str, list[Sample]] = {}

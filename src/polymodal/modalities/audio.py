@@ -1,6 +1,7 @@
 """Audio: any file that libsndfile reads <-> a log-mel spectrogram."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from polymodal.nn.random import make_keys
 from polymodal.types import Space
 
 # Brings speech at usual loudness to 0.4 +- 0.75: digital silence becomes -2.3, a loud vowel +2.
-_LOG_MEL_MEAN = -5.5
-_LOG_MEL_SCALE = 2.6
+LOG_MEL_MEAN = -5.5
+LOG_MEL_SCALE = 2.6
 _MOST_CHANNELS = 32
 
 
@@ -76,6 +77,10 @@ class Audio(Modality):
         f_min_hz: Lower end of the bands.
         f_max_hz: Upper end of the bands; None for half the sample rate.
 
+    Attributes:
+        transform: Samples <-> log-mels, before they are standardised.
+        vocoder: Standardised log-mels (B, mels, L) -> samples (B, L * hop_length); a model sets what it has learned.
+
     Raises:
         ConfigError: A setting is out of range.
     """
@@ -115,7 +120,7 @@ class Audio(Modality):
             )
         if not 1 <= mels <= n_fft // 2:
             raise ConfigError(f"audio: mels={mels}; from 1 to n_fft / 2 = {n_fft // 2}")
-        self._transform = MelTransform(
+        self.transform = MelTransform(
             sample_rate_hz=sample_rate_hz,
             n_fft=n_fft,
             hop_length=hop_length,
@@ -123,8 +128,9 @@ class Audio(Modality):
             f_min_hz=f_min_hz,
             f_max_hz=top,
         )
-        frames = self._transform.stft.frames(round(max_seconds * sample_rate_hz))
+        frames = self.transform.stft.frames(round(max_seconds * sample_rate_hz))
         self.space = Space("continuous", (mels, frames), variable=True)
+        self.vocoder: Callable[[Tensor], Tensor] | None = None
 
     def read(self, raw: Any) -> np.ndarray:
         """Path, bytes, ``Waveform``, (samples, rate) or samples at ``sample_rate_hz`` -> (frames, mels) float16.
@@ -132,25 +138,17 @@ class Audio(Modality):
         Samples are (T,) or, as soundfile has them, (T, channels); channels are averaged. Integers are scaled to
         [-1, 1] by their type's range.
         """
-        samples = self._samples(raw)
+        samples = self.samples(raw)
         with torch.inference_mode():
-            log_mel = self._transform.log_mel(torch.from_numpy(samples)[None])[0]
-            return ((log_mel.T - _LOG_MEL_MEAN) / _LOG_MEL_SCALE).to(torch.float16).numpy()
+            log_mel = self.transform.log_mel(torch.from_numpy(samples)[None])[0]
+            return ((log_mel.T - LOG_MEL_MEAN) / LOG_MEL_SCALE).to(torch.float16).numpy()
 
-    def to_model(self, stored: Tensor) -> Tensor:
-        """(B, L, mels) -> (B, mels, L) float32."""
-        return stored.mT.float()
+    def samples(self, raw: Any) -> np.ndarray:
+        """Raw -> the sound itself (T,), float32 at ``sample_rate_hz``.
 
-    def write(self, value: Tensor) -> Waveform:
-        """(mels, L) -> sound of L * hop_length samples, by Griffin-Lim; the same value gives the same sound."""
-        with torch.inference_mode():
-            log_mel = value[None].float().cpu() * _LOG_MEL_SCALE + _LOG_MEL_MEAN
-            keys = make_keys(0, 1)
-            samples = self._transform.griffin_lim(self._transform.magnitudes(log_mel), keys)[0].numpy()
-        return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
-
-    def _samples(self, raw: Any) -> np.ndarray:
-        """Raw -> (T,) float32 at ``sample_rate_hz``, checked."""
+        Raises:
+            DataError: As ``read``.
+        """
         if isinstance(raw, bytes | Path):
             samples, rate = self._decode(io.BytesIO(raw) if isinstance(raw, bytes) else raw)
         elif isinstance(raw, Waveform):
@@ -179,6 +177,21 @@ class Audio(Modality):
             samples = samples.mean(1)
         samples = np.ascontiguousarray(samples)
         return samples if rate == self.sample_rate_hz else soxr.resample(samples, rate, self.sample_rate_hz)
+
+    def to_model(self, stored: Tensor) -> Tensor:
+        """(B, L, mels) -> (B, mels, L) float32."""
+        return stored.mT.float()
+
+    def write(self, value: Tensor) -> Waveform:
+        """(mels, L) -> sound of L * hop_length samples, by the vocoder or Griffin-Lim; always the same sound."""
+        with torch.inference_mode():
+            mel = value[None].float()
+            samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
+        return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
+
+    def _griffin_lim(self, mel: Tensor) -> Tensor:
+        magnitudes = self.transform.magnitudes(mel.cpu() * LOG_MEL_SCALE + LOG_MEL_MEAN)
+        return self.transform.griffin_lim(magnitudes, make_keys(0, len(mel)))
 
     def _decode(self, file: Path | io.BytesIO) -> tuple[np.ndarray, int]:
         try:

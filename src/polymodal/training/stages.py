@@ -1,65 +1,31 @@
-"""A run: its codecs first, then the model on their latents."""
+"""A run: its codecs and vocoders first, then the model on the codecs' latents."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.codecs import Codec
 from polymodal.config import FieldConfig, Recipe, TrainConfig
-from polymodal.data import Column, Data, Rows
+from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.generation import sample_grid
 from polymodal.modalities import kind_of
-from polymodal.model import LATENT, Model, Portion
+from polymodal.model import LATENT, Model
 from polymodal.nn.transformer import Transformer
-from polymodal.training import tasks
+from polymodal.training import parts, tasks
 from polymodal.training.feed import Feed
 from polymodal.training.loop import train
 from polymodal.types import Task
-
-ENCODE_ROWS = 128
-"""Rows of one batch when latents are computed."""
-CALIBRATION_ROWS = 1024
-"""Distinct values that a codec starts from and is calibrated on."""
-
-
-class CodecTraining(nn.Module):
-    """A codec as the loop sees it: it learns to reconstruct one field.
-
-    Args:
-        name: Of the field.
-        codec: Its codec.
-    """
-
-    def __init__(self, name: str, codec: Codec):
-        super().__init__()
-        self.name, self.codec, self.turns = name, codec, codec.turns
-
-    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
-        return self.codec.parameters_of(player)
-
-    def pace(self, player: str) -> float:
-        return 1.0
-
-    def decisions(self) -> list[str]:
-        return []
-
-    def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
-        losses = self.codec.loss(portion.batch[self.name], player, portion.keys)
-        means = {name: term.sum() / portion.rows for name, term in losses.items()}
-        return sum(means.values(), torch.zeros(())), {name: mean.detach() for name, mean in means.items()}
 
 
 def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False) -> Model:
@@ -99,14 +65,17 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
             if isinstance(module, Transformer):
                 module.compile(dynamic=True)
 
+    share = 1 - bool(model.codecs) * config.codec_share - bool(model.vocoders) * config.vocoder_share
+    if share <= 0:
+        raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
     rows = data.train
+    for name, vocoder in model.vocoders.items():
+        parts.train_vocoder(name, vocoder, rows, config, run, len(model.vocoders), accelerator)
     for name, codec in model.codecs.items():
-        _train_codec(name, codec, rows, config, run / "codecs" / name, len(model.codecs), accelerator)
-        codec.requires_grad_(False).eval()
+        parts.train_codec(name, codec, rows, config, run, len(model.codecs), accelerator)
     for name, codec in model.codecs.items():
-        rows = rows.with_column(name + LATENT, latents(name, codec, rows, run, accelerator))
+        rows = rows.with_column(name + LATENT, parts.latents(name, codec, rows, run, accelerator))
 
-    share = 1 - config.codec_share if model.codecs else 1.0
     inputs = {name: name in model.encoders for name in model.modalities}
     outputs = {name: name in model.heads for name in model.modalities}
 
@@ -199,81 +168,6 @@ def _feed(rows: Rows, draw: Any, config: TrainConfig, accelerator: Accelerator, 
         processes=1 if alone else accelerator.num_processes,
         device=accelerator.device,
     )
-
-
-def _train_codec(
-    name: str, codec: Codec, rows: Rows, config: TrainConfig, stage: Path, codecs: int, accelerator: Accelerator
-) -> None:
-    """First stage: the codec learns from the distinct values of its field."""
-    own = rows.unique(name).only(name)
-    if not len(own):
-        raise ConfigError(f"fields.{name}: no training row has it; its codec cannot be trained")
-
-    def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
-        return Task({}, {name: present[name]})
-
-    codec.requires_grad_(True).train()
-    feed = Feed(
-        own,
-        draw,
-        batch_size=config.codec_batch_size,
-        seed=config.seed,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        device=accelerator.device,
-    )
-    some = np.linspace(0, len(own) - 1, min(len(own), CALIBRATION_ROWS)).astype(np.int64)
-    parts = np.array_split(some, -(-len(some) // ENCODE_ROWS))
-    fields = [own.decode(_moved(own.batch(part), feed.device))[name] for part in parts]
-    codec.initialise(fields)
-    averages = train(
-        CodecTraining(name, codec),
-        feed,
-        config,
-        stage,
-        accelerator=accelerator,
-        learning_rate=config.codec_learning_rate,
-        minutes=config.minutes * config.codec_share / codecs if config.minutes else None,
-        steps=None if config.minutes else config.codec_steps,
-    )
-    averages.swap()
-    codec.eval()
-    if (found := codec.calibrate(fields)) and accelerator.is_main_process:
-        (stage / "calibration.json").write_text(json.dumps(found, indent=2) + "\n")
-        print(f"codec of {name}: " + ", ".join(f"{key} {value:.6g}" for key, value in found.items()), flush=True)
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    return {name: field.to(device) for name, field in batch.items()}
-
-
-@torch.no_grad()
-def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Accelerator) -> Column:
-    """The codec's code of every distinct value of a field, each computed once, memory-mapped in the run folder."""
-    source = rows.columns[name]
-    folder = run / "latents"
-    file, offsets_file = folder / f"{name}.npy", folder / f"{name}.offsets.npy"
-    distinct, slots = np.unique(source.slots, return_inverse=True)
-    slots = np.where(source.slots >= 0, slots - int(distinct[0] < 0), -1)
-    if accelerator.is_main_process:
-        own = rows.unique(name).only(name)
-        order = np.argsort(own.columns[name].slots)
-        parts, lengths = [], []
-        for part in np.array_split(order, -(-len(order) // ENCODE_ROWS)):
-            code = codec.encode(own.decode(_moved(own.batch(part), accelerator.device))[name])
-            value = code.value if code.value.is_floating_point() else code.value.int()  # half the size in the file
-            if codec.latent.variable:
-                parts.append(value.movedim(-1, 1)[code.mask].cpu().numpy())
-                lengths.append(code.lengths.cpu().numpy())
-            else:
-                parts.append(value.cpu().numpy())
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(file, np.concatenate(parts))
-        if lengths:
-            np.save(offsets_file, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
-    accelerator.wait_for_everyone()
-    offsets = np.load(offsets_file) if codec.latent.variable else None
-    return Column(np.load(file, mmap_mode="r"), offsets, slots)
 
 
 @torch.no_grad()

@@ -1,0 +1,47 @@
+"""What every vocoder is: the spectrogram of a sound -> its samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from polymodal.modalities import Audio
+from polymodal.modalities.base import Modality
+from polymodal.types import Field, Losses
+
+
+class Vocoder(nn.Module, ABC):
+    """Turns spectrograms into sound. Trained before the model, by the same loop, then frozen.
+
+    A constructor takes ``(audio,)`` by position, whose settings it keeps to, and its configuration as keyword-only
+    arguments.
+
+    Attributes:
+        turns: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
+    """
+
+    turns: tuple[str, ...] = ("model",)
+
+    @classmethod
+    def accepts(cls, modality: Modality) -> str | None:
+        """None if it can make this modality heard, else the reason why not."""
+        return None if isinstance(modality, Audio) else "makes sound of spectrograms"
+
+    @abstractmethod
+    def forward(self, mel: Tensor) -> Tensor:
+        """Spectrograms as ``Audio`` standardises them (B, mels, L) -> samples (B, L * hop_length)."""
+
+    @abstractmethod
+    def loss(self, mel: Field, samples: Field, player: str, keys: Tensor) -> Losses:
+        """The terms of one player's move, (B,) each.
+
+        Args:
+            mel: Spectrograms (B, mels, L).
+            samples: The sound they are of, frame by frame (B, hop_length, L), with the same mask.
+            player: One of ``turns``.
+            keys: (B,) random keys.
+        """
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
+        """The parameters that ``player`` moves. Players partition the parameters."""
+        yield from self.parameters() if player == "model" else ()
