@@ -61,7 +61,7 @@ class Values(nn.Module):
         sizes: dict[str, Any] = {"blocks": blocks, "patch": patch}
         inputs = space.channels + space.variable
         self.encoder = GridEncoder(whole, hidden, channels=channels, inputs=inputs, **sizes)
-        self.enter = Linear(latent + width + space.variable, hidden, bias=True)
+        self.enter = nn.Sequential(Linear(latent + width + space.variable, hidden, bias=True), nn.SiLU())
         self.decoder = GridDecoder(whole, hidden, channels=channels[::-1], **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None
         self.missing = grid[-1] - space.shape[-1] if space.variable else 0

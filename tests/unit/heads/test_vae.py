@@ -64,7 +64,7 @@ def test_learns_two_modes_of_each_condition(prior):
         return mark(which), full(value)
 
     head = make_head(VECTOR, prior=prior, latent=2, channels=(32,), hidden=32)
-    learn(head, draw, 200)
+    learn(head, draw, 150)
     which = torch.arange(400) % 2
     made = head.sample(mark(which), make_keys(1, 400)).value
     on_diagonal = (made[:, 0] * made[:, 1] * (2 * which - 1)) > 0
@@ -87,7 +87,7 @@ def test_a_text_posterior_does_not_collapse():
     head = make_head(TEXT, hidden=32, word_dropout=0.5, anneal=100, free_nats=0.1)
     context, target = draw(10_000)
     before = head.eval().loss(context, target, "model", make_keys(0, 64))
-    learn(head, draw, 200)
+    learn(head, draw, 150)
     after = head.loss(context, target, "model", make_keys(0, 64))
     assert after["nll"].mean() < 0.5 < before["nll"].mean()
     assert 4 * after["kl"].mean() > 1.5
