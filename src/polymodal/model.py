@@ -22,6 +22,8 @@ from polymodal.nn.random import fold
 from polymodal.types import Batch, Context, Field, Losses, Space, Task, Tokens
 from polymodal.vocoders import Vocoder
 
+FUSION = 998
+"""Stream of the keys that the fusion draws from."""
 LATENT = ".latent"
 """A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
 
@@ -138,6 +140,7 @@ class Model(nn.Module):
         rows: int,
         keys: Tensor | None = None,
         align: Mapping[str, Tensor] | None = None,
+        draw: Tensor | None = None,
     ) -> Context:
         """What the visible fields say.
 
@@ -147,6 +150,7 @@ class Model(nn.Module):
             rows: B.
             keys: (B,) in training, for augmentation.
             align: By field, (B,) on the CPU: rows that are encoded for the alignment, visible or not.
+            draw: (B,) keys for a fusion that draws; it takes what is likeliest without them.
         """
         device = self.device
         tokens = {}
@@ -161,12 +165,11 @@ class Model(nn.Module):
             x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
             mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
             if align:
-                encodings[name] = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-                encoded[name] = mask.any(1)
+                encodings[name], encoded[name] = Tokens(x, mask).mean, mask.any(1)
                 mask = mask & seen.to(device, non_blocking=True)[:, None]
             if seen.any():
                 tokens[name] = Tokens(x, mask)
-        context = self.fusion(tokens, rows, device)
+        context = self.fusion(tokens, rows, device, draw)
         if align and self.alignment and encodings:
             context.losses.update(self.alignment(encodings, encoded))
         return context
@@ -187,7 +190,8 @@ class Model(nn.Module):
             return self._adversary(portion, player)
         # What is present is either given or wanted, or of a field that is an input only.
         present = {name: task.visible[name] | task.target[name] for name in self.encoders} if self.alignment else None
-        context = self.context(batch, task.visible, len(keys), keys if self.training else None, present)
+        augment = keys if self.training else None
+        context = self.context(batch, task.visible, len(keys), augment, present, fold(keys, FUSION))
         terms: Losses = {f"context.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())
@@ -201,7 +205,8 @@ class Model(nn.Module):
         keys = portion.keys
         terms: Losses = {}
         with torch.no_grad():
-            context = self.context(portion.batch, portion.task.visible, len(keys), keys if self.training else None)
+            augment = keys if self.training else None
+            context = self.context(portion.batch, portion.task.visible, len(keys), augment, draw=fold(keys, FUSION))
         total = 0.0 * next(self.parameters_of(player)).sum()
         return total + self._head_loss(name, context, portion, role, terms), terms
 
@@ -228,7 +233,7 @@ class Model(nn.Module):
         keys: Tensor,
         options: Mapping[str, Mapping[str, object]] | None = None,
     ) -> Batch:
-        """Generates fields one after the other, each conditioned on those before it.
+        """Generates fields one after the other, each conditioned on those before it, or all from one joint latent.
 
         Args:
             batch: Given values in model form.
@@ -243,13 +248,14 @@ class Model(nn.Module):
         batch, visible, rows = dict(batch), dict(visible), len(keys)
         places = {name: place for place, name in enumerate(self.heads)}
         made: Batch = {}
-        empty = self.context({}, {}, rows)
+        own = fold(keys, FUSION)
+        empty = self.context({}, {}, rows, draw=own)
+        context = self.context(batch, visible, rows, draw=own)
         for name, wanted in to.items():
             index = wanted.nonzero()[:, 0].to(keys.device)
             if not index.numel():
                 made[name] = _absent(self.modalities[name].space, rows, keys.device)
                 continue
-            context = self.context(batch, visible, rows)
             value = self.heads[name].sample(
                 context.rows(index),
                 fold(keys[index], 1000 + places[name]),
@@ -259,9 +265,10 @@ class Model(nn.Module):
             if name in self.codecs:
                 value = self.codecs[name].decode(value)
             made[name] = _spread(value, index, rows)
-            if name in self.encoders:
+            if name in self.encoders and not self.fusion.joint and len(made) < len(to):
                 batch[name] = _overlay(batch.get(name), made[name], index)
                 visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
+                context = self.context(batch, visible, rows, draw=own)
         return made
 
 

@@ -19,9 +19,9 @@ def draw(
 ) -> Task:
     """Draws a task for every row.
 
-    A row's present fields are given all or none, one, or some of them, with the odds of ``config``; what is present
-    and not given is generated. A row that would have nothing to generate is given nothing instead, so that rows
-    with a single field still teach it.
+    A row's present fields are given all, none, one, or some of them, with the odds of ``config``; what is present and
+    not given is generated. A row that would have nothing to generate is given nothing instead, so that rows with a
+    single field still teach it. With ``reconstruct`` all that is present is generated.
 
     Args:
         present: By field, (B,) on the CPU.
@@ -35,9 +35,9 @@ def draw(
     givable = there & torch.tensor([inputs[name] for name in names])
     wanted = there & torch.tensor([outputs[name] for name in names])
 
-    odds = torch.tensor([config.none, config.one, config.some])
+    odds = torch.tensor([config.none, config.one, config.some, config.all])
     limits = (odds / odds.sum()).cumsum(0)
-    way = (uniform(fold(keys, 0))[:, None] >= limits[:2]).sum(1, keepdim=True)
+    way = (uniform(fold(keys, 0))[:, None] >= limits[:3]).sum(1, keepdim=True)
 
     share = givable * torch.tensor([config.inputs.get(name, 1.0) for name in names])
     reach = share.cumsum(1)
@@ -45,8 +45,11 @@ def draw(
     one = (reach > mark) & (torch.nn.functional.pad(reach, (1, 0))[:, :-1] <= mark)
     some = givable & (uniform(fold(keys, 2), (len(names),)) < 0.5)
 
-    visible = torch.where(way == 1, one, some) & (way > 0) & givable
-    nothing_left = ~(wanted & ~visible).any(1, keepdim=True)
-    visible &= ~nothing_left
-    target = wanted & ~visible
+    visible = torch.where(way == 1, one, some | (way == 3)) & (way > 0) & givable
+    if config.reconstruct:
+        target = wanted
+    else:
+        nothing_left = ~(wanted & ~visible).any(1, keepdim=True)
+        visible &= ~nothing_left
+        target = wanted & ~visible
     return Task(dict(zip(names, visible.unbind(1), strict=True)), dict(zip(names, target.unbind(1), strict=True)))
