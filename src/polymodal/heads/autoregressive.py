@@ -1,5 +1,6 @@
 """Autoregressive head: a causal transformer that cross-attends to the context, for discrete spaces."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -50,6 +51,11 @@ class Autoregressive(Head):
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
         cross_attention: Whether to attend to the context's tokens, or to be told of the pooled context only.
+        positions: Whether each place of a fixed length has a vector of its own beside the rotation: codes of a picture
+            are told where in the grid they are.
+        guidance: As of ``decoding.Sampling``: what a sample takes unless told otherwise.
+        temperature: Likewise.
+        top_p: Likewise.
 
     Raises:
         ConfigError: An option is out of range.
@@ -70,8 +76,13 @@ class Autoregressive(Head):
         label_smoothing: float = 0.0,
         tie_embeddings: bool = True,
         cross_attention: bool = True,
+        positions: bool = False,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> None:
         super().__init__()
+        self.sampling = Sampling(guidance, temperature, top_p=top_p)
         inside = width_inside or width
         require(depth >= 1, "depth", depth, "at least 1")
         require(heads >= 1 and inside % (2 * heads) == 0, "heads", heads, f"a divisor of half the width, {inside // 2}")
@@ -83,6 +94,8 @@ class Autoregressive(Head):
         self.begin = Linear(width, inside, bias=True)
         self.embedding = nn.Embedding(space.vocab, inside)
         nn.init.normal_(self.embedding.weight, std=0.02)
+        placed = positions and not space.variable
+        self.positions = nn.Parameter(torch.randn(space.shape[0], inside) * 0.02) if placed else None
         context_width = width if cross_attention else None
         options: dict[str, Any] = {"context_width": context_width, "hidden": hidden, "dropout": dropout, "norm": norm}
         self.transformer = Transformer(inside, depth, heads, rotary=True, **options)
@@ -113,10 +126,10 @@ class Autoregressive(Head):
         keys: Tensor,
         *,
         unconditional: Context | None = None,
-        guidance: float = 1.0,
-        temperature: float = 1.0,
+        guidance: float | None = None,
+        temperature: float | None = None,
         top_k: int = 0,
-        top_p: float = 1.0,
+        top_p: float | None = None,
         max_length: int | None = None,
     ) -> Field:
         """Ids (B, L), drawn from left to right until every row has ended.
@@ -125,17 +138,21 @@ class Autoregressive(Head):
             context: What is known, B rows.
             keys: (B,) random keys of the rows.
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            guidance: As of ``decoding.Sampling``, and so on.
+            guidance: The constructor's if not given, likewise ``temperature`` and ``top_p``.
+            top_k: As of ``decoding.Sampling``, likewise ``max_length``.
 
         Raises:
             ConfigError: An option is out of range.
         """
-        sampling = Sampling(guidance, temperature, top_k, top_p, max_length)
+        given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
+        told = {name: value for name, value in given.items() if value is not None}
+        sampling = replace(self.sampling, top_k=top_k, max_length=max_length, **told)
         context = sampling.guided(context, unconditional)
         cache = self.transformer.cache(len(context.pooled), sampling.length(self.space))
 
         def step(before: Tensor | None) -> Tensor:
             x = self.begin(context.pooled) if before is None else self.embedding(before)
+            x = x if self.positions is None else x + self.positions[cache.position]
             return self.step(x[:, None], context, cache)
 
         return decode(self.space, keys, step, sampling)
@@ -154,6 +171,7 @@ class Autoregressive(Head):
             forgotten = uniform(fold(keys, 0), before.shape[1:]) < self.word_dropout
             before = before.masked_fill(forgotten, PAD)
         x = torch.cat([self.begin(context.pooled)[:, None], self.embedding(before)], dim=1)
+        x = x if self.positions is None else x + self.positions
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True)
         return self._logits(h).log_softmax(-1), target.mask.expand_as(ids)
 

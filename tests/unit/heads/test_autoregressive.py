@@ -226,3 +226,15 @@ def test_senseless_options(options, message):
 def test_senseless_sampling_options(space, options, message):
     with pytest.raises(ConfigError, match=message):
         make_head(space).sample(make_context(2), make_keys(0, 2), **options)
+
+
+def test_places_of_a_fixed_length_may_be_told_apart():
+    """Cached and uncached logits agree, and a head samples as it was configured unless told otherwise."""
+    head, context = make_head(CODES, positions=True, temperature=0.0), make_context(4)
+    drawn = head.sample(context, make_keys(0, 4))
+    assert torch.equal(drawn.value, head.sample(context, make_keys(1, 4)).value)
+    assert not torch.equal(drawn.value, head.sample(context, make_keys(1, 4), temperature=1.0).value)
+    with torch.no_grad():
+        log_probs, _ = head._log_probs(context, drawn)
+    assert torch.equal(log_probs.argmax(-1), drawn.value)
+    assert make_head(TEXT, positions=True).positions is None
