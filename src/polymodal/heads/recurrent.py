@@ -1,4 +1,4 @@
-"""Recurrent head: an LSTM that is told of the context first, and may look at it at every step, for discrete spaces."""
+"""Recurrent head: an LSTM, with or without attention to the context, for discrete spaces."""
 
 import torch
 import torch.nn.functional as F
@@ -26,20 +26,21 @@ State = tuple[Tensor, Tensor]
 class Recurrent(Head):
     """p(ids | context) = product over positions of p(id | ids before, context).
 
-    The pooled context is the LSTM's first input and, through a layer, its first state. With attention, what the LSTM
-    puts out asks the context's tokens, and the answer goes into the prediction; as it does not go back into the LSTM,
-    training on a whole sequence stays one fused operation.
+    The pooled context is the LSTM's first input and, through a layer, its first state. What the LSTM puts out is then
+    joined with what it is told of the context: with attention, the answer of the context's tokens to it; without, the
+    pooled context again. None of this goes back into the LSTM, so that training on a sequence stays one fused operation.
 
     Source: Vinyals et al., "Show and tell" (2015), section 3.1; the first state: Xu et al., "Show, attend and tell"
-    (2015), section 3.1.2; global attention: Luong et al., "Effective approaches to attention-based neural machine
-    translation" (2015), equations 5 and 8 ("general").
+    (2015), section 3.1.2; attention: Luong et al., "Effective approaches to attention-based neural machine translation"
+    (2015), equations 5 and 8 ("general"); without it: the multimodal layer of Mao et al., "Deep captioning with
+    multimodal recurrent neural networks" (2015), equation 3.
 
     Args:
         space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
         width: D, of the context.
         depth: LSTM layers.
         width_inside: Width of the LSTM; by default D.
-        attention: Whether it looks at the context's tokens at every step, or is told of the pooled context only.
+        attention: Whether it looks at the context's tokens, or is told of the pooled context only.
         dropout: Share of what goes in and out of the LSTM's layers that is dropped in training.
         word_dropout: Share of the ids before that are hidden in training; see ``Autoregressive``.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
@@ -77,7 +78,7 @@ class Recurrent(Head):
         nn.init.normal_(self.embedding.weight, std=inside**-0.5)  # as wide as what ``begin`` puts out
         self.lstm = nn.LSTM(inside, inside, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
         self.query = Linear(inside, width) if attention else None
-        self.combine = Linear(inside + width, inside) if attention else None
+        self.combine = Linear(width + inside, inside)
         self.output = None if tie_embeddings else Linear(inside, space.vocab)
         self.forbidden: Tensor
         self.register_buffer("forbidden", forbidden_ids(space), persistent=False)
@@ -151,11 +152,10 @@ class Recurrent(Head):
 
     def _logits(self, out: Tensor, context: Context) -> Tensor:
         """Logits (B, L, vocab) from what the LSTM puts out (B, L, inside)."""
-        if self.query is not None and self.combine is not None:
-            tokens = context.tokens[:, None]  # one head; queries are scaled by the root of their width
-            answer = F.scaled_dot_product_attention(
-                self.query(out)[:, None], tokens, tokens, context.mask[:, None, None]
-            )
-            out = self.combine(torch.cat([answer[:, 0], out], dim=2)).tanh()
+        told = context.pooled[:, None].expand(-1, out.shape[1], -1)
+        if self.query is not None:  # one head; queries are scaled by the root of their width
+            tokens, mask = context.tokens[:, None], context.mask[:, None, None]
+            told = F.scaled_dot_product_attention(self.query(out)[:, None], tokens, tokens, mask)[:, 0]
+        out = self.combine(torch.cat([told, out], dim=2)).tanh()
         logits = F.linear(out, self.embedding.weight) if self.output is None else self.output(out)
         return forbid(logits, self.forbidden)
