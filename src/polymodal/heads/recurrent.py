@@ -28,7 +28,7 @@ class Recurrent(Head):
 
     The pooled context is the LSTM's first input and, through a layer, its first state. What the LSTM puts out is then
     joined with what it is told of the context: with attention, the answer of the context's tokens to it; without, the
-    pooled context again. None of this goes back into the LSTM, so that training on a sequence stays one fused operation.
+    pooled context again. None of this goes back into the LSTM, so that training stays one fused operation.
 
     Source: Vinyals et al., "Show and tell" (2015), section 3.1; the first state: Xu et al., "Show, attend and tell"
     (2015), section 3.1.2; attention: Luong et al., "Effective approaches to attention-based neural machine translation"
