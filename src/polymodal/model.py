@@ -192,6 +192,8 @@ class Model(nn.Module):
         present = {name: task.visible[name] | task.target[name] for name in self.encoders} if self.alignment else None
         augment = keys if self.training else None
         context = self.context(batch, task.visible, len(keys), augment, present, fold(keys, FUSION))
+        with torch.no_grad():
+            context.nothing = self.context({}, {}, 1)
         terms: Losses = {f"context.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())

@@ -110,17 +110,19 @@ class Context:
         mask: (B, N), True = real; every row has at least one real token.
         pooled: (B, D), a summary of the row.
         losses: Terms of the fusion's own, per row (a joint latent's KL, an alignment loss).
+        nothing: In training, the context of one row in which nothing is visible, for heads that learn guided samples.
     """
 
     tokens: Tensor
     mask: Tensor
     pooled: Tensor
     losses: Losses = field(default_factory=dict)
+    nothing: Context | None = None
 
     def rows(self, index: Tensor) -> Context:
         """The rows at ``index`` (n,); rows may repeat."""
         losses = {name: term[index] for name, term in self.losses.items()}
-        return Context(self.tokens[index], self.mask[index], self.pooled[index], losses)
+        return Context(self.tokens[index], self.mask[index], self.pooled[index], losses, self.nothing)
 
     def beside(self, other: Context) -> Context:
         """These rows followed by those of ``other``, the shorter one's tokens padded; guidance runs both at once."""

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+import polymodal as pm
 from polymodal.errors import ConfigError
-from polymodal.heads.flow import Flow
-from polymodal.nn.random import make_keys, normal, uniform
+from polymodal.heads.flow import SHORTCUTS, Flow
+from polymodal.nn.random import fold, make_keys, normal, uniform
 from polymodal.types import Context, Field, Space
 
 
@@ -24,6 +25,8 @@ def wake(head: Flow) -> Flow:
     torch.manual_seed(0)
     for parameter in head.parameters():
         parameter.data.normal_(std=0.1)
+    if head.reach is not None:
+        head.reach.weight.data[-1] = 0  # the velocity itself
     return head
 
 
@@ -136,3 +139,88 @@ def test_learns_a_mixture_and_its_condition(predict):
         assert (own.mean(0) - centres[cluster]).abs().max() < 0.25
         assert own.std(0).mean() < 0.4
         assert predict == "data" or own.std(0).mean() > 0.1
+
+
+def test_shortcuts_of_one_row_do_not_depend_on_the_others():
+    space, options = SPACES["sequence"]
+    head = wake(Flow(space, 16, depth=1, heads=2, repeats=2, shortcuts=3, guidance=3.0, **options))
+    value, keys = normal(make_keys(1, 4), (4, 12)), make_keys(0, 4)
+    mask = torch.arange(12) < torch.tensor([6, 12, 3, 9])[:, None]
+    target = Field(value * mask[:, None], mask, torch.ones(4, dtype=torch.bool))
+    given = context(4)
+    given.nothing = context(1, tokens=1)
+    together = head.loss(given, target, "model", keys)
+    assert together.keys() == {"length", "flow", "shortcut"}
+    for k in range(4):
+        row = torch.tensor([k])
+        alone = head.loss(given.rows(row), target.rows(row), "model", keys[row])
+        for name, term in together.items():
+            torch.testing.assert_close(alone[name][0], term[k], rtol=1e-4, atol=1e-5)
+    samples = [head.sample(given.rows(rows), keys[rows], steps=2) for rows in (torch.arange(4), torch.tensor([1]))]
+    length = int(samples[1].mask.sum())
+    torch.testing.assert_close(samples[0].value[1, :, :length], samples[1].value[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_shortcut_is_taught_by_two_of_half_its_length_and_the_shortest_by_guided_steps():
+    head = wake(Flow(Space("continuous", (5,)), 16, depth=1, heads=2, shortcuts=1, guidance=3.0))
+    finest = len(SHORTCUTS) - 1
+    given, x, mask = context(2), normal(make_keys(1, 2), (1, 5)), torch.ones(2, 1, dtype=torch.bool)
+    given.nothing = context(1, tokens=1)
+    free = given.nothing.rows(torch.tensor([0, 0]))
+    time, level = torch.tensor([0.5, 0.0]), torch.tensor([finest, 1])
+    taught = head._two_halves(x, mask, time, level, given)
+
+    def guided(x, time):
+        return torch.lerp(head.velocity(x, mask, time, free), head.velocity(x, mask, time, given), 3.0)
+
+    def jump(x, time):
+        return head.velocity(x, mask, time, given, torch.tensor([finest + 1, 2]))
+
+    for row, step in ((0, guided), (1, jump)):
+        half = 0.5 / SHORTCUTS[int(level[row])]
+        first = step(x, time)
+        expected = (first + step(x + half * first, time + half)) / 2
+        torch.testing.assert_close(taught[row], expected[row])
+
+
+def test_one_step_learns_the_exact_map_of_a_gaussian():
+    """The flow of noise to N(m, s^2) takes z to m + s z; a plain step from noise takes every z to m."""
+    torch.manual_seed(0)
+    mean, std = torch.tensor([1.0, -0.5]), 0.6
+    head = Flow(Space("continuous", (2,)), 8, inner=32, depth=2, heads=2, repeats=4, shortcuts=4, guidance=1.0)
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
+    given = Context(torch.zeros(64, 1, 8), torch.ones(64, 1, dtype=torch.bool), torch.zeros(64, 8))
+    for step in range(400):
+        data = mean + std * normal(make_keys(1, 64, start=64 * step), (2,))
+        losses = head.loss(given, full(data), "model", make_keys(2, 64, start=64 * step))
+        optimizer.zero_grad()
+        (losses["flow"] + losses["shortcut"]).mean().backward()
+        optimizer.step()
+    keys = make_keys(9, 64)
+    exact = mean + std * normal(fold(keys, 0), (2,))
+    errors = {steps: (head.sample(given, keys, steps=steps).value - exact).abs().mean() for steps in (1, 4, 25)}
+    assert errors[1] < 0.2
+    assert errors[4] < 0.15
+    assert errors[25] < 0.15
+    head.shortcuts = 0
+    assert (head.sample(given, keys, steps=1).value - mean).abs().mean() < 0.2
+
+
+def test_shortcuts_know_one_guidance():
+    head = Flow(Space("continuous", (5,)), 16, depth=1, heads=2, shortcuts=1, guidance=3.0)
+    with pytest.raises(ConfigError) as error:
+        head.sample(context(1), make_keys(0, 1), steps=4, guidance=2.0)
+    assert str(error.value) == (
+        "guidance: the shortcut of 4 steps knows 3.0 only, not 2.0; another number of steps, such as 25, takes any"
+    )
+    assert head.sample(context(1), make_keys(0, 1), steps=5, guidance=2.0).value.shape == (1, 5)
+
+
+def test_a_model_tells_its_heads_what_nothing_looks_like(world, recipe, tmp_path):
+    head = {"kind": "flow", "depth": 1, "heads": 2, "repeats": 1, "shortcuts": 1, "guidance": 3.0, "steps": 4}
+    fields = {"place": recipe["fields"]["place"] | {"head": head}, "colour": recipe["fields"]["colour"]}
+    defaults = {"label": recipe["defaults"]["label"], "vector": recipe["defaults"]["vector"]}
+    trained = pm.fit(recipe | {"fields": fields, "defaults": defaults}, world / "rows.jsonl", run=tmp_path, steps=3)
+    assert '"place.shortcut"' in (tmp_path / "metrics.jsonl").read_text()
+    made = trained.generate({"colour": "red"}, to="place", n=2)["place"]
+    assert made[0].shape == (2,)
