@@ -15,7 +15,6 @@ pytest.importorskip("espeakng_loader", reason="needs the extra 'demo'")
 from polymodal.data import emoji
 from polymodal.data.emoji.concepts import choose, clean_name, load_concepts
 from polymodal.data.emoji.rows import HELD_OUT_VOICES, NEURAL_VOICE, TRAINING_VOICES, plan
-from polymodal.data.voices import tidy
 from polymodal.errors import DataError
 
 
@@ -143,14 +142,3 @@ def test_wrong_options_are_refused(tmp_path, options, message):
     with pytest.raises(DataError, match=message):
         emoji.build(tmp_path, **options)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_speech_is_trimmed_and_levelled():
-    rate = 22_050
-    speech = 0.01 * np.sin(np.arange(rate // 2) * 0.1).astype(np.float32)
-    silence = np.zeros(rate, np.float32)
-    tidied = tidy(np.concatenate([silence, speech, silence]), rate)
-    assert 0.5 <= len(tidied) / 16_000 <= 0.57
-    assert np.sqrt(np.mean(tidied**2)) == pytest.approx(0.08, rel=0.01)
-    assert len(tidy(silence, rate)) == 0
-    assert len(tidy(np.zeros(0, np.float32), rate)) == 0

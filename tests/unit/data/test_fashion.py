@@ -163,7 +163,6 @@ class TestBuild:
         ({"voices": 40}, f"voices=40; from 1 to {len(TRAINING_VOICES)}"),
         ({"train": 9}, "train=9; at least 10, one of each class"),
         ({"train": 291}, "train=291; from 10 to 290"),
-        ({"workers": 0}, "workers=0; at least 1"),
         ({"folder": "nowhere"}, "nowhere: neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz is there"),
     ],
 )

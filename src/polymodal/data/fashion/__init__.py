@@ -45,6 +45,7 @@ CREDITS = {
 }
 PICTURES_CREDIT = "pictures: Fashion-MNIST, copyright 2017 Zalando SE, MIT"
 _FORMAT = 1  # raise it when the same options give other rows
+_WORKERS = 2  # no option: eSpeak's clips depend a little on what it said before, so other workers would make others
 _MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
 
 _check = partial(check, "fashion")
@@ -57,7 +58,6 @@ def build(
     train: int | None = None,
     voices: int = len(TRAINING_VOICES),
     folder: str | None = None,
-    workers: int = 2,
 ) -> Path:
     """Builds the data set once and returns its folder.
 
@@ -71,14 +71,12 @@ def build(
         voices: How many of the training voices are heard, the neural one always among them.
         folder: Of the four IDX files (``train-images-idx3-ubyte`` ..., gzipped or not). None: Debian's package
             ``dataset-fashion-mnist``, else the hub.
-        workers: Processes that speak.
 
     Raises:
         DataError: The pictures or a package are missing, an option is out of range, or a worker failed.
     """
     credits = installed("fashion", CREDITS)
     _check("voices", 1 <= voices <= len(TRAINING_VOICES), f"{voices}; from 1 to {len(TRAINING_VOICES)}")
-    _check("workers", workers >= 1, f"{workers}; at least 1")
     _check("train", train is None or train >= len(LABELS), f"{train}; at least {len(LABELS)}, one of each class")
     own = find(Path(folder).expanduser(), cache) if folder else None
     options = {"train": train, "voices": voices, "pictures": _name(own) if own else "official"}
@@ -95,7 +93,7 @@ def build(
     with assembled(target) as (scratch, finished):
         said = list(utterances(rows))
         _log.info("building the fashion data set: %d rows, %d clips", len(rows), len(said))
-        tasks = [said[worker::workers] for worker in range(workers)]
+        tasks = [said[worker::_WORKERS] for worker in range(_WORKERS)]
         clips = make_cells("fashion", "polymodal.data.voices", tasks, scratch)
         notes = {"options": options, "pictures": PICTURES_CREDIT, "packages": credits}
         (finished / "credits.json").write_text(json.dumps(notes, indent=2))
