@@ -20,6 +20,9 @@ from polymodal.training.ema import Average
 from polymodal.training.feed import Feed
 from polymodal.training.log import Log
 
+MOMENTUM = 0.9
+"""Of the gradient (Adam's first beta), but for parameters that say otherwise, as those of adversaries do."""
+
 
 class Trainee(Protocol):
     """What the loop trains: a module whose ``forward(portion, player)`` gives (loss, terms)."""
@@ -172,15 +175,20 @@ def schedule(progress: float, warmup: float) -> float:
 
 
 def make_optimizer(trainee: Any, player: str, learning_rate: float, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over a player's parameters; only matrices decay."""
-    parameters = [p for p in trainee.parameters_of(player) if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim >= 2]
-    vectors = [p for p in parameters if p.ndim < 2]
+    """AdamW over a player's parameters; only matrices decay. A part may give a parameter a ``momentum`` of its own."""
+    kinds: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for p in trainee.parameters_of(player):
+        if p.requires_grad:
+            kinds.setdefault((p.ndim < 2, getattr(p, "momentum", MOMENTUM)), []).append(p)
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {
+            "params": kinds[vector, momentum],
+            "weight_decay": 0 if vector else config.weight_decay,
+            "betas": (momentum, 0.98),
+        }
+        for vector, momentum in sorted(kinds)
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
 def _validated(
