@@ -1,6 +1,5 @@
 """Autoregressive head: a causal transformer that cross-attends to the context, for discrete spaces."""
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -145,8 +144,7 @@ class Autoregressive(Head):
             ConfigError: An option is out of range.
         """
         given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        told = {name: value for name, value in given.items() if value is not None}
-        sampling = replace(self.sampling, top_k=top_k, max_length=max_length, **told)
+        sampling = self.sampling.but(**given, top_k=top_k, max_length=max_length)
         context = sampling.guided(context, unconditional)
         cache = self.transformer.cache(len(context.pooled), sampling.length(self.space))
 

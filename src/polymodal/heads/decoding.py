@@ -5,7 +5,7 @@ Shapes: B rows, L positions, ids in ``[0, vocab)``.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,10 @@ class Sampling:
         require(self.top_k >= 0, "top_k", self.top_k, "0 (all ids) or more")
         require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
         require(self.guidance >= 0, "guidance", self.guidance, "0 or more")
+
+    def but(self, **options: float | None) -> "Sampling":
+        """These, with the options that are given, which are not None, in place of their own."""
+        return replace(self, **{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
 
     def length(self, space: Space) -> int:
         """Most positions of a value in ``space``."""

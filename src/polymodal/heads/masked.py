@@ -4,13 +4,13 @@ Source: Chang et al., MaskGIT (2022): absorbing discrete diffusion (Austin et al
 """
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
 from polymodal.heads.decoding import (
     END,
@@ -57,7 +57,9 @@ class Masked(Head):
             one of the distribution that ``log_likelihood`` bounds as the steps grow.
         noise: Standard Gumbel noise on the log-confidence, that much at the start and none at the end, so that samples
             differ.
-        guidance: Scale of classifier-free guidance, 1 for none.
+        guidance: As of ``decoding.Sampling``: what a sample takes unless told otherwise.
+        temperature: Likewise.
+        top_p: Likewise.
 
     Raises:
         ConfigError: An option is out of range.
@@ -80,8 +82,11 @@ class Masked(Head):
         order: Literal["confidence", "random"] = "confidence",
         noise: float = 1.0,
         guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> None:
         super().__init__()
+        self.sampling = Sampling(guidance, temperature, top_p=top_p)
         inside = width_inside or width
         require(depth >= 1, "depth", depth, "at least 1")
         require(heads >= 1 and inside % heads == 0, "heads", heads, f"a divisor of the width, {inside}")
@@ -89,7 +94,7 @@ class Masked(Head):
         require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         require(repeats >= 1, "repeats", repeats, "at least 1")
         self.space, self.ratios, self.label_smoothing, self.repeats = space, ratios, label_smoothing, repeats
-        self.options: dict[str, Any] = {"steps": steps, "order": order, "noise": noise, "guidance": guidance}
+        self.steps, self.order, self.noise = _checked(steps, order, noise)
         self.hidden_id = space.vocab
         self.embedding = nn.Embedding(space.vocab + 1, inside)
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -163,13 +168,13 @@ class Masked(Head):
         keys: Tensor,
         *,
         unconditional: Context | None = None,
-        temperature: float = 1.0,
+        guidance: float | None = None,
+        temperature: float | None = None,
         top_k: int = 0,
-        top_p: float = 1.0,
+        top_p: float | None = None,
         steps: int | None = None,
         order: str | None = None,
         noise: float | None = None,
-        guidance: float | None = None,
     ) -> Field:
         """Ids (B, L), all positions at once, in a few steps.
 
@@ -177,25 +182,21 @@ class Masked(Head):
             context: What is known, B rows.
             keys: (B,) random keys of the rows.
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            temperature: As of ``decoding.Sampling``, likewise ``top_k`` and ``top_p``. 0 takes the likeliest length and
-                ids, without noise.
-            steps: The constructor's if not given, likewise ``order``, ``noise`` and ``guidance``.
+            guidance: The constructor's if not given, likewise ``top_p``, ``steps``, ``order`` and ``noise``.
+            temperature: Likewise. 0 takes the likeliest length and ids, without noise.
+            top_k: As of ``decoding.Sampling``.
 
         Raises:
             ConfigError: An option is out of range.
         """
-        given = {"steps": steps, "order": order, "noise": noise, "guidance": guidance}
-        chosen = self.options | {name: value for name, value in given.items() if value is not None}
-        steps, order, noise = chosen["steps"], chosen["order"], chosen["noise"] if temperature else 0.0
-        require(steps >= 1, "steps", steps, "at least 1")
-        require(noise >= 0, "noise", noise, "0 or more")
-        if order not in ORDERS:
-            raise ConfigError(f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
-        sampling = Sampling(chosen["guidance"], temperature, top_k, top_p)
+        given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
+        sampling = self.sampling.but(**given, top_k=top_k)
+        noise = self.noise if noise is None else noise
+        steps, order, noise = _checked(self.steps if steps is None else steps, order or self.order, noise)
         told = sampling.guided(context, unconditional)
         with torch.inference_mode():
-            real = self._real(context, keys, temperature)
-            ids = self._fill(told, real, keys, sampling, steps, order, noise)
+            real = self._real(context, keys, sampling.temperature)
+            ids = self._fill(told, real, keys, sampling, steps, order, noise if sampling.temperature else 0.0)
         mask = real.clone() if self.space.variable else torch.ones_like(real[:, :1])
         return Field(ids.clone(), mask, torch.ones_like(mask[:, 0]))
 
@@ -238,6 +239,14 @@ class Masked(Head):
             ids = torch.where(hidden & keep, guess, ids)
             hidden = hidden & ~keep
         return ids
+
+
+def _checked(steps: int, order: str, noise: float) -> tuple[int, str, float]:
+    require(steps >= 1, "steps", steps, "at least 1")
+    require(noise >= 0, "noise", noise, "0 or more")
+    if order not in ORDERS:
+        raise ConfigError(unknown("order", order, ORDERS))
+    return steps, order, noise
 
 
 def ranks(x: Tensor) -> Tensor:

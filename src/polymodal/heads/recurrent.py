@@ -45,6 +45,9 @@ class Recurrent(Head):
         word_dropout: Share of the ids before that are hidden in training; see ``Autoregressive``.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
+        guidance: As of ``decoding.Sampling``: what a sample takes unless told otherwise.
+        temperature: Likewise.
+        top_p: Likewise.
 
     Raises:
         ConfigError: An option is out of range.
@@ -62,8 +65,12 @@ class Recurrent(Head):
         word_dropout: float = 0.0,
         label_smoothing: float = 0.0,
         tie_embeddings: bool = True,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> None:
         super().__init__()
+        self.sampling = Sampling(guidance, temperature, top_p=top_p)
         inside = width_inside or width
         require(depth >= 1, "depth", depth, "at least 1")
         require(inside >= 1, "width_inside", inside, "at least 1")
@@ -105,10 +112,10 @@ class Recurrent(Head):
         keys: Tensor,
         *,
         unconditional: Context | None = None,
-        guidance: float = 1.0,
-        temperature: float = 1.0,
+        guidance: float | None = None,
+        temperature: float | None = None,
         top_k: int = 0,
-        top_p: float = 1.0,
+        top_p: float | None = None,
         max_length: int | None = None,
     ) -> Field:
         """Ids (B, L), drawn from left to right until every row has ended.
@@ -117,12 +124,14 @@ class Recurrent(Head):
             context: What is known, B rows.
             keys: (B,) random keys of the rows.
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            guidance: As of ``decoding.Sampling``, and so on.
+            guidance: The constructor's if not given, likewise ``temperature`` and ``top_p``.
+            top_k: As of ``decoding.Sampling``, likewise ``max_length``.
 
         Raises:
             ConfigError: An option is out of range.
         """
-        sampling = Sampling(guidance, temperature, top_k, top_p, max_length)
+        given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
+        sampling = self.sampling.but(**given, top_k=top_k, max_length=max_length)
         context = sampling.guided(context, unconditional)
         state: State | None = None
 

@@ -219,7 +219,7 @@ def test_senseless_options(options, message):
         ({"temperature": -1.0}, "temperature is -1.0; it must be 0"),
         ({"steps": 0}, "steps is 0; it must be at least 1"),
         ({"noise": -1.0}, "noise is -1.0; it must be 0 or more"),
-        ({"order": "left"}, "order is 'left'; it must be one of confidence, random"),
+        ({"order": "left"}, "order: 'left' is unknown; "),
         ({"guidance": 2.0}, "guidance is 2.0; without an unconditional context it must be 1"),
     ],
 )
