@@ -151,7 +151,7 @@ class TrainConfig(_Strict):
     vocoder_steps: int = Field(1000, ge=1)
     batch_size: int = Field(64, ge=1)
     codec_batch_size: int = Field(32, ge=1)
-    vocoder_batch_size: int = Field(16, ge=1)
+    vocoder_batch_size: int = Field(8, ge=1)
     accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     codec_learning_rate: float = Field(1e-3, gt=0)

@@ -1,11 +1,12 @@
 """A network that predicts the spectrum, magnitudes and phases, from which the inverse Fourier transform makes sound.
 
 Source: Siuzdak, "Vocos: closing the gap between time-domain and Fourier-based neural vocoders for high-quality audio
-synthesis" (2023). Unlike there, the network predicts a correction of magnitudes that are read off the spectrogram by a
-linear map, so that it has phases and harmonics to learn, not loudness and timbre; that is what minutes of training on
-a CPU afford. See docs/adr/0007.
+synthesis" (2023). Unlike there, magnitudes start as a linear map of the spectrogram and are learned from the sound's
+own, so that two steps of Griffin and Lim can mend what phases still lack: that is what minutes of training on a CPU
+afford. See docs/adr/0007.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -23,10 +24,9 @@ from polymodal.vocoders.critic import SpectrumCritic, row_mean
 
 _FLOOR = 1e-3
 """Of magnitudes before a logarithm: below the noise of 16-bit samples."""
-_LOUDEST = 6.0
-"""Log-magnitude of a full-scale sine under a window of 1024 samples, and a little more."""
 _SILENCE = -2.3
 """A standardised log-mel."""
+_TINY = 1e-12
 
 
 class ConvNeXtBlock(nn.Module):
@@ -63,6 +63,8 @@ class IstftVocoder(Vocoder):
         depth: Number of blocks.
         hidden: Width inside the blocks.
         kernel: Frames that a block's convolution sees; odd.
+        refinements: Times that the phases are made consistent with the magnitudes, after training.
+        magnitude_weight: Of the distance of magnitudes as predicted, before phases make them overlap.
         crop_frames: Frames of the random crops that one row of a training step is.
         adversarial: Weight of a critic's scores; 0 does without a critic.
         feature_matching: Weight of the distance in the critic's features, times ``adversarial``.
@@ -75,10 +77,12 @@ class IstftVocoder(Vocoder):
         self,
         audio: Audio,
         *,
-        width: int = 192,
-        depth: int = 6,
-        hidden: int = 512,
+        width: int = 128,
+        depth: int = 5,
+        hidden: int = 384,
         kernel: int = 7,
+        refinements: int = 2,
+        magnitude_weight: float = 1.0,
         crop_frames: int = 25,
         adversarial: float = 0.0,
         feature_matching: float = 2.0,
@@ -89,10 +93,12 @@ class IstftVocoder(Vocoder):
                 raise ConfigError(f"{name}: {value} is not at least 1")
         if kernel % 2 == 0:
             raise ConfigError(f"kernel: {kernel} is even; it must be odd")
-        self.crop_frames, self.adversarial, self.feature_matching = crop_frames, adversarial, feature_matching
+        self.refinements, self.magnitude_weight, self.crop_frames = refinements, magnitude_weight, crop_frames
+        self.adversarial, self.feature_matching = adversarial, feature_matching
         self.stft = audio.transform.stft
         n_fft, hop = self.stft.n_fft, self.stft.hop_length
-        self.resolutions = [Stft(n_fft // k, max(1, hop // k)) for k in (1, 2, 4)]
+        self.loudest = math.log(n_fft / 4) + 0.5  # a full-scale sine's log-magnitude, and a little more
+        self.resolutions = [Stft(max(2, n_fft // (2 * k) * 2), max(1, hop // k)) for k in (1, 2, 4)]
         bins = n_fft // 2 + 1
         self.enter = nn.Conv1d(audio.mels, width, kernel, padding=kernel // 2)
         self.enter_norm, self.leave_norm = layer_norm(width), layer_norm(width)
@@ -116,13 +122,25 @@ class IstftVocoder(Vocoder):
         self.leave.bias.zero_()
 
     def forward(self, mel: Tensor) -> Tensor:
-        mel = mel.to(self.filters.device)
+        log_magnitudes, phases = self._predict(mel.to(self.filters.device))
+        magnitudes = log_magnitudes.exp()
+        samples = self._sound(magnitudes, phases)
+        for _ in range(self.refinements):  # Griffin and Lim (1984)
+            spectrum = self.stft.spectrum(samples)
+            power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+            samples = self.stft.samples(spectrum * (magnitudes * (power + _TINY).rsqrt()))
+        return samples
+
+    def _sound(self, magnitudes: Tensor, phases: Tensor) -> Tensor:
+        return self.stft.samples(torch.complex(magnitudes * phases.cos(), magnitudes * phases.sin()))
+
+    def _predict(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectrograms (B, mels, L) -> log-magnitudes and phases (B, L, F) each."""
         x = self.enter_norm(self.enter(mel).mT)
         for block in self.blocks:
             x = block(x)
-        correction, phases = self.leave(self.leave_norm(x)).chunk(2, dim=-1)
-        magnitudes = (self.magnitudes(mel.mT) + correction).clamp(max=_LOUDEST).exp()
-        return self.stft.samples(torch.complex(magnitudes * phases.cos(), magnitudes * phases.sin()))
+        correction, phases = self.leave(self.leave_norm(x)).float().chunk(2, dim=-1)
+        return (self.magnitudes(mel.mT) + correction).clamp(max=self.loudest), phases
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         critics = set(self.critic.parameters()) if self.critic else set()
@@ -130,25 +148,30 @@ class IstftVocoder(Vocoder):
             yield from (p for p in self.parameters() if (p in critics) == (player == "critic"))
 
     def loss(self, mel: Field, samples: Field, player: str, keys: Tensor) -> Losses:
-        """The critic's ``real`` and ``fake``; the model's ``spectrum`` and ``mel``, distances of logarithms, and, with
-        a critic, ``adversarial`` and ``features``.
+        """The critic's ``real`` and ``fake``; the model's ``spectrum``, ``mel`` and ``magnitudes``, distances of
+        logarithms, and, with a critic, ``adversarial`` and ``features``.
 
         Source: Yamamoto et al., "Parallel WaveGAN" (2020), equation 6, the log-magnitude term at several resolutions;
-        Kong et al., "HiFi-GAN" (2020), equation 5, the distance of mels.
+        Kong et al., "HiFi-GAN" (2020), equation 5, the distance of mels; Ai and Ling, "APNet" (2023), section II-C, the
+        distance of predicted magnitudes.
         """
         seen, real = self._crop(mel, samples, keys)
         if player == "critic":
             assert self.critic
             with torch.no_grad():
-                made = self(seen)
+                log_magnitudes, phases = self._predict(seen)
+                made = self._sound(log_magnitudes.exp(), phases)
             return self.critic.loss(real, made)
-        made = self(seen)
+        log_magnitudes, phases = self._predict(seen)
+        made = self._sound(log_magnitudes.exp(), phases)
         powers = [(stft.power(made), stft.power(real)) for stft in self.resolutions]
         distances = [row_mean((_log(p) - _log(q)).abs()) for p, q in powers]
         made_mel, real_mel = (self.filters @ power.clamp(min=_FLOOR**2).sqrt().mT for power in powers[0])
         losses = {
             "spectrum": sum(distances[1:], distances[0]) / len(distances),
             "mel": row_mean((made_mel.log() - real_mel.log()).abs()),
+            "magnitudes": self.magnitude_weight
+            * row_mean((log_magnitudes.clamp(min=math.log(_FLOOR)) - _log(powers[0][1])).abs()),
         }
         if self.critic:
             score, features = self.critic.advice(real, made)

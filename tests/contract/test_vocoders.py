@@ -1,0 +1,87 @@
+"""What every vocoder keeps to, over every entry of the table."""
+
+import pytest
+import torch
+
+from polymodal.modalities import Audio
+from polymodal.nn.random import make_keys
+from polymodal.types import Field
+from polymodal.vocoders import VOCODERS, Vocoder
+
+SETTINGS = [
+    {"sample_rate_hz": 4000, "max_seconds": 0.5, "mels": 12, "n_fft": 256, "hop_length": 64},
+    {"sample_rate_hz": 4000, "max_seconds": 0.5, "mels": 20, "n_fft": 200, "hop_length": 80, "f_min_hz": 50.0},
+]
+OPTIONS = [{}, {"adversarial": 0.1}]
+
+
+@pytest.fixture(
+    params=[(k, s, o) for k in VOCODERS for s in range(len(SETTINGS)) for o in range(len(OPTIONS))], ids=str
+)
+def audio_and_vocoder(request) -> tuple[Audio, Vocoder]:
+    kind, setting, option = request.param
+    torch.manual_seed(0)
+    audio = Audio(**SETTINGS[setting])
+    return audio, VOCODERS[kind](audio, width=8, depth=1, hidden=16, crop_frames=6, **OPTIONS[option])
+
+
+def clips(audio: Audio, frames: tuple[int, ...] = (9, 4, 1)) -> tuple[Field, Field]:
+    """Noise of several lengths: its spectrograms and itself."""
+    longest, hop = max(frames), audio.hop_length
+    mask = torch.arange(longest) < torch.tensor(frames)[:, None]
+    generator = torch.Generator().manual_seed(0)
+    samples = 0.1 * torch.randn(len(frames), longest * hop, generator=generator)
+    samples *= mask.repeat_interleave(hop, dim=1)
+    mel = (audio.transform.log_mel(samples) + 5.5) / 2.6 * mask[:, None]
+    present = mask[:, 0]
+    return Field(mel, mask, present), Field(samples.view(len(frames), longest, hop).mT, mask, present)
+
+
+def test_sound_is_as_long_as_the_spectrogram_and_rows_are_apart(audio_and_vocoder):
+    audio, vocoder = audio_and_vocoder
+    mel = clips(audio)[0].value
+    with torch.inference_mode():
+        for length in (1, 2, 9):
+            assert vocoder(mel[..., :length]).shape == (3, length * audio.hop_length)
+        together = vocoder(mel)
+        torch.testing.assert_close(together[1:2], vocoder(mel[1:2]), atol=1e-5, rtol=1e-4)
+        assert torch.equal(together, vocoder(mel))
+    assert together.isfinite().all()
+
+
+def test_losses_are_per_row_and_follow_the_keys(audio_and_vocoder):
+    audio, vocoder = audio_and_vocoder
+    mel, samples = clips(audio)
+    keys = make_keys(0, 3)
+    for player in vocoder.turns:
+        losses = vocoder.loss(mel, samples, player, keys)
+        assert losses
+        for term in losses.values():
+            assert term.shape == (3,)
+            assert term.isfinite().all()
+        again = vocoder.loss(mel, samples, player, keys)
+        assert all(torch.equal(losses[name], again[name]) for name in losses)
+    alone = vocoder.loss(mel.rows(torch.tensor([0])), samples.rows(torch.tensor([0])), "model", keys[:1])
+    for name, term in vocoder.loss(mel, samples, "model", keys).items():
+        torch.testing.assert_close(term[:1], alone[name], atol=1e-4, rtol=1e-4)
+
+
+def test_players_partition_the_parameters_and_move_their_own(audio_and_vocoder):
+    audio, vocoder = audio_and_vocoder
+    mel, samples = clips(audio)
+    owned = [parameter for player in vocoder.turns for parameter in vocoder.parameters_of(player)]
+    assert len(owned) == len(set(owned)) == len(list(vocoder.parameters()))
+    for player in vocoder.turns:
+        vocoder.zero_grad(set_to_none=True)
+        sum(term.sum() for term in vocoder.loss(mel, samples, player, make_keys(0, 3)).values()).backward()
+        moved = {parameter for parameter in vocoder.parameters() if parameter.grad is not None}
+        assert moved == set(vocoder.parameters_of(player))
+
+
+def test_half_precision_trains(audio_and_vocoder):
+    audio, vocoder = audio_and_vocoder
+    mel, samples = clips(audio)
+    for player in vocoder.turns:
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = vocoder.loss(mel, samples, player, make_keys(0, 3))
+        assert all(term.isfinite().all() for term in losses.values())

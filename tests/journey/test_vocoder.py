@@ -1,0 +1,80 @@
+"""A recipe with a vocoder: it is trained, saved, opened, and speaks; Griffin-Lim stays where there is none."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+
+import polymodal as pm
+from polymodal.cli.main import main
+from polymodal.modalities import Audio
+
+VOCODER = {"kind": "istft", "width": 8, "depth": 1, "hidden": 16, "crop_frames": 4}
+
+
+@pytest.fixture(scope="module")
+def spoken(world, recipe, tmp_path_factory) -> pm.Generator:
+    """A run of the tiny world's names and tones, with an adversary for the vocoder."""
+    own = deepcopy(recipe)
+    own["fields"] = {name: own["fields"][name] for name in ("name", "tone")}
+    own["defaults"]["audio"]["vocoder"] = {**VOCODER, "adversarial": 0.1}
+    settings = {"train.steps": 4, "train.vocoder_steps": 6, "train.vocoder_batch_size": 4}
+    return pm.fit(own, world / "rows.jsonl", run=tmp_path_factory.mktemp("runs") / "spoken", set=settings)
+
+
+def test_the_model_speaks_by_its_vocoder_and_the_data_by_griffin_lim(spoken):
+    model = spoken.model
+    made = spoken.generate({"name": "red disc"}, to="tone", seed=1)["tone"][0]
+    assert len(made) % 64 == 0
+    assert spoken.fields["tone"].vocoder is model.vocoders["tone"]
+    own = spoken.data().test.fields["tone"]
+    assert isinstance(own, Audio)
+    assert own.vocoder is None
+    assert not any(parameter.requires_grad for parameter in model.vocoders.parameters())
+
+
+def test_a_run_opened_elsewhere_needs_nothing_else(spoken, tmp_path):
+    copy = pm.Generator.from_pretrained(spoken.save_pretrained(tmp_path / "copy"))
+    for opened in (pm.open(spoken.run), copy):
+        for seed in (0, 1):
+            real = spoken.generate({"name": "blue square"}, to="tone", seed=seed)["tone"][0]
+            again = opened.generate({"name": "blue square"}, to="tone", seed=seed)["tone"][0]
+            np.testing.assert_array_equal(again.samples, real.samples)
+
+
+def test_training_moves_it_and_resuming_changes_nothing(spoken, world):
+    metrics = (spoken.run / "vocoders" / "tone" / "metrics.jsonl").read_text().splitlines()
+    assert '"critic.loss"' in metrics[-1]
+    assert '"spectrum"' in metrics[-1]
+    again = pm.fit(spoken.model.recipe, world / "rows.jsonl", run=spoken.run)
+    for one, other in zip(again.model.vocoders.parameters(), spoken.model.vocoders.parameters(), strict=True):
+        assert one.equal(other)
+
+
+def test_scores_hear_the_vocoder(spoken):
+    rows = spoken.data().test
+    own = rows.written_by(spoken.fields)
+    assert own.fields["tone"].vocoder is not None
+    assert rows.fields["tone"].vocoder is None
+    index = int(np.flatnonzero(rows.present["tone"])[0])
+    assert len(own[index]["tone"]) == len(rows[index]["tone"])
+    assert not np.array_equal(own[index]["tone"].samples, rows[index]["tone"].samples)
+
+
+def test_info_names_it(spoken, capsys):
+    assert main(["info", str(spoken.run)]) == 0
+    shown = capsys.readouterr().out
+    assert "vocoders" in shown
+    assert "istft" in shown
+
+
+def test_what_does_not_fit_is_said(world, recipe, tmp_path):
+    own = deepcopy(recipe)
+    own["defaults"]["image"]["vocoder"] = VOCODER
+    with pytest.raises(pm.ConfigError, match=r"fields\.picture\.vocoder\.kind: 'istft' does not fit"):
+        pm.fit(own, world / "rows.jsonl", run=tmp_path / "one")
+    own = deepcopy(recipe)
+    own["defaults"]["audio"]["vocoder"] = VOCODER
+    own["train"] |= {"codec_share": 0.6, "vocoder_share": 0.4}
+    with pytest.raises(pm.ConfigError, match="leave the model nothing"):
+        pm.fit(own, world / "rows.jsonl", run=tmp_path / "two")
