@@ -20,7 +20,7 @@ from polymodal.heads.augmentation import augment
 from polymodal.heads.balance import Balance
 from polymodal.heads.base import Head
 from polymodal.heads.lengths import Lengths
-from polymodal.nn.grids import GridDecoder, GridEncoder
+from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, normal, uniform
 from polymodal.types import Context, Field, Losses, Space
@@ -54,13 +54,13 @@ class Generator(nn.Module):
         super().__init__()
         self.longest = space.max_length if space.variable else 0
         self.mix = Linear(noise + width + space.variable, inner, bias=True)
-        self.decoder = GridDecoder(space, inner, channels=channels, blocks=blocks, patch=patch)
+        self.decoder = ConvolutionalGenerator(space, inner, channels=channels, blocks=blocks, patch=patch)
 
     def forward(self, noise: Tensor, pooled: Tensor, mask: Tensor) -> Tensor:
         parts = [noise, pooled]
         if self.longest:
             parts.append(mask.sum(1, keepdim=True).to(noise.dtype) / self.longest)
-        return self.decoder(F.silu(self.mix(torch.cat(parts, dim=1))))
+        return self.decoder(leaky(self.mix(torch.cat(parts, dim=1))))
 
 
 class Critic(nn.Module):
@@ -68,7 +68,7 @@ class Critic(nn.Module):
 
     def __init__(self, space: Space, width: int, inner: int, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
-        self.encoder = GridEncoder(space, inner, channels=channels[::-1], blocks=blocks, patch=patch, norm=False)
+        self.encoder = ConvolutionalCritic(space, inner, channels=channels[::-1], blocks=blocks, patch=patch)
         self.linear = Linear(inner, 1, bias=True)
         self.project = Linear(width, inner)
         self.scale = 1 / math.sqrt(inner)
@@ -94,7 +94,7 @@ class Gan(Head):
         inner: Width of the vector that the generator unfolds, and of the critic's features.
         channels: Of the generator's levels, from the coarsest; the critic has the same in reverse. By default the grid
             is halved down to 8 places or fewer.
-        blocks: Residual blocks of each level.
+        blocks: Residual convolutions of each level besides the one that leaves or enters it.
         patch: Side of the patches at the finest level.
         loss: ``relativistic`` with gradient penalties on real and made values (R3GAN), ``hinge``, ``non-saturating``
             with one on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
@@ -123,7 +123,7 @@ class Gan(Head):
         noise: int = 64,
         inner: int = 128,
         channels: tuple[int, ...] | None = None,
-        blocks: int = 1,
+        blocks: int = 0,
         patch: int | None = None,
         loss: Literal["relativistic", "hinge", "non-saturating", "wasserstein"] = "relativistic",
         gamma: float = 1.0,
@@ -343,4 +343,4 @@ def shape_of(space: Space) -> tuple[tuple[int, ...], int]:
         s % (2 * patch * 2 ** (levels - 1)) for s in sides
     ):
         patch, levels = (2, levels) if patch == 1 else (patch, levels + 1)
-    return tuple(min(256, 64 * 2**level) for level in reversed(range(levels))), patch
+    return tuple(min(256, 32 * 2**level) for level in reversed(range(levels))), patch
