@@ -49,6 +49,7 @@ class VariationalAutoencoder(Head):
         heads: Of ids: attention heads.
         word_dropout: Of ids: share of the ids before that the decoder does not see in training, so that it must look
             at z.
+        temperature: Factor of the prior's noise when sampling; below 1, samples are more typical and less diverse.
 
     Raises:
         ConfigError: An argument is out of its range, or the grid is not a multiple of the compression.
@@ -72,11 +73,13 @@ class VariationalAutoencoder(Head):
         depth: int = 2,
         heads: int = 4,
         word_dropout: float = 0.3,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         for name, value, least in (
             ("latent", latent, 1), ("hidden", hidden, 1), ("kl_weight", kl_weight, 0), ("anneal", anneal, 0),
             ("free_nats", free_nats, 0), ("variance", 1.0 if variance is None else variance, LEAST_VARIANCE),
+            ("temperature", temperature, 0),
         ):  # fmt: skip
             if not least <= value < math.inf:
                 raise ConfigError(f"{name}: {value} is not at least {least}")
@@ -84,6 +87,7 @@ class VariationalAutoencoder(Head):
             raise ConfigError("channels: there are none; there must be one or more")
         self.space, self.latent = space, latent
         self.kl_weight, self.anneal, self.free_nats = kl_weight, anneal, free_nats
+        self.temperature = temperature
         sizes: dict[str, Any] = {"latent": latent, "hidden": hidden}
         self.ends: Values | Ids
         if space.kind == "continuous":
@@ -136,7 +140,7 @@ class VariationalAutoencoder(Head):
         keys: Tensor,
         *,
         unconditional: Context | None = None,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         **options: Any,
     ) -> Field:
         """One value per row, in one pass for values and from left to right for ids.
@@ -145,13 +149,14 @@ class VariationalAutoencoder(Head):
             context: B rows.
             keys: (B,).
             unconditional: Not used: there is no guidance.
-            temperature: Factor of the prior's noise; 0 is its middle.
+            temperature: Factor of the prior's noise, by default the constructor's; 0 is its middle.
             options: ``decoder_temperature``: for values the factor of the likelihood's noise, by default 0; for ids 1,
                 and ``top_k``, ``top_p``, ``max_length`` as of the autoregressive head.
 
         Raises:
             ConfigError: An option is unknown or out of its range.
         """
+        temperature = self.temperature if temperature is None else temperature
         for name in options:
             if name not in self.options:
                 raise ConfigError(unknown("option of vae", name, ["temperature", *self.options]))

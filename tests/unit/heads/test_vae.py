@@ -149,6 +149,9 @@ def test_temperatures():
     torch.testing.assert_close(cold, cold[:1].expand(6, -1, -1, -1))
     noisy = head.sample(context, keys, decoder_temperature=0.5).value
     assert (noisy - made).std().item() == pytest.approx(0.5, rel=0.2)  # the variance starts at 1
+    head.temperature = 0.0  # what a sample takes where it is told nothing
+    assert torch.equal(head.sample(context, keys).value, cold)
+    assert torch.equal(head.sample(context, keys, temperature=1.0).value, made)
 
 
 def test_a_fixed_variance_stays():
