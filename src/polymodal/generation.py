@@ -119,7 +119,7 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
         stored = modality.read(raw)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    value = modality.to_model(torch.from_numpy(np.ascontiguousarray(stored))[None])
+    value = modality.to_model(torch.from_numpy(np.array(stored))[None])
     length = value.shape[-1] if modality.space.variable else 1
     mask = torch.ones(1, length, dtype=torch.bool)
     return Field(value, mask, mask[:, 0])
