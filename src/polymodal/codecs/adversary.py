@@ -25,25 +25,27 @@ class Adversary(nn.Module):
 
     Args:
         space: Of what it judges, a grid of one or two dimensions.
-        patch: Side of the patches that its first level reads.
+        factor: Of the codec's compression. Its scores are of cells of that side.
         adversarial: Weight of its scores in the autoencoder's loss.
         perceptual: Weight of the distance in its features.
     """
 
-    CHANNELS = (48, 96)
-    """Of each level; the second one halves the grid."""
+    CHANNELS = (32, 64)
+    """Of the level that sees half a cell at a time, where a cell has a half, and of that which sees whole ones."""
     STEP = 0.1
     """Standard deviation of the noise from which the gradient is estimated."""
     PENALTY = 1.0
     """Weight of the squared gradient."""
 
-    def __init__(self, space: Space, patch: int, adversarial: float, perceptual: float):
+    def __init__(self, space: Space, factor: int, adversarial: float, perceptual: float):
         super().__init__()
         dims = len(space.grid)
-        self.patch, self.adversarial, self.perceptual = patch, adversarial, perceptual
-        self.enter = convolution(space.channels * patch**dims, self.CHANNELS[0], dims)
-        self.blocks = nn.ModuleList(PlainBlock(channels, dims, norm=False) for channels in self.CHANNELS)
-        self.down = Downsample(*self.CHANNELS, dims)
+        self.adversarial, self.perceptual = adversarial, perceptual
+        channels = self.CHANNELS if factor % 2 == 0 else self.CHANNELS[1:]
+        self.patch = factor // len(channels)
+        self.enter = convolution(space.channels * self.patch**dims, channels[0], dims)
+        self.blocks = nn.ModuleList(PlainBlock(size, dims, norm=False) for size in channels)
+        self.down = Downsample(*channels, dims) if len(channels) > 1 else None
         self.score = convolution(self.CHANNELS[-1], 1, dims, kernel=1)
 
     def forward(self, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
@@ -60,7 +62,7 @@ class Adversary(nn.Module):
         real = None if mask is None else pool_mask(mask[:, 0], self.patch)[:, None]
         x = hide(self.enter(x), real)
         for number, block in enumerate(self.blocks):
-            if number:
+            if number and self.down:
                 x = self.down(x, real)
                 real = None if real is None else pool_mask(real[:, 0], 2)[:, None]
             x = block(x, real)
@@ -100,9 +102,9 @@ class Adversary(nn.Module):
         return losses
 
 
-def make_adversary(space: Space, patch: int, adversarial: float, perceptual: float) -> Adversary | None:
+def make_adversary(space: Space, factor: int, adversarial: float, perceptual: float) -> Adversary | None:
     """A critic if either weight asks for one."""
-    return Adversary(space, patch, adversarial, perceptual) if adversarial or perceptual else None
+    return Adversary(space, factor, adversarial, perceptual) if adversarial or perceptual else None
 
 
 def moved_by(player: str, codec: nn.Module, adversary: Adversary | None) -> Iterator[nn.Parameter]:

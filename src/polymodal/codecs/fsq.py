@@ -65,7 +65,7 @@ class FiniteScalarQuantizer(Codec):
         self.space, self.codes, self.edge_weight = space, codes, edge_weight
         numbers = codes * len(levels)
         self.network = ConvolutionalAutoencoder(space, numbers, numbers, channels=channels, blocks=blocks, patch=patch)
-        self.adversary = make_adversary(space, patch, adversarial, perceptual)
+        self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
         self.turns = ("critic", "model") if self.adversary else ("model",)
         self.size = math.prod(levels)
         length = codes * math.prod(self.network.grid)

@@ -55,7 +55,7 @@ class KLAutoencoder(Codec):
             space, latent, 2 * latent, channels=channels, blocks=blocks, patch=patch
         )
         self.latent = Space("continuous", (latent, *self.network.grid), variable=space.variable)
-        self.adversary = make_adversary(space, patch, adversarial, perceptual)
+        self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
         self.turns = ("critic", "model") if self.adversary else ("model",)
         self.mean: Tensor
         self.std: Tensor

@@ -22,7 +22,7 @@ def blurred(value: torch.Tensor) -> torch.Tensor:
 
 def test_it_learns_to_tell_and_its_slope_is_bounded():
     torch.manual_seed(0)
-    critic, real = Adversary(PICTURE, 2, 1.0, 0.0), sharp(16)
+    critic, real = Adversary(PICTURE, 4, 1.0, 0.0), sharp(16)
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
     for step in range(40):
         terms = critic.loss(real, blurred(real), None, make_keys(step, 16))
@@ -36,7 +36,7 @@ def test_it_learns_to_tell_and_its_slope_is_bounded():
 
 def test_the_penalty_is_the_squared_gradient_of_a_linear_critic():
     torch.manual_seed(0)
-    critic, real = Adversary(PICTURE, 2, 1.0, 0.0), sharp(256)
+    critic, real = Adversary(PICTURE, 4, 1.0, 0.0), sharp(256)
     with torch.no_grad():
         for parameter in critic.parameters():
             parameter.mul_(0.01)  # so small that what is not linear in it does not count
@@ -51,7 +51,7 @@ def test_the_penalty_is_the_squared_gradient_of_a_linear_critic():
 
 
 def test_advice_is_nought_where_nothing_differs_and_does_not_move_the_critic():
-    critic, real = Adversary(PICTURE, 2, 0.0, 1.0), sharp(4)
+    critic, real = Adversary(PICTURE, 4, 0.0, 1.0), sharp(4)
     made = blurred(real).requires_grad_()
     assert set(critic.advice(real, made, None)) == {"perceptual"}
     assert not critic.advice(real, real, None)["perceptual"].any()
@@ -59,6 +59,13 @@ def test_advice_is_nought_where_nothing_differs_and_does_not_move_the_critic():
     assert made.grad is not None
     assert made.grad.any()
     assert all(p.grad is None for p in critic.parameters())
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 7])
+def test_any_compression_has_a_critic_of_its_cells(factor):
+    value = normal(make_keys(0, 2), (1, 28, 28))
+    scores = Adversary(Space("continuous", (1, 28, 28)), factor, 1.0, 0.0)(value, None)[0]
+    assert scores.shape == (2, 1, 28 // factor, 28 // factor)
 
 
 def test_no_critic_where_none_is_asked_for():
