@@ -1,6 +1,6 @@
 """The vocoder against Griffin-Lim on voices that it has never heard.
 
-    python benchmarks/vocoder.py [--minutes 10] [--rounds 5] [--run FOLDER] [--set width=128]
+    python benchmarks/vocoder.py [--minutes 10 | --steps 6000] [--rounds 5] [--clips 160] [--run FOLDER]
 
 Both make sound of the spectrograms of the two held-out voices of `emoji:concepts=240` (extra `demo`), after the vocoder
 has learned from the training voices on one core. Compared with the recordings:
@@ -62,12 +62,13 @@ def trained(data: pm.Data, options: dict, config: TrainConfig, run: Path) -> tup
     vocoder = build_part("vocoder", {"kind": "istft", **options}, "--set", data.fields["speech"])
     train_vocoder("speech", vocoder, data.train, config, run, 1, Accelerator(cpu=True))
     last = json.loads((run / "vocoders/speech/metrics.jsonl").read_text().splitlines()[-1])
-    return vocoder.eval(), last
+    return vocoder, last
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument("--steps", type=int, help="of training, in place of minutes: where the core is shared")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", type=int, help="score only so many")
     parser.add_argument("--run", type=Path, help="folder of the training")
@@ -76,7 +77,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     options = dict(parse_override(item) for item in arguments.set)
-    config = TrainConfig(minutes=arguments.minutes / 0.98, codec_share=0.0, vocoder_share=0.98)
+    if arguments.steps:
+        config = TrainConfig(vocoder_steps=arguments.steps)
+    else:
+        config = TrainConfig(minutes=arguments.minutes / 0.98, vocoder_share=0.98)
     data = pm.load("emoji:concepts=240", {name: FIELDS[name] for name in ("speech", "name")})
     audio = data.fields["speech"]
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +147,7 @@ def main() -> None:
         "clips": len(recordings),
         "seconds_of_sound": seconds,
         "options": options,
-        "training": {"minutes": arguments.minutes, "steps": last["step"], "seed": config.seed},
+        "training": {"minutes": last["seconds"] / 60, "steps": last["step"], "seed": config.seed},
         "parameters": sum(parameter.numel() for parameter in vocoder.parameters()),
         "results": results,
         "ratio_of_speeds": ratio,
