@@ -164,7 +164,12 @@ class Flow(Head):
         per_draw = ((error * mask).sum(1) / mask.sum(1)).view(rows, copies)
         losses["flow"] = per_draw[:, : self.repeats].mean(1)
         if self.shortcuts:
-            losses["shortcut"] = per_draw[:, self.repeats :].sum(1) / self.repeats  # each draw weighs as a plain one
+            per_shortcut = per_draw[:, self.repeats :]
+            if (
+                self.predict == "data"
+            ):  # as an error of the data: the target, a mean of two predictions, is bounded then
+                per_shortcut = per_shortcut * (1 - time.view(rows, copies)[:, self.repeats :]).square()
+            losses["shortcut"] = per_shortcut.sum(1) / self.repeats  # each draw weighs as a plain one
         return losses
 
     @torch.no_grad()
