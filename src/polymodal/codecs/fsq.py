@@ -73,10 +73,10 @@ class FiniteScalarQuantizer(Codec):
         self.latent = Space("discrete", (length + space.variable,), vocab, space.variable)
         self.levels: Tensor
         self.worth: Tensor
-        # Number j of code c is channel j * codes + c: the greatest components go to the first levels of all codes.
-        self.register_buffer("levels", torch.tensor(levels).repeat_interleave(codes), persistent=False)
+        # The greatest components go to the first code of a place, so that those after it tell what is left.
+        self.register_buffer("levels", torch.tensor(levels).repeat(codes), persistent=False)
         worth = torch.tensor([math.prod(levels[:place]) for place in range(len(levels))])
-        self.register_buffer("worth", worth[:, None], persistent=False)
+        self.register_buffer("worth", worth, persistent=False)
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -101,7 +101,7 @@ class FiniteScalarQuantizer(Codec):
     def encode(self, field: Field) -> Field:
         features, mask = self.network.analyse(field)
         digits = self._digits(torch.tanh(self.SLOPE * features.movedim(1, -1)))
-        ids = (digits.unflatten(-1, (-1, self.codes)) * self.worth).sum(-2).flatten(1)
+        ids = (digits.unflatten(-1, (self.codes, -1)) * self.worth).sum(-1).flatten(1)
         if mask is None:
             return Field(ids, field.mask, field.present)
         lengths = self.codes * mask[:, 0].sum(1, keepdim=True)
@@ -119,7 +119,7 @@ class FiniteScalarQuantizer(Codec):
             ids = torch.nn.functional.pad(ids * real, (0, self.codes))[:, : grid[0] * self.codes]
             ids = (ids - FIRST).clamp(min=0)
             mask = torch.arange(grid[0], device=ids.device) < count
-        digits = (ids.view(len(ids), *grid, 1, self.codes) // self.worth).flatten(-2) % self.levels
+        digits = (ids.view(len(ids), *grid, self.codes, 1) // self.worth).flatten(-2) % self.levels
         code = self._value(digits).movedim(-1, 1)
         return self.network.decode(code, Field(code, mask, latent.present))
 

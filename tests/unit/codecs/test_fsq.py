@@ -61,12 +61,12 @@ def test_latent_spaces():
 def test_every_id_is_a_point_of_the_grid(codes):
     codec = FiniteScalarQuantizer(PICTURE, codes=codes, **SMALL)
     ids = torch.arange(60).view(1, -1, 1).expand(-1, -1, codes)
-    digits = (ids[..., None, :] // codec.worth).flatten(-2) % codec.levels
+    digits = (ids[..., None] // codec.worth).flatten(-2) % codec.levels
     points = codec._value(digits)
     assert len(points.view(60, -1).unique(dim=0)) == 60
     assert points.abs().max() < 1
     assert torch.equal(codec._digits(points), digits)
-    again = (codec._digits(points).unflatten(-1, (-1, codes)) * codec.worth).sum(-2)
+    again = (codec._digits(points).unflatten(-1, (codes, -1)) * codec.worth).sum(-1)
     assert torch.equal(again, ids)
 
 
