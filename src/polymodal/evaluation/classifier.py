@@ -56,7 +56,7 @@ class Classifier:
         *,
         picture: str = "picture",
         label: str = "label",
-        epochs: int = 4,
+        epochs: int = 8,
         batch_size: int = 128,
         width: int = 32,
         learning_rate: float = 4e-3,
@@ -101,9 +101,9 @@ class Classifier:
             # weights mean nothing to another network, so what it is made of is one of the settings
             settings["network"] = _short_hash(repr(classifier.network).encode())
             if folder is not None and (Path(folder) / "classifier.json").is_file():
-                kept = cls.load(folder)
-                if (kept.settings, kept.classes) == (settings, classes):
-                    return kept
+                kept = json.loads((Path(folder) / "classifier.json").read_text(encoding="utf-8"))
+                if (kept.get("settings"), kept.get("classes")) == (settings, classes):
+                    return cls.load(folder)
             classifier._learn(learned, picture, label)
         if held_out is not None:
             classifier.accuracy = classifier.score(held_out, picture=picture, label=label)

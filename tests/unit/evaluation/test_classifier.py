@@ -75,7 +75,7 @@ def test_it_is_kept_and_taken_again(classifier, rows, tmp_path):
     before = (tmp_path / "classifier.safetensors").stat().st_mtime_ns
     assert Classifier.train(rows.train, rows.test, **SETTINGS, folder=tmp_path).hash == classifier.hash
     assert (tmp_path / "classifier.safetensors").stat().st_mtime_ns == before
-    other = Classifier.train(rows.train, rows.test, **{**SETTINGS, "epochs": 1}, folder=tmp_path)
+    other = Classifier.train(rows.train, rows.test, **{**SETTINGS, "epochs": 1, "width": 4}, folder=tmp_path)
     assert other.hash != classifier.hash
     assert Classifier.load(tmp_path).hash == other.hash
 
