@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from polymodal.cli.main import main
+from polymodal.config import recipe_names
 from polymodal.errors import unknown
+from polymodal.heads import HEADS
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_recipes_and_settings(told, recipe_file, world, tmp_path):
     data, run = world / "rows.jsonl", tmp_path / "run"
     train = ("train", recipe_file, "--data", data, "-o", run)
     assert told("train", "any-to-ani", "--data", data, "-o", run) == (
-        "recipe: 'any-to-ani' is unknown; did you mean 'any-to-any'? (any-to-any)"
+        f"recipe: 'any-to-ani' is unknown; did you mean 'any-to-any'? ({', '.join(recipe_names())})"
     )
     assert told("train", "no.yaml", "-o", run) == "recipe: there is no file no.yaml"
     assert told(*train, "--set", "train.minute=3").startswith(
@@ -61,7 +63,7 @@ def test_recipes_and_settings(told, recipe_file, world, tmp_path):
         "--set train.steps: not of the form key=value, such as train.minutes=10"
     )
     assert told(*train, "--set", "fields.name.head.kind=gann") == (
-        "fields.name.head.kind: 'gann' is unknown; (autoregressive, flow)"
+        f"fields.name.head.kind: 'gann' is unknown; did you mean 'gan'? ({', '.join(sorted(HEADS))})"
     )
     assert told(*train, "--set", "fields.name.head.kind=flow").startswith(
         "fields.name.head.kind: 'flow' does not fit: it models continuous values"

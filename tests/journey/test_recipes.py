@@ -72,7 +72,7 @@ def test_a_recipe_trains_and_generates(name, rows, tmp_path):
 @pytest.mark.parametrize("name", [name for name in recipe_names() if load_recipe(name).fields])
 def test_a_recipe_says_what_does_not_fit(name, tmp_path, capsys):
     (tmp_path / "rows.jsonl").write_text('{"number": 3}\n' * 4)
-    assert main(["train", name, "--data", str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / "run")]) == 1
+    assert main(["train", name, "--data", str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / "run")]) == 2
     message = capsys.readouterr().err
     assert ".column: '" in message
     assert "is unknown; (number)" in message
