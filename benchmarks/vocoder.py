@@ -87,7 +87,7 @@ def main() -> None:
         vocoder, last = trained(data, options, config, arguments.run or Path(folder))
 
     rows = data.test.where(held_out="voice").unique("speech")
-    rows = rows.select(np.arange(len(rows))[:: max(1, len(rows) // (arguments.clips or len(rows)))])
+    rows = rows.select(np.linspace(0, len(rows) - 1, min(len(rows), arguments.clips or len(rows))).astype(np.int64))
     names = rows.column("name")
     recordings = [audio.samples(resolve(cell, audio, rows.source.root)) for cell in rows.column("speech")]
     mels = [audio.to_model(torch.from_numpy(audio.read(clip))[None])[0] for clip in recordings]
