@@ -28,7 +28,7 @@ from polymodal.errors import CheckpointError
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
-FORMAT = 1
+FORMAT = 2
 CHECKPOINTS = "checkpoints"
 _PREFIX = "step-"
 

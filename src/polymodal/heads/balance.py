@@ -8,7 +8,7 @@ from torch import Tensor, nn
 EVERY = 16
 """Moves of the critic between two looks. What is watched is summed on the device; a look is the only wait for it."""
 WARM_UP = 16
-"""Looks before what is made may count as collapsed: at first it is all alike."""
+"""Looks before what is made may count as collapsed or too easily told: at first it is all alike."""
 PATIENCE = 4
 """Looks in a row before a remedy is tried, or given up for a stronger one."""
 FADE_ROWS = 500_000
@@ -19,15 +19,17 @@ DEAD = 1e-6
 """Spread of the outputs, or of the gradient at what is made, below which a critic is dead."""
 LOUD = 100.0
 """Spread of the outputs from which on every loss is saturated and nothing can be learned from the critic."""
-OVERWHELMING, BEATEN = 0.995, 0.55
-"""Shares of pairs (real, made) ordered rightly at which the critic is held back, and helped."""
+OVERWHELMING = 0.995
+"""Share of pairs (real, made) ordered rightly from which on the critic is held back."""
+WILD = 0.5
+"""How far a critic's loss lies above that of one that says nothing, in units of that, before it learns too fast."""
 NARROW, RECOVERED = 0.1, 0.3
 """Spread of what is made beside that of the real, in the critic's features: a collapse, and its end."""
 
 BOUNDS = {"pace": (0.02, 1.0), "strength": (0.5, 16.0), "noise": (0.0, 0.3)}
 LEVELS = ("pace", "strength", "noise", "augment")
 COUNTS = ("moves", "looks", "loud", "narrow", "resets")
-SUMS = ("rows", "real", "real squared", "made", "made squared", "sign", "ordered", "model rows", "gradient")
+SUMS = ("rows", "real", "real squared", "made", "made squared", "sign", "ordered", "loss", "model rows", "gradient")
 
 
 class Balance(nn.Module):
@@ -37,6 +39,7 @@ class Balance(nn.Module):
 
     Args:
         features: Width of the critic's features.
+        blank: Loss of a critic that says nothing.
         augment: Greatest probability of augmentation; 0 for none.
     """
 
@@ -45,8 +48,9 @@ class Balance(nn.Module):
     sums: Tensor
     moments: Tensor
 
-    def __init__(self, features: int, *, augment: float = 0.0):
+    def __init__(self, features: int, *, blank: float, augment: float = 0.0):
         super().__init__()
+        self.blank = blank
         self.bounds = BOUNDS | {"augment": (0.0, augment)}
         self.register_buffer("levels", torch.tensor([1.0, 1.0, 0.0, 0.0]))
         self.register_buffer("counts", torch.zeros(len(COUNTS), dtype=torch.int64))
@@ -68,28 +72,30 @@ class Balance(nn.Module):
         return said
 
     @torch.no_grad()
-    def watch(self, real: Tensor, made: Tensor, real_features: Tensor, made_features: Tensor, centre: bool) -> None:
+    def watch(
+        self, outputs: tuple[Tensor, Tensor], features: tuple[Tensor, Tensor], loss: Tensor, centre: bool
+    ) -> None:
         """Adds one move of the critic.
 
         Args:
-            real: (B,) outputs.
-            made: (B,).
-            real_features: (B, F).
-            made_features: (B, F).
+            outputs: (B,) on real values and on made ones.
+            features: (B, F) of both.
+            loss: (B,) of the outputs.
             centre: The loss knows differences of outputs only: their signs count from those of what is made.
         """
+        real, made = outputs
         ordered = (real > made).to(real.dtype)
         sign = 2 * ordered - 1 if centre else real.sign()
-        terms = [torch.ones_like(real), real, real.square(), made, made.square(), sign, ordered]
-        self.sums[:7] += torch.stack(terms).sum(1)
-        for number, features in enumerate((real_features, made_features)):
-            self.moments[number] += torch.stack([features.sum(0), features.square().sum(0)])
+        terms = [torch.ones_like(real), real, real.square(), made, made.square(), sign, ordered, loss]
+        self.sums[:8] += torch.stack(terms).sum(1)
+        for number, each in enumerate(features):
+            self.moments[number] += torch.stack([each.sum(0), each.square().sum(0)])
 
     @torch.no_grad()
     def watch_gradient(self, gradient: Tensor) -> None:
         """Adds the gradient (B, ...) with which the critic moves what is made, of a loss that is a mean over rows."""
-        self.sums[7] += len(gradient)
-        self.sums[8] += gradient.flatten(1).norm(dim=1).sum() * len(gradient)
+        self.sums[8] += len(gradient)
+        self.sums[9] += gradient.flatten(1).norm(dim=1).sum() * len(gradient)
 
     def move(self) -> bool:
         """Called before every move of the critic; now and then it looks and decides.
@@ -152,26 +158,31 @@ class Balance(nn.Module):
             self._set("noise", self._level["noise"] + 0.1, why)
             self._set("strength", 2 * self._level["strength"], why)
 
-        ordered = seen["ordered"] / rows
-        if ordered > OVERWHELMING:
+        ordered, excess = seen["ordered"] / rows, seen["loss"] / rows - self.blank
+        if excess > WILD * (self.blank or spread):
+            why = f"the critic learns too fast (its loss is {excess:.3g} above that of one that says nothing)"
+            self._set("pace", 0.5 * self._level["pace"], why)
+        elif ordered > OVERWHELMING and count["looks"] > WARM_UP:
             why = f"the critic is too sure (it orders {ordered:.1%} of the pairs rightly)"
             self._set("pace", 0.8 * self._level["pace"], why)
             self._set("strength", 1.25 * self._level["strength"], why)
         elif not count["loud"] and not count["narrow"]:
-            self._relax(ordered, width)
+            why = f"all is well (it orders {ordered:.1%} of the pairs rightly, spread {width:.2f})"
+            self._ease("pace", 1.05 * self._level["pace"], 1.0, why)
+            if width > RECOVERED:
+                self._ease("strength", self._level["strength"] / 1.1, 1.0, why)
+                self._ease("noise", 0.8 * self._level["noise"], 0.0, why)
         self._walk(seen["sign"] / rows, rows)
         return False
 
-    def _relax(self, ordered: float, width: float) -> None:
-        """Step by step back to where nothing is done."""
-        why = f"all is well (it orders {ordered:.1%} of the pairs rightly, spread {width:.2f})"
-        if ordered < BEATEN:
-            why = f"the critic falls behind (it orders {ordered:.1%} of the pairs rightly)"
-        self._set("pace", min(1.0, 1.1 * self._level["pace"]), why)
-        if width > RECOVERED:
-            noise = 0.8 * self._level["noise"]
-            self._set("noise", noise if noise > 0.01 else 0.0, why)
-            self._set("strength", max(1.0, self._level["strength"] / 1.1), why)
+    def _ease(self, name: str, value: float, normal: float, why: str) -> None:
+        """A small step back to normal; a line only once it is there."""
+        if self._level[name] == normal:
+            return
+        if abs(value - normal) < 0.05 or (value - normal) * (self._level[name] - normal) < 0:
+            self._set(name, normal, why)
+        else:
+            self._level[name] = value
 
     def _walk(self, sign: float, rows: float) -> None:
         """The probability of augmentation goes up while the critic is surer of real data than it should be."""

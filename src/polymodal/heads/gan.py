@@ -7,7 +7,7 @@ synthesis", 2016; the default loss: Huang et al., "The GAN is dead; long live th
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,9 @@ CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "wasserstein": lambda real, fake: fake - real,
 }
 """Of outputs (B,) on real and on made values, to be lowered by the critic."""
+
+DIFFERENCES = ("relativistic", "wasserstein")
+"""Losses that know the difference of the two outputs only."""
 
 MODEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relativistic": lambda real, fake: F.softplus(real - fake),
@@ -63,23 +66,35 @@ class Generator(nn.Module):
         return self.decoder(leaky(self.mix(torch.cat(parts, dim=1))))
 
 
+class Judgement(nn.Module):
+    """Features (B, inner) and context (B, W) -> how real a value looks in its context (B,)."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.linear = Linear(inner, 1, bias=True)
+        self.project = Linear(width, inner)
+        self.scale = 1 / math.sqrt(inner)
+
+    def forward(self, features: Tensor, pooled: Tensor) -> Tensor:
+        return self.linear(features)[:, 0] + (self.project(pooled) * features).sum(1) * self.scale
+
+
 class Critic(nn.Module):
     """Value and context -> how real it looks (B,), and the features (B, inner) that say so."""
 
     def __init__(self, space: Space, width: int, inner: int, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
         self.encoder = ConvolutionalCritic(space, inner, channels=channels[::-1], blocks=blocks, patch=patch)
-        self.linear = Linear(inner, 1, bias=True)
-        self.project = Linear(width, inner)
-        self.scale = 1 / math.sqrt(inner)
+        self.judge = Judgement(width, inner)
 
     def forward(self, value: Tensor, mask: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder(value, mask)
         return self.judge(features, pooled), features
 
-    def judge(self, features: Tensor, pooled: Tensor) -> Tensor:
-        """(B,) the output for features (B, inner) in a context (B, W)."""
-        return self.linear(features)[:, 0] + (self.project(pooled) * features).sum(1) * self.scale
+
+def frozen(module: nn.Module, *arguments: Tensor) -> Any:
+    """What a module gives, its parameters being constants."""
+    return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
 
 
 class Gan(Head):
@@ -100,7 +115,8 @@ class Gan(Head):
             with one on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
         gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` bears.
         penalty_share: Share of the rows of a step that bear the penalty, each so much more.
-        mismatched: Weight of real values with the context of another row, which count as made.
+        mismatched: Weight of real values with the context of another row, which count as made. The critic learns to
+            tell them, and so do the encoders, through the critic's eyes: here both want the same.
         critic_rate: The critic's learning rate beside that of the model; ``wasserstein`` wants about 4. Source: Heusel
             et al., "GANs trained by a two time-scale update rule", 2017.
         spectral_norm: Divide the critic's weights by their spectral norm. Source: Miyato et al. 2018.
@@ -156,7 +172,8 @@ class Gan(Head):
         self.spectral_norm = spectral_norm
         self.critic = self._new_critic()
         self.length = Lengths(width, space.max_length) if space.variable else None
-        self.balance = Balance(inner, augment=augment)
+        nothing = torch.zeros(1)
+        self.balance = Balance(inner, blank=float(CRITIC_LOSSES[loss](nothing, nothing)), augment=augment)
         for parameter in (*self.generator.parameters(), *self.critic.parameters()):
             parameter.momentum = 0.0  # type: ignore[attr-defined]  # each chases a target that turns as it nears
 
@@ -211,13 +228,15 @@ class Gan(Head):
         fake = fake[..., :longest] if self.space.variable else fake
         if fake.requires_grad and self.training:
             fake.register_hook(self.balance.watch_gradient)
-        frozen = {name: p.detach() for name, p in self.critic.named_parameters()}
-        judged, _ = functional_call(self.critic, frozen, (self._seen(fake, mask, fold(keys, 2)), mask, pooled))
-        real = judged.detach()
-        if self.loss_name == "relativistic":
+        judged, _ = frozen(self.critic, self._seen(fake, mask, fold(keys, 2)), mask, pooled)
+        real, matching = judged.detach(), self.training and self.mismatched > 0
+        if matching or self.loss_name == "relativistic":
             with torch.no_grad():
-                real, _ = self.critic(self._seen(target.value, mask, fold(keys, 3)), mask, pooled)
+                real, features = self.critic(self._seen(target.value, mask, fold(keys, 3)), mask, pooled)
         losses["adversarial"] = MODEL_LOSSES[self.loss_name](real, judged)
+        if matching:  # the generator alone is slow to teach the encoders what a context should tell apart
+            own, other = (frozen(self.critic.judge, features, c) for c in (context.pooled, context.pooled.roll(1, 0)))
+            losses["mismatched"] = self.mismatched * self._mismatch(own, other)
         return losses
 
     def _critic_loss(self, pooled: Tensor, target: Field, keys: Tensor) -> Losses:
@@ -230,9 +249,8 @@ class Gan(Head):
         (real, made), (real_features, made_features) = outputs.chunk(2), features.chunk(2)
         losses = {"adversarial": CRITIC_LOSSES[self.loss_name](real, made)}
         if self.training:
-            self.balance.watch(
-                real, made, real_features, made_features, self.loss_name in ("relativistic", "wasserstein")
-            )
+            features = (real_features, made_features)
+            self.balance.watch((real, made), features, losses["adversarial"], self.loss_name in DIFFERENCES)
             if self.mismatched:
                 other = self.critic.judge(real_features, pooled.roll(1, 0))
                 losses["mismatched"] = self.mismatched * self._mismatch(real, other)

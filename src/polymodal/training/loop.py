@@ -92,8 +92,9 @@ def train(
             torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
             rate = learning_rate * schedule(clock.progress, config.warmup)
             for player, optimizer in optimizers.items():
+                pace = trainee.pace(player)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * trainee.pace(player)
+                    group["lr"] = rate * pace
                 for number, portion in enumerate(portions, 1):
                     waiting = accelerator.no_sync(wrapped) if number < len(portions) else nullcontext()
                     with waiting:
