@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from polymodal.checkpoint import FORMAT
 from polymodal.cli.main import main
 from polymodal.config import recipe_names
 from polymodal.errors import unknown
@@ -105,7 +106,7 @@ def test_runs(told, trained, world, tmp_path):
     newest = tmp_path / "newest"
     shutil.copytree(trained / "checkpoints" / "step-00000008", newest)
     config = json.loads((newest / "config.json").read_text())
-    assert config["format"] == 1
+    assert config["format"] == FORMAT
     (newest / "config.json").write_text("{}")
     assert told("info", newest) == f"{newest}: config.json is corrupt: its checksum differs from checksums.json"
     (newest / "config.json").unlink()
