@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import Recipe, load_recipe
+from polymodal.config import DataConfig, Recipe, load_recipe
 from polymodal.data import Data, Rows, infer_fields, load
 from polymodal.errors import ConfigError
 from polymodal.generation import generate
@@ -196,7 +196,7 @@ def fit(
         raise ConfigError("minutes, steps: both are given; give one")
     resolved = load_recipe(recipe, {**(set or {}), **given})
     if isinstance(data, Data):
-        resolved = resolved.model_copy(update={"data": type(resolved.data)()})  # where it came from is not known here
+        resolved = _placed(resolved, data)
     else:
         resolved, data = load_data(resolved, data, strict=strict)
     return Generator(stages.fit(resolved, data, run, overwrite=overwrite), Path(run), data.train)
@@ -220,10 +220,12 @@ def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tu
     }
     source = recipe.data.source if source is None else source
     data = _load(recipe, source, fields or (infer_fields(source) if source is not None else {}), strict)
-    place = str(source) if isinstance(source, str | Path) else None
-    if place and Path(place).expanduser().exists():
-        place = str(Path(place).expanduser().resolve())  # the run may later be used from another folder
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": place})}), data
+    return _placed(recipe, data), data
+
+
+def _placed(recipe: Recipe, data: Data) -> Recipe:
+    """The recipe that says where its rows come from."""
+    return recipe.model_copy(update={"data": DataConfig(**data.settings)})
 
 
 def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:

@@ -130,9 +130,27 @@ def test_python_as_in_the_readme(world, recipe, tmp_path):
     assert again["colour"] == out["colour"]
     assert [a.tobytes() for a in again["picture"]] == [b.tobytes() for b in out["picture"]]
     assert not (tmp_path / "copy" / "trainer").exists()
-    with pytest.raises(pm.ConfigError, match="give --data"):
-        model.data()
+    assert model.data().test.fingerprint == data.test.fingerprint
     assert len(model.data(world / "rows.jsonl").test) == len(data.test)
+
+
+def test_a_run_from_python_reads_its_rows_again_as_they_were_read(world, recipe, tmp_path):
+    rows = world / "rows.jsonl"
+    fields = {
+        "shown": {"modality": "image", "size": 16, "column": "picture"},
+        "said": {"modality": "text", "max_length": 16, "column": "name"},
+    }
+    data = pm.load(rows, fields, key="name", test=0.3)
+    own = {key: value for key, value in recipe.items() if key != "fields"}
+    run = tmp_path / "mine"
+    pm.fit(own, data, steps=1, run=run, set={"train.codec_steps": 1})
+    again = pm.open(run).data()
+    assert {name: len(rows) for name, rows in again.splits.items()} == {n: len(r) for n, r in data.splits.items()}
+    assert again.test.fingerprint == data.test.fingerprint
+    listed = pm.load([json.loads(line) for line in rows.read_text().splitlines()], {"colour": pm.Label()})
+    pm.fit(own, listed, steps=1, run=tmp_path / "listed")
+    with pytest.raises(pm.ConfigError, match="give --data"):
+        pm.open(tmp_path / "listed").data()
 
 
 def test_fields_are_guessed_where_nobody_names_them(world, recipe, tmp_path, capsys):

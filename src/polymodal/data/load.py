@@ -29,6 +29,7 @@ class Data:
         validation: Rows to watch training with.
         test: Rows to score with.
         rejected: Rows that were set aside, each with its reason.
+        settings: What ``load`` was given, to read it again: ``source`` (None if it was no place), ``key``, ...
     """
 
     source: str
@@ -37,6 +38,7 @@ class Data:
     validation: Rows
     test: Rows
     rejected: list[Rejection]
+    settings: dict[str, Any]
 
     @property
     def splits(self) -> dict[str, Rows]:
@@ -108,7 +110,16 @@ def load(
     modalities = {name: modality for name, (modality, _) in typed.items()}
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
-    return Data(origin.name, modalities, **splits, rejected=rejected)
+    settings = {"key": key, "split": split, "validation": validation, "test": test, "limit": limit}
+    return Data(origin.name, modalities, **splits, rejected=rejected, settings={"source": _place(source), **settings})
+
+
+def _place(source: Any) -> str | None:
+    """A source's name, from any folder; None if it has none."""
+    if not isinstance(source, str | Path):
+        return None
+    path = Path(source).expanduser()
+    return str(path.resolve() if path.exists() else source)
 
 
 def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:

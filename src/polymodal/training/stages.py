@@ -105,13 +105,17 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
 
 
 def resolve(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe with the data's fields where it names none.
+    """The recipe with the data's fields where it names none, and the columns that they were read from.
 
     Raises:
         ConfigError: It names a field that the data has not, or another modality for it.
     """
     kinds = {name: kind_of(modality) for name, modality in data.fields.items()}
-    fields = {name: recipe.fields.get(name, FieldConfig(modality=kind)) for name, kind in kinds.items()}
+    fields = {}
+    for name, kind in kinds.items():
+        column = data.train.names.get(name, name)
+        field = recipe.fields.get(name, FieldConfig(modality=kind))
+        fields[name] = field.model_copy(update={"column": None if column == name else column})
     for name, field in recipe.fields.items():
         if name not in kinds:
             raise ConfigError(f"fields.{name}: the data has no such field; it has {', '.join(kinds)}")
@@ -133,9 +137,11 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     if file.exists() and overwrite:
         shutil.rmtree(run)
     if file.exists():
-        there = json.loads(file.read_text())
-        if there != json.loads(json.dumps(config)):
-            differs = _first_difference(there, json.loads(json.dumps(config)))
+        there, here = json.loads(file.read_text()), json.loads(json.dumps(config))
+        for each in (there, here):
+            each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
+        if there != here:
+            differs = _first_difference(there, here)
             raise CheckpointError(f"{run}: holds another run ({differs}); choose another folder, or overwrite it")
         return
     if run.exists() and any(run.iterdir()):
