@@ -219,7 +219,7 @@ class Model(nn.Module):
         if not index.numel():
             return total
         own_keys = fold(keys[index], 1000 + list(self.heads).index(name))
-        losses = head.loss(context.rows(index), self.target(portion.batch, name).rows(index), role, own_keys)
+        losses = head.loss(context.of(name).rows(index), self.target(portion.batch, name).rows(index), role, own_keys)
         for term, per_row in losses.items():
             mean = per_row.sum() / portion.counts[name]
             terms[f"{name}.{term}" if role == "model" else term] = mean.detach()
@@ -259,9 +259,9 @@ class Model(nn.Module):
                 made[name] = _absent(self.modalities[name].space, rows, keys.device)
                 continue
             value = self.heads[name].sample(
-                context.rows(index),
+                context.of(name).rows(index),
                 fold(keys[index], 1000 + places[name]),
-                unconditional=empty.rows(index),
+                unconditional=empty.of(name).rows(index),
                 **(options or {}).get(name, {}),
             )
             if name in self.codecs:
