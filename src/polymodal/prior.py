@@ -35,7 +35,14 @@ class FittedPrior:
 
 
 def fit_prior(
-    model: Model, rows: Rows, *, kind: str = "mixture", components: int = 50, limit: int = 10_000, seed: int = 0
+    model: Model,
+    rows: Rows,
+    *,
+    kind: str = "mixture",
+    components: int = 50,
+    steps: int = 2000,
+    limit: int = 10_000,
+    seed: int = 0,
 ) -> FittedPrior:
     """Fits a prior to the joint latents of rows, and makes the model draw from it wherever nothing is given.
 
@@ -46,6 +53,7 @@ def fit_prior(
         rows: That it was trained on.
         kind: ``standard`` normal, which training assumes; ``mixture`` of Gaussians; ``flow``.
         components: Of a mixture.
+        steps: Of a flow's training.
         limit: Most rows whose latents are drawn.
         seed: Of everything that is random.
 
@@ -56,14 +64,15 @@ def fit_prior(
     check_joint(model)
     if kind not in KINDS:
         raise ConfigError(f"kind: '{kind}' is unknown; choose {', '.join(KINDS)}")
-    if components < 1:
-        raise ConfigError(f"components: {components} is not at least 1")
+    for name, value in {"components": components, "steps": steps, "limit": limit}.items():
+        if value < 1:
+            raise ConfigError(f"{name}: {value} is not at least 1")
     z = latents(model.eval(), rows, limit=limit, seed=seed)
     needed = 2 * components if kind == "mixture" else 2
     if len(z) < needed:
         raise DataError(f"prior: {len(z)} rows have a field that the model reads; {needed} are needed")
     standard = model.fusion.fit_prior(z, kind="standard")
-    fitted = model.fusion.fit_prior(z, kind=kind, components=components, seed=seed)
+    fitted = model.fusion.fit_prior(z, kind=kind, components=components, steps=steps, seed=seed)
     changed = model.recipe.fusion | {"prior": kind} | ({"components": components} if kind == "mixture" else {})
     model.recipe = model.recipe.model_copy(update={"fusion": changed})
     return FittedPrior(kind, len(z), fitted, standard)

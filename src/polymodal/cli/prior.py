@@ -26,6 +26,7 @@ polymodal generate runs/mopoe/prior-mixture --to picture caption speech -n 8 -o 
     kinds = ("standard", "mixture", "flow")
     parser.add_argument("--kind", choices=kinds, default="mixture", help="default: mixture, of Gaussians")
     parser.add_argument("--components", type=int, default=50, help="of a mixture (default: 50)")
+    parser.add_argument("--steps", type=int, default=2000, help="of a flow's training (default: 2000)")
     parser.add_argument("--rows", type=int, default=10_000, help="most rows that it is fitted to (default: 10000)")
     parser.add_argument("--data", metavar="SOURCE", help="in place of the data that the run was trained on")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -40,7 +41,8 @@ def run(args: Any) -> None:
 
     model = open_run(args.folder)
     rows = model.data(args.data).train if args.data else None
-    fitted = model.fit_prior(rows, kind=args.kind, components=args.components, limit=args.rows, seed=args.seed)
+    options = {"components": args.components, "steps": args.steps, "limit": args.rows, "seed": args.seed}
+    fitted = model.fit_prior(rows, kind=args.kind, **options)
     folder = model.save_pretrained(args.output or args.folder / f"prior-{args.kind}")
     print(
         f"{folder}: log-likelihood of held-out latents {fitted.log_likelihood:.2f} nats "

@@ -38,13 +38,16 @@ class Fusion(nn.Module, ABC):
             keys: (B,) random keys, for a fusion that draws; without them it takes what is likeliest.
         """
 
-    def fit_prior(self, z: Tensor, *, kind: Any = "mixture", components: int = 50, seed: int = 0) -> float:
+    def fit_prior(
+        self, z: Tensor, *, kind: Any = "mixture", components: int = 50, steps: int = 2000, seed: int = 0
+    ) -> float:
         """Puts a prior over the joint latent in place of the one that generation from nothing drew from; see ``joint``.
 
         Args:
             z: Draws (N, Z) of what training rows say, all their fields visible, in any order.
             kind: ``standard``, ``mixture`` or ``flow``.
             components: Of a mixture.
+            steps: Of a flow's training.
             seed: Of everything that is random.
 
         Returns:

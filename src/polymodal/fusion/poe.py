@@ -117,7 +117,7 @@ class ProductOfExperts(Fusion):
         return self.prior.colour(noise, noise.new_zeros(len(noise), 1))
 
     def fit_prior(
-        self, z: Tensor, *, kind: PriorKind = "mixture", components: int = 50, seed: int = 0, steps: int = 2000
+        self, z: Tensor, *, kind: PriorKind = "mixture", components: int = 50, steps: int = 2000, seed: int = 0
     ) -> float:
         self.prior = None
         if kind != "standard":
