@@ -50,7 +50,10 @@ class Bench:
     """
 
     def __init__(self, arguments: argparse.Namespace):
-        self.folder, self.minutes, self.seed = arguments.folder, arguments.minutes, arguments.seed
+        self.folder, self.seed = arguments.folder, arguments.seed
+        steps, minutes = arguments.steps, arguments.minutes
+        self.budget = {"train.steps": steps} if steps else {"train.minutes": minutes}
+        self.spent = f"{steps:,} steps" if steps else f"{minutes:g} minutes"
         self.samples, self.recipes, self.output = arguments.samples, arguments.recipes, arguments.output
         self.results: dict[str, Any] = json.loads(self.output.read_text()) if self.output.exists() else {}
         self.results["machine"] = {
@@ -78,15 +81,14 @@ def joint(bench: Bench) -> None:
     """Everything from nothing."""
     result: dict[str, Any] = bench.results.get("joint", {})
     result |= {"classifier_accuracy": bench.classifier.accuracy, "real": _scores(_real(bench))}
-    title = f"Picture, caption and speech from nothing, {bench.samples:,} rows, {bench.minutes:g} minutes of training"
+    title = f"Picture, caption and speech from nothing, {bench.samples:,} rows, {bench.spent} of training"
     columns = ("coherent", "picture and caption", "speech and caption", "classes", "x standard", "nats")
     table = Table("recipe", "prior", *columns, title=title)
     table.add_row("real rows", "", *_cells(result["real"]), "", "")
     for recipe in bench.recipes:
-        settings = {"train.minutes": bench.minutes, "train.seed": bench.seed}
         run = bench.folder / recipe
-        model = pm.fit(recipe, "fashion", run=run, set=settings)
-        found: dict[str, Any] = {"minutes": bench.minutes, "seed": bench.seed, "samples": bench.samples}
+        model = pm.fit(recipe, "fashion", run=run, set={**bench.budget, "train.seed": bench.seed})
+        found: dict[str, Any] = {**bench.budget, "seed": bench.seed, "samples": bench.samples}
         for kind in KINDS:
             fitted = model.fit_prior(kind=kind, seed=bench.seed)
             model.save_pretrained(run / f"prior-{kind}")
@@ -147,7 +149,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--recipes", nargs="+", default=["mopoe"], help="of part joint")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
-    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
+    parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/fusion"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "fusion.json")

@@ -39,7 +39,7 @@ def fit_prior(
     rows: Rows,
     *,
     kind: str = "mixture",
-    components: int = 50,
+    components: int | None = None,
     steps: int = 2000,
     limit: int = 10_000,
     seed: int = 0,
@@ -52,7 +52,7 @@ def fit_prior(
         model: Trained, with a joint latent. It is changed, its recipe too.
         rows: That it was trained on.
         kind: ``standard`` normal, which training assumes; ``mixture`` of Gaussians; ``flow``.
-        components: Of a mixture.
+        components: Of a mixture; None for one for every 50 rows.
         steps: Of a flow's training.
         limit: Most rows whose latents are drawn.
         seed: Of everything that is random.
@@ -65,9 +65,10 @@ def fit_prior(
     if kind not in KINDS:
         raise ConfigError(f"kind: '{kind}' is unknown; choose {', '.join(KINDS)}")
     for name, value in {"components": components, "steps": steps, "limit": limit}.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise ConfigError(f"{name}: {value} is not at least 1")
     z = latents(model.eval(), rows, limit=limit, seed=seed)
+    components = components or max(1, len(z) // 50)
     needed = 2 * components if kind == "mixture" else 2
     if len(z) < needed:
         raise DataError(f"prior: {len(z)} rows have a field that the model reads; {needed} are needed")

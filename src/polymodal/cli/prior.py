@@ -25,7 +25,7 @@ polymodal generate runs/mopoe/prior-mixture --to picture caption speech -n 8 -o 
     parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
     kinds = ("standard", "mixture", "flow")
     parser.add_argument("--kind", choices=kinds, default="mixture", help="default: mixture, of Gaussians")
-    parser.add_argument("--components", type=int, default=50, help="of a mixture (default: 50)")
+    parser.add_argument("--components", type=int, help="of a mixture (default: one for every 50 rows)")
     parser.add_argument("--steps", type=int, default=2000, help="of a flow's training (default: 2000)")
     parser.add_argument("--rows", type=int, default=10_000, help="most rows that it is fitted to (default: 10000)")
     parser.add_argument("--data", metavar="SOURCE", help="in place of the data that the run was trained on")
