@@ -46,7 +46,7 @@ def fit_prior(
 ) -> FittedPrior:
     """Fits a prior to the joint latents of rows, and makes the model draw from it wherever nothing is given.
 
-    Source: Ghosh et al., "From variational to deterministic autoencoders", 2020, section 4.
+    Source: Ghosh et al., "From variational to deterministic autoencoders", 2020.
 
     Args:
         model: Trained, with a joint latent. It is changed, its recipe too.

@@ -53,6 +53,21 @@ def test_the_divergence_is_that_of_gaussians(tokens):
     assert not make().eval()(tokens, ROWS, CPU).losses
 
 
+def test_a_share_of_the_divergence_is_that_from_each_expert(tokens):
+    fusion = make(kl_weight=1.0, conditional=0.75).train()
+    mean, log_std = fusion.posterior(tokens, ROWS, CPU)
+    product, expected = Normal(mean, log_std.exp()), []
+    for row, seen in enumerate((("a", "b"), ("b",), ())):
+        experts = [fusion.experts[name](tokens[name].mean)[row].chunk(2) for name in seen]
+        own = [kl_divergence(product, Normal(m, s.exp())).sum(1)[row] for m, s in experts]
+        prior = kl_divergence(product, Normal(0.0, 1.0)).sum(1)[row]
+        expected.append(0.25 * prior + 0.75 * sum(own) / max(len(own), 1))
+    context = fusion(tokens, ROWS, CPU, make_keys(0, ROWS))
+    torch.testing.assert_close(context.losses["kl"], torch.stack(expected))
+    with pytest.raises(pm.ConfigError, match="conditional: 2"):
+        make(conditional=2)
+
+
 def test_draws_have_the_posterior_moments(tokens):
     fusion = make().eval()
     mean, log_std = (x.detach() for x in fusion.posterior(tokens, ROWS, CPU))

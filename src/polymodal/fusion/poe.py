@@ -24,7 +24,7 @@ class ProductOfExperts(Fusion):
     this fusion with different odds of what is visible in training, where all that a row has is to be told again
     (``tasks.reconstruct``): everything at once is MVAE (Wu and Goodman 2018), one field at a time is MMVAE (Shi et al.
     2019), any subset is MoPoE (Sutter et al. 2021): drawing the subset row by row is an unbiased estimate of their sums
-    over subsets.
+    over subsets. The divergence of such a mixture is bounded by the mean of its parts' (Sutter et al.).
 
     Where nothing is visible, z is drawn from the prior, which training takes to be N(0, 1), but which may be fitted to
     what the encoders really say and put in its place afterwards (``fit_prior``).
@@ -33,7 +33,7 @@ class ProductOfExperts(Fusion):
     other fields cannot know of it. The field itself tells it where it is visible. Where it is not, training draws w
     from an auxiliary prior N(0, s), s learned, so that nothing but z can tell of the other fields; generation draws it
     from N(0, 1). With one field visible at a time this is MMVAE+ (Palumbo, Daunhawer and Vogt, "MMVAE+: enhancing the
-    generative quality of multimodal VAEs without compromises", 2023, equation 5).
+    generative quality of multimodal VAEs without compromises", 2023), with the ELBO for its bound of several samples.
 
     Args:
         fields: Names, in order.
@@ -42,6 +42,9 @@ class ProductOfExperts(Fusion):
         private: Dimensions of w, of each field.
         kl_weight: Of the divergence of q from N(0, 1), per row, in nats. Source: Higgins et al., beta-VAE, 2017.
         free_bits: Divergence that is not punished, in nats per row, so that z is used at all (Kingma et al. 2016).
+        conditional: Share of the divergence that is taken from the visible fields' own experts, on average, in place of
+            N(0, 1), so that each comes to say what all say together; with everything visible, 0.9 of it is MVTCAE
+            (Hwang et al., "Multi-view representation learning via total correlation objective", 2021).
         prior: ``standard``; ``mixture`` of Gaussians; ``flow``. The latter two know nothing before they are fitted.
         components: Of a mixture.
 
@@ -60,6 +63,7 @@ class ProductOfExperts(Fusion):
         private: int = 0,
         kl_weight: float = 0.01,
         free_bits: float = 0.0,
+        conditional: float = 0.0,
         prior: PriorKind = "standard",
         components: int = 50,
     ):
@@ -68,7 +72,10 @@ class ProductOfExperts(Fusion):
             raise ConfigError(f"latent: {latent} is not an even number of at least 2")
         if private < 0:
             raise ConfigError(f"private: {private} is not at least 0")
-        self.fields, self.size, self.kl_weight, self.free_bits = tuple(fields), latent, kl_weight, free_bits
+        if not 0 <= conditional <= 1:
+            raise ConfigError(f"conditional: {conditional} is not from 0 to 1")
+        self.fields, self.size, self.kl_weight = tuple(fields), latent, kl_weight
+        self.free_bits, self.conditional = free_bits, conditional
         self.experts = nn.ModuleDict({name: Linear(width, 2 * latent, bias=True) for name in fields})
         self.leave = Linear(latent, width, bias=True)
         own = self.fields if private else ()
@@ -77,19 +84,49 @@ class ProductOfExperts(Fusion):
 
     def posterior(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the deviation (B, Z) of the product; 0 and 0 where nothing is visible."""
-        precision = torch.ones(rows, self.size, device=device)
-        weighted = torch.zeros(rows, self.size, device=device)
+        return self._product(self._said(tokens), tokens, rows, device)
+
+    def _said(self, tokens: Mapping[str, Tokens]) -> dict[str, tuple[Tensor, Tensor]]:
+        """By field, mean and logarithm of the deviation (B, Z) of its own expert."""
+        said = {}
         for name in self.fields:
             if name in tokens:
                 mean, log_std = self.experts[name](tokens[name].mean).chunk(2, dim=1)
-                own = torch.exp(-2 * log_std.clamp(-6, 6)) * tokens[name].seen[:, None]
-                precision, weighted = precision + own, weighted + own * mean
+                said[name] = mean, log_std.clamp(-6, 6)
+        return said
+
+    def _product(
+        self, said: Mapping[str, tuple[Tensor, Tensor]], tokens: Mapping[str, Tokens], rows: int, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        precision = torch.ones(rows, self.size, device=device)
+        weighted = torch.zeros(rows, self.size, device=device)
+        for name, (mean, log_std) in said.items():
+            own = torch.exp(-2 * log_std) * tokens[name].seen[:, None]
+            precision, weighted = precision + own, weighted + own * mean
         return weighted / precision, -0.5 * precision.log()
+
+    def _divergence(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        said: Mapping[str, tuple[Tensor, Tensor]],
+        tokens: Mapping[str, Tokens],
+    ) -> Tensor:
+        """(B,) of the product from N(0, 1) and, with ``conditional``, from each visible field's own expert."""
+        divergence = divergence_of(mean, log_std).clamp(min=self.free_bits)
+        if not self.conditional:
+            return divergence
+        own, count = torch.zeros_like(divergence), torch.zeros_like(divergence)
+        for name, expert in said.items():
+            seen = tokens[name].seen
+            own, count = own + divergence_of(mean, log_std, *expert) * seen, count + seen
+        return torch.lerp(divergence, own / count.clamp(min=1), self.conditional)
 
     def forward(
         self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
     ) -> Context:
-        mean, log_std = self.posterior(tokens, rows, device)
+        said = self._said(tokens)
+        mean, log_std = self._product(said, tokens, rows, device)
         noise = torch.zeros_like(mean) if keys is None else normal(fold(keys, 0), (self.size,))
         z = mean + log_std.exp() * noise
         if self.prior is not None and not self.training:
@@ -98,7 +135,7 @@ class ProductOfExperts(Fusion):
                 told |= part.seen
             z = torch.where(told[:, None], z, self.draw(keys, noise))
         private, losses = {}, {}
-        divergence = standard_divergence(mean, log_std).clamp(min=self.free_bits)
+        divergence = self._divergence(mean, log_std, said, tokens)
         for place, (name, latent) in enumerate(self.private.items()):
             own_keys = None if keys is None else fold(keys, 2 + place)
             private[name], own = latent(tokens.get(name), rows, device, own_keys)
@@ -170,7 +207,7 @@ class PrivateLatent(nn.Module):
         mean, log_std = self.expert(tokens.mean).chunk(2, dim=1)
         log_std = log_std.clamp(-6, 3)
         w = torch.where(tokens.seen[:, None], mean + log_std.exp() * noise, unseen)
-        return self.leave(w), standard_divergence(mean, log_std) * tokens.seen
+        return self.leave(w), divergence_of(mean, log_std) * tokens.seen
 
 
 def make_prior(kind: PriorKind, latent: int, components: int) -> Mixture | Prior | None:
@@ -194,6 +231,11 @@ def fit_flow(flow: Prior, z: Tensor, *, seed: int, steps: int, batch: int = 256)
         schedule.step()
 
 
-def standard_divergence(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL (B,) of N(mean, exp(log_std)), (B, Z) each, from N(0, 1), in nats."""
-    return (0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std).sum(1)
+def divergence_of(
+    mean: Tensor, log_std: Tensor, other_mean: Tensor | float = 0.0, other_log_std: Tensor | None = None
+) -> Tensor:
+    """KL (B,) of N(mean, exp(log_std)), (B, Z) each, from another such, N(0, 1) if not given, in nats."""
+    ratio = log_std if other_log_std is None else log_std - other_log_std
+    shift = mean - other_mean
+    shift = shift if other_log_std is None else shift * (-other_log_std).exp()
+    return (0.5 * ((2 * ratio).exp() + shift.square() - 1) - ratio).sum(1)

@@ -22,7 +22,7 @@ def draw(
     A row's present fields are given all, none, one, or some of them, with the odds of ``config``; what is present and
     not given is generated. A row that would have nothing to generate is given nothing instead, so that rows with a
     single field still teach it. With ``reconstruct`` all that is present is generated, and ``some`` is any subset but
-    that of none, with even odds: each is a posterior of the joint latent (MoPoE: Sutter et al. 2021, equation 2).
+    that of none, with even odds: each is a posterior of the joint latent (MoPoE: Sutter et al. 2021).
 
     Args:
         present: By field, (B,) on the CPU.
