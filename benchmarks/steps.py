@@ -5,13 +5,13 @@
 
 Shapes are those of MNIST, SVHN and text (1 x 28 x 28, 3 x 32 x 32, 8 of 71 letters) with random contents. Each round
 takes some steps of either library, in turn, on one thread, and counts the process's CPU time; the table shows medians.
-Ours is the whole step of the training loop (drawing tasks, clipping the gradient, averaging the weights); theirs is
-what its trainer does (zero_grad, forward, backward, Adam).
+Ours is the whole step of the training loop (drawing tasks, clipping the gradient, averaging the weights); ``bare`` does
+without the last two, as MultiVae's trainer does (zero_grad, forward, backward, Adam).
 
 MoPoE: both draw one subset a row; theirs adds the divergences of all. MMVAE+: theirs decodes every field from every
 other field's latent. Ours draws one field a row, which is an unbiased estimate of the same; ``all`` takes each row
-three times over, once for each field, which is the same sum. Packages that MultiVae imports for plots and data sets are
-stubbed where they are missing.
+three times over, once for each field, which is the same sum. Networks: MultiVae's default perceptrons for all, or
+convolutions for SVHN. Packages that MultiVae imports for plots and data sets are stubbed where they are missing.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +49,7 @@ from polymodal.types import Context, Field, Losses, Space, Task, Tokens
 
 FEATURES, LATENT, PRIVATE, LETTERS, PLACES = 512, 20, 10, 71, 8
 SHAPES = {"mnist": (1, 28, 28), "svhn": (3, 32, 32), "text": (PLACES * LETTERS,)}
+NETWORKS = ("perceptrons", "convolutions")
 METHODS = ("MoPoE", "MVTCAE", "MMVAE+")
 
 
@@ -62,9 +64,9 @@ class Reshape(nn.Module):
         return x.reshape(len(x), *self.shape)
 
 
-def trunk(shape: tuple[int, ...]) -> nn.Sequential:
-    """A value -> its features: MultiVae's own convolutions for SVHN, its perceptron for the others."""
-    if shape[0] == 3:
+def trunk(shape: tuple[int, ...], convolve: bool) -> nn.Sequential:
+    """A value -> its features: MultiVae's own convolutions for SVHN, else the perceptron that is its default."""
+    if convolve and shape[0] == 3:
         layers: list[nn.Module] = []
         for source, target in ((3, 32), (32, 64), (64, 128)):
             layers += [nn.Conv2d(source, target, 4, 2, 1), nn.ReLU()]
@@ -73,9 +75,9 @@ def trunk(shape: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(size, FEATURES), nn.ReLU(), nn.Linear(FEATURES, FEATURES), nn.ReLU())
 
 
-def branch(shape: tuple[int, ...]) -> nn.Sequential:
+def branch(shape: tuple[int, ...], convolve: bool) -> nn.Sequential:
     """Features -> a value's mean, or its logits."""
-    if shape[0] == 3:
+    if convolve and shape[0] == 3:
         layers: list[nn.Module] = [nn.ReLU(), nn.Linear(FEATURES, 128 * 16), Reshape(128, 4, 4), nn.ReLU()]
         for source, target in ((128, 64), (64, 32)):
             layers += [nn.ConvTranspose2d(source, target, 4, 2, 1), nn.ReLU()]
@@ -84,26 +86,29 @@ def branch(shape: tuple[int, ...]) -> nn.Sequential:
 
 
 class Trunk(Encoder):
-    """The network as an encoder of ours."""
+    """The network as an encoder of ours: convolutions are laid out channels last, as all of ours are."""
 
-    def __init__(self, space: Space, width: int):
+    def __init__(self, space: Space, width: int, *, convolve: bool = True):
         super().__init__()
-        self.network = trunk(space.shape)
+        self.network = trunk(space.shape, convolve)
+        self.layout = torch.channels_last if len(space.shape) == 3 else torch.contiguous_format
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
         return None
 
     def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
-        return Tokens(self.network(field.value)[:, None], field.mask)
+        return Tokens(self.network(field.value.contiguous(memory_format=self.layout))[:, None], field.mask)
 
 
 class Branch(Head):
     """The network as a head of ours."""
 
-    def __init__(self, space: Space, width: int):
+    def __init__(self, space: Space, width: int, *, convolve: bool = True):
         super().__init__()
-        self.space, self.network = space, branch(space.shape)
+        self.space, self.network = space, branch(space.shape, convolve)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -121,14 +126,16 @@ class Branch(Head):
         return Field(self.network(context.pooled), real, real[:, 0])
 
 
-def ours(method: str, data: dict[str, Tensor], every: bool) -> Callable[[], None]:
+def ours(
+    method: str, data: dict[str, Tensor], convolve: bool, *, every: bool = False, bare: bool = False
+) -> Callable[[], None]:
     """A step of our loop."""
     ENCODERS["trunk"], HEADS["branch"] = Trunk, Branch
     modalities = {"mnist": Image(size=28, channels=1), "svhn": Image(size=32), "text": Vector(size=PLACES * LETTERS)}
     fusion: dict[str, Any] = {"kind": "poe", "latent": LATENT, "kl_weight": 1.0}
     odds = {"MoPoE": {"some": 1.0}, "MVTCAE": {"all": 1.0}, "MMVAE+": {"one": 1.0}}[method]
     fusion |= {"MVTCAE": {"conditional": 0.9}, "MMVAE+": {"private": PRIVATE}}.get(method, {})
-    parts = {"encoder": {"kind": "trunk"}, "head": {"kind": "branch"}}
+    parts = {"encoder": {"kind": "trunk", "convolve": convolve}, "head": {"kind": "branch", "convolve": convolve}}
     kinds = {"mnist": "image", "svhn": "image", "text": "vector"}
     recipe = load_recipe(
         {
@@ -160,10 +167,12 @@ def ours(method: str, data: dict[str, Tensor], every: bool) -> Callable[[], None
             task = tasks.draw(dict.fromkeys(data, there), open_to, open_to, recipe.tasks, keys)
         loss, _ = model(Portion(batch, task, keys, dict.fromkeys(data, len(index)), len(index)), "model")
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if not bare:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        average.update(turn)
+        if not bare:
+            average.update(turn)
         turn += 1
 
     return step
@@ -193,7 +202,7 @@ class Stub(ModuleType):
         return type(name, (), {})
 
 
-def theirs(method: str, data: dict[str, Tensor]) -> Callable[[], None]:
+def theirs(method: str, data: dict[str, Tensor], convolve: bool) -> Callable[[], None]:
     """A step of MultiVae's trainer."""
     base = importlib.import_module("pythae.models.nn.base_architectures")
     output = importlib.import_module("pythae.models.base.base_utils").ModelOutput
@@ -208,7 +217,7 @@ def theirs(method: str, data: dict[str, Tensor]) -> Callable[[], None]:
         def __init__(self, shape: tuple[int, ...]):
             super().__init__()
             self.latent_dim, self.style_dim = LATENT, private
-            self.network = trunk(shape)
+            self.network = trunk(shape, convolve)
             sizes = {"embedding": LATENT, "log_covariance": LATENT}
             sizes |= {"style_embedding": private, "style_log_covariance": private} if private else {}
             self.ends = nn.ModuleDict({name: nn.Linear(FEATURES, size) for name, size in sizes.items()})
@@ -222,7 +231,7 @@ def theirs(method: str, data: dict[str, Tensor]) -> Callable[[], None]:
             super().__init__()
             self.latent_dim = LATENT + private
             shape = shape if len(shape) > 1 else (PLACES, LETTERS)
-            self.network = nn.Sequential(nn.Linear(LATENT + private, FEATURES), *branch(shape))
+            self.network = nn.Sequential(nn.Linear(LATENT + private, FEATURES), *branch(shape, convolve))
 
         def forward(self, z: Tensor) -> Any:
             return output(reconstruction=self.network(z))
@@ -257,9 +266,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--multivae", type=Path, required=True, help="folder that multivae and pythae are installed in")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=6, help="of a round, of each library")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=64, help="by default that of MultiVae's trainer")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "steps.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -275,30 +285,42 @@ def main() -> None:
         "batch_size": arguments.batch_size, "rounds": arguments.rounds, "steps": arguments.steps,
     }  # fmt: skip
     title = f"Samples a second of CPU time, medians of {arguments.rounds} rounds"
-    table = Table("method", "MultiVae", "polymodal", "x", title=title)
-    for method in arguments.methods:
-        contenders = {"multivae": theirs(method, data), "polymodal": ours(method, data, False)}
+    table = Table("networks", "method", "MultiVae", "polymodal", "x", title=title)
+    for networks, method in product(arguments.networks, arguments.methods):
+        convolve = networks == "convolutions"
+        contenders = {
+            "multivae": theirs(method, data, convolve),
+            "polymodal": ours(method, data, convolve),
+            "polymodal, bare": ours(method, data, convolve, bare=True),
+        }
         if method == "MMVAE+":
-            contenders["polymodal, all"] = ours(method, data, True)
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
-        for number in range(arguments.rounds + 1):
-            for name, step in contenders.items():
-                begin = time.process_time()
-                for _ in range(arguments.steps):
-                    step()
-                if number:  # the first round warms up
-                    seconds[name].append((time.process_time() - begin) / arguments.steps)
+            contenders["polymodal, all, bare"] = ours(method, data, convolve, every=True, bare=True)
+        seconds = race(contenders, arguments.rounds, arguments.steps)
         rates = {name: arguments.batch_size / statistics.median(own) for name, own in seconds.items()}
-        result[method] = {name: {"samples_per_second": rate, "times_multivae": rate / rates["multivae"]}
-                          for name, rate in rates.items()}  # fmt: skip
+        result.setdefault(networks, {})[method] = {
+            name: {"samples_per_second": rate, "times_multivae": rate / rates["multivae"]}
+            for name, rate in rates.items()
+        }
         for name in list(rates)[1:]:
+            mine, other = rates[name], rates["multivae"]
             label = method + name.removeprefix("polymodal")
-            table.add_row(
-                label, f"{rates['multivae']:.0f}", f"{rates[name]:.0f}", f"{rates[name] / rates['multivae']:.2f}"
-            )
+            table.add_row(networks, label, f"{other:.0f}", f"{mine:.0f}", f"{mine / other:.2f}")
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     Console().print(table)
+
+
+def race(contenders: dict[str, Callable[[], None]], rounds: int, steps: int) -> dict[str, list[float]]:
+    """Seconds of CPU time of a step of each, round by round, after one to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, step in contenders.items():
+            begin = time.process_time()
+            for _ in range(steps):
+                step()
+            if number:
+                seconds[name].append((time.process_time() - begin) / steps)
+    return seconds
 
 
 if __name__ == "__main__":
