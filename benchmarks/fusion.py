@@ -55,6 +55,7 @@ class Bench:
         self.budget = {"train.steps": steps} if steps else {"train.minutes": minutes}
         self.spent = f"{steps:,} steps" if steps else f"{minutes:g} minutes"
         self.samples, self.recipes, self.output = arguments.samples, arguments.recipes, arguments.output
+        self.priors = arguments.priors
         self.results: dict[str, Any] = json.loads(self.output.read_text()) if self.output.exists() else {}
         self.results["machine"] = {
             "platform": platform.platform(), "threads": torch.get_num_threads(), "torch": torch.__version__
@@ -89,7 +90,7 @@ def joint(bench: Bench) -> None:
         run = bench.folder / recipe
         model = pm.fit(recipe, "fashion", run=run, set={**bench.budget, "train.seed": bench.seed})
         found: dict[str, Any] = {**bench.budget, "seed": bench.seed, "samples": bench.samples}
-        for kind in KINDS:
+        for kind in bench.priors:
             fitted = model.fit_prior(kind=kind, seed=bench.seed)
             model.save_pretrained(run / f"prior-{kind}")
             scores = _scores(bench.classes(*_made(bench, model)))
@@ -148,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--recipes", nargs="+", default=["mopoe"], help="of part joint")
+    parser.add_argument("--priors", nargs="+", choices=KINDS, default=KINDS, help="of part joint")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
     parser.add_argument("--samples", type=int, default=1000)
