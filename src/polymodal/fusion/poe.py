@@ -174,11 +174,8 @@ class ProductOfExperts(Fusion):
         """log p(z) (B,) of z (B, Z) by the prior that generation draws from, in nats."""
         if self.prior is None:
             return standard_log_prob(z).sum(1)
-        return (
-            self.prior.log_prob(z)
-            if isinstance(self.prior, Mixture)
-            else self.prior.log_prob(z, z.new_zeros(len(z), 1))
-        )
+        told = () if isinstance(self.prior, Mixture) else (z.new_zeros(len(z), 1),)  # a flow is told of no context
+        return self.prior.log_prob(z, *told)
 
 
 class PrivateLatent(nn.Module):
