@@ -20,7 +20,7 @@ LAYERS = [
     ["config", "recipes"],
     ["model"],
     ["checkpoint"],
-    ["generation"],
+    ["generation", "prior"],
     ["tables"],
     ["fill"],
     ["training", "evaluation"],

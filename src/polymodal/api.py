@@ -21,6 +21,7 @@ from polymodal.training import stages
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
     from polymodal.fill import Filled
+    from polymodal.prior import FittedPrior
 
 
 class Generator:
@@ -138,6 +139,22 @@ class Generator:
         if judge is None and training is not None and judge_steps and seen:
             judge = Judge.train(training, steps=judge_steps, folder=self.run / "judge" if self.run else None)
         return evaluate(self.model, rows, judge=judge, training=training, **options)
+
+    def fit_prior(self, rows: Rows | None = None, **options: Any) -> FittedPrior:
+        """Fits the prior of the joint latent, from which everything is generated where nothing is given.
+
+        Args:
+            rows: To fit it to; the training rows if not given.
+            options: ``kind`` (standard, mixture, flow) and others of ``polymodal.prior.fit_prior``.
+
+        Raises:
+            ConfigError: There is no joint latent; or no rows are given, and the run does not know where its data are.
+        """
+        from polymodal.prior import check_joint, fit_prior
+
+        check_joint(self.model)
+        rows = self.training if rows is None else rows
+        return fit_prior(self.model, self.data().train if rows is None else rows, **options)
 
     def data(self, source: Any = None, *, strict: bool = False) -> Data:
         """The data that the model was trained on, or another source with the same columns, read in the same way.

@@ -160,10 +160,15 @@ class Model(nn.Module):
             read = align[name] if align else seen
             if not (index := read.nonzero()[:, 0]).numel():
                 continue
-            index = index.to(device, non_blocking=True)
-            part = encoder(batch[name].rows(index), None if keys is None else fold(keys[index], place))
-            x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
-            mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
+            own = None if keys is None else fold(keys, place)
+            if len(index) == rows:  # nothing is to be picked out, nor put back in its place
+                part = encoder(batch[name], own)
+                x, mask = part.x, part.mask
+            else:
+                index = index.to(device, non_blocking=True)
+                part = encoder(batch[name].rows(index), None if own is None else own[index])
+                x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
+                mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
             if align:
                 encodings[name], encoded[name] = Tokens(x, mask).mean, mask.any(1)
                 mask = mask & seen.to(device, non_blocking=True)[:, None]
@@ -215,11 +220,15 @@ class Model(nn.Module):
     def _head_loss(self, name: str, context: Context, portion: Portion, role: str, terms: Losses) -> Tensor:
         """The weighted sum of a head's terms, which are added to ``terms``, detached."""
         total, keys, head = context.pooled.new_zeros(()), portion.keys, self.heads[name]
-        index = portion.task.target[name].nonzero()[:, 0].to(keys.device, non_blocking=True)
+        index = portion.task.target[name].nonzero()[:, 0]
         if not index.numel():
             return total
-        own_keys = fold(keys[index], 1000 + list(self.heads).index(name))
-        losses = head.loss(context.rows(index), self.target(portion.batch, name).rows(index), role, own_keys)
+        told, target = context.of(name), self.target(portion.batch, name)
+        keys = fold(keys, 1000 + list(self.heads).index(name))
+        if len(index) < len(keys):
+            index = index.to(keys.device, non_blocking=True)
+            told, target, keys = told.rows(index), target.rows(index), keys[index]
+        losses = head.loss(told, target, role, keys)
         for term, per_row in losses.items():
             mean = per_row.sum() / portion.counts[name]
             terms[f"{name}.{term}" if role == "model" else term] = mean.detach()
@@ -259,9 +268,9 @@ class Model(nn.Module):
                 made[name] = _absent(self.modalities[name].space, rows, keys.device)
                 continue
             value = self.heads[name].sample(
-                context.rows(index),
+                context.of(name).rows(index),
                 fold(keys[index], 1000 + places[name]),
-                unconditional=empty.rows(index),
+                unconditional=empty.of(name).rows(index),
                 **(options or {}).get(name, {}),
             )
             if name in self.codecs:

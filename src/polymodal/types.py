@@ -7,7 +7,7 @@ Every mask says True where something is real.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -111,6 +111,8 @@ class Context:
         pooled: (B, D), a summary of the row.
         losses: Terms of the fusion's own, per row (a joint latent's KL, an alignment loss).
         nothing: In training, the context of one row in which nothing is visible, for heads that learn guided samples.
+        latent: (B, Z), the draw of a joint latent that all of it was made from, where the fusion has one.
+        private: By field, (B, D), what the head of that field alone is told.
     """
 
     tokens: Tensor
@@ -118,11 +120,24 @@ class Context:
     pooled: Tensor
     losses: Losses = field(default_factory=dict)
     nothing: Context | None = None
+    latent: Tensor | None = None
+    private: dict[str, Tensor] = field(default_factory=dict)
+
+    def of(self, name: str) -> Context:
+        """What the head of one field is told: what all are, and its private part, if it has one."""
+        if name not in self.private:
+            return self
+        own = self.private[name]
+        tokens, mask = torch.cat([self.tokens, own[:, None]], dim=1), pad(self.mask, (0, 1), value=True)
+        nothing = self.nothing and self.nothing.of(name)
+        return replace(self, tokens=tokens, mask=mask, pooled=self.pooled + own, nothing=nothing, private={})
 
     def rows(self, index: Tensor) -> Context:
         """The rows at ``index`` (n,); rows may repeat."""
         losses = {name: term[index] for name, term in self.losses.items()}
-        return Context(self.tokens[index], self.mask[index], self.pooled[index], losses, self.nothing)
+        latent = None if self.latent is None else self.latent[index]
+        private = {name: part[index] for name, part in self.private.items()}
+        return Context(self.tokens[index], self.mask[index], self.pooled[index], losses, self.nothing, latent, private)
 
     def beside(self, other: Context) -> Context:
         """These rows followed by those of ``other``, the shorter one's tokens padded; guidance runs both at once."""

@@ -18,6 +18,7 @@ from polymodal.types import Context, Field, Losses, Space
 TRANSFORMER = {"depth": 1, "heads": 2}
 SMALL: dict[str, dict[str, object]] = {
     "autoregressive": TRANSFORMER,
+    "decoder": TRANSFORMER | {"hidden": 16, "channels": [8, 8], "likelihood": "laplace"},
     "flow": TRANSFORMER,
     "gan": {"noise": 4, "inner": 16, "channels": [8, 8]},
     "masked": TRANSFORMER,

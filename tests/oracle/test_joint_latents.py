@@ -53,6 +53,21 @@ def test_the_divergence_is_that_of_gaussians(tokens):
     assert not make().eval()(tokens, ROWS, CPU).losses
 
 
+def test_a_share_of_the_divergence_is_that_from_each_expert(tokens):
+    fusion = make(kl_weight=1.0, conditional=0.75).train()
+    mean, log_std = fusion.posterior(tokens, ROWS, CPU)
+    product, expected = Normal(mean, log_std.exp()), []
+    for row, seen in enumerate((("a", "b"), ("b",), ())):
+        experts = [fusion.experts[name](tokens[name].mean)[row].chunk(2) for name in seen]
+        own = [kl_divergence(product, Normal(m, s.exp())).sum(1)[row] for m, s in experts]
+        prior = kl_divergence(product, Normal(0.0, 1.0)).sum(1)[row]
+        expected.append(0.25 * prior + 0.75 * sum(own) / max(len(own), 1))
+    context = fusion(tokens, ROWS, CPU, make_keys(0, ROWS))
+    torch.testing.assert_close(context.losses["kl"], torch.stack(expected))
+    with pytest.raises(pm.ConfigError, match="conditional: 2"):
+        make(conditional=2)
+
+
 def test_draws_have_the_posterior_moments(tokens):
     fusion = make().eval()
     mean, log_std = (x.detach() for x in fusion.posterior(tokens, ROWS, CPU))
@@ -88,15 +103,18 @@ def test_a_mixture_is_that_of_scikit_learn(clusters):
 
 @pytest.mark.parametrize("kind", ["mixture", "flow"])
 def test_a_fitted_prior_draws_where_the_codes_are(kind, clusters):
-    fusion = make(prior=kind, components=3)
-    before = Normal(0.0, 1.0).log_prob(clusters[-300:]).sum(1).mean()
-    after = fusion.fit_prior(clusters, steps=400)
-    assert after > float(before) + 3
+    fusion = make()
+    before = fusion.fit_prior(clusters, kind="standard")
+    assert before == pytest.approx(float(Normal(0.0, 1.0).log_prob(clusters[-300:]).sum(1).mean()), rel=1e-5)
+    after = fusion.fit_prior(clusters, kind=kind, components=3, steps=400)
+    assert after > before + 3
     fusion.eval()
     keys = make_keys(3, 500)
     leave = torch.linalg.pinv(fusion.leave.weight)
     with torch.no_grad():
-        z = (fusion({}, 500, CPU, keys).pooled - fusion.leave.bias) @ leave
+        context = fusion({}, 500, CPU, keys)
+        z = (context.pooled - fusion.leave.bias) @ leave
+    torch.testing.assert_close(z, context.latent, atol=1e-4, rtol=1e-4)
     nearest = torch.cdist(z, clusters).min(1).values
     assert float((nearest < 0.7).float().mean()) > 0.85
     standard = normal(keys, (LATENT,))
@@ -104,18 +122,53 @@ def test_a_fitted_prior_draws_where_the_codes_are(kind, clusters):
 
 
 def test_a_row_that_sees_something_does_not_ask_the_prior(tokens, clusters):
-    plain, fitted = make().eval(), make(prior="mixture", components=3)
-    fitted.fit_prior(clusters)
-    fitted.eval()
-    fitted.load_state_dict(plain.state_dict(), strict=False)
+    plain, fitted = make().eval(), make().eval()
+    fitted.fit_prior(clusters, components=3)
     keys = make_keys(0, ROWS)
     one, other = plain(tokens, ROWS, CPU, keys).pooled, fitted(tokens, ROWS, CPU, keys).pooled
     torch.testing.assert_close(one[:2], other[:2])
     assert not torch.allclose(one[2], other[2], atol=1e-2)
 
 
-def test_a_standard_prior_is_not_fitted(clusters):
-    with pytest.raises(pm.ConfigError, match="'standard' has nothing to fit"):
-        make().fit_prior(clusters)
+def test_a_private_latent_is_heard_where_its_own_field_is_given(tokens):
+    fusion = make(private=2, kl_weight=1.0)
+    keys = make_keys(0, ROWS)
+    context = fusion.train()(tokens, ROWS, CPU, keys)
+    plain = fusion.posterior(tokens, ROWS, CPU)
+    expected = kl_divergence(Normal(plain[0], plain[1].exp()), Normal(0.0, 1.0)).sum(1)
+    for name in "ab":
+        mean, log_std = fusion.private[name].expert(tokens[name].mean).chunk(2, dim=1)
+        own = kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
+        expected = expected + own * tokens[name].seen
+    torch.testing.assert_close(context.losses["kl"], expected)
+    # a head is told of its own and of nobody else's
+    told = context.of("a")
+    torch.testing.assert_close(told.pooled, context.pooled + context.private["a"])
+    assert told.mask.shape == (ROWS, 2)
+    assert not told.private
+    # what b is changes b's private part where b is seen, and a's nowhere
+    other = {**tokens, "b": Tokens(tokens["b"].x + 1, tokens["b"].mask)}
+    changed = fusion(other, ROWS, CPU, keys)
+    torch.testing.assert_close(changed.private["a"], context.private["a"])
+    moved = (changed.private["b"] != context.private["b"]).any(1)
+    assert moved.tolist() == tokens["b"].seen.tolist()
+
+
+def test_an_unseen_private_latent_comes_from_the_auxiliary_prior_in_training_alone():
+    fusion = make(private=2)
+    with torch.no_grad():
+        fusion.private["a"].auxiliary.fill_(-1.0)
+    keys, leave = make_keys(0, 4000), fusion.private["a"].leave
+    for mode, deviation in ((True, torch.tensor(-1.0).exp()), (False, torch.tensor(1.0))):
+        with torch.no_grad():
+            private = fusion.train(mode)({}, 4000, CPU, keys).private["a"]
+            w = (private - leave.bias) @ torch.linalg.pinv(leave.weight)
+        torch.testing.assert_close(w.std(0), deviation.expand(2), rtol=0.05, atol=0)
+    assert not make()({}, 1, CPU).private
+
+
+def test_a_latent_that_cannot_be_is_refused():
     with pytest.raises(pm.ConfigError, match="not an even number"):
         ProductOfExperts(["a"], WIDTH, latent=3)
+    with pytest.raises(pm.ConfigError, match="private: -1"):
+        ProductOfExperts(["a"], WIDTH, private=-1)

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from polymodal.errors import ConfigError
 from polymodal.types import Context, Tokens
 
 
@@ -36,3 +37,23 @@ class Fusion(nn.Module, ABC):
             device: Where the context is made.
             keys: (B,) random keys, for a fusion that draws; without them it takes what is likeliest.
         """
+
+    def fit_prior(
+        self, z: Tensor, *, kind: Any = "mixture", components: int = 50, steps: int = 2000, seed: int = 0
+    ) -> float:
+        """Puts a prior over the joint latent in place of the one that generation from nothing drew from; see ``joint``.
+
+        Args:
+            z: Draws (N, Z) of what training rows say, all their fields visible, in any order.
+            kind: ``standard``, ``mixture`` or ``flow``.
+            components: Of a mixture.
+            steps: Of a flow's training.
+            seed: Of everything that is random.
+
+        Returns:
+            The mean log-likelihood of the last tenth of the draws, which is held out, in nats.
+
+        Raises:
+            ConfigError: There is no joint latent.
+        """
+        raise ConfigError("there is no joint latent, and so no prior to fit")

@@ -10,9 +10,11 @@ from polymodal.errors import ConfigError
 from polymodal.fusion.base import Fusion
 from polymodal.nn.layers import Linear
 from polymodal.nn.mixtures import Mixture
-from polymodal.nn.priors import Prior
+from polymodal.nn.priors import Prior, standard_log_prob
 from polymodal.nn.random import fold, normal
 from polymodal.types import Context, Tokens
+
+PriorKind = Literal["standard", "mixture", "flow"]
 
 
 class ProductOfExperts(Fusion):
@@ -22,17 +24,27 @@ class ProductOfExperts(Fusion):
     this fusion with different odds of what is visible in training, where all that a row has is to be told again
     (``tasks.reconstruct``): everything at once is MVAE (Wu and Goodman 2018), one field at a time is MMVAE (Shi et al.
     2019), any subset is MoPoE (Sutter et al. 2021): drawing the subset row by row is an unbiased estimate of their sums
-    over subsets.
+    over subsets. The divergence of such a mixture is bounded by the mean of its parts' (Sutter et al.).
 
     Where nothing is visible, z is drawn from the prior, which training takes to be N(0, 1), but which may be fitted to
     what the encoders really say and put in its place afterwards (``fit_prior``).
+
+    With ``private`` dimensions each field has a latent w of its own beside z, which its head alone is told: what the
+    other fields cannot know of it. The field itself tells it where it is visible. Where it is not, training draws w
+    from an auxiliary prior N(0, s), s learned, so that nothing but z can tell of the other fields; generation draws it
+    from N(0, 1). With one field visible at a time this is MMVAE+ (Palumbo, Daunhawer and Vogt, "MMVAE+: enhancing the
+    generative quality of multimodal VAEs without compromises", 2023), with the ELBO for its bound of several samples.
 
     Args:
         fields: Names, in order.
         width: Of the tokens.
         latent: Dimensions of z.
+        private: Dimensions of w, of each field.
         kl_weight: Of the divergence of q from N(0, 1), per row, in nats. Source: Higgins et al., beta-VAE, 2017.
         free_bits: Divergence that is not punished, in nats per row, so that z is used at all (Kingma et al. 2016).
+        conditional: Share of the divergence that is taken from the visible fields' own experts, on average, in place of
+            N(0, 1), so that each comes to say what all say together; with everything visible, 0.9 of it is MVTCAE
+            (Hwang et al., "Multi-view representation learning via total correlation objective", 2021).
         prior: ``standard``; ``mixture`` of Gaussians; ``flow``. The latter two know nothing before they are fitted.
         components: Of a mixture.
 
@@ -48,38 +60,73 @@ class ProductOfExperts(Fusion):
         width: int,
         *,
         latent: int = 64,
+        private: int = 0,
         kl_weight: float = 0.01,
         free_bits: float = 0.0,
-        prior: Literal["standard", "mixture", "flow"] = "standard",
+        conditional: float = 0.0,
+        prior: PriorKind = "standard",
         components: int = 50,
     ):
         super().__init__()
         if latent < 2 or latent % 2:
             raise ConfigError(f"latent: {latent} is not an even number of at least 2")
-        self.fields, self.size, self.kl_weight, self.free_bits = tuple(fields), latent, kl_weight, free_bits
+        if private < 0:
+            raise ConfigError(f"private: {private} is not at least 0")
+        if not 0 <= conditional <= 1:
+            raise ConfigError(f"conditional: {conditional} is not from 0 to 1")
+        self.fields, self.size, self.kl_weight = tuple(fields), latent, kl_weight
+        self.free_bits, self.conditional = free_bits, conditional
         self.experts = nn.ModuleDict({name: Linear(width, 2 * latent, bias=True) for name in fields})
         self.leave = Linear(latent, width, bias=True)
-        self.prior: Mixture | Prior | None = None
-        if prior == "mixture":
-            self.prior = Mixture(latent, components)
-        elif prior == "flow":
-            self.prior = Prior(latent, 1, kind="flow")
+        own = self.fields if private else ()
+        self.private = nn.ModuleDict({name: PrivateLatent(width, private) for name in own})
+        self.prior = make_prior(prior, latent, components)
 
     def posterior(self, tokens: Mapping[str, Tokens], rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the deviation (B, Z) of the product; 0 and 0 where nothing is visible."""
-        precision = torch.ones(rows, self.size, device=device)
-        weighted = torch.zeros(rows, self.size, device=device)
+        return self._product(self._said(tokens), tokens, rows, device)
+
+    def _said(self, tokens: Mapping[str, Tokens]) -> dict[str, tuple[Tensor, Tensor]]:
+        """By field, mean and logarithm of the deviation (B, Z) of its own expert."""
+        said = {}
         for name in self.fields:
             if name in tokens:
                 mean, log_std = self.experts[name](tokens[name].mean).chunk(2, dim=1)
-                own = torch.exp(-2 * log_std.clamp(-6, 6)) * tokens[name].seen[:, None]
-                precision, weighted = precision + own, weighted + own * mean
+                said[name] = mean, log_std.clamp(-6, 6)
+        return said
+
+    def _product(
+        self, said: Mapping[str, tuple[Tensor, Tensor]], tokens: Mapping[str, Tokens], rows: int, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        precision = torch.ones(rows, self.size, device=device)
+        weighted = torch.zeros(rows, self.size, device=device)
+        for name, (mean, log_std) in said.items():
+            own = torch.exp(-2 * log_std) * tokens[name].seen[:, None]
+            precision, weighted = precision + own, weighted + own * mean
         return weighted / precision, -0.5 * precision.log()
+
+    def _divergence(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        said: Mapping[str, tuple[Tensor, Tensor]],
+        tokens: Mapping[str, Tokens],
+    ) -> Tensor:
+        """(B,) of the product from N(0, 1) and, with ``conditional``, from each visible field's own expert."""
+        divergence = divergence_of(mean, log_std).clamp(min=self.free_bits)
+        if not self.conditional:
+            return divergence
+        own, count = torch.zeros_like(divergence), torch.zeros_like(divergence)
+        for name, expert in said.items():
+            seen = tokens[name].seen
+            own, count = own + divergence_of(mean, log_std, *expert) * seen, count + seen
+        return torch.lerp(divergence, own / count.clamp(min=1), self.conditional)
 
     def forward(
         self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
     ) -> Context:
-        mean, log_std = self.posterior(tokens, rows, device)
+        said = self._said(tokens)
+        mean, log_std = self._product(said, tokens, rows, device)
         noise = torch.zeros_like(mean) if keys is None else normal(fold(keys, 0), (self.size,))
         z = mean + log_std.exp() * noise
         if self.prior is not None and not self.training:
@@ -87,12 +134,17 @@ class ProductOfExperts(Fusion):
             for part in tokens.values():
                 told |= part.seen
             z = torch.where(told[:, None], z, self.draw(keys, noise))
-        losses = {}
+        private, losses = {}, {}
+        divergence = self._divergence(mean, log_std, said, tokens)
+        for place, (name, latent) in enumerate(self.private.items()):
+            own_keys = None if keys is None else fold(keys, 2 + place)
+            private[name], own = latent(tokens.get(name), rows, device, own_keys)
+            divergence = divergence + own
         if self.training:
-            divergence = 0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std
-            losses["kl"] = self.kl_weight * divergence.sum(1).clamp(min=self.free_bits)
+            losses["kl"] = self.kl_weight * divergence
         pooled = self.leave(z)
-        return Context(pooled[:, None], torch.ones(rows, 1, dtype=torch.bool, device=device), pooled, losses)
+        mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
+        return Context(pooled[:, None], mask, pooled, losses, latent=z, private=private)
 
     def draw(self, keys: Tensor | None, noise: Tensor) -> Tensor:
         """z (B, Z) from the fitted prior, by keys (B,) and noise (B, Z); without keys, what is likeliest of it."""
@@ -101,31 +153,86 @@ class ProductOfExperts(Fusion):
         assert self.prior is not None
         return self.prior.colour(noise, noise.new_zeros(len(noise), 1))
 
-    def fit_prior(self, z: Tensor, *, seed: int = 0, steps: int = 2000) -> float:
-        """Fits the prior to draws z (N, Z) of what training rows say, all their fields visible.
-
-        Returns:
-            The mean log-likelihood of the last tenth of them, which is held out, in nats.
-
-        Raises:
-            ConfigError: The prior is the standard normal, which has nothing to fit.
-        """
-        if self.prior is None:
-            raise ConfigError("prior: 'standard' has nothing to fit; choose mixture or flow")
+    def fit_prior(
+        self, z: Tensor, *, kind: PriorKind = "mixture", components: int = 50, steps: int = 2000, seed: int = 0
+    ) -> float:
+        self.prior = None
+        if kind != "standard":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)  # of the flow's weights at the start
+                self.prior = make_prior(kind, self.size, components).to(z.device)  # type: ignore[union-attr]
         held_out = max(1, len(z) // 10)
         known, unknown = z[:-held_out], z[-held_out:]
         if isinstance(self.prior, Mixture):
             self.prior.fit(known, seed=seed)
-            return float(self.prior.log_prob(unknown).mean())
-        generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.AdamW(self.prior.parameters(), lr=2e-3)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            some = known[torch.randint(len(known), (256,), generator=generator).to(known.device)]
-            loss = -self.prior.log_prob(some, some.new_zeros(len(some), 1)).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+        elif self.prior is not None:
+            fit_flow(self.prior, known, seed=seed, steps=steps)
         with torch.no_grad():
-            return float(self.prior.log_prob(unknown, unknown.new_zeros(len(unknown), 1)).mean())
+            return float(self.log_prior(unknown).mean())
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z) (B,) of z (B, Z) by the prior that generation draws from, in nats."""
+        if self.prior is None:
+            return standard_log_prob(z).sum(1)
+        told = () if isinstance(self.prior, Mixture) else (z.new_zeros(len(z), 1),)  # a flow is told of no context
+        return self.prior.log_prob(z, *told)
+
+
+class PrivateLatent(nn.Module):
+    """A latent w of one field, from which nothing but that field is generated.
+
+    Args:
+        width: D, of the tokens.
+        size: Dimensions of w.
+    """
+
+    def __init__(self, width: int, size: int):
+        super().__init__()
+        self.size = size
+        self.expert = Linear(width, 2 * size, bias=True)
+        self.leave = Linear(size, width, bias=True)
+        self.auxiliary = nn.Parameter(torch.zeros(size))  # logarithms of the deviations s
+
+    def forward(
+        self, tokens: Tokens | None, rows: int, device: torch.device, keys: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What the head is told (B, D), and the divergence of q(w | field) from N(0, 1) (B,), 0 where it is unseen."""
+        noise = torch.zeros(rows, self.size, device=device) if keys is None else normal(keys, (self.size,))
+        unseen = noise * self.auxiliary.exp() if self.training else noise
+        if tokens is None:
+            return self.leave(unseen), noise.new_zeros(rows)
+        mean, log_std = self.expert(tokens.mean).chunk(2, dim=1)
+        log_std = log_std.clamp(-6, 3)
+        w = torch.where(tokens.seen[:, None], mean + log_std.exp() * noise, unseen)
+        return self.leave(w), divergence_of(mean, log_std) * tokens.seen
+
+
+def make_prior(kind: PriorKind, latent: int, components: int) -> Mixture | Prior | None:
+    """A prior that knows nothing yet; None for the standard normal."""
+    if kind == "mixture":
+        return Mixture(latent, components)
+    return Prior(latent, 1, kind="flow") if kind == "flow" else None
+
+
+def fit_flow(flow: Prior, z: Tensor, *, seed: int, steps: int, batch: int = 256) -> None:
+    """Fits a flow that knows no context to draws z (N, Z), by maximum likelihood."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(flow.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        some = z[torch.randint(len(z), (batch,), generator=generator).to(z.device)]
+        loss = -flow.log_prob(some, some.new_zeros(len(some), 1)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def divergence_of(
+    mean: Tensor, log_std: Tensor, other_mean: Tensor | float = 0.0, other_log_std: Tensor | None = None
+) -> Tensor:
+    """KL (B,) of N(mean, exp(log_std)), (B, Z) each, from another such, N(0, 1) if not given, in nats."""
+    ratio = log_std if other_log_std is None else log_std - other_log_std
+    shift = mean - other_mean
+    shift = shift if other_log_std is None else shift * (-other_log_std).exp()
+    return (0.5 * ((2 * ratio).exp() + shift.square() - 1) - ratio).sum(1)

@@ -2,6 +2,7 @@
 
 from polymodal.heads.autoregressive import Autoregressive
 from polymodal.heads.base import Head
+from polymodal.heads.decoder import Decoder
 from polymodal.heads.flow import Flow
 from polymodal.heads.gan import Gan
 from polymodal.heads.masked import Masked
@@ -10,6 +11,7 @@ from polymodal.heads.vae import VariationalAutoencoder
 
 HEADS: dict[str, type[Head]] = {
     "autoregressive": Autoregressive,
+    "decoder": Decoder,
     "flow": Flow,
     "gan": Gan,
     "masked": Masked,

@@ -10,22 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.heads.autoregressive import Autoregressive
-from polymodal.heads.lengths import Lengths
-from polymodal.nn.grids import GridDecoder, GridEncoder, canvas
+from polymodal.heads.values import LEAST_VARIANCE, ValueDecoder, spread, whole
+from polymodal.nn.grids import GridEncoder
 from polymodal.nn.layers import Linear
-from polymodal.nn.priors import gaussian_log_prob
-from polymodal.nn.random import fold, normal
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
-LEAST_VARIANCE = 1e-4
-"""Of the likelihood, where values are of about unit scale: finer detail than that is not worth any number of nats."""
-MEMORY = 20
-"""Moves over which the optimal variance is averaged."""
+__all__ = ["LEAST_VARIANCE", "Ids", "Values"]
 
 
-class Values(nn.Module):
-    """Continuous values: convolutions there and back, and a Gaussian likelihood of one variance per channel.
+class Values(ValueDecoder):
+    """Continuous values: convolutions there and back.
 
     Args:
         space: Continuous, of 0 to 2 dimensions.
@@ -35,8 +30,7 @@ class Values(nn.Module):
         channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual blocks of each level.
         patch: Side of the patches that the finest level reads and puts out.
-        variance: Of the likelihood; None for the one that makes the data likeliest, which is the mean squared error.
-            Source: Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021, section 3.2.
+        variance: Of the likelihood; None for the optimal one.
 
     Raises:
         ConfigError: The grid is not a multiple of the compression.
@@ -54,85 +48,21 @@ class Values(nn.Module):
         patch: int,
         variance: float | None,
     ) -> None:
-        super().__init__()
-        self.space, self.optimal = space, variance is None
-        grid = canvas(space, channels, patch) if space.grid else ()
-        whole = Space("continuous", (space.channels, *grid))  # an axis that varies is seen whole, with its mask
-        sizes: dict[str, Any] = {"blocks": blocks, "patch": patch}
-        inputs = space.channels + space.variable
-        self.encoder = GridEncoder(whole, hidden, channels=channels, inputs=inputs, **sizes)
-        self.enter = nn.Sequential(Linear(latent + width + space.variable, hidden, bias=True), nn.SiLU())
-        self.decoder = GridDecoder(whole, hidden, channels=channels[::-1], **sizes)
-        self.length = Lengths(width, space.max_length) if space.variable else None
-        self.missing = grid[-1] - space.shape[-1] if space.variable else 0
-        self.variance: Tensor
-        self.register_buffer("variance", torch.full((space.channels,), 1.0 if variance is None else variance))
+        sizes: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch}
+        encoder = GridEncoder(whole(space, channels, patch), hidden, inputs=space.channels + space.variable, **sizes)
+        super().__init__(space, width, latent=latent, hidden=hidden, variance=variance, **sizes)
+        self.encoder = encoder
 
     def features(self, context: Context, target: Field) -> Tensor:
         """(B, H)."""
         value = target.value
         if self.space.variable:
-            real = self._spread(target.mask, value)
+            real = spread(target.mask, value)
             value = torch.cat([value * real, real.expand_as(value[:, :1])], dim=1)
-            value = F.pad(value, (0, self.space.max_length + self.missing - value.shape[-1]))
+            value = F.pad(value, (0, self.whole.shape[-1] - value.shape[-1]))
         if value.dim() == 4:
             value = value.contiguous(memory_format=torch.channels_last)
         return self.encoder(value)
-
-    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
-        """-log p(target | z, context) (B,), in nats; the optimal variance follows the errors in training."""
-        error = self._decode(z, context, target.mask)[..., : target.value.shape[-1]] - target.value
-        real = self._spread(target.mask, error).expand_as(error).to(error.dtype)
-        if self.optimal and self.training:
-            with torch.no_grad():
-                axes = [axis for axis in range(error.dim()) if axis != 1]
-                mean = (error.square() * real).sum(axes) / real.sum(axes)
-                self.variance.lerp_(mean, 1 / (moves + 1).clamp(max=MEMORY))
-        return -(gaussian_log_prob(error, torch.zeros_like(error), self._log_std()) * real).flatten(1).sum(1)
-
-    def extra(self, context: Context, target: Field) -> Losses:
-        """The loss of the length, where it varies."""
-        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """log p(length | context) (B,); 0 where it does not vary."""
-        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
-
-    def size(self, target: Field) -> Tensor:
-        """Real numbers of each row (B,)."""
-        whole = target.value[0].numel()
-        return target.lengths * (whole // target.value.shape[-1]) if self.space.variable else target.lengths * whole
-
-    def sample(self, z: Tensor, context: Context, keys: Tensor, *, decoder_temperature: float = 0.0) -> Field:
-        """Values for z (B, Z): the likelihood's mean, plus its noise times the temperature."""
-        mask = torch.ones(len(z), 1, dtype=torch.bool, device=z.device)
-        if self.length is not None:
-            mask = self.length.draw(context.pooled, fold(keys, 0))
-        value = self._decode(z, context, mask)
-        if decoder_temperature:
-            value = value + decoder_temperature * self._log_std().exp() * normal(fold(keys, 1), self.space.shape)
-        if self.space.variable:
-            longest = int(mask.sum(1).max())
-            mask = mask[:, :longest]
-            value = value[..., :longest] * self._spread(mask, value)
-        return Field(value, mask, torch.ones_like(mask[:, 0]))
-
-    def _log_std(self) -> Tensor:
-        """Of the likelihood, (1, C, ...)."""
-        return 0.5 * self.variance.clamp(min=LEAST_VARIANCE).log().view(1, -1, *[1] * len(self.space.grid))
-
-    def _decode(self, z: Tensor, context: Context, mask: Tensor) -> Tensor:
-        """The likelihood's mean (B, C, *grid), where a length varies of the space's whole length."""
-        told = [z, context.pooled]
-        if self.space.variable:
-            told.append(mask.sum(1, keepdim=True) / self.space.max_length)
-        value = self.decoder(self.enter(torch.cat(told, dim=1)))
-        return value[..., : self.space.max_length] if self.space.variable else value
-
-    @staticmethod
-    def _spread(mask: Tensor, value: Tensor) -> Tensor:
-        """(B, L) as (B, 1, ..., L), of as many axes as ``value``."""
-        return mask.view(len(mask), *[1] * (value.dim() - 2), -1)
 
 
 class Ids(nn.Module):

@@ -21,7 +21,8 @@ def draw(
 
     A row's present fields are given all, none, one, or some of them, with the odds of ``config``; what is present and
     not given is generated. A row that would have nothing to generate is given nothing instead, so that rows with a
-    single field still teach it. With ``reconstruct`` all that is present is generated.
+    single field still teach it. With ``reconstruct`` all that is present is generated, and ``some`` is any subset but
+    that of none, with even odds: each is a posterior of the joint latent (MoPoE: Sutter et al. 2021).
 
     Args:
         present: By field, (B,) on the CPU.
@@ -43,7 +44,7 @@ def draw(
     reach = share.cumsum(1)
     mark = uniform(fold(keys, 1))[:, None] * reach[:, -1:]
     one = (reach > mark) & (torch.nn.functional.pad(reach, (1, 0))[:, :-1] <= mark)
-    some = givable & (uniform(fold(keys, 2), (len(names),)) < 0.5)
+    some = _subset(givable, keys) if config.reconstruct else givable & (uniform(fold(keys, 2), (len(names),)) < 0.5)
 
     visible = torch.where(way == 1, one, some | (way == 3)) & (way > 0) & givable
     if config.reconstruct:
@@ -53,3 +54,10 @@ def draw(
         visible &= ~nothing_left
         target = wanted & ~visible
     return Task(dict(zip(names, visible.unbind(1), strict=True)), dict(zip(names, target.unbind(1), strict=True)))
+
+
+def _subset(givable: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """One of the subsets, not empty, of what is givable (B, fields) in each row, with even odds."""
+    subsets = 2 ** givable.sum(1) - 1
+    number = 1 + (uniform(fold(keys, 2)).double() * subsets).long()  # whose bits say what is in it
+    return givable & (number[:, None] >> (givable.cumsum(1) - 1).clamp(min=0) & 1).bool()

@@ -31,6 +31,27 @@ def test_odds():
     assert not (given == 3).any()
 
 
+def test_subsets_of_a_joint_latent():
+    task = drawn(everywhere(20_000), TasksConfig(none=0, one=0, some=1, reconstruct=True))
+    bits = sum(task.visible[name].long() << place for place, name in enumerate(NAMES))
+    assert not (bits == 0).any()
+    for subset in range(1, 8):
+        assert abs(float((bits == subset).float().mean()) - 1 / 7) < 0.015
+    for name in NAMES:
+        assert task.target[name].all()
+
+
+def test_subsets_of_what_is_there():
+    patterns = torch.tensor(list(itertools.product([False, True], repeat=3))).repeat(500, 1)
+    present = dict(zip(NAMES, patterns.unbind(1), strict=True))
+    task = drawn(present, TasksConfig(none=0, one=0, some=1, reconstruct=True))
+    for name in NAMES:
+        assert not (task.visible[name] & ~present[name]).any()
+        assert torch.equal(task.target[name], present[name])
+    given = torch.stack([task.visible[name] for name in NAMES]).any(0)
+    assert torch.equal(given, patterns.any(1))
+
+
 def test_odds_of_a_field():
     task = drawn(everywhere(20_000), TasksConfig(none=0, one=1, some=0, inputs={"speech": 2.0}))
     shares = [float(task.visible[name].float().mean()) for name in NAMES]

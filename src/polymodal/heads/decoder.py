@@ -1,0 +1,215 @@
+"""A plain decoder: one pass from the context's pooled vector to the whole value, as a joint latent's decoders are."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.heads.base import Head
+from polymodal.heads.decoding import (
+    END,
+    Sampling,
+    cross_entropy,
+    forbid,
+    forbidden_ids,
+    refuse_other_than_sequences,
+    require,
+)
+from polymodal.heads.lengths import Lengths
+from polymodal.heads.values import LEAST_VARIANCE, Likelihood, ValueDecoder
+from polymodal.nn.layers import Linear
+from polymodal.nn.random import fold
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Context, Field, Losses, Space
+
+
+class Decoder(Head):
+    """p(field | z), every number or id of it independent of the others given z.
+
+    z is the pooled context, where all that is drawn of the field is decided: it belongs to a fusion whose context is a
+    draw from a latent. Behind any other it tells the mean of what may be.
+
+    Source: the decoders of Wu and Goodman, "Multimodal generative models for scalable weakly-supervised learning",
+    2018, and of those who followed. They weigh the likelihood of a field by its size, so that a picture does not drown
+    a label: here all losses are per real number or id, and a recipe's ``weight`` of the field does the rest.
+
+    Args:
+        space: Continuous of up to two dimensions, or discrete.
+        width: Of the context.
+        hidden: Width inside: of the first layer of values, and of the transformer of ids.
+        likelihood: Of values: ``gaussian`` or ``laplace``.
+        variance: Of values: that of the likelihood; None for the optimal one, per channel.
+        channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        blocks: Of values: residual blocks of each level.
+        patch: Of values: side of the patches that the finest level puts out.
+        depth: Of ids: blocks of the transformer over their places.
+        heads: Of ids: attention heads.
+        temperature: Factor of the likelihood's noise when sampling, or that which divides the logits; 0 takes its
+            middle, or the likeliest ids.
+
+    Raises:
+        ConfigError: An argument is out of its range, or the grid is not a multiple of the compression.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        hidden: int = 192,
+        likelihood: Likelihood = "gaussian",
+        variance: float | None = None,
+        channels: tuple[int, ...] = (32, 64, 128),
+        blocks: int = 1,
+        patch: int = 1,
+        depth: int = 2,
+        heads: int = 4,
+        temperature: float = 0.0,
+    ) -> None:
+        super().__init__()
+        require(hidden >= 1, "hidden", hidden, "at least 1")
+        require(variance is None or variance >= LEAST_VARIANCE, "variance", variance or 0, f"at least {LEAST_VARIANCE}")
+        require(len(channels) >= 1 and min(channels) >= 1, "channels", len(channels), "one or more numbers")
+        require(depth >= 0, "depth", depth, "0 or more")
+        require(heads >= 1 and hidden % heads == 0, "heads", heads, f"a divisor of hidden, {hidden}")
+        require(temperature >= 0, "temperature", temperature, "0 or more")
+        self.space, self.temperature = space, temperature
+        self.ends: ValueDecoder | IdDecoder
+        if space.kind == "continuous":
+            sizes: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch}
+            self.ends = ValueDecoder(
+                space, width, latent=0, hidden=hidden, variance=variance, likelihood=likelihood, **sizes
+            )
+        else:
+            self.ends = IdDecoder(space, width, hidden=hidden, depth=depth, heads=heads)
+        self.moves: Tensor
+        self.register_buffer("moves", torch.zeros(()))
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        if space.kind == "discrete":
+            return refuse_other_than_sequences("a decoder", space)
+        return None if len(space.grid) <= 2 else f"models grids of up to two dimensions; this one has {len(space.grid)}"
+
+    def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
+        """``nll`` in nats per real number or id; ``length``, weighted, where lengths vary."""
+        nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
+        if self.training:
+            self.moves += 1
+        return {"nll": nll / self.ends.size(target).clamp(min=1), **self.ends.extra(context, target)}
+
+    @torch.no_grad()
+    def sample(  # type: ignore[override]
+        self, context: Context, keys: Tensor, *, unconditional: Context | None = None, temperature: float | None = None
+    ) -> Field:
+        """One value per row, in one pass.
+
+        Args:
+            context: B rows.
+            keys: (B,).
+            unconditional: Not used: there is no guidance.
+            temperature: By default the constructor's.
+
+        Raises:
+            ConfigError: The temperature is below 0.
+        """
+        temperature = self.temperature if temperature is None else temperature
+        require(temperature >= 0, "temperature", temperature, "0 or more")
+        options = {"decoder_temperature": temperature, "length_temperature": temperature}
+        return self.ends.sample(_nothing(context), context, keys, **options)
+
+    @torch.no_grad()
+    def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor:
+        """log p(target | z) (B,) of whole rows, their lengths included, in nats. Call it in evaluation mode."""
+        nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
+        return self.ends.log_prob_of_length(context, target) - nll
+
+
+class IdDecoder(nn.Module):
+    """Ids by logits of each place: a transformer lets the places, which are all told of the context, agree.
+
+    Where lengths vary, the length comes first, and END is put at its place.
+
+    Args:
+        space: Discrete.
+        width: W.
+        hidden: Width inside.
+        depth: Transformer blocks; with 0 each place is on its own.
+        heads: Attention heads.
+    """
+
+    forbidden: Tensor
+
+    def __init__(self, space: Space, width: int, *, hidden: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.space = space
+        self.enter = Linear(width, hidden, bias=True)
+        self.places = nn.Parameter(torch.randn(space.shape[0], hidden) * 0.5)
+        self.transformer = Transformer(hidden, depth, heads)
+        self.leave = Linear(hidden, space.vocab, bias=True)
+        self.length = Lengths(width, space.max_length) if space.variable else None
+        forbidden = forbidden_ids(space)
+        if space.variable:
+            forbidden[END] = True  # its place is given by the length
+        self.register_buffer("forbidden", forbidden, persistent=False)
+
+    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
+        """-log p(target | context) (B,), in nats."""
+        ids = target.value.long()
+        log_probs = self._logits(context, target.mask.expand_as(ids)).log_softmax(-1)
+        return cross_entropy(log_probs, ids, self.forbidden).masked_fill(~self._open(target), 0.0).sum(1)
+
+    def extra(self, context: Context, target: Field) -> Losses:
+        """The loss of the length, where it varies."""
+        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
+
+    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
+        """log p(length | context) (B,); 0 where it does not vary."""
+        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
+
+    def size(self, target: Field) -> Tensor:
+        """Ids of each row (B,) that are not told by the length."""
+        return self._open(target).sum(1)
+
+    def sample(
+        self,
+        z: Tensor,
+        context: Context,
+        keys: Tensor,
+        *,
+        decoder_temperature: float,
+        length_temperature: float,
+    ) -> Field:
+        """Ids (B, L)."""
+        rows = len(keys)
+        real = torch.ones(rows, *self.space.shape, dtype=torch.bool, device=keys.device)
+        if self.length is not None:
+            real = self.length.draw(context.pooled, fold(keys, 0), length_temperature)
+            real = real[:, : int(real.sum(1).max())]
+        logits, longest = self._logits(context, real), real.shape[1]
+        # A stream for each place, so that the draws do not depend on the longest row of the batch.
+        streams = fold(fold(keys, 1)[:, None], torch.arange(longest, device=keys.device)).flatten()
+        ids = Sampling(temperature=decoder_temperature).choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
+        if self.length is None:
+            mask = real[:, :1]
+        else:
+            ids, mask = ids.masked_fill(~real, 0).scatter(1, real.sum(1, keepdim=True) - 1, END), real
+        return Field(ids, mask, torch.ones_like(mask[:, 0]))
+
+    def _logits(self, context: Context, real: Tensor) -> Tensor:
+        """(B, L, vocab) for places with mask (B, L)."""
+        x = self.enter(context.pooled)[:, None] + self.places[: real.shape[1]]
+        return forbid(self.leave(self.transformer(x, mask=real)), self.forbidden)
+
+    def _open(self, target: Field) -> Tensor:
+        """(B, L) the places whose ids are to be told: those that are real, but for END's."""
+        ids = target.value.long()
+        return target.mask.expand_as(ids) & ~self.forbidden[ids]
+
+
+def _nothing(context: Context) -> Tensor:
+    """A latent of no dimensions: z is in the context."""
+    return context.pooled[:, :0]
+
+
+__all__ = ["Decoder"]

@@ -1,0 +1,154 @@
+"""From a vector to a continuous value, with a likelihood: the half that autoencoders and plain decoders share.
+
+Shapes: B rows, Z latent dimensions, W the context's width, values (B, C, *grid).
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.heads.lengths import Lengths
+from polymodal.nn.grids import GridDecoder, canvas
+from polymodal.nn.layers import Linear
+from polymodal.nn.priors import standard_log_prob
+from polymodal.nn.random import fold, normal, uniform
+from polymodal.types import Context, Field, Losses, Space
+
+Likelihood = Literal["gaussian", "laplace"]
+
+LEAST_VARIANCE = 1e-4
+"""Of the likelihood, where values are of about unit scale: finer detail than that is not worth any number of nats."""
+MEMORY = 20
+"""Moves over which the optimal variance is averaged."""
+
+
+class ValueDecoder(nn.Module):
+    """p(value | z, context): its middle by convolutions, around it one variance per channel.
+
+    Args:
+        space: Continuous, of 0 to 2 dimensions.
+        width: W.
+        latent: Z; 0 where the context is all there is.
+        hidden: Width inside.
+        channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        blocks: Residual blocks of each level.
+        patch: Side of the patches that the finest level puts out.
+        variance: Of the likelihood; None for the one that makes the data likeliest: the mean squared error of a
+            Gaussian, twice the square of the mean error of a Laplace distribution.
+            Source: Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021, section 3.2.
+        likelihood: ``gaussian``; ``laplace`` forgives large errors.
+
+    Raises:
+        ConfigError: The grid is not a multiple of the compression.
+    """
+
+    variance: Tensor
+
+    def __init__(
+        self,
+        space: Space,
+        width: int,
+        *,
+        latent: int,
+        hidden: int,
+        channels: tuple[int, ...],
+        blocks: int,
+        patch: int,
+        variance: float | None,
+        likelihood: Likelihood = "gaussian",
+    ) -> None:
+        super().__init__()
+        self.space, self.optimal, self.likelihood = space, variance is None, likelihood
+        self.whole = whole(space, channels, patch)
+        sizes: dict[str, Any] = {"channels": channels[::-1], "blocks": blocks, "patch": patch}
+        self.enter = nn.Sequential(Linear(latent + width + space.variable, hidden, bias=True), nn.SiLU())
+        self.decoder = GridDecoder(self.whole, hidden, **sizes)
+        self.length = Lengths(width, space.max_length) if space.variable else None
+        self.register_buffer("variance", torch.full((space.channels,), 1.0 if variance is None else variance))
+
+    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
+        """-log p(target | z, context) (B,), in nats; the optimal variance follows the errors in training."""
+        error = self._decode(z, context, target.mask)[..., : target.value.shape[-1]] - target.value
+        real = spread(target.mask, error).expand_as(error).to(error.dtype)
+        if self.optimal and self.training:
+            with torch.no_grad():
+                axes = [axis for axis in range(error.dim()) if axis != 1]
+                deviation = error.square() if self.likelihood == "gaussian" else error.abs()
+                mean = (deviation * real).sum(axes) / real.sum(axes)
+                best = mean if self.likelihood == "gaussian" else 2 * mean.square()
+                self.variance.lerp_(best, 1 / (moves + 1).clamp(max=MEMORY))
+        scale = self._scale()
+        if self.likelihood == "gaussian":
+            log_prob = standard_log_prob(error / scale) - scale.log()
+        else:
+            log_prob = -error.abs() / scale - (2 * scale).log()
+        return -(log_prob * real).flatten(1).sum(1)
+
+    def extra(self, context: Context, target: Field) -> Losses:
+        """The loss of the length, where it varies."""
+        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
+
+    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
+        """log p(length | context) (B,); 0 where it does not vary."""
+        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
+
+    def size(self, target: Field) -> Tensor:
+        """Real numbers of each row (B,)."""
+        whole = target.value[0].numel()
+        return target.lengths * (whole // target.value.shape[-1]) if self.space.variable else target.lengths * whole
+
+    def sample(
+        self,
+        z: Tensor,
+        context: Context,
+        keys: Tensor,
+        *,
+        decoder_temperature: float = 0.0,
+        length_temperature: float = 1.0,
+    ) -> Field:
+        """Values for z (B, Z): the likelihood's middle, plus its noise times the temperature."""
+        mask = torch.ones(len(z), 1, dtype=torch.bool, device=z.device)
+        if self.length is not None:
+            mask = self.length.draw(context.pooled, fold(keys, 0), length_temperature)
+        value = self._decode(z, context, mask)
+        if decoder_temperature:
+            value = value + decoder_temperature * self._scale() * self._noise(fold(keys, 1))
+        if self.space.variable:
+            longest = int(mask.sum(1).max())
+            mask = mask[:, :longest]
+            value = value[..., :longest] * spread(mask, value)
+        return Field(value, mask, torch.ones_like(mask[:, 0]))
+
+    def _scale(self) -> Tensor:
+        """Of the likelihood, (1, C, ...): the deviation of a Gaussian, the mean error of a Laplace distribution."""
+        variance = self.variance.clamp(min=LEAST_VARIANCE).view(1, -1, *[1] * len(self.space.grid))
+        return (variance if self.likelihood == "gaussian" else variance / 2).sqrt()
+
+    def _noise(self, keys: Tensor) -> Tensor:
+        """Of unit scale, (B, *shape)."""
+        if self.likelihood == "gaussian":
+            return normal(keys, self.space.shape)
+        u = uniform(keys, self.space.shape) - 0.5  # the inverse of the distribution function
+        return -u.sign() * torch.log1p(-(2 * u).abs().clamp(max=1 - 2.0**-24))
+
+    def _decode(self, z: Tensor, context: Context, mask: Tensor) -> Tensor:
+        """The likelihood's middle (B, C, *grid), where a length varies of the space's whole length."""
+        told = [z, context.pooled]
+        if self.space.variable:
+            told.append(mask.sum(1, keepdim=True) / self.space.max_length)
+        value = self.decoder(self.enter(torch.cat(told, dim=1)))
+        return value[..., : self.space.max_length] if self.space.variable else value
+
+
+def whole(space: Space, channels: tuple[int, ...], patch: int) -> Space:
+    """The space in which an axis that varies has its whole length, rounded up to the coarsest level's cells."""
+    return Space("continuous", (space.channels, *(canvas(space, channels, patch) if space.grid else ())))
+
+
+def spread(mask: Tensor, value: Tensor) -> Tensor:
+    """(B, L) as (B, 1, ..., L), of as many axes as ``value``."""
+    return mask.view(len(mask), *[1] * (value.dim() - 2), -1)
+
+
+__all__ = ["LEAST_VARIANCE", "Likelihood", "ValueDecoder", "spread", "whole"]
