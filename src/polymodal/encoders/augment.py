@@ -141,4 +141,4 @@ def drop_tokens(x: Tensor, keys: Tensor, share: float) -> Tensor:
     Source: word dropout, Iyyer et al., "Deep unordered composition rivals syntactic methods for text classification",
     2015.
     """
-    return x * (uniform(keys, (x.shape[1],)) >= share)[..., None]
+    return x * (uniform(fold(keys, 0), (x.shape[1],)) >= share)[..., None]
