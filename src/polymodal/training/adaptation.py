@@ -113,10 +113,9 @@ class Adaptation:
         for name, now in self.numbers().items():
             before, kind = self._told.setdefault(name, 1.0), name.partition(".")[0]
             if kind != "rates" and not 1 / TOLD < now / before < TOLD:
-                why = f"loss {losses[_field(name, 1)]:.4g}" if _field(name, 1) in losses else "by its presence"
-                if gradient := seen.gradients.get(_field(name, 1)):
-                    why += f", gradient {gradient:.3g}"
-                self._said.append(f"{name} {before:.3g} -> {now:.3g}: {why}")
+                known = {"loss": losses, "gradient": seen.gradients}
+                facts = [f"{kind} {of[_field(name, 1)]:.3g}" for kind, of in known.items() if _field(name, 1) in of]
+                self._said.append(f"{name} {before:.3g} -> {now:.3g} ({', '.join(facts) or 'not seen lately'})")
                 self._told[name] = now
 
     def validated(self, losses: Mapping[str, float]) -> None:

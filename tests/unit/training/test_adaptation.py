@@ -69,8 +69,8 @@ def test_decisions_are_told_once_a_weight_has_moved():
     adapting = adaptation("uncertainty")
     take_steps(adapting, {"a.nll": 1.0, "b.nll": 1.0})
     assert adapting.decisions() == [
-        "balance.a 1 -> 1.82: loss 1",
-        "balance.b 1 -> 0.182: loss 10",
+        "balance.a 1 -> 1.82 (loss 1)",
+        "balance.b 1 -> 0.182 (loss 10)",
     ]
     take_steps(adapting, {"a.nll": 1.0, "b.nll": 1.0})
     assert adapting.decisions() == []
