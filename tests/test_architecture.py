@@ -93,9 +93,10 @@ def test_inheritance_is_one_level_deep():
     from polymodal.fusion import FUSIONS
     from polymodal.heads import HEADS
     from polymodal.modalities import MODALITIES
+    from polymodal.training.balancing import BALANCERS
     from polymodal.vocoders import VOCODERS
 
-    for table in (MODALITIES, ENCODERS, CODECS, FUSIONS, HEADS, VOCODERS):
+    for table in (MODALITIES, ENCODERS, CODECS, FUSIONS, HEADS, VOCODERS, BALANCERS):
         for part in table.values():
             ours = [base for base in part.__mro__[1:] if base.__module__.startswith("polymodal")]
             assert len(ours) == 1, f"{part.__name__}: {[base.__name__ for base in ours]}"

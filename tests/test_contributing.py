@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from contract import test_heads, test_parts
+from contract import test_balancers, test_heads, test_parts
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.modalities import MODALITIES
+from polymodal.training.balancing import BALANCERS
 
 PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
-TABLES = (MODALITIES, ENCODERS, FUSIONS, HEADS)
+TABLES = (MODALITIES, ENCODERS, FUSIONS, HEADS, BALANCERS)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def page(monkeypatch, tmp_path) -> dict:
 
 def test_every_family_has_a_page_that_runs(page, capsys):
     added = [next(reversed(table)) for table in TABLES]
-    assert added == ["angle", "bag", "mean", "gaussian"]
+    assert added == ["angle", "bag", "mean", "gaussian", "scale"]
     made = page["model"].generate({"name": "west"}, to="wind", n=3)["wind"]
     assert len(made) == 3
     assert all(0 <= degrees < 360 for degrees in made)
@@ -50,3 +51,6 @@ def test_what_the_page_adds_keeps_the_promises():
     test_heads.test_players_partition_the_parameters("gaussian", "vector")
     test_heads.test_losses_are_per_row_and_of_that_row_alone("gaussian", "vector")
     test_heads.test_a_sample_has_its_own_seed_and_survives_saving("gaussian", "vector")
+    test_balancers.test_weights_are_positive_bounded_and_of_mean_one("scale")
+    test_balancers.test_the_state_is_json_and_all_that_it_knows("scale")
+    test_balancers.test_the_scale_of_a_loss_cancels_out("scale")

@@ -94,6 +94,10 @@ class TasksConfig(_Strict):
         all: Every field is given, which needs ``reconstruct``.
         inputs: Odds of a field where one is given; 1 where not said.
         reconstruct: What is given is to be generated as well, as autoencoders do; a joint latent needs it.
+        alone: Share of the rows with a single field that are given it and asked for it, which teaches its encoder too;
+            the others are given nothing.
+        sampling: How often each field is a target: as the rows have it (``fixed``); more often what few rows have
+            (``scarcity``); more often what is being learned now (``progress``).
     """
 
     none: float = Field(0.1, ge=0)
@@ -102,6 +106,8 @@ class TasksConfig(_Strict):
     all: float = Field(0.0, ge=0)
     inputs: dict[str, float] = {}
     reconstruct: bool = False
+    alone: float = Field(0.5, ge=0, le=1)
+    sampling: Literal["fixed", "progress", "scarcity"] = "fixed"
 
     @model_validator(mode="after")
     def _some_odds(self) -> TasksConfig:
@@ -135,6 +141,8 @@ class TrainConfig(_Strict):
         ema_decay: Of the averaged weights, which generate.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``.
         compile: Compile with ``torch.compile``.
+        balance: The part that weighs the fields' losses against each other.
+        adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
         seed: Of everything that is random.
         log_every: Steps between two lines of metrics.
         validate_every: Share of the training between two validations, with samples.
@@ -162,6 +170,8 @@ class TrainConfig(_Strict):
     ema_decay: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
+    balance: Part = {"kind": "fixed"}
+    adapt_rates: bool = False
     seed: int = 0
     log_every: int = Field(20, ge=1)
     validate_every: float = Field(0.2, gt=0)
@@ -236,14 +246,16 @@ def arguments_model(part: type) -> type[BaseModel]:
     return create_model(part.__name__, __config__=ConfigDict(extra="forbid"), **keyword_only)  # type: ignore[call-overload]
 
 
-def build_part(family: str, part: Part, where: str, *positional: Any) -> Any:
+def build_part(family: str | Mapping[str, type], part: Part, where: str, *positional: Any) -> Any:
     """Constructs ``part`` of a family ("encoder", "head", ...) with the arguments that the model fills in.
+
+    A family of a layer above this one is given by its table.
 
     Raises:
         ConfigError: The kind or an argument is unknown or wrong; the message starts with ``where``.
     """
     arguments = dict(part)
-    table = _FAMILIES[family]
+    table = _FAMILIES[family] if isinstance(family, str) else family
     kind = arguments.pop("kind", None)
     if kind not in table:
         raise ConfigError(unknown(f"{where}.kind", str(kind), table))

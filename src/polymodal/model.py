@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,13 +49,26 @@ class Portion:
     rows: int
 
 
+class Balance(Protocol):
+    """What training may put into a model, to weigh the losses of its heads by what it sees of them."""
+
+    def weight(self, field: str, term: str) -> float: ...
+
+    def watch(self, field: str, context: Context) -> None: ...
+
+
 class Model(nn.Module):
     """Fills any field from any others.
 
     Args:
         recipe: Fields, parts and width.
         modalities: By field, prepared (vocabularies and class names known).
+
+    Attributes:
+        balance: In training, may weigh the losses beyond the recipe's weights.
     """
+
+    balance: Balance | None = None
 
     def __init__(self, recipe: Recipe, modalities: Mapping[str, Modality]):
         super().__init__()
@@ -159,6 +173,9 @@ class Model(nn.Module):
             seen = visible.get(name, torch.zeros(rows, dtype=torch.bool))
             read = align[name] if align else seen
             if not (index := read.nonzero()[:, 0]).numel():
+                if align:  # other processes may have it, and wait for this one where the alignment gathers all rows
+                    nothing = torch.zeros(rows, self.recipe.width, device=device, requires_grad=torch.is_grad_enabled())
+                    encodings[name], encoded[name] = nothing, seen.to(device, non_blocking=True)
                 continue
             own = None if keys is None else fold(keys, place)
             if len(index) == rows:  # nothing is to be picked out, nor put back in its place
@@ -175,7 +192,7 @@ class Model(nn.Module):
             if seen.any():
                 tokens[name] = Tokens(x, mask)
         context = self.fusion(tokens, rows, device, draw)
-        if align and self.alignment and encodings:
+        if align and self.alignment:
             context.losses.update(self.alignment(encodings, encoded))
         return context
 
@@ -223,16 +240,20 @@ class Model(nn.Module):
         index = portion.task.target[name].nonzero()[:, 0]
         if not index.numel():
             return total
+        balance = self.balance if role == "model" else None
         told, target = context.of(name), self.target(portion.batch, name)
         keys = fold(keys, 1000 + list(self.heads).index(name))
-        if len(index) < len(keys):
+        if balance or len(index) < len(keys):  # whoever watches the gradient needs a context that is this head's alone
             index = index.to(keys.device, non_blocking=True)
             told, target, keys = told.rows(index), target.rows(index), keys[index]
+        if balance:
+            balance.watch(name, told)
         losses = head.loss(told, target, role, keys)
         for term, per_row in losses.items():
             mean = per_row.sum() / portion.counts[name]
             terms[f"{name}.{term}" if role == "model" else term] = mean.detach()
-            total = total + self.recipe.fields[name].weight * mean
+            weight = self.recipe.fields[name].weight * (balance.weight(name, term) if balance else 1.0)
+            total = total + weight * mean
         return total
 
     @torch.no_grad()

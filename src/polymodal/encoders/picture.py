@@ -26,6 +26,8 @@ class PictureEncoder(Encoder):
         depth: Transformer blocks.
         heads: Attention heads.
         augment: Strength of the augmentation in training, 0 for none.
+        rotate_degrees: Largest turn at strength 1.
+        erase: Longest sides of a rectangle that is hidden at strength 1, as shares of the picture's.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class PictureEncoder(Encoder):
         depth: int = 2,
         heads: int = 4,
         augment: float = 1.0,
+        rotate_degrees: float = 0.0,
+        erase: float = 0.0,
     ):
         super().__init__()
-        self.augment = augment
+        self.augment, self.rotate_degrees, self.erase = augment, rotate_degrees, erase
         sizes = [space.channels, *(min(channels * 2**stage, width) for stage in range(stages - 1)), width]
         self.stem = nn.Sequential()
         for source, target in zip(sizes, sizes[1:], strict=False):
@@ -62,7 +66,8 @@ class PictureEncoder(Encoder):
         value = field.value
         if keys is not None and self.augment:
             s = self.augment
-            value = jitter_picture(value, keys, scale=0.15 * s, shift=0.06 * s, colour=0.15 * s)
+            more = {"rotate_degrees": self.rotate_degrees * s, "erase": self.erase * s}
+            value = jitter_picture(value, keys, scale=0.15 * s, shift=0.06 * s, colour=0.15 * s, **more)
         x = self.stem(value.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
         x = self.transformer(x + self.positions)
         return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))

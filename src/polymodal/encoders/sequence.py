@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from polymodal.encoders.augment import drop_tokens
 from polymodal.encoders.base import Encoder
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Field, Space, Tokens
@@ -15,10 +16,12 @@ class SequenceEncoder(Encoder):
         width: Of the tokens.
         depth: Transformer blocks; 0 embeds only, which is enough for a label.
         heads: Attention heads.
+        token_dropout: Share of the ids that are hidden in training.
     """
 
-    def __init__(self, space: Space, width: int, *, depth: int = 2, heads: int = 4):
+    def __init__(self, space: Space, width: int, *, depth: int = 2, heads: int = 4, token_dropout: float = 0.0):
         super().__init__()
+        self.token_dropout = token_dropout
         self.embedding = nn.Embedding(space.vocab, width)
         self.transformer = Transformer(width, depth, heads, rotary=True) if depth else None
 
@@ -28,5 +31,7 @@ class SequenceEncoder(Encoder):
 
     def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
         x = self.embedding(field.value.long())
+        if keys is not None and self.token_dropout:
+            x = drop_tokens(x, keys, self.token_dropout)
         mask = field.mask if field.mask.shape[1] == x.shape[1] else field.mask.expand(-1, x.shape[1])
         return Tokens(self.transformer(x, mask=mask) if self.transformer else x, mask)

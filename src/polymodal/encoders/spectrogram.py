@@ -21,13 +21,26 @@ class SpectrogramEncoder(Encoder):
         depth: Transformer blocks.
         heads: Attention heads.
         augment: Strength of the augmentation in training, 0 for none.
+        speed: At strength 1 a sound is up to so much faster or slower than it is.
+        shift: Furthest move in time at strength 1, as a share of the length.
+        noise: Greatest deviation of noise at strength 1, in the spectrogram's unit.
     """
 
     def __init__(
-        self, space: Space, width: int, *, stages: int = 3, depth: int = 2, heads: int = 4, augment: float = 1.0
+        self,
+        space: Space,
+        width: int,
+        *,
+        stages: int = 3,
+        depth: int = 2,
+        heads: int = 4,
+        augment: float = 1.0,
+        speed: float = 0.0,
+        shift: float = 0.0,
+        noise: float = 0.0,
     ):
         super().__init__()
-        self.augment = augment
+        self.augment, self.speed, self.shift, self.noise = augment, speed, shift, noise
         self.factor = 2**stages
         sizes = [space.channels, *[width] * stages]
         self.stem = nn.ModuleList(
@@ -48,8 +61,9 @@ class SpectrogramEncoder(Encoder):
             mask = mask.expand(-1, value.shape[-1])
         if keys is not None and self.augment:
             s = self.augment
+            more = {"speed": self.speed * s, "shift": self.shift * s, "noise": self.noise * s}
             value = jitter_spectrogram(
-                value, mask.sum(1), keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12
+                value, mask.sum(1), keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12, **more
             )
         x = pad_to_multiple(value * mask[:, None], self.factor)
         mask = pad_to_multiple(mask, self.factor)

@@ -13,6 +13,7 @@ from polymodal.data import Rows
 from polymodal.errors import ConfigError
 from polymodal.model import Portion
 from polymodal.nn.random import fold, make_keys, uniform
+from polymodal.training.sampling import Sampling, row_weights, thinned
 from polymodal.types import Task
 
 DrawTask = Callable[[Mapping[str, Tensor], Tensor], Task]
@@ -34,6 +35,7 @@ class Feed:
         process: Rank of this process.
         processes: Their number.
         device: Where portions go.
+        sampling: Draws some targets more often than others; None takes rows and targets as they come.
 
     Raises:
         ConfigError: There are fewer rows in a step than parts.
@@ -50,6 +52,7 @@ class Feed:
         process: int = 0,
         processes: int = 1,
         device: torch.device | str = "cpu",
+        sampling: Sampling | None = None,
     ):
         if batch_size < parts * processes:
             raise ConfigError(
@@ -60,9 +63,12 @@ class Feed:
         self.batch_size, self.parts, self.process, self.processes = batch_size, parts, process, processes
         self.present = {name: torch.from_numpy(present.copy()) for name, present in rows.present.items()}
         self.root = make_keys(seed, 1)
+        self.sampling = sampling
 
     def indices(self, step: int) -> Tensor:
         """(batch_size,) row numbers of a step."""
+        if self.sampling:
+            return self._weighted(step, self.sampling.odds(step))
         position = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = position // len(self.rows)
         result = torch.empty_like(position)
@@ -78,11 +84,23 @@ class Feed:
             self._epoch, self._permutation = epoch, uniform(keys).argsort(stable=True)
         return self._permutation
 
+    def _weighted(self, step: int, odds: Mapping[str, float]) -> Tensor:
+        """Rows drawn by weight, one from each of as many equal slices of all rows in random order."""
+        if getattr(self, "_odds", None) != odds:
+            order = self._order(0)
+            self._odds, self._reach = dict(odds), row_weights(self.present, odds)[order].cumsum(0)
+        places = torch.arange(self.batch_size)
+        mark = (places + uniform(fold(make_keys(self.seed + 3, 1, start=step), places)).double()) / self.batch_size
+        index = torch.searchsorted(self._reach, mark * self._reach[-1], right=True)
+        return self._order(0)[index.clamp(max=len(self.rows) - 1)]
+
     def portions(self, step: int) -> list[Portion]:
         """This process's parts of a step."""
         index = self.indices(step)
         keys = fold(make_keys(self.seed + 1, 1, start=step), torch.arange(self.batch_size))
         task = self.task({name: present[index] for name, present in self.present.items()}, keys)
+        if self.sampling:
+            task = thinned(task, self.sampling.odds(step), keys)
         counts = {name: int(target.sum()) for name, target in task.target.items()}
         places = torch.arange(self.batch_size).tensor_split(self.processes * self.parts)
         mine = places[self.process * self.parts : (self.process + 1) * self.parts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,15 @@ class Log:
         self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.numbers[name] = self.numbers.get(name, 0) + int(first or name not in self.numbers)
 
-    def write(self, step: int, rate: float, samples: int) -> None:
-        """One line: means since the last one, of ``samples`` rows."""
+    def write(self, step: int, rate: float, samples: int, adapted: Mapping[str, float]) -> None:
+        """One line: means since the last one, of ``samples`` rows; ``adapted`` weights and rates as they now are."""
         if not self.enabled:
             return
         now = time.monotonic()
         means = torch.stack([value.float() for value in self.sums.values()]).tolist()
         line = {name: mean / self.numbers[name] for name, mean in zip(self.sums, means, strict=True)}
         speed = samples / (now - self.since)
-        self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed})
+        self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed, **adapted})
         self.sums, self.numbers, self.since = {}, {}, now
         done = min(1.0, self.clock.progress)
         left = (self.clock.seconds / done - self.clock.seconds) if done else 0.0

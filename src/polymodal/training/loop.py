@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from polymodal import checkpoint as checkpoints
 from polymodal.config import TrainConfig
 from polymodal.nn.random import make_keys
+from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import Average
 from polymodal.training.feed import Feed
 from polymodal.training.log import Log
@@ -49,6 +50,7 @@ def train(
     steps: int | None = None,
     config_document: Callable[[], Any] = dict,
     validate: Callable[[int], dict[str, float]] | None = None,
+    adaptation: Adaptation | None = None,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
 
@@ -66,15 +68,19 @@ def train(
         steps: number of steps.
         config_document: Makes the checkpoint's ``config.json``.
         validate: Called now and then with the step and the averaged weights in place; its scores are logged.
+        adaptation: What follows the losses; nothing if not given.
 
     Returns:
         The averaged weights.
     """
+    adaptation = adaptation or Adaptation()
     averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
-    optimizers = {player: make_optimizer(trainee, player, learning_rate, config) for player in trainee.turns}
+    optimizers = {
+        player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners) for player in trainee.turns
+    }
     step, seconds = 0, 0.0
     if saved := checkpoints.newest(stage):
-        step, seconds = _restore(saved, trainee, averages, optimizers)
+        step, seconds = _restore(saved, trainee, averages, optimizers, adaptation)
     wrapped = accelerator.prepare_model(trainee)
     optimizers = {player: accelerator.prepare_optimizer(optimizer) for player, optimizer in optimizers.items()}
     clock = Clock(accelerator, minutes, steps, step, seconds)
@@ -82,7 +88,7 @@ def train(
 
     def save() -> None:
         if accelerator.is_main_process:
-            _save(stage, step, clock, trainee, averages, optimizers, config, config_document())
+            _save(stage, step, clock, trainee, averages, optimizers, adaptation, config, config_document())
 
     trainee.train()
     with Log(stage, step, clock, enabled=accelerator.is_main_process, share=1 / accelerator.num_processes) as log:
@@ -94,13 +100,14 @@ def train(
             for player, optimizer in optimizers.items():
                 pace = trainee.pace(player)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * pace
+                    group["lr"] = rate * pace * adaptation.rate(group)
                 for number, portion in enumerate(portions, 1):
                     waiting = accelerator.no_sync(wrapped) if number < len(portions) else nullcontext()
                     with waiting:
                         loss, terms = wrapped(portion, player)
                         accelerator.backward(loss * accelerator.num_processes)  # whose gradients are averaged
                     log.add(player, loss, terms, first=number == 1)
+                    adaptation.observe(player, terms, portion.counts)
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 log.norm(player, accelerator.clip_grad_norm_(parameters, config.clip))
                 optimizer.step()
@@ -109,12 +116,15 @@ def train(
             averages.update(step)
             step += 1
             clock.tick(step)
-            log.decisions(step, trainee.decisions())
+            adaptation.step(step)
+            log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
-                log.write(step, rate, feed.batch_size * config.log_every)
+                log.write(step, rate, feed.batch_size * config.log_every, adaptation.numbers())
             if validate and (clock.progress >= next_validation or clock.done):
                 next_validation += config.validate_every
-                log.scores(step, _validated(validate, step, trainee, averages))
+                scores = _validated(validate, step, trainee, averages)
+                log.scores(step, scores)
+                adaptation.validated(scores)
             due = config.checkpoint_steps and step % config.checkpoint_steps == 0
             if due or (not config.checkpoint_steps and clock.seconds - last_save > 60 * config.checkpoint_every):
                 save()
@@ -175,19 +185,29 @@ def schedule(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
 
 
-def make_optimizer(trainee: Any, player: str, learning_rate: float, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over a player's parameters; only matrices decay. A part may give a parameter a ``momentum`` of its own."""
-    kinds: dict[tuple[bool, float], list[nn.Parameter]] = {}
+def make_optimizer(
+    trainee: Any,
+    player: str,
+    learning_rate: float,
+    config: TrainConfig,
+    owners: Mapping[nn.Parameter, str] = {},
+) -> torch.optim.AdamW:
+    """AdamW over a player's parameters; only matrices decay. A part may give a parameter a ``momentum`` of its own.
+
+    Parameters with an owner are in groups of their own, which say so.
+    """
+    kinds: dict[tuple[bool, float, str], list[nn.Parameter]] = {}
     for p in trainee.parameters_of(player):
         if p.requires_grad:
-            kinds.setdefault((p.ndim < 2, getattr(p, "momentum", MOMENTUM)), []).append(p)
+            kinds.setdefault((p.ndim < 2, getattr(p, "momentum", MOMENTUM), owners.get(p, "")), []).append(p)
     groups = [
         {
-            "params": kinds[vector, momentum],
+            "params": kinds[vector, momentum, owner],
             "weight_decay": 0 if vector else config.weight_decay,
             "betas": (momentum, 0.98),
+            "owner": owner,
         }
-        for vector, momentum in sorted(kinds)
+        for vector, momentum, owner in sorted(kinds)
     ]
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
@@ -212,6 +232,7 @@ def _save(
     trainee: nn.Module,
     averages: Average,
     optimizers: dict[str, Any],
+    adaptation: Adaptation,
     config: TrainConfig,
     document: Any,
 ) -> None:
@@ -219,12 +240,16 @@ def _save(
     for player, optimizer in optimizers.items():
         optimizer_tensors |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
     tensors = {"model": trainee.state_dict(), "ema": averages.weights, "trainer/optimizer": optimizer_tensors}
-    state = {"step": step, "seconds": clock.seconds, "done": clock.done}
+    state = {"step": step, "seconds": clock.seconds, "done": clock.done, "adaptation": adaptation.state}
     checkpoints.save(stage, step, tensors, {"config": document, "trainer/state": state}, config.keep)
 
 
 def _restore(
-    saved: checkpoints.Checkpoint, trainee: nn.Module, averages: Average, optimizers: dict[str, Any]
+    saved: checkpoints.Checkpoint,
+    trainee: nn.Module,
+    averages: Average,
+    optimizers: dict[str, Any],
+    adaptation: Adaptation,
 ) -> tuple[int, float]:
     trainee.load_state_dict(saved.tensors("model"))
     for name, value in saved.tensors("ema").items():
@@ -233,4 +258,5 @@ def _restore(
     for player, optimizer in optimizers.items():
         checkpoints.restore_optimizer(optimizer, tensors, player)
     state = saved.document("trainer/state")
+    adaptation.restore(state.get("adaptation", {}))
     return state["step"], state["seconds"]

@@ -15,7 +15,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import FieldConfig, Recipe, TrainConfig
+from polymodal.config import FieldConfig, Recipe, TrainConfig, build_part
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.generation import sample_grid
@@ -23,8 +23,12 @@ from polymodal.modalities import kind_of
 from polymodal.model import LATENT, Model
 from polymodal.nn.transformer import Transformer
 from polymodal.training import parts, tasks
+from polymodal.training.adaptation import Adaptation
+from polymodal.training.balancing import BALANCERS
 from polymodal.training.feed import Feed
 from polymodal.training.loop import train
+from polymodal.training.rates import Rates
+from polymodal.training.sampling import SAMPLINGS, Sampling
 from polymodal.types import Task
 
 
@@ -56,6 +60,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     )
     torch.manual_seed(config.seed)
     model = Model(recipe, data.fields)
+    model.balance = adaptation = _adaptation(model, data.train)
     if accelerator.is_main_process:
         _claim(run, model, data, overwrite)
     accelerator.wait_for_everyone()
@@ -90,7 +95,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
 
     averages = train(
         model,
-        _feed(rows, draw, config, accelerator),
+        _feed(rows, draw, config, accelerator, sampling=adaptation.sampling),
         config,
         run,
         accelerator=accelerator,
@@ -99,9 +104,27 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         steps=config.steps,
         config_document=lambda: checkpoints.config_of(model),
         validate=validate,
+        adaptation=adaptation,
     )
     averages.swap()
+    model.balance = None
     return model.eval()
+
+
+def _adaptation(model: Model, rows: Rows) -> Adaptation:
+    """What follows the losses in training, as the recipe asks for it."""
+    recipe, fields = model.recipe, list(model.heads)
+    sampling, owners = SAMPLINGS.get(recipe.tasks.sampling), {}
+    if recipe.train.adapt_rates:
+        owners = {p: name for name, encoder in model.encoders.items() for p in encoder.parameters()}
+        owners |= {p: name for name, head in model.heads.items() for p in head.parameters_of("model")}
+    return Adaptation(
+        {name: recipe.fields[name].weight for name in fields},
+        balancer=build_part(BALANCERS, recipe.train.balance, "train.balance", fields),
+        sampling=sampling({name: float(rows.present[name].mean()) for name in fields}) if sampling else None,
+        rates=Rates(fields) if recipe.train.adapt_rates else None,
+        owners=owners,
+    )
 
 
 def resolve(recipe: Recipe, data: Data) -> Recipe:
@@ -163,7 +186,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _feed(rows: Rows, draw: Any, config: TrainConfig, accelerator: Accelerator, *, alone: bool = False) -> Feed:
+def _feed(
+    rows: Rows,
+    draw: Any,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    *,
+    alone: bool = False,
+    sampling: Sampling | None = None,
+) -> Feed:
     return Feed(
         rows,
         draw,
@@ -173,6 +204,7 @@ def _feed(rows: Rows, draw: Any, config: TrainConfig, accelerator: Accelerator, 
         process=0 if alone else accelerator.process_index,
         processes=1 if alone else accelerator.num_processes,
         device=accelerator.device,
+        sampling=sampling,
     )
 
 

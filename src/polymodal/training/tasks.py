@@ -20,9 +20,10 @@ def draw(
     """Draws a task for every row.
 
     A row's present fields are given all, none, one, or some of them, with the odds of ``config``; what is present and
-    not given is generated. A row that would have nothing to generate is given nothing instead, so that rows with a
-    single field still teach it. With ``reconstruct`` all that is present is generated, and ``some`` is any subset but
-    that of none, with even odds: each is a posterior of the joint latent (MoPoE: Sutter et al. 2021).
+    not given is generated. A row that would have nothing to generate is given nothing instead; of the rows with a
+    single field ``alone`` are given it and asked for it, so that they teach its head and its encoder. With
+    ``reconstruct`` all that is present is generated, and ``some`` is any subset but that of none, with even odds: each
+    is a posterior of the joint latent (MoPoE: Sutter et al. 2021).
 
     Args:
         present: By field, (B,) on the CPU.
@@ -53,6 +54,9 @@ def draw(
         nothing_left = ~(wanted & ~visible).any(1, keepdim=True)
         visible &= ~nothing_left
         target = wanted & ~visible
+        if len(names) > 1:  # nobody asks for another field of the only one there is
+            single = givable & wanted & (there.sum(1, keepdim=True) == 1)
+            visible |= single & (uniform(fold(keys, 4)) < config.alone)[:, None]
     return Task(dict(zip(names, visible.unbind(1), strict=True)), dict(zip(names, target.unbind(1), strict=True)))
 
 

@@ -42,3 +42,18 @@ def test_only_matrices_decay():
 
     groups = make_optimizer(Trainee(3, 2), "model", 1e-3, TrainConfig(weight_decay=0.1)).param_groups
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.1), (1, 0.0)]
+
+
+def test_parameters_with_an_owner_have_groups_that_say_so():
+    class Trainee(torch.nn.Sequential):
+        turns = ("model",)
+
+        def parameters_of(self, player):
+            return self.parameters()
+
+    trainee = Trainee(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+    owners = dict.fromkeys(trainee[0].parameters(), "speech")
+    groups = make_optimizer(trainee, "model", 1e-3, TrainConfig(), owners).param_groups
+    assert [(group["owner"], group["params"][0].ndim) for group in groups] == [
+        ("", 2), ("speech", 2), ("", 1), ("speech", 1),
+    ]  # fmt: skip

@@ -66,7 +66,7 @@ def test_every_pattern_of_presence():
     for name in NAMES:
         assert not (task.visible[name] & ~present[name]).any()
         assert not (task.target[name] & ~present[name]).any()
-        assert not (task.visible[name] & task.target[name]).any()
+        assert not (task.visible[name] & task.target[name])[patterns.sum(1) > 1].any()
         assert torch.equal(task.visible[name] | task.target[name], present[name])
     wanted = torch.stack([task.target[name] for name in NAMES]).any(0)
     assert torch.equal(wanted, patterns.any(1)), "a row with a single field must still teach it"
@@ -78,3 +78,22 @@ def test_roles():
     assert not task.visible["speech"].any()
     assert not task.target["name"].any()
     assert (task.target["picture"] | task.target["speech"]).all()
+
+
+def test_rows_with_a_single_field_are_given_it_as_often_as_is_asked():
+    present = everywhere(8000) | {"name": torch.zeros(8000, dtype=torch.bool)}
+    present["speech"] = torch.arange(8000) % 2 == 0
+    task = drawn(present, TasksConfig(alone=0.25))
+    alone = ~present["speech"]
+    assert task.target["picture"][alone].all()
+    assert abs(float(task.visible["picture"][alone].float().mean()) - 0.25) < 0.03
+    assert not (task.visible["picture"] & task.target["picture"])[~alone].any()
+    never = drawn(present, TasksConfig(alone=0.0))
+    assert not never.visible["picture"][alone].any()
+
+
+def test_a_recipe_of_one_field_is_never_given_it():
+    present = {"picture": torch.ones(100, dtype=torch.bool)}
+    task = draw(present, {"picture": True}, {"picture": True}, TasksConfig(alone=1.0), make_keys(0, 100))
+    assert not task.visible["picture"].any()
+    assert task.target["picture"].all()
