@@ -22,8 +22,10 @@ LAYERS = [
     ["checkpoint"],
     ["generation"],
     ["tables"],
-    ["fill"],
+    ["embedding"],
     ["training", "evaluation"],
+    ["confidence"],
+    ["fill", "search"],
     ["api"],
     ["cli", "serving", "studio"],
 ]

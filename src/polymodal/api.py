@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import torch
 
 from polymodal import checkpoint as checkpoints
 from polymodal.config import Recipe, load_recipe
-from polymodal.data import Data, Rows, infer_fields, load
-from polymodal.errors import ConfigError
+from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source
+from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
@@ -21,6 +22,7 @@ from polymodal.training import stages
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
     from polymodal.fill import Filled
+    from polymodal.search import Hit, Index
 
 
 class Generator:
@@ -106,6 +108,63 @@ class Generator:
 
         return fill(self.model, table, output, **options)
 
+    def index(self, source: Any = "data") -> Index:
+        """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.
+
+        Args:
+            source: ``data`` (all rows of the data that the run was trained on), ``train``, ``validation`` or ``test``
+                (those of a split), rows such as ``data.test``, or a source as ``load`` takes it, which may lack fields.
+
+        Raises:
+            ConfigError: The run has no alignment that tells rows apart, or does not know where its data are.
+            DataError: The source is wrong, or has none of the aligned fields.
+        """
+        from polymodal.search import Index
+
+        rows = self._rows_to_search(source)
+        reference = rows if self.training is None else self.training
+        if self.training is None and self.model.recipe.data.source is not None:
+            with suppress(DataError):  # a run may have been moved from where its data are
+                reference = self.training = self.data().train
+        if self.run is None:
+            return Index.build(self.model, rows, reference)
+        return Index.open(self.model, rows, reference, self.run / "index")
+
+    def _rows_to_search(self, source: Any) -> Rows:
+        if isinstance(source, Rows | Data):
+            return source.rows if isinstance(source, Data) else source
+        if source == "data":
+            return self.data().rows
+        if source in SPLITS:
+            return self.data().splits[source]
+        origin = open_source(source, cache_folder())
+        there = origin.columns()
+        fields = {name: field for name, field in self._fields().items() if field["column"] in there}
+        if not fields:
+            wanted = ", ".join(field["column"] for field in self._fields().values())
+            raise DataError(f"{origin.name}: has none of the run's columns ({wanted})")
+        return load(origin, fields, validation=0, test=0).rows
+
+    def search(self, given: Mapping[str, Any], to: str, *, index: Any = "data", k: int = 10) -> list[Hit]:
+        """The real values of a field that are nearest to what is given, in the space of the run's alignment.
+
+        Args:
+            given: Raw values by field; the embeddings of several are averaged.
+            to: Field to look in.
+            index: What ``index`` gave, or takes.
+            k: Most values to find.
+
+        Returns:
+            Hits, nearest first, each with its similarity, its value and all of its row as objects.
+
+        Raises:
+            ConfigError: The run has no alignment, or a field is unknown or not aligned.
+            DataError: A value or the source cannot be read.
+        """
+        from polymodal.search import Index
+
+        return (index if isinstance(index, Index) else self.index(index)).search(given, to, k=k)
+
     def evaluate(
         self,
         rows: Rows | None = None,
@@ -146,8 +205,12 @@ class Generator:
             ConfigError: The source is not given, and the run does not know it.
             DataError: The source is wrong.
         """
+        return _load(self.model.recipe, source, self._fields(), strict)
+
+    def _fields(self) -> dict[str, Any]:
+        """The model's fields as ``load`` takes them."""
         recipe = self.model.recipe
-        fields = {
+        return {
             name: {
                 "modality": recipe.fields[name].modality,
                 **modality.state(),
@@ -155,7 +218,6 @@ class Generator:
             }
             for name, modality in self.fields.items()
         }
-        return _load(recipe, source, fields, strict)
 
 
 def fit(
