@@ -23,9 +23,8 @@ LAYERS = [
     ["generation"],
     ["tables"],
     ["embedding"],
-    ["training", "evaluation"],
-    ["confidence"],
     ["fill", "search"],
+    ["training", "evaluation"],
     ["api"],
     ["cli", "serving", "studio"],
 ]

@@ -21,6 +21,7 @@ from polymodal.training import stages
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
+    from polymodal.evaluation.confidence import Calibration
     from polymodal.fill import Filled
     from polymodal.search import Hit, Index
 
@@ -102,11 +103,87 @@ class Generator:
         """
         return generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
 
-    def fill(self, table: str | Path, output: str | Path, **options: Any) -> Filled:
-        """Fills the missing cells of a table from the other cells of their rows; see ``polymodal.fill.fill``."""
+    def fill(
+        self,
+        table: str | Path,
+        output: str | Path,
+        *,
+        confidence: bool = False,
+        min_confidence: float | None = None,
+        **arguments: Any,
+    ) -> Filled:
+        """Fills the missing cells of a table from the other cells of their rows.
+
+        Args:
+            table: As of ``polymodal.fill.fill``, likewise ``output`` and ``arguments``.
+            confidence: Add columns that tell how probable it is that each filled cell is right. The run is calibrated
+                on its validation rows first, if it is not yet.
+            min_confidence: Leave cells of which the model is less sure empty; implies ``confidence``.
+
+        Raises:
+            ConfigError: A field is unknown, or cannot be generated or calibrated; or the output cannot be there.
+            DataError: The table cannot be read.
+            CheckpointError: There is an output, or a part of one that was begun with other settings.
+        """
         from polymodal.fill import fill
 
-        return fill(self.model, table, output, **options)
+        if confidence or min_confidence is not None:
+            arguments["calibration"] = arguments.get("calibration") or self._calibration(arguments.get("options"))
+        return fill(self.model, table, output, min_confidence=min_confidence, **arguments)
+
+    def calibrate(
+        self,
+        rows: Rows | None = None,
+        *,
+        training: Rows | None = None,
+        judge: Judge | None = None,
+        judge_steps: int = 500,
+        **options: Any,
+    ) -> Calibration:
+        """Learns how sure the model may be of what it fills, and keeps that in the run's folder.
+
+        Args:
+            rows: That were held out; the validation rows of the run's data if not given.
+            training: Real rows that a judge of pictures and sound learns from; as of ``evaluate``.
+            judge: A judge that has learned already.
+            judge_steps: Steps of the judge's training; 0 does without, and leaves pictures and sound out.
+            options: Of ``polymodal.evaluation.confidence.calibrate``: ``cells``, ``seed``, ``options`` of the heads.
+
+        Raises:
+            ConfigError: No rows are given, and the run does not know where its data are.
+            DataError: There are no rows, or none that can be scored.
+        """
+        from polymodal.evaluation.confidence import calibrate
+
+        if rows is None:
+            data = self.data()
+            rows, training = data.validation, data.train if training is None else training
+        judge = judge or self._judge(training, judge_steps)
+        calibration = calibrate(self.model, rows, judge=judge, **options)
+        if self.run:
+            calibration.save(self.run / "calibration")
+        return calibration
+
+    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None) -> Calibration:
+        """The run's calibration, made now if there is none for these options of the heads."""
+        from polymodal.evaluation.confidence import Calibration
+
+        folder = self.run / "calibration" if self.run else None
+        if folder and (folder / "calibration.json").exists():
+            there = Calibration.load(folder)
+            if there.fits(self.model, options):
+                return there
+        return self.calibrate(options=options)
+
+    def _judge(self, training: Rows | None, steps: int) -> Judge | None:
+        """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
+        from polymodal.evaluation import Judge
+
+        training = self.training if training is None else training
+        seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
+        if training is None or not steps or not seen:
+            return None
+        return Judge.train(training, steps=steps, folder=self.run / "judge" if self.run else None)
 
     def index(self, source: Any = "data") -> Index:
         """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.
@@ -187,15 +264,13 @@ class Generator:
             ConfigError: No rows are given, and the run does not know where its data are.
             DataError: There is nothing to score.
         """
-        from polymodal.evaluation import Judge, evaluate
+        from polymodal.evaluation import evaluate
 
         if rows is None:
             data = self.data()
             rows, training = data.test, data.train if training is None else training
         training = self.training if training is None else training
-        seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
-        if judge is None and training is not None and judge_steps and seen:
-            judge = Judge.train(training, steps=judge_steps, folder=self.run / "judge" if self.run else None)
+        judge = judge or self._judge(training, judge_steps)
         return evaluate(self.model, rows, judge=judge, training=training, **options)
 
     def data(self, source: Any = None, *, strict: bool = False) -> Data:

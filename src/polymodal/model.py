@@ -273,6 +273,38 @@ class Model(nn.Module):
                 context = self.context(batch, visible, rows, draw=own)
         return made
 
+    @torch.no_grad()
+    def log_likelihood(
+        self, batch: Batch, visible: Mapping[str, Tensor], made: Batch, keys: Tensor
+    ) -> dict[str, Tensor]:
+        """How likely what ``sample`` made is, each field given what it was conditioned on there.
+
+        Args:
+            batch: As of ``sample``, likewise ``visible`` and ``keys``.
+            made: What it gave.
+
+        Returns:
+            By field, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head cannot
+            tell, or models the code of a codec, are left out.
+        """
+        batch, visible, rows = dict(batch), dict(visible), len(keys)
+        places, own = {name: place for place, name in enumerate(self.heads)}, fold(keys, FUSION)
+        context = self.context(batch, visible, rows, draw=own)
+        result = {}
+        for name, field in made.items():
+            wanted = field.present.cpu()
+            index = wanted.nonzero()[:, 0].to(keys.device)
+            if name not in self.codecs and index.numel():
+                own_keys = fold(keys[index], 1000 + places[name])
+                value = self.heads[name].log_likelihood(context.rows(index), field.rows(index), own_keys)
+                if value is not None:
+                    result[name] = value.new_zeros(rows).index_copy(0, index, value)
+            if name in self.encoders and not self.fusion.joint and len(made) > 1:
+                batch[name] = _overlay(batch.get(name), field, index)
+                visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
+                context = self.context(batch, visible, rows, draw=own)
+        return result
+
 
 def default_encoder(space: Space) -> dict[str, str]:
     """The encoder of a field whose recipe names none."""

@@ -14,8 +14,9 @@ from typing import Any
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
+from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
-from polymodal.embedding import Embedder, Moments, aligned_fields
+from polymodal.embedding import Embedder, Moments, aligned_fields, alignment_of
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import read
 from polymodal.model import Model
@@ -154,13 +155,9 @@ class Index:
 def fingerprint(model: Model, rows: Rows, reference: Rows) -> str:
     """Names an index: equal where format, weights and data are."""
     names = aligned_fields(model)
-    state = hashlib.sha256(f"{FORMAT}".encode())
-    for part in (*(model.encoders[name] for name in names), model.alignment):
-        for key, tensor in part.state_dict().items():  # type: ignore[union-attr]
-            state.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for data in (rows, reference):
-        state.update(data.only(*(name for name in names if name in data.columns)).fingerprint.encode())
-    return state.hexdigest()[:32]
+    weights = digest_of(*(model.encoders[name] for name in names), alignment_of(model))
+    data = (rows.only(*(name for name in names if name in rows.columns)).fingerprint for rows in (rows, reference))
+    return hashlib.sha256(" ".join((str(FORMAT), weights, *data)).encode()).hexdigest()[:32]
 
 
 def _faiss() -> Any:
