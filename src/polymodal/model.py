@@ -284,8 +284,8 @@ class Model(nn.Module):
             made: What it gave.
 
         Returns:
-            By field, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head cannot
-            tell, or models the code of a codec, are left out.
+            By field of ids, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head
+            cannot tell, or models the code of a codec, are left out.
         """
         batch, visible, rows = dict(batch), dict(visible), len(keys)
         places, own = {name: place for place, name in enumerate(self.heads)}, fold(keys, FUSION)
@@ -294,7 +294,7 @@ class Model(nn.Module):
         for name, field in made.items():
             wanted = field.present.cpu()
             index = wanted.nonzero()[:, 0].to(keys.device)
-            if name not in self.codecs and index.numel():
+            if name not in self.codecs and self.heads[name].space.kind == "discrete" and index.numel():
                 own_keys = fold(keys[index], 1000 + places[name])
                 value = self.heads[name].log_likelihood(context.rows(index), field.rows(index), own_keys)
                 if value is not None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.errors import DataError
+from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.judge import Judge, texts
 from polymodal.evaluation.metrics import exact_match
 from polymodal.generation import CHUNK, generate_rows, write
@@ -70,8 +70,12 @@ def collect(
     """Scored cells by field; see ``calibrate``.
 
     Raises:
+        ConfigError: The rows lack a field of the model.
         DataError: There are no rows, or no field of theirs can be scored.
     """
+    for name in model.modalities:
+        if name not in rows.columns:
+            raise ConfigError(f"calibrate: the rows have no field '{name}'")
     if not len(rows):
         raise DataError("calibrate: there are no held-out rows; give data.validation or data.test a share")
     examiner = _Examiner(model, rows, judge)
@@ -145,7 +149,7 @@ def patterns(visible: Mapping[str, Tensor], rows: int) -> np.ndarray:
 def _likelihoods(
     model: Model, batch: Batch, visible: Mapping[str, Tensor], made: Batch, keys: Tensor
 ) -> dict[str, np.ndarray]:
-    """Probabilities (B,) of discrete fields whose head can tell."""
+    """Probabilities (B,) of fields of ids whose head can tell."""
     found: dict[str, np.ndarray] = {}
     for part in torch.arange(len(keys)).split(CHUNK):
         told = model.log_likelihood(
@@ -155,8 +159,7 @@ def _likelihoods(
             keys[part].to(model.device),
         )
         for name, value in told.items():
-            if model.modalities[name].space.kind == "discrete":
-                found.setdefault(name, np.zeros(len(keys)))[part.numpy()] = value.double().exp().cpu().numpy()
+            found.setdefault(name, np.zeros(len(keys)))[part.numpy()] = value.double().exp().cpu().numpy()
     return found
 
 

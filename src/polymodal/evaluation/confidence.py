@@ -80,7 +80,7 @@ class Calibration:
         """
         scores = score_cells(model, self.judge, batch, visible, made, keys, self.options)
         given = patterns(visible, len(keys))
-        return {name: _apply(self.calibrators[name], values, given) for name, values in scores.items()}
+        return {name: apply(self.calibrators[name], values, given) for name, values in scores.items()}
 
     def fits(self, model: Model, options: Mapping[str, Mapping[str, Any]] | None) -> bool:
         """Whether it was learned from this model with these options of its heads."""
@@ -161,6 +161,7 @@ def calibrate(
         options: Of the heads by field.
 
     Raises:
+        ConfigError: The rows lack a field of the model.
         DataError: There are no rows, or no field of theirs can be scored.
     """
     found = collect(model, rows, judge=judge, cells=cells, seed=seed, options=options)
@@ -179,7 +180,8 @@ def fit(cells: Cells) -> dict[str, Calibrator]:
     return calibrators
 
 
-def _apply(calibrators: Mapping[str, Calibrator], scores: np.ndarray, given: np.ndarray) -> np.ndarray:
+def apply(calibrators: Mapping[str, Calibrator], scores: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Scores (n, F) of cells and the fields that each was generated from (n,) -> probabilities (n,)."""
     confidence = np.empty(len(scores))
     for pattern in np.unique(given):
         own = given == pattern
@@ -194,7 +196,7 @@ def _report(cells: Cells) -> Report:
         if out.all() or not out.any():
             out = np.arange(len(out)) % FOLDS == number
         rest = Cells(*(part[~out] for part in vars(cells).values()))
-        confidence[out] = _apply(fit(rest), cells.scores[out], cells.given[out])
+        confidence[out] = apply(fit(rest), cells.scores[out], cells.given[out])
     errors = [expected_calibration_error(told, cells.right) for told in (before, confidence)]
     return Report(len(cells.right), float(cells.right.mean()), *errors)
 

@@ -7,7 +7,7 @@ import torch
 import polymodal as pm
 from polymodal.evaluation import Judge
 from polymodal.evaluation.calibration import expected_calibration_error
-from polymodal.evaluation.cells import collect, patterns, score_cells
+from polymodal.evaluation.cells import _Examiner, collect, patterns, score_cells
 from polymodal.evaluation.confidence import Calibration, calibrate
 from polymodal.generation import generate_rows
 from polymodal.nn.random import make_keys
@@ -114,6 +114,31 @@ def test_rows_are_drawn_with_part_of_their_fields(run, rows, judge, monkeypatch)
     assert np.array_equal(again["name"].scores, cells["name"].scores)
 
 
+def test_without_names_a_value_is_right_if_its_own_is_nearest(run, rows):
+    bare = rows.only("picture", "place")
+    bare.fields = {name: rows.fields[name] for name in ("picture", "place")}
+    judge = Judge.train(bare, steps=5, batch_size=12, width=32)
+    examiner = _Examiner(run.model, bare, judge)
+    own = bare.select(bare.present["picture"])
+    real = batch_of(own)["picture"]
+    assert judge.naming is None
+    assert examiner.right("picture", own, real, real).all()
+    other = real.rows(torch.arange(len(own)).roll(1))
+    assert not examiner.right("picture", own, real, other).any()
+
+
+def test_a_judge_finds_the_name_or_not(run, rows, judge):
+    own = rows.select(rows.present["picture"])
+    real = batch_of(own)["picture"]
+    right = _Examiner(run.model, rows, judge).right("picture", own, real, real)
+    assert np.array_equal(np.isnan(right), ~own.present["name"])
+    named = judge.name("picture", real, sorted(judge.names)).numpy()
+    truth = [
+        judge_name == row["name"] for judge_name, row in zip(np.array(sorted(judge.names))[named], own, strict=True)
+    ]
+    assert np.array_equal(right[own.present["name"]], np.array(truth, float)[own.present["name"]])
+
+
 def test_patterns_name_the_fields():
     visible = {"a": torch.tensor([True, False, True]), "b": torch.tensor([True, False, False])}
     assert patterns(visible, 3).tolist() == ["a + b", "", "a"]
@@ -153,6 +178,8 @@ def test_the_report_is_of_cells_that_were_not_learned_from(calibration, run, row
 def test_nothing_to_learn_from_is_said(run, rows):
     with pytest.raises(pm.DataError, match="calibrate: there are no held-out rows"):
         calibrate(run.model, rows.select(np.zeros(0, dtype=np.int64)))
+    with pytest.raises(pm.ConfigError, match="calibrate: the rows have no field 'picture'"):
+        calibrate(run.model, rows.only("name"))
     alone = run.data([{"name": "red disc", "picture": None, "tone": None, "colour": None, "place": None}]).rows
     with pytest.raises(pm.DataError, match="no field of these rows can be scored"):
         calibrate(run.model, alone)
