@@ -268,7 +268,7 @@ class Model(nn.Module):
                 value = self.codecs[name].decode(value)
             made[name] = _spread(value, index, rows)
             if name in self.encoders and not self.fusion.joint and len(made) < len(to):
-                batch[name] = _overlay(batch.get(name), made[name], index)
+                batch[name] = overlay(batch.get(name), made[name], index)
                 visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
                 context = self.context(batch, visible, rows, draw=own)
         return made
@@ -300,7 +300,7 @@ class Model(nn.Module):
                 if value is not None:
                     result[name] = value.new_zeros(rows).index_copy(0, index, value)
             if name in self.encoders and not self.fusion.joint and len(made) > 1:
-                batch[name] = _overlay(batch.get(name), field, index)
+                batch[name] = overlay(batch.get(name), field, index)
                 visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
                 context = self.context(batch, visible, rows, draw=own)
         return result
@@ -329,7 +329,7 @@ def _spread(value: Field, index: Tensor, rows: int) -> Field:
     return Field(place(value.value), place(value.mask), place(value.present))
 
 
-def _overlay(given: Field | None, made: Field, index: Tensor) -> Field:
+def overlay(given: Field | None, made: Field, index: Tensor) -> Field:
     """``given`` with the rows at ``index`` taken from ``made``; the axis that varies is padded to the longer one."""
     if given is None:
         return made

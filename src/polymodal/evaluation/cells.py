@@ -11,6 +11,7 @@ most ``TOLERANCE`` of its field's variance as its squared error.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from polymodal.evaluation.judge import Judge, texts
 from polymodal.evaluation.metrics import exact_match
 from polymodal.generation import CHUNK, generate_rows, write
 from polymodal.modalities import Modality
-from polymodal.model import Model
+from polymodal.model import Model, overlay
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
@@ -127,10 +128,8 @@ def score_cells(
     rest = [name for name in wanted if name not in scores and _comparable(model, name, judge)]
     if not rest:
         return scores
-    to = {name: value.present for name, value in made.items()}
-    others = [generate_rows(model, batch, visible, to, fold(keys, _AGREEMENT + i), options) for i in range(SAMPLES)]
     for name in rest:
-        samples = [other[name] for other in others]
+        samples = _again(model, name, batch, visible, made, keys, options)
         if judge and model.modalities[name].space.grid and model.modalities[name].space.kind == "continuous":
             scores[name] = _judged(judge, name, batch, visible, made[name], samples)
         else:
@@ -161,6 +160,25 @@ def _likelihoods(
         for name, value in told.items():
             found.setdefault(name, np.zeros(len(keys)))[part.numpy()] = value.double().exp().cpu().numpy()
     return found
+
+
+def _again(
+    model: Model,
+    name: str,
+    batch: Batch,
+    visible: Mapping[str, Tensor],
+    made: Batch,
+    keys: Tensor,
+    options: Mapping[str, Mapping[str, Any]] | None,
+) -> list[Field]:
+    """Further samples of a field, each conditioned on what it was conditioned on."""
+    told, seen = dict(batch), dict(visible)
+    for earlier, value in itertools.takewhile(lambda item: item[0] != name, made.items()):
+        if earlier in model.encoders and not model.fusion.joint and value.present.any():
+            told[earlier] = overlay(batch.get(earlier), value, value.present.nonzero()[:, 0])
+            seen[earlier] = seen.get(earlier, torch.zeros_like(value.present)) | value.present
+    to, own = {name: made[name].present}, {name: (options or {}).get(name, {})}
+    return [generate_rows(model, told, seen, to, fold(keys, _AGREEMENT + i), own)[name] for i in range(SAMPLES)]
 
 
 def _comparable(model: Model, name: str, judge: Judge | None) -> bool:
