@@ -158,7 +158,7 @@ def _likelihoods(
             keys[part].to(model.device),
         )
         for name, value in told.items():
-            found.setdefault(name, np.zeros(len(keys)))[part.numpy()] = value.double().exp().cpu().numpy()
+            found.setdefault(name, np.zeros(len(keys)))[part.numpy()] = value.cpu().double().exp().numpy()
     return found
 
 
