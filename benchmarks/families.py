@@ -79,7 +79,7 @@ class Bench:
     def train(self, recipe: str, name: str, source: str = "fashion", **settings: Any) -> tuple[pm.Generator, Data]:
         """The trained generator of a recipe, from its folder if it is there, and its data."""
         chosen = {"train.minutes": self.minutes, "train.seed": self.seed, **settings}
-        if not load_recipe(recipe).fields:  # one that takes all fields of the data is to have and to learn no more than the others
+        if not load_recipe(recipe).fields:  # those that take all fields are to learn no more than the others
             chosen |= {f"fields.{field}": FIELDS[field] for field in ("picture", "caption")}
             chosen["tasks.inputs"] = {"picture": 0.0}
         model = pm.fit(recipe, source, run=self.folder / name, set=chosen)

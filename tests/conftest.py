@@ -128,6 +128,18 @@ def trained(world: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFac
     return run
 
 
+@pytest.fixture(scope="session")
+def aligned(world: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny world with an alignment. Tests only read it, but for its index."""
+    from polymodal.cli.main import main
+
+    run = tmp_path_factory.mktemp("aligned") / "run"
+    settings = ("alignment.kind=infonce", "train.steps=40", "train.learning_rate=3e-3", "train.batch_size=16")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run), *options]) == 0
+    return run
+
+
 def draw_shape(colour: str, shape: str, x: float, y: float) -> Image.Image:
     """A 16 x 16 picture."""
     picture = Image.new("RGB", (16, 16), "white")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import torch
 
 from polymodal import checkpoint as checkpoints
 from polymodal.config import DataConfig, Recipe, load_recipe
-from polymodal.data import Data, Rows, infer_fields, load
-from polymodal.errors import ConfigError
+from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source
+from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
@@ -20,8 +21,10 @@ from polymodal.training import stages
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
+    from polymodal.evaluation.confidence import Calibration
     from polymodal.fill import Filled
     from polymodal.prior import FittedPrior
+    from polymodal.search import Hit, Index
 
 
 class Generator:
@@ -101,11 +104,144 @@ class Generator:
         """
         return generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
 
-    def fill(self, table: str | Path, output: str | Path, **options: Any) -> Filled:
-        """Fills the missing cells of a table from the other cells of their rows; see ``polymodal.fill.fill``."""
+    def fill(
+        self,
+        table: str | Path,
+        output: str | Path,
+        *,
+        confidence: bool = False,
+        min_confidence: float | None = None,
+        **arguments: Any,
+    ) -> Filled:
+        """Fills the missing cells of a table from the other cells of their rows.
+
+        Args:
+            table: As of ``polymodal.fill.fill``, likewise ``output`` and ``arguments``.
+            confidence: Add columns that tell how probable it is that each filled cell is right. The run is calibrated
+                on its validation rows first, if it is not yet.
+            min_confidence: Leave cells of which the model is less sure empty; implies ``confidence``.
+
+        Raises:
+            ConfigError: A field is unknown, or cannot be generated or calibrated; or the output cannot be there.
+            DataError: The table cannot be read.
+            CheckpointError: There is an output, or a part of one that was begun with other settings.
+        """
         from polymodal.fill import fill
 
-        return fill(self.model, table, output, **options)
+        if confidence or min_confidence is not None:
+            arguments["calibration"] = arguments.get("calibration") or self._calibration(arguments.get("options"))
+        return fill(self.model, table, output, min_confidence=min_confidence, **arguments)
+
+    def calibrate(
+        self,
+        rows: Rows | None = None,
+        *,
+        training: Rows | None = None,
+        judge: Judge | None = None,
+        judge_steps: int = 500,
+        **options: Any,
+    ) -> Calibration:
+        """Learns how sure the model may be of what it fills, and keeps that in the run's folder.
+
+        Args:
+            rows: That were held out; the validation rows of the run's data if not given.
+            training: Real rows that a judge of pictures and sound learns from; as of ``evaluate``.
+            judge: A judge that has learned already.
+            judge_steps: Steps of the judge's training; 0 does without, and leaves pictures and sound out.
+            options: Of ``polymodal.evaluation.confidence.calibrate``: ``cells``, ``seed``, ``options`` of the heads.
+
+        Raises:
+            ConfigError: No rows are given, and the run does not know where its data are.
+            DataError: There are no rows, or none that can be scored.
+        """
+        from polymodal.evaluation.confidence import calibrate
+
+        if rows is None:
+            data = self.data()
+            rows, training = data.validation, data.train if training is None else training
+        judge = judge or self._judge(training, judge_steps)
+        calibration = calibrate(self.model, rows, judge=judge, **options)
+        if self.run:
+            calibration.save(self.run / "calibration")
+        return calibration
+
+    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None) -> Calibration:
+        """The run's calibration, made now if there is none for these options of the heads."""
+        from polymodal.evaluation.confidence import Calibration
+
+        folder = self.run / "calibration" if self.run else None
+        if folder and (folder / "calibration.json").exists():
+            there = Calibration.load(folder)
+            if there.fits(self.model, options):
+                return there
+        return self.calibrate(options=options)
+
+    def _judge(self, training: Rows | None, steps: int) -> Judge | None:
+        """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
+        from polymodal.evaluation import Judge
+
+        training = self.training if training is None else training
+        seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
+        if training is None or not steps or not seen:
+            return None
+        return Judge.train(training, steps=steps, folder=self.run / "judge" if self.run else None)
+
+    def index(self, source: Any = "data") -> Index:
+        """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.
+
+        Args:
+            source: ``data`` (all rows of the data that the run was trained on), ``train``, ``validation`` or ``test``
+                (those of a split), rows such as ``data.test``, or a source as ``load`` takes it, which may lack fields.
+
+        Raises:
+            ConfigError: The run has no alignment that tells rows apart, or does not know where its data are.
+            DataError: The source is wrong, or has none of the aligned fields.
+        """
+        from polymodal.search import Index
+
+        rows = self._rows_to_search(source)
+        reference = rows if self.training is None else self.training
+        if self.training is None and self.model.recipe.data.source is not None:
+            with suppress(DataError):  # a run may have been moved from where its data are
+                reference = self.training = self.data().train
+        if self.run is None:
+            return Index.build(self.model, rows, reference)
+        return Index.open(self.model, rows, reference, self.run / "index")
+
+    def _rows_to_search(self, source: Any) -> Rows:
+        if isinstance(source, Rows | Data):
+            return source.rows if isinstance(source, Data) else source
+        if source == "data":
+            return self.data().rows
+        if source in SPLITS:
+            return self.data().splits[source]
+        origin = open_source(source, cache_folder())
+        there = origin.columns()
+        fields = {name: field for name, field in self._fields().items() if field["column"] in there}
+        if not fields:
+            wanted = ", ".join(field["column"] for field in self._fields().values())
+            raise DataError(f"{origin.name}: has none of the run's columns ({wanted})")
+        return load(origin, fields, validation=0, test=0).rows
+
+    def search(self, given: Mapping[str, Any], to: str, *, index: Any = "data", k: int = 10) -> list[Hit]:
+        """The real values of a field that are nearest to what is given, in the space of the run's alignment.
+
+        Args:
+            given: Raw values by field; the embeddings of several are averaged.
+            to: Field to look in.
+            index: What ``index`` gave, or takes.
+            k: Most values to find.
+
+        Returns:
+            Hits, nearest first, each with its similarity, its value and all of its row as objects.
+
+        Raises:
+            ConfigError: The run has no alignment, or a field is unknown or not aligned.
+            DataError: A value or the source cannot be read.
+        """
+        from polymodal.search import Index
+
+        return (index if isinstance(index, Index) else self.index(index)).search(given, to, k=k)
 
     def evaluate(
         self,
@@ -129,15 +265,13 @@ class Generator:
             ConfigError: No rows are given, and the run does not know where its data are.
             DataError: There is nothing to score.
         """
-        from polymodal.evaluation import Judge, evaluate
+        from polymodal.evaluation import evaluate
 
         if rows is None:
             data = self.data()
             rows, training = data.test, data.train if training is None else training
         training = self.training if training is None else training
-        seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
-        if judge is None and training is not None and judge_steps and seen:
-            judge = Judge.train(training, steps=judge_steps, folder=self.run / "judge" if self.run else None)
+        judge = judge or self._judge(training, judge_steps)
         return evaluate(self.model, rows, judge=judge, training=training, **options)
 
     def fit_prior(self, rows: Rows | None = None, **options: Any) -> FittedPrior:
@@ -163,8 +297,12 @@ class Generator:
             ConfigError: The source is not given, and the run does not know it.
             DataError: The source is wrong.
         """
+        return _load(self.model.recipe, source, self._fields(), strict)
+
+    def _fields(self) -> dict[str, Any]:
+        """The model's fields as ``load`` takes them."""
         recipe = self.model.recipe
-        fields = {
+        return {
             name: {
                 "modality": recipe.fields[name].modality,
                 **modality.state(),
@@ -172,7 +310,6 @@ class Generator:
             }
             for name, modality in self.fields.items()
         }
-        return _load(recipe, source, fields, strict)
 
 
 def fit(

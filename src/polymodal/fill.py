@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
 from polymodal.data.cells import resolve
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
@@ -24,6 +25,9 @@ from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.tables import Changes, ParquetTable, Shard, encoded, open_table
 from polymodal.types import Batch, Field, Space
+
+if TYPE_CHECKING:
+    from polymodal.evaluation.confidence import Calibration
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Filled:
         path: Of the table that was written.
         rows: Their number.
         filled: Cells that were filled, by field.
+        unsure: Cells that were left empty for want of confidence, by field.
         rejected: Rows that could not be read and were copied as they are.
     """
 
@@ -41,6 +46,7 @@ class Filled:
     rows: int
     filled: dict[str, int]
     rejected: list[Rejection]
+    unsure: dict[str, int] = field(default_factory=dict)
 
 
 def fill(
@@ -52,6 +58,8 @@ def fill(
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     overwrite: bool = False,
+    calibration: Calibration | None = None,
+    min_confidence: float | None = None,
 ) -> Filled:
     """Fills the missing cells of a table; everything else stays as it is, in the same order.
 
@@ -67,14 +75,26 @@ def fill(
         seed: Of what is drawn.
         options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
         overwrite: Replace an older output, and begin anew.
+        calibration: Of this model with these options. With it, a column ``COLUMN_confidence`` beside each column tells,
+            for each cell that was filled, the probability in [0, 1] that it is right.
+        min_confidence: Leave cells of which the model is less sure empty.
 
     Raises:
-        ConfigError: A field is unknown or cannot be generated, or the output cannot be written there.
+        ConfigError: A field is unknown, or cannot be generated or is not calibrated; or the output cannot be written
+            there.
         DataError: The table cannot be read.
         CheckpointError: There is an output, or a part of one that was begun with other settings.
     """
-    job = _Job(model, Path(table), Path(output), columns, seed, options)
+    job = _Job(model, Path(table), Path(output), columns, seed, options, calibration, min_confidence)
     return job.run(overwrite)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An object that was made for a cell, and the probability that it is right, if that was asked for."""
+
+    thing: Any
+    confidence: float | None
 
 
 class _Job:
@@ -86,8 +106,11 @@ class _Job:
         columns: Sequence[str] | None,
         seed: int,
         options: Mapping[str, Mapping[str, Any]] | None,
+        calibration: Calibration | None,
+        min_confidence: float | None,
     ):
         self.model, self.output, self.seed, self.options = model, output, seed, options
+        self.calibration, self.min_confidence = calibration, min_confidence
         self.names = {name: field.column or name for name, field in model.recipe.fields.items()}
         self.table = open_table(source)
         if output.suffix.lower() != source.suffix.lower():
@@ -95,13 +118,18 @@ class _Job:
         if output.resolve() == source.resolve():
             raise ConfigError(f"{output}: the output is the table itself; write another file")
         self.wanted = self._wanted(columns)
+        self._check_calibration()
         columns_wanted = [self.names[name] for name in self.wanted]
+        if calibration:
+            columns_wanted += [_confidence_column(column) for column in columns_wanted]
         self.table.added = [column for column in columns_wanted if column not in self.table.columns]
         if isinstance(self.table, ParquetTable):
             for name in self.wanted:
                 modality = model.modalities[name]
                 example = "" if modality.space.kind == "discrete" else [0.0] if modality.inline else b""
                 self.table.prepare(self.names[name], example)
+                if calibration:
+                    self.table.prepare(_confidence_column(self.names[name]), 0.0)
         self.partial = output.with_name(output.name + ".partial")
         self.files = output.with_name(output.name + ".files")
 
@@ -119,6 +147,21 @@ class _Job:
             if name not in heads:
                 raise ConfigError(f"columns: '{name}' is an input only; choose among {', '.join(heads)}")
         return [name for name in heads if name in columns]
+
+    def _check_calibration(self) -> None:
+        """Whether the confidence of all that is wanted can be told, if it is to be."""
+        if self.calibration is None:
+            if self.min_confidence is not None:
+                raise ConfigError("min_confidence: needs a calibration; `polymodal calibrate` makes one")
+            return
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise ConfigError(f"min_confidence: {self.min_confidence} is not in [0, 1]")
+        if not self.calibration.fits(self.model, self.options):
+            raise ConfigError("calibration: is of another model, or of other options of its heads; calibrate again")
+        for name in self.wanted:
+            if name not in self.calibration.calibrators:
+                known = ", ".join(self.calibration.calibrators)
+                raise ConfigError(f"calibration: '{name}' is not calibrated; {known} are; name the columns to fill")
 
     def run(self, overwrite: bool) -> Filled:
         if overwrite:
@@ -142,22 +185,24 @@ class _Job:
         self.table.join(parts, joined)
         os.replace(joined, self.output)
         shutil.rmtree(self.partial)
-        counts = {name: sum(note["filled"].get(name, 0) for note in notes) for name in self.wanted}
+        counts, unsure = (
+            {name: sum(note.get(kind, {}).get(name, 0) for note in notes) for name in self.wanted}
+            for kind in ("filled", "unsure")
+        )
         rejected = [Rejection(*fields) for note in notes for fields in note["rejected"]]
-        return Filled(self.output, first, counts, rejected)
+        return Filled(self.output, first, counts, rejected, unsure)
 
     def _claim(self) -> None:
         """Begins the partial folder, or makes sure that it was begun by the same call."""
         status = self.table.path.stat()
-        weights = hashlib.sha256()
-        for tensor in self.model.state_dict().values():
-            weights.update(tensor.cpu().contiguous().numpy().tobytes())
         plan = {
             "table": [str(self.table.path.resolve()), status.st_size, status.st_mtime_ns],
-            "model": weights.hexdigest(),
+            "model": digest_of(self.model),
             "columns": self.wanted,
             "seed": self.seed,
             "options": {name: dict(values) for name, values in (self.options or {}).items()},
+            "calibration": self.calibration.digest if self.calibration else None,
+            "min_confidence": self.min_confidence,
         }
         file = self.partial / "plan.json"
         if file.exists() and any(self.partial.glob("shard-*.json")):
@@ -179,15 +224,15 @@ class _Job:
         note_file = self.partial / f"shard-{number:06d}.json"
         if note_file.exists():
             return json.loads(note_file.read_text(encoding="utf-8"))
-        changes, rejected = self._changes(shard, first)
+        changes, rejected, unsure = self._changes(shard, first)
         self.table.write(self._part(number), shard, changes)
         filled = {name: len(changes[self.names[name]]) for name in self.wanted}
-        note = {"filled": filled, "rejected": [[r.file, r.row, r.field, r.reason] for r in rejected]}
+        note = {"filled": filled, "unsure": unsure, "rejected": [[r.file, r.row, r.field, r.reason] for r in rejected]}
         _write_whole(note_file, json.dumps(note))  # comes last: what is noted is done
         return note
 
-    def _changes(self, shard: Shard, first: int) -> tuple[Changes, list[Rejection]]:
-        """New cells by column."""
+    def _changes(self, shard: Shard, first: int) -> tuple[Changes, list[Rejection], dict[str, int]]:
+        """New cells by column, rows that cannot be read, and how many cells of each field were left empty."""
         given: dict[str, dict[int, Field]] = {name: {} for name in self.model.modalities}
         rejected, places = [], []
         for place, row in enumerate(shard.rows):
@@ -202,15 +247,16 @@ class _Job:
                 for name, value in fields.items():
                     given[name][place] = value
         changes: dict[str, dict[int, Any]] = {self.names[name]: {} for name in self.wanted}
-        if places:
-            made = self._generate(given, places, first)
-            for name, (rows, things) in made.items():
-                column = self.names[name]
-                changes[column] = {
-                    place: self._cell(column, thing, first + place)
-                    for place, thing in zip(rows, things, strict=True)
-                }  # fmt: skip
-        return changes, rejected
+        unsure = dict.fromkeys(self.wanted, 0)
+        for name, cells in (self._generate(given, places, first) if places else {}).items():
+            column, least = self.names[name], self.min_confidence or 0.0
+            sure = {place: cell for place, cell in cells.items() if cell.confidence is None or cell.confidence >= least}
+            unsure[name] = len(cells) - len(sure)
+            changes[column] = {place: self._cell(column, cell.thing, first + place) for place, cell in sure.items()}
+            if self.calibration:
+                told = {place: cell.confidence for place, cell in sure.items()}
+                changes[_confidence_column(column)] = told
+        return changes, rejected, unsure
 
     def _read(self, row: dict[str, Any] | str) -> dict[str, Field]:
         """The fields that a row has.
@@ -239,19 +285,25 @@ class _Job:
 
     def _generate(
         self, given: Mapping[str, Mapping[int, Field]], places: list[int], first: int
-    ) -> dict[str, tuple[list[int], list[Any]]]:
-        """By field: places in the shard, and the objects made for them."""
+    ) -> dict[str, dict[int, _Made]]:
+        """By field: what was made, by place in the shard."""
         spaces = {name: modality.space for name, modality in self.model.modalities.items()}
         batch: Batch = {name: _stack(spaces[name], given[name], places) for name in self.model.modalities}
         visible = {name: batch[name].present for name in self.model.encoders}
         to = {name: ~batch[name].present for name in self.wanted}
         keys = make_keys(self.seed, places[-1] + 1, start=first)[torch.tensor(places)]
         made = generate_rows(self.model, batch, visible, to, keys, self.options)
+        told: dict[str, np.ndarray] = {}
+        if self.calibration:
+            told = self.calibration.confidences(self.model, batch, visible, made, keys)
         result = {}
         for name, mask in to.items():
             index: Tensor = mask.nonzero()[:, 0]
             things = write(self.model.modalities[name], made[name].rows(index)) if len(index) else []
-            result[name] = ([places[i] for i in index.tolist()], things)
+            result[name] = {
+                places[i]: _Made(thing, round(float(told[name][i]), 4) if self.calibration else None)
+                for i, thing in zip(index.tolist(), things, strict=True)
+            }
         return result
 
     def _cell(self, column: str, thing: Any, row: int) -> Any:
@@ -262,6 +314,10 @@ class _Job:
         file = self.files / f"{column.replace('/', '_')}-{row + 1:08d}{suffix}"
         file.write_bytes(content)
         return f"{self.files.name}/{file.name}"
+
+
+def _confidence_column(column: str) -> str:
+    return f"{column}_confidence"
 
 
 def _stack(space: Space, rows: Mapping[int, Field], places: list[int]) -> Field:

@@ -298,10 +298,42 @@ class Model(nn.Module):
                 value = self.codecs[name].decode(value)
             made[name] = _spread(value, index, rows)
             if name in self.encoders and not self.fusion.joint and len(made) < len(to):
-                batch[name] = _overlay(batch.get(name), made[name], index)
+                batch[name] = overlay(batch.get(name), made[name], index)
                 visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
                 context = self.context(batch, visible, rows, draw=own)
         return made
+
+    @torch.no_grad()
+    def log_likelihood(
+        self, batch: Batch, visible: Mapping[str, Tensor], made: Batch, keys: Tensor
+    ) -> dict[str, Tensor]:
+        """How likely what ``sample`` made is, each field given what it was conditioned on there.
+
+        Args:
+            batch: As of ``sample``, likewise ``visible`` and ``keys``.
+            made: What it gave.
+
+        Returns:
+            By field of ids, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head
+            cannot tell, or models the code of a codec, are left out.
+        """
+        batch, visible, rows = dict(batch), dict(visible), len(keys)
+        places, own = {name: place for place, name in enumerate(self.heads)}, fold(keys, FUSION)
+        context = self.context(batch, visible, rows, draw=own)
+        result = {}
+        for name, field in made.items():
+            wanted = field.present.cpu()
+            index = wanted.nonzero()[:, 0].to(keys.device)
+            if name not in self.codecs and self.heads[name].space.kind == "discrete" and index.numel():
+                own_keys = fold(keys[index], 1000 + places[name])
+                value = self.heads[name].log_likelihood(context.rows(index), field.rows(index), own_keys)
+                if value is not None:
+                    result[name] = value.new_zeros(rows).index_copy(0, index, value)
+            if name in self.encoders and not self.fusion.joint and len(made) > 1:
+                batch[name] = overlay(batch.get(name), field, index)
+                visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
+                context = self.context(batch, visible, rows, draw=own)
+        return result
 
 
 def default_encoder(space: Space) -> dict[str, str]:
@@ -327,7 +359,7 @@ def _spread(value: Field, index: Tensor, rows: int) -> Field:
     return Field(place(value.value), place(value.mask), place(value.present))
 
 
-def _overlay(given: Field | None, made: Field, index: Tensor) -> Field:
+def overlay(given: Field | None, made: Field, index: Tensor) -> Field:
     """``given`` with the rows at ``index`` taken from ``made``; the axis that varies is padded to the longer one."""
     if given is None:
         return made

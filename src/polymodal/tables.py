@@ -224,13 +224,14 @@ class ParquetTable(Table):
         return own if own and own.type == self.kinds[name] else pa.field(name, self.kinds[name])
 
     def prepare(self, column: str, example: Any) -> None:
-        """Gives a column a type that holds cells such as ``example``: a string, a list of numbers, or bytes."""
+        """Gives a column a type that holds cells such as ``example``: a string, numbers or one of them, or bytes."""
         old = self.kinds.get(column)
         if isinstance(example, bytes):
             if old is None or not (_is_bytes(old) or _is_file(old)):
                 self.kinds[column] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
         elif old is None or pa.types.is_null(old):
-            self.kinds[column] = pa.list_(pa.float32()) if isinstance(example, list) else pa.string()
+            kinds = {list: pa.list_(pa.float32()), float: pa.float64()}
+            self.kinds[column] = kinds.get(type(example), pa.string())
 
     def cell(self, column: str, thing: Any) -> Any:
         kind = self.kinds[column]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,14 @@ class Alignment(nn.Module, ABC):
     """Pulls together what the encoders make of the fields of one row.
 
     A constructor takes ``(fields, width)`` by position and its configuration as keyword-only arguments.
+
+    Attributes:
+        searchable: A row's fields come to lie nearer one another than those of other rows, so that one finds another.
+        project: Encodings -> the common space.
     """
+
+    searchable: ClassVar[bool] = False
+    project: "Projections"
 
     @abstractmethod
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
@@ -45,15 +53,19 @@ class Projections(nn.Module):
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """By field, in the constructor's order, (B, size)."""
         codes = {}
-        for name, matrix in self.matrices.items():
+        for name in self.matrices:
             if name in encodings:
                 everyone = gathered(encodings[name])[0]
                 there = gathered(present[name][:, None])[0].to(everyone.dtype)
                 count = there.sum().clamp(min=1)
                 mean = (everyone * there).sum(0) / count
                 variance = ((everyone - mean).square() * there).sum(0) / count
-                codes[name] = matrix((encodings[name] - mean) * (variance + 1e-5).rsqrt())
+                codes[name] = self.code(name, encodings[name], mean, variance)
         return codes
+
+    def code(self, name: str, encodings: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Encodings (B, D) of one field -> (B, size), by a mean and a variance (D,) that are known."""
+        return self.matrices[name]((encodings - mean) * (variance + 1e-5).rsqrt())
 
 
 def gathered(x: Tensor) -> tuple[Tensor, int]:

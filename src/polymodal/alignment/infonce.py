@@ -28,6 +28,8 @@ class InfoNCE(Alignment):
         temperature: At the start.
     """
 
+    searchable = True
+
     def __init__(
         self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5, temperature: float = 0.1
     ):

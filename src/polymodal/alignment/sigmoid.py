@@ -26,6 +26,8 @@ class Sigmoid(Alignment):
         weight: Of the loss.
     """
 
+    searchable = True
+
     def __init__(self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5):
         super().__init__()
         self.weight = weight

@@ -14,10 +14,13 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Fill the missing cells of a table from the other cells of their rows.",
         details="The output has the same rows and columns in the same order. Parquet embeds pictures and sound; JSONL\n"
-        "and CSV name files in a folder beside the output. Stop it at any time: the same command goes on.",
+        "and CSV name files in a folder beside the output. Stop it at any time: the same command goes on.\n"
+        "With --confidence, a column COLUMN_confidence beside each column tells how probable it is that a filled\n"
+        "cell is right; `polymodal calibrate` tells how well it knows that.",
         examples="""
 polymodal fill runs/mine table.parquet -o filled.parquet
 polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --seed 1
+polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence 0.9
 """,
     )
     parser.add_argument("folder", metavar="RUN", help="folder of a run")
@@ -25,6 +28,13 @@ polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --se
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the table to write")
     parser.add_argument("--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all that it can)")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--confidence", action="store_true", help="add columns of how sure the model is of each cell")
+    parser.add_argument(
+        "--min-confidence",
+        metavar="PROBABILITY",
+        type=float,
+        help="leave cells of which it is less sure empty; implies --confidence",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
 
 
@@ -33,10 +43,20 @@ def run(args: Any) -> None:
     from polymodal.api import open_run
 
     done = open_run(args.folder).fill(
-        args.table, args.output, columns=args.columns, seed=args.seed, overwrite=args.overwrite
+        args.table,
+        args.output,
+        columns=args.columns,
+        seed=args.seed,
+        overwrite=args.overwrite,
+        confidence=args.confidence,
+        min_confidence=args.min_confidence,
     )
     counts = ", ".join(f"{count:,} of {name}" for name, count in done.filled.items())
     print(f"{done.path}: {done.rows:,} rows; filled {counts or 'nothing'}")
+    if any(done.unsure.values()):
+        print(
+            f"left empty, not sure enough: {', '.join(f'{count:,} of {name}' for name, count in done.unsure.items())}"
+        )
     for rejection in done.rejected[:20]:
         print(f"left as it is: {rejection}")
     if len(done.rejected) > 20:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.parser import Commands, Parser, add_command
 from polymodal.errors import ConfigError
 
 _SUFFIXES = {"image": ".png", "audio": ".wav", "vector": ".npy"}
@@ -40,13 +40,7 @@ polymodal generate runs/mine --to picture name -n 16 -o out --option picture.ste
         default=[],
         help="of a head, such as picture.steps=10, picture.guidance=3 or name.temperature=0.7; again for more",
     )
-    parser.add_argument(
-        "--given", metavar="FIELD=VALUE", action="append", default=[], help="as --FIELD VALUE, for any name of a field"
-    )
-    group = parser.add_argument_group("fields of the run")
-    for name, modality in _fields(arguments).items():
-        if f"--{name}" not in parser._option_string_actions:  # a field called `to` is given by --given
-            group.add_argument(f"--{name}", dest=f"field {name}", metavar=modality.upper(), help=f"given: {modality}")
+    add_fields(parser, arguments)
 
 
 def run(args: Any) -> None:
@@ -54,13 +48,6 @@ def run(args: Any) -> None:
     from polymodal.api import open_run
     from polymodal.config import parse_override
 
-    given = {name.removeprefix("field "): value for name, value in vars(args).items() if name.startswith("field ")}
-    given = {name: value for name, value in given.items() if value is not None}
-    for text in args.given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--given {text}: not of the form FIELD=VALUE")
-        given[name] = value
     options: dict[str, dict[str, Any]] = {}
     for text in args.option:
         key, value = parse_override(text, "--option", "picture.steps=10")
@@ -69,13 +56,45 @@ def run(args: Any) -> None:
             raise ConfigError(f"--option {text}: names no field; picture.{key}=... does")
         options.setdefault(field, {})[option] = value
     model = open_run(args.folder)
-    raws = {name: raw_value(value, model.fields[name].inline) for name, value in given.items() if name in model.fields}
-    made = model.generate(given | raws, args.to, n=args.n, seed=args.seed, options=options)
+    made = model.generate(given_values(args, model), args.to, n=args.n, seed=args.seed, options=options)
     args.output.mkdir(parents=True, exist_ok=True)
     for name, things in made.items():
-        kind = model.model.recipe.fields[name].modality
         for number, thing in enumerate(things):
-            print(write_value(thing, args.output / f"{name}-{number}{_SUFFIXES.get(kind, '.txt')}"))
+            print(write_value(thing, args.output / f"{name}-{number}{suffix(model, name)}"))
+
+
+def add_fields(parser: Parser, arguments: list[str]) -> None:
+    """Adds one option for each field of the run that ``arguments`` name, and ``--given`` for all of them."""
+    parser.add_argument(
+        "--given", metavar="FIELD=VALUE", action="append", default=[], help="as --FIELD VALUE, for any name of a field"
+    )
+    group = parser.add_argument_group("fields of the run")
+    own = parser.prog.split()[-1:] == arguments[:1]
+    for name, modality in _fields(arguments).items() if own else ():
+        if f"--{name}" not in parser._option_string_actions:  # a field called `to` is given by --given
+            group.add_argument(f"--{name}", dest=f"field {name}", metavar=modality.upper(), help=f"given: {modality}")
+
+
+def given_values(args: Any, model: Any) -> dict[str, Any]:
+    """Raw values by field, from the options that ``add_fields`` added.
+
+    Raises:
+        ConfigError: One is not of the right form, or names a file that is not there.
+    """
+    given = {name.removeprefix("field "): value for name, value in vars(args).items() if name.startswith("field ")}
+    given = {name: value for name, value in given.items() if value is not None}
+    for text in args.given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--given {text}: not of the form FIELD=VALUE")
+        given[name] = value
+    raws = {name: raw_value(value, model.fields[name].inline) for name, value in given.items() if name in model.fields}
+    return given | raws
+
+
+def suffix(model: Any, name: str) -> str:
+    """The ending of a file of a field's value."""
+    return _SUFFIXES.get(model.model.recipe.fields[name].modality, ".txt")
 
 
 def raw_value(text: str, inline: bool) -> Any:
@@ -103,8 +122,6 @@ def write_value(thing: Any, path: Path) -> str:
 
 def _fields(arguments: list[str]) -> dict[str, str]:
     """Modalities of the fields of the run that is named, so that they are options; none if it cannot be read."""
-    if arguments[:1] != ["generate"]:
-        return {}
     for word in arguments[1:]:
         for file in (Path(word) / "config.json", *sorted(Path(word).glob("checkpoints/*/config.json"))):
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from polymodal import __version__
-from polymodal.cli import data, evaluate, fill, generate, info, prior, recipes, train
+from polymodal.cli import calibrate, data, evaluate, fill, generate, info, prior, recipes, search, train
 from polymodal.cli.parser import Parser
 from polymodal.errors import PolymodalError
 
-_COMMANDS = (train, generate, fill, evaluate, prior, info, data, recipes)
+_COMMANDS = (train, generate, fill, calibrate, search, evaluate, prior, info, data, recipes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,10 +7,12 @@ from polymodal.data.load import Data, load, parse_fields
 from polymodal.data.report import Report, inspect
 from polymodal.data.rows import Rows
 from polymodal.data.sheet import contact_sheet
-from polymodal.data.sources import BUILTIN, Rejection
+from polymodal.data.sources import BUILTIN, Rejection, open_source
+from polymodal.data.splits import SPLITS
 
 __all__ = [
     "BUILTIN",
+    "SPLITS",
     "Column",
     "Data",
     "Rejection",
@@ -21,5 +23,6 @@ __all__ = [
     "infer_fields",
     "inspect",
     "load",
+    "open_source",
     "parse_fields",
 ]

@@ -45,6 +45,14 @@ class Data:
         """Rows by the split's name."""
         return {name: getattr(self, name) for name in SPLITS}
 
+    @property
+    def rows(self) -> Rows:
+        """Those of all splits, in the order of the source."""
+        together = self.train
+        for rows in (self.validation, self.test):
+            together = together.and_then(rows)
+        return together.select(np.argsort(together.index, kind="stable"))
+
 
 def load(
     source: Any,

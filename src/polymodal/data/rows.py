@@ -1,6 +1,7 @@
 """Rows: what training and evaluation read."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,14 @@ class Rows:
             raise DataError(unknown("field", field, self.columns))
         slots, first = np.unique(self.columns[field].slots, return_index=True)
         return self.select(np.sort(first[slots >= 0]))
+
+    def and_then(self, others: "Rows") -> "Rows":
+        """These rows followed by others of the same data set."""
+        columns = {
+            name: replace(column, slots=np.concatenate([column.slots, others.columns[name].slots]))
+            for name, column in self.columns.items()
+        }
+        return self._with(columns, np.concatenate([self.index, others.index]))
 
     def with_column(self, name: str, column: Column) -> "Rows":
         """These rows with one more column in every batch, such as cached latents.

@@ -114,7 +114,7 @@ class Autoregressive(Head):
         loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
         return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
 
-    def log_likelihood(self, context: Context, target: Field) -> Tensor:
+    def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
         log_probs, real = self._log_probs(context, target)
         return -cross_entropy(log_probs, target.value.long(), self.forbidden).masked_fill(~real, 0.0).sum(1)

@@ -50,6 +50,16 @@ class Head(nn.Module, ABC):
             options: The head's own (guidance, steps, temperature, ...).
         """
 
+    def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor | None:
+        """(B,) log p(target | context) of whole rows in nats, or a bound below it; None if the head cannot tell.
+
+        Args:
+            context: What is known, B rows.
+            target: B rows, all present.
+            keys: (B,) random keys, for heads that estimate it.
+        """
+        return None
+
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()

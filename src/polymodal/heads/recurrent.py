@@ -101,7 +101,7 @@ class Recurrent(Head):
         loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
         return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
 
-    def log_likelihood(self, context: Context, target: Field) -> Tensor:
+    def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
         loss = cross_entropy(self._log_probs(context, target), target.value.long(), self.forbidden)
         return -loss.masked_fill(~target.mask.expand_as(loss), 0.0).sum(1)

@@ -1,0 +1,61 @@
+"""``polymodal calibrate``."""
+
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.parser import Commands, add_command
+from polymodal.errors import ConfigError
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "calibrate",
+        run,
+        summary="Learn how sure a model may be of the cells that it fills.",
+        details="Fills cells of held-out rows whose truth is known, and learns the probability of being right from\n"
+        "how likely each is or how well several samples agree. Text and labels are right if they are the\n"
+        "row's own; pictures and sound, if a judge, trained on real rows first, finds the row's name in\n"
+        "them. Kept in RUN/calibration, where `polymodal fill --confidence` finds it.",
+        examples="""
+polymodal calibrate runs/mine
+polymodal calibrate runs/mine --split test --cells 5000
+""",
+    )
+    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation", help="default: validation")
+    parser.add_argument("--data", metavar="SOURCE", help="other data than the run was trained on")
+    parser.add_argument("--cells", type=int, default=2000, help="times that a row is drawn (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument(
+        "--judge-steps",
+        metavar="STEPS",
+        type=int,
+        default=500,
+        help="of the judge's training; 0: no pictures and sound (default: 500)",
+    )
+
+
+def run(args: Any) -> None:
+    """Calibrates, and says how well."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polymodal.api import open_run
+
+    if args.cells < 1:
+        raise ConfigError(f"--cells: {args.cells} is not at least 1")
+    model = open_run(args.folder)
+    data = model.data(args.data)
+    calibration = model.calibrate(
+        data.splits[args.split], training=data.train, judge_steps=args.judge_steps, cells=args.cells, seed=args.seed
+    )
+    table = Table("field", title=f"Calibrated on {args.split} rows", title_justify="left")
+    for name in ("cells", "right", "error of the raw score", "expected calibration error"):
+        table.add_column(name, justify="right")
+    for name, report in calibration.reports.items():
+        numbers = (f"{value:.3f}" for value in (report.right, report.before, report.error))
+        table.add_row(name, f"{report.cells:,}", *numbers)
+    Console().print(table)
+    print(args.folder / "calibration")

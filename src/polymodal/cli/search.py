@@ -1,0 +1,83 @@
+"""``polymodal search``."""
+
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.generate import add_fields, given_values, suffix, write_value
+from polymodal.cli.parser import Commands, add_command
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command, with one option for each field of the run that ``arguments`` name."""
+    parser = add_command(
+        commands,
+        "search",
+        run,
+        summary="Find the real values that are nearest to what is given.",
+        details="Needs a run with an alignment that tells rows apart, such as `any-to-any` has. The embeddings of all\n"
+        "rows are computed once and kept in RUN/index. Several inputs are averaged. Each field of the run is\n"
+        "an option, as in `polymodal generate`.",
+        examples="""
+polymodal search runs/mine --name "red apple" --to picture
+polymodal search runs/mine --index test --speech apple.wav --name "red apple" --to picture -k 20 -o found
+polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
+""",
+    )
+    parser.add_argument("folder", metavar="RUN", help="folder of a run")
+    parser.add_argument("--to", metavar="FIELD", required=True, help="field to look in")
+    parser.add_argument(
+        "--index",
+        metavar="ROWS",
+        default="data",
+        help="rows to look in: `data` (all rows of the run's data), train, validation, test, or a source as `train "
+        "--data` takes it; a folder called data is ./data (default: data)",
+    )
+    parser.add_argument("-k", type=int, default=10, metavar="COUNT", help="values to find (default: 10)")
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", type=Path, help="write what is found here, with index.html to look at"
+    )
+    add_fields(parser, arguments)
+
+
+def run(args: Any) -> None:
+    """Searches, prints what was found, and writes it where asked."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from polymodal.api import open_run
+
+    model = open_run(args.folder)
+    hits = model.search(given_values(args, model), args.to, index=args.index, k=args.k)
+    shown = [name for name, modality in model.fields.items() if modality.inline]
+    table = Table(box=None, pad_edge=False)
+    for name in ("rank", "similarity", "row"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in shown:
+        table.add_column(name, overflow="fold")
+    for hit in hits:
+        values = (hit.fields.get(name) for name in shown)
+        cells = ("" if value is None else str(value) for value in values)
+        table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
+    Console().print(table)
+    if args.output:
+        _write(args.output, args.to, suffix(model, args.to), hits)
+
+
+def _write(folder: Path, to: str, ending: str, hits: Any) -> None:
+    """One file for each value, and a page of all."""
+    from polymodal.evaluation import Card, Section, write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for hit in hits:
+        print(write_value(hit.value, folder / f"{to}-{hit.rank}{ending}"))
+    cards = [
+        Card(
+            {name: value for name, value in hit.fields.items() if value is not None and name != to},
+            {},
+            {to: hit.value},
+            remark=f"rank {hit.rank}, similarity {hit.similarity:.3f}, row {hit.row}",
+        )
+        for hit in hits
+    ]
+    print(write_page(folder / "index.html", f"Found: {to}", [Section(to, cards=cards)]))

@@ -1,0 +1,168 @@
+"""Search: the real values that lie nearest to what is given, in the space of a model's alignment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+
+from polymodal.checkpoint import digest_of
+from polymodal.data import Rows
+from polymodal.embedding import Embedder, Moments, aligned_fields, alignment_of
+from polymodal.errors import ConfigError, DataError
+from polymodal.generation import read
+from polymodal.model import Model
+
+FORMAT = 1
+"""Of an index on disk."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A real value that was found.
+
+    Attributes:
+        rank: From 1.
+        similarity: Cosine in [-1, 1].
+        row: Number of the first row with this value in its source, from 1.
+        value: The value as an object.
+        fields: All of the row as objects, None where absent.
+    """
+
+    rank: int
+    similarity: float
+    row: int
+    value: Any
+    fields: dict[str, Any]
+
+
+class Index:
+    """The distinct values of every aligned field of some rows, embedded: a ``faiss`` index for each, searched exactly.
+
+    Source: Douze et al., "The faiss library", 2024; flat index of inner products.
+
+    Args:
+        embedder: That embedded them.
+        rows: That the values are of.
+        flat: By field, a ``faiss.IndexFlatIP`` of ``rows.unique(field)``, in that order.
+    """
+
+    def __init__(self, embedder: Embedder, rows: Rows, flat: Mapping[str, Any]):
+        self.embedder, self.rows, self.flat = embedder, rows, dict(flat)
+
+    @classmethod
+    def build(cls, model: Model, rows: Rows, reference: Rows) -> Index:
+        """Embeds all values, in memory.
+
+        Args:
+            model: Trained with an alignment.
+            rows: To be found; they may lack fields.
+            reference: Rows whose encodings are typical, best those of training: they tell the scale of a query.
+
+        Raises:
+            ConfigError: The model has no alignment that tells rows apart, or ``faiss`` is not installed.
+            DataError: The rows have none of its fields.
+        """
+        faiss, embedder = _faiss(), Embedder.measure(model, reference)
+        flat = {}
+        for name in embedder.fields:
+            if name in rows.columns and len(own := rows.unique(name)):
+                vectors = embedder.embed_rows(name, own).numpy()
+                flat[name] = faiss.IndexFlatIP(vectors.shape[1])
+                flat[name].add(vectors)
+        if not flat:
+            raise DataError(f"index: no row has an aligned field ({', '.join(embedder.fields)})")
+        return cls(embedder, rows, flat)
+
+    @classmethod
+    def open(cls, model: Model, rows: Rows, reference: Rows, folder: Path) -> Index:
+        """The index of these rows by these weights: from disk if it is there, else built and kept.
+
+        It has a folder of its own, named after what it depends on, which is there whole or not at all.
+
+        Args:
+            model: As of ``build``, likewise ``rows`` and ``reference``.
+            folder: Of all indexes of a run.
+
+        Raises:
+            ConfigError: As of ``build``.
+            DataError: Likewise.
+        """
+        faiss = _faiss()
+        final = folder / fingerprint(model, rows, reference)
+        if not final.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{final}.lock"):
+                if not final.exists():
+                    cls.build(model, rows, reference)._save(final)
+        tensors = load_file(final / "moments.safetensors")
+        names = json.loads((final / "fields.json").read_text(encoding="utf-8"))
+        moments = {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names["embedded"]}
+        flat = {name: faiss.read_index(str(final / f"{i}.faiss")) for i, name in enumerate(names["indexed"])}
+        return cls(Embedder(model, moments), rows, flat)
+
+    def _save(self, final: Path) -> None:
+        faiss, partial = _faiss(), final.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
+        partial.mkdir()
+        for number, index in enumerate(self.flat.values()):  # a field's name need not be one of a file
+            faiss.write_index(index, str(partial / f"{number}.faiss"))
+        moments = self.embedder.moments
+        tensors = {f"{name}.{part}": getattr(m, part) for name, m in moments.items() for part in ("mean", "variance")}
+        save_file(tensors, partial / "moments.safetensors")
+        names = {"embedded": list(moments), "indexed": list(self.flat)}
+        (partial / "fields.json").write_text(json.dumps(names), encoding="utf-8")
+        os.replace(partial, final)
+
+    def search(self, given: Mapping[str, Any], to: str, *, k: int = 10) -> list[Hit]:
+        """The values of field ``to`` that are nearest to what is given, nearest first.
+
+        Args:
+            given: Raw values by field; the embeddings of several are averaged.
+            to: Field to look in; it may be one that is given.
+            k: Most values to find. A value that many rows share is found once.
+
+        Raises:
+            ConfigError: A field is unknown or not aligned.
+            DataError: Nothing is given, a value cannot be read, or no row has ``to``.
+        """
+        if k < 1:
+            raise ConfigError(f"k: {k} is not at least 1")
+        model = self.embedder.model
+        given = {name: raw for name, raw in given.items() if raw is not None}
+        self.embedder.check(list(given), "given")
+        self.embedder.check([to], "to")
+        if to not in self.flat:
+            raise DataError(f"to: no row of the index has '{to}'; they have {', '.join(self.flat)}")
+        fields = {name: read(name, model.modalities[name], raw) for name, raw in given.items()}
+        query = self.embedder.embed_together(fields).numpy()
+        similarities, places = self.flat[to].search(query, min(k, self.flat[to].ntotal))
+        found = self.rows.unique(to).written_by(model.modalities).select(places[0])
+        return [
+            Hit(rank, float(similarity), int(found.index[rank - 1]) + 1, fields[to], fields)
+            for rank, (similarity, fields) in enumerate(zip(similarities[0], found, strict=True), 1)
+        ]
+
+
+def fingerprint(model: Model, rows: Rows, reference: Rows) -> str:
+    """Names an index: equal where format, weights and data are."""
+    names = aligned_fields(model)
+    weights = digest_of(*(model.encoders[name] for name in names), alignment_of(model))
+    data = (rows.only(*(name for name in names if name in rows.columns)).fingerprint for rows in (rows, reference))
+    return hashlib.sha256(" ".join((str(FORMAT), weights, *data)).encode()).hexdigest()[:32]
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise ConfigError("search: the package faiss-cpu is not installed; `pip install 'polymodal[search]'`") from None
+    return faiss
