@@ -109,6 +109,19 @@ def neighbours(real: Tensor, made: Tensor, k: int = 5) -> Neighbours:
     )
 
 
+def membership(real: Tensor, made: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
+    """Which samples lie within the real data (M,), and which real rows' neighbourhoods hold a sample (N,).
+
+    Their means are the precision and the coverage of ``neighbours``.
+
+    Raises:
+        DataError: As ``neighbours``.
+    """
+    real, made = _checked(real, made, least=k + 1)
+    inside = torch.cdist(real, made) <= _radii(real, k)[:, None]
+    return inside.any(0), inside.any(1)
+
+
 def _radii(x: Tensor, k: int) -> Tensor:
     """(N,) distance of each row to its k-th nearest other row."""
     parts = [torch.cdist(part, x).topk(k + 1, dim=1, largest=False).values[:, -1] for part in x.split(_CHUNK)]

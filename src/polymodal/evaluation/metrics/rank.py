@@ -1,0 +1,15 @@
+"""Median rank of a retrieval."""
+
+import torch
+from torch import Tensor
+
+
+def ranks(similarity: Tensor) -> Tensor:
+    """(N,) rank from 1 of the right answer, column i of row i, among (N, M) similarities; ties count half."""
+    own = similarity.diagonal()[:, None]
+    return 1 + (similarity > own).sum(1) + ((similarity == own).sum(1) - 1) / 2
+
+
+def median_rank(similarity: Tensor) -> float:
+    """The median of ``ranks``."""
+    return float(torch.quantile(ranks(similarity).double(), 0.5))
