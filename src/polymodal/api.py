@@ -19,7 +19,8 @@ from polymodal.nn.layers import lay_together
 from polymodal.training import stages
 
 if TYPE_CHECKING:
-    from polymodal.evaluation import Judge, Scorecard
+    from polymodal.evaluation import Scorecard
+    from polymodal.evaluation.embedder import Embedder
     from polymodal.fill import Filled
 
 
@@ -111,11 +112,13 @@ class Generator:
         rows: Rows | None = None,
         *,
         training: Rows | None = None,
-        judge: Judge | None = None,
+        judge: Embedder | None = None,
         judge_steps: int = 500,
         **options: Any,
     ) -> Scorecard:
         """Scores what is generated from rows that were held out; see ``polymodal.evaluation.evaluate``.
+
+        In a run folder, what was measured is kept in ``evaluation/cells``, and a call that was stopped goes on.
 
         Args:
             rows: Such as ``data.test``, which is loaded again from where the run was trained if not given.
@@ -137,7 +140,8 @@ class Generator:
         seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
         if judge is None and training is not None and judge_steps and seen:
             judge = Judge.train(training, steps=judge_steps, folder=self.run / "judge" if self.run else None)
-        return evaluate(self.model, rows, judge=judge, training=training, **options)
+        folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
+        return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
 
     def data(self, source: Any = None, *, strict: bool = False) -> Data:
         """The data that the model was trained on, or another source with the same columns, read in the same way.

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             return _fail(error, 1)
         except KeyboardInterrupt:
-            resumes = arguments[:1] in (["train"], ["fill"])
+            resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
             print(f"polymodal: stopped{'; the same command goes on from what is done' * resumes}", file=sys.stderr)
             return 130
 

@@ -10,6 +10,7 @@ def ranks(similarity: Tensor) -> Tensor:
     return 1 + (similarity > own).sum(1) + ((similarity == own).sum(1) - 1) / 2
 
 
-def median_rank(similarity: Tensor) -> float:
-    """The median of ``ranks``."""
-    return float(torch.quantile(ranks(similarity).double(), 0.5))
+def median_rank(similarity: Tensor, rows: Tensor | None = None) -> float:
+    """The median of ``ranks``, of all rows or of those at ``rows`` (n,)."""
+    found = ranks(similarity).double()
+    return float(torch.quantile(found if rows is None else found[rows], 0.5))

@@ -1,0 +1,202 @@
+"""What is measured of generated values as a set: how like real data they are, and how varied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.data import Rows
+from polymodal.evaluation.distributions import frechet_distance, kernel_distance, membership
+from polymodal.evaluation.embedder import texts
+from polymodal.evaluation.measures import Examiner, Outcome, of_the_set
+from polymodal.evaluation.metrics import distinct_n, set_interval, sharpness, spread
+from polymodal.generation import write
+from polymodal.modalities import Audio, Label, Text
+from polymodal.types import Field
+
+NEIGHBOURS = 5
+"""Of precision and coverage."""
+
+
+class Population:
+    """Measures sets of generated values against the real ones, and real ones against each other.
+
+    The ceiling is what other real values score, the training rows' if there are any; the floor is what values score
+    each number of which comes from another row, so that they have the right statistics place by place but no form.
+
+    Args:
+        examiner: Has the judge and the rows that are scored on.
+        training: Real rows to compare with.
+        most: Most values of a set.
+        seed: Of the choice of rows and of the intervals.
+    """
+
+    def __init__(self, examiner: Examiner, training: Rows | None, *, most: int, seed: int):
+        self.examiner, self.training, self.most, self.seed = examiner, training, most, seed
+        self._others: dict[str, Field] = {}
+
+    def measure(self, own: Rows, to: str, real: Field, samples: Sequence[Field]) -> list[Outcome]:
+        """Quality and diversity.
+
+        Args:
+            own: The rows of the direction.
+            to: Field that was generated.
+            real: Its real values.
+            samples: One or several for each row.
+        """
+        modality, made = own.fields[to], samples[0]
+        others = self.others(to, own)
+        if isinstance(modality, Label):
+            return self._classes(own, to, made, modality, others)
+        found = self._features(modality, to, real, made, others)
+        if real.value.is_floating_point() and real.value.dim() > 2:
+            found.append(_sharpness(real, made, others))
+        found += self._spread(to, real, samples)
+        if isinstance(modality, Text):
+            found += self._distinct(modality, real, made, others)
+        return found
+
+    def others(self, to: str, own: Rows) -> Field | None:
+        """As many other real values as there are rows, fewer if there are no more; None if there is none."""
+        if self.training is None or to not in self.training.columns:
+            return None
+        if to not in self._others:
+            order = np.random.default_rng([self.seed, 1]).permutation(np.flatnonzero(self.training.present[to]))
+            rows = self.training.select(np.sort(order[: self.most])).only(to)
+            self._others[to] = rows.decode(rows.batch(np.arange(len(rows))))[to]
+        field = self._others[to]
+        step = max(1.0, len(field) / max(len(own), 1))
+        places = (torch.arange(min(len(own), len(field))) * step).long()
+        return field.rows(places) if len(places) else None
+
+    def _features(self, modality: object, to: str, real: Field, made: Field, others: Field | None) -> list[Outcome]:
+        embed = self.examiner.features
+        true, ours = embed(to, real), embed(to, made)
+        if true is None or ours is None or len(true) <= NEIGHBOURS:
+            return []
+        shuffled = embed(to, _shuffled(real, self.seed))
+        fresh = embed(to, others) if others is not None and len(others) == len(real) else None
+        assert shuffled is not None
+        name = "Fréchet audio distance" if isinstance(modality, Audio) else "Fréchet distance"
+        true, ours = true.double(), ours.double()
+        outcomes = [
+            of_the_set(
+                name,
+                lambda rows: frechet_distance(true, ours[rows]),
+                len(ours),
+                ceiling=None if fresh is None else frechet_distance(true, fresh),
+                chance=frechet_distance(true, shuffled),
+                higher_is_better=False,
+                aspect="quality",
+                seed=self.seed,
+            ),
+            self._kernel(true, ours, fresh, shuffled),
+        ]
+        scores = [membership(true, x, NEIGHBOURS) if x is not None else None for x in (ours, fresh, shuffled)]
+        for place, metric, aspect in ((0, "precision", "quality"), (1, "coverage", "diversity")):
+            values, *bounds = (None if pair is None else pair[place].double().numpy() for pair in scores)
+            assert values is not None
+            ceiling, chance = (None if bound is None else float(bound.mean()) for bound in bounds)
+            outcome = Outcome(metric, np.arange(len(values)), values, None, ceiling, chance, is_right=False)
+            outcomes.append(replace(outcome, aspect=aspect))  # type: ignore[arg-type]
+        return outcomes
+
+    def _kernel(self, true: Tensor, ours: Tensor, fresh: Tensor | None, shuffled: Tensor) -> Outcome:
+        """Its interval resamples pairs of a real value and a sample; no value is compared with its own repetition."""
+        x, y = true / true.shape[1] ** 0.5, ours / ours.shape[1] ** 0.5
+        pairs = (x @ x.T + 1) ** 3 + (y @ y.T + 1) ** 3 - (x @ y.T + 1) ** 3 - (y @ x.T + 1) ** 3
+        pairs.fill_diagonal_(0)
+        n = len(pairs)
+        matrix = pairs.numpy()
+
+        def statistic(rows: np.ndarray) -> float:
+            counts = np.bincount(rows, minlength=n).astype(float)
+            return float(counts @ matrix @ counts / (n * n - (counts**2).sum()))
+
+        value, low, high = (kernel_distance(true, ours, subsets=1, size=n), 0.0, 0.0)
+        low, high = set_interval(statistic, value, n, seed=self.seed, draws=400)
+        bounds = [None if z is None else kernel_distance(true, z, subsets=1, size=n) for z in (fresh, shuffled)]
+        empty = np.zeros(0)
+        return Outcome(
+            "kernel distance", np.arange(n), empty, empty, bounds[0], bounds[1], {}, False, False, "quality",
+            (value, low, high),
+        )  # fmt: skip
+
+    def _spread(self, to: str, real: Field, samples: Sequence[Field]) -> list[Outcome]:
+        """How far samples of one input lie apart, in units of how far real values of all inputs do."""
+        if len(samples) < 2 or len(real) < 2:
+            return []
+        features = [self.examiner.features(to, sample) for sample in samples]
+        true = self.examiner.features(to, real)
+        if true is None or not all(x is not None for x in features):
+            return []
+        whole = float(torch.pdist(true.double()).mean())
+        values = spread(torch.stack(features)).numpy() / max(whole, 1e-12)  # type: ignore[arg-type]
+        outcome = Outcome("spread of an input's samples", np.arange(len(values)), values, is_right=False)
+        return [replace(outcome, chance=1.0, aspect="diversity")]
+
+    def _distinct(self, modality: Text, real: Field, made: Field, others: Field | None) -> list[Outcome]:
+        outputs = write(modality, made)
+        n = 2 if np.mean([len(text.split()) for text in write(modality, real)]) >= 2 else 1
+        fresh = None if others is None or len(others) < len(real) else distinct_n(write(modality, others), n)
+        return [
+            of_the_set(
+                f"distinct-{n}",
+                lambda rows: distinct_n([outputs[i] for i in rows], n),
+                len(outputs),
+                ceiling=distinct_n(write(modality, real), n) if fresh is None else fresh,
+                chance=distinct_n(outputs[:1] * len(outputs), n),
+                aspect="diversity",
+                seed=self.seed,
+            )
+        ]
+
+    def _classes(self, own: Rows, to: str, made: Field, modality: Label, others: Field | None) -> list[Outcome]:
+        """Whether classes come as often as in the real rows, and whether all of them come."""
+        true, ours = texts(own, to), write(modality, made)
+        names = sorted({*true, *ours})
+        fresh = None if others is None else write(modality, others)
+
+        def shares(values: Sequence[str]) -> np.ndarray:
+            return np.array([sum(v == name for v in values) for name in names]) / max(len(values), 1)
+
+        real = shares(true)
+        distance = of_the_set(
+            "class share distance",
+            lambda rows: float(np.abs(shares([ours[i] for i in rows]) - real).sum() / 2),
+            len(ours),
+            ceiling=None if fresh is None else float(np.abs(shares(fresh) - real).sum() / 2),
+            chance=float(1 - real.max()),
+            higher_is_better=False,
+            aspect="quality",
+            seed=self.seed,
+        )
+        reached = of_the_set(
+            "classes reached",
+            lambda rows: len({ours[i] for i in rows} & set(true)) / len(set(true)),
+            len(ours),
+            ceiling=1.0,
+            chance=1 / len(set(true)),
+            aspect="diversity",
+            seed=self.seed,
+        )
+        return [distance, reached]
+
+
+def _sharpness(real: Field, made: Field, others: Field | None) -> Outcome:
+    """Fine detail of the samples over that of their rows' real values."""
+    true, ours = sharpness(real).numpy(), sharpness(made).numpy()
+    ceiling = 1.0 if others is None else float(sharpness(others).mean() / max(true.mean(), 1e-12))
+    return Outcome("sharpness", np.arange(len(ours)), ours, true, ceiling, None, is_right=False, aspect="quality")
+
+
+def _shuffled(field: Field, seed: int) -> Field:
+    """Values each number of which comes from a row of its own choice."""
+    flat = field.value.flatten(1)
+    index = np.random.default_rng([seed, 2]).integers(len(flat), size=tuple(flat.shape))
+    value = flat.gather(0, torch.from_numpy(index)).view_as(field.value)
+    return Field(value * field.mask.view(len(value), *[1] * (value.dim() - 2), -1), field.mask, field.present)
