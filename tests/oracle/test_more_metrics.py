@@ -10,7 +10,7 @@ import scipy.fft
 import torch
 
 from polymodal.evaluation import metrics
-from polymodal.evaluation.distributions import membership, neighbours
+from polymodal.evaluation.distributions import covered, neighbours, within
 from polymodal.evaluation.retrieval import recall_at_k
 from polymodal.types import Field
 
@@ -65,12 +65,17 @@ def test_perceptual_distance_is_that_of_directions():
 
 def test_cepstra_are_scipys_and_distortion_a_closed_form():
     x, mask = noise(2, 20, 7), torch.ones(2, 7, dtype=torch.bool)
-    theirs = scipy.fft.dct(x.double().numpy(), axis=1, norm="ortho")[:, 1:14]
+    theirs = scipy.fft.dct(x.double().numpy(), axis=1, type=2)[:, 1:14] / 20
     assert metrics.mel_cepstra(x).numpy() == pytest.approx(theirs, rel=1e-6, abs=1e-9)
     # Moved along the third cosine by 0.5: one coefficient differs, by 0.5.
-    cosine = torch.from_numpy(scipy.fft.idct(np.eye(20)[3], norm="ortho"))[None, :, None]
+    cosine = torch.cos(3 * math.pi * (torch.arange(20) + 0.5) / 20)[None, :, None]
     moved = metrics.mel_cepstral_distortion(x.double(), x.double() + 0.5 * cosine, mask)
     assert moved.tolist() == pytest.approx([10 / math.log(10) * math.sqrt(2) * 0.5] * 2)
+    # All coefficients of sounds of equal loudness are the whole log spectrum (Parseval).
+    y = noise(2, 20, 7, seed=1)
+    x, y = (z - z.mean(1, keepdim=True) for z in (x, y))
+    whole = metrics.mel_cepstral_distortion(x, y, mask, 19)
+    assert whole.tolist() == pytest.approx(metrics.log_spectral_distance(x, y, mask).tolist(), rel=1e-5)
     mask[1, 4:] = False
     behind = x.clone()
     behind[1, :, 4:] = 9
@@ -129,12 +134,11 @@ def test_spread_of_known_points():
     assert metrics.spread(points).tolist() == pytest.approx([10 / 3])
 
 
-def test_membership_means_are_precision_and_coverage():
+def test_what_is_within_and_covered_gives_precision_and_coverage():
     real, made = noise(60, 3), noise(50, 3, seed=1) + 0.5
-    inside, covered = membership(real, made)
     found = neighbours(real, made)
-    assert inside.double().mean() == pytest.approx(found.precision)
-    assert covered.double().mean() == pytest.approx(found.coverage)
+    assert within(real, made).double().mean() == pytest.approx(found.precision)
+    assert covered(real, made, real, 6).double().mean() == pytest.approx(found.coverage)
 
 
 def test_interval_of_a_set_lies_around_its_value():

@@ -1,5 +1,6 @@
 """``polymodal evaluate``."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,12 @@ def run(args: Any) -> None:
     folder.mkdir(exist_ok=True)
     scores = folder / f"{args.split}.json"
     scorecard.to_json(scores)
+    (folder / f"{args.split}.cells.json").write_text(json.dumps(scorecard.files, indent=1) + "\n", encoding="utf-8")
     Console().print(scorecard.table())
     for fault in scorecard.faults:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")
     print(scores)
-    print(write_report(scorecard, args.report or folder / f"{args.split}.html"))
+    print(write_report(scorecard, args.report or folder / f"{args.split}.html", run=args.folder))
 
 
 def _counts(splits: Any) -> str:

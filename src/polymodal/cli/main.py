@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from polymodal import __version__
-from polymodal.cli import data, evaluate, fill, generate, info, recipes, train
+from polymodal.cli import compare, data, evaluate, fill, generate, info, judge, recipes, train
 from polymodal.cli.parser import Parser
 from polymodal.errors import PolymodalError
 
-_COMMANDS = (train, generate, fill, evaluate, info, data, recipes)
+_COMMANDS = (train, generate, fill, evaluate, compare, judge, info, data, recipes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

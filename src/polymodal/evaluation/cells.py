@@ -164,8 +164,8 @@ class Bench:
         if self._examiner is None:
             self._examiner = Examiner(self.rows, self.judge)
             self.general_notes = list(self._examiner.notes)
-            self.population = Population(self._examiner, self.training, most=self.n_rows, seed=self.seed)
             self.memory = TrainingSet(self.training, self._examiner) if self.training is not None else None
+            self.population = Population(self._examiner, self.memory, most=self.n_rows, seed=self.seed)
         return self._examiner
 
     def facts(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -85,6 +86,8 @@ def of_the_set(
     chance: float | None = None,
     higher_is_better: bool = True,
     aspect: Aspect = "coherence",
+    least: float = -math.inf,
+    most: float = math.inf,
     seed: int = 0,
 ) -> Outcome:
     """An outcome without values of rows.
@@ -97,10 +100,13 @@ def of_the_set(
         chance: See ``Score``.
         higher_is_better: Whether it is.
         aspect: What it tells of.
+        least: That it can be.
+        most: That it can be.
         seed: Of the interval.
     """
     value = statistic(np.arange(rows))
-    whole = (value, *set_interval(statistic, value, rows, seed=seed))
+    low, high = set_interval(statistic, value, rows, seed=seed)
+    whole = (value, min(max(low, least), value), max(min(high, most), value))
     empty = np.zeros(0)
     return Outcome(metric, np.arange(rows), empty, empty, ceiling, chance, {}, False, higher_is_better, aspect, whole)
 
@@ -222,7 +228,9 @@ class Examiner:
             def statistic(rows: np.ndarray, metric: Callable[..., float] = metric) -> float:
                 return metric([references[i] for i in rows], [outputs[i] for i in rows])
 
-            found.append(of_the_set(name, statistic, n, ceiling=best, chance=metric(references, others)))
+            found.append(
+                of_the_set(name, statistic, n, ceiling=best, chance=metric(references, others), least=0.0, most=1.0)
+            )
         return found
 
     def _vector(self, real: Field, made: Field) -> Outcome:
@@ -313,6 +321,7 @@ class Examiner:
                 n,
                 ceiling=median_rank(real),
                 chance=(n + 1) / 2,
+                least=1.0,
                 higher_is_better=False,
             )
             found.append(rank)

@@ -77,20 +77,23 @@ class TrainingSet:
 
     def nearest_judged(self, name: str, field: Field) -> Nearest | None:
         """In the judge's space; None if it does not know the field or there are too few training values."""
-        rows = self.rows(name)
-        query = self.examiner.features(name, field)
-        if query is None or len(rows) < 3:
+        rows, query, known = self.rows(name), self.examiner.features(name, field), self.features(name)
+        if query is None or known is None or len(rows) < 3:
             return None
+        return _nearest(torch.cdist(query.double(), known.double()), rows)
+
+    def features(self, name: str) -> Tensor | None:
+        """Of the distinct values (n, F); None if the judge does not know the field."""
         if name not in self._features:
-            own = self.training.only(name)
+            own, rows = self.training.only(name), self.rows(name)
             pieces = [
                 self.examiner.features(name, own.decode(own.batch(part))[name])
                 for part in np.split(rows, range(_CHUNK, len(rows), _CHUNK))
+                if len(part)
             ]
-            self._features[name] = torch.cat([piece for piece in pieces if piece is not None])
-        known = self._features[name]
-        assert known is not None
-        return _nearest(torch.cdist(query.double(), known.double()), rows)
+            known = [piece for piece in pieces if piece is not None]
+            self._features[name] = torch.cat(known) if known else None
+        return self._features[name]
 
 
 def near_copies(training: TrainingSet, to: str, real: Field, made: Field) -> tuple[list[Outcome], Nearest | None]:

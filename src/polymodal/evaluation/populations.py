@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.evaluation.distributions import frechet_distance, kernel_distance, membership
+from polymodal.evaluation.distributions import covered, frechet_distance, kernel_distance, within
 from polymodal.evaluation.embedder import texts
 from polymodal.evaluation.measures import Examiner, Outcome, of_the_set
+from polymodal.evaluation.memorisation import TrainingSet
 from polymodal.evaluation.metrics import distinct_n, set_interval, sharpness, spread
 from polymodal.generation import write
 from polymodal.modalities import Audio, Label, Text
 from polymodal.types import Field
 
-NEIGHBOURS = 5
+NEIGHBOURS = 3
 """Of precision and coverage."""
 
 
@@ -30,13 +31,14 @@ class Population:
 
     Args:
         examiner: Has the judge and the rows that are scored on.
-        training: Real rows to compare with.
+        memory: Real rows to compare with.
         most: Most values of a set.
         seed: Of the choice of rows and of the intervals.
     """
 
-    def __init__(self, examiner: Examiner, training: Rows | None, *, most: int, seed: int):
-        self.examiner, self.training, self.most, self.seed = examiner, training, most, seed
+    def __init__(self, examiner: Examiner, memory: TrainingSet | None, *, most: int, seed: int):
+        self.examiner, self.memory, self.most, self.seed = examiner, memory, most, seed
+        self.training = None if memory is None else memory.training
         self._others: dict[str, Field] = {}
 
     def measure(self, own: Rows, to: str, real: Field, samples: Sequence[Field]) -> list[Outcome]:
@@ -74,7 +76,7 @@ class Population:
         return field.rows(places) if len(places) else None
 
     def _features(self, modality: object, to: str, real: Field, made: Field, others: Field | None) -> list[Outcome]:
-        embed = self.examiner.features
+        embed = self._embed
         true, ours = embed(to, real), embed(to, made)
         if true is None or ours is None or len(true) <= NEIGHBOURS:
             return []
@@ -92,18 +94,43 @@ class Population:
                 chance=frechet_distance(true, shuffled),
                 higher_is_better=False,
                 aspect="quality",
+                least=0.0,
                 seed=self.seed,
             ),
             self._kernel(true, ours, fresh, shuffled),
         ]
-        scores = [membership(true, x, NEIGHBOURS) if x is not None else None for x in (ours, fresh, shuffled)]
-        for place, metric, aspect in ((0, "precision", "quality"), (1, "coverage", "diversity")):
-            values, *bounds = (None if pair is None else pair[place].double().numpy() for pair in scores)
+        known = self._reference(to)
+        reference, own = (true, 1) if known is None else (known, 0)
+        for metric, aspect, find in (
+            ("precision", "quality", lambda x: within(reference, x, NEIGHBOURS)),
+            ("coverage", "diversity", lambda x: covered(true, x, reference, NEIGHBOURS + own)),
+        ):
+            values, *bounds = (None if x is None else find(x).double().numpy() for x in (ours, fresh, shuffled))
             assert values is not None
             ceiling, chance = (None if bound is None else float(bound.mean()) for bound in bounds)
+            if metric == "precision" and own == 0:  # the training rows are their own reference
+                ceiling = float(find(true).double().mean())
             outcome = Outcome(metric, np.arange(len(values)), values, None, ceiling, chance, is_right=False)
             outcomes.append(replace(outcome, aspect=aspect))  # type: ignore[arg-type]
         return outcomes
+
+    def _embed(self, to: str, field: Field) -> Tensor | None:
+        """Features (n, F) whose numbers are about of unit size, as the kernel expects."""
+        features = self.examiner.features(to, field)
+        if features is None or features is field.value:
+            return features
+        return features * features.shape[1] ** 0.5
+
+    def _reference(self, to: str) -> Tensor | None:
+        """Features of the distinct training values, whose neighbourhoods are narrower than those of a few rows."""
+        features = None if self.memory is None or to not in self.memory.training.columns else self.memory.features(to)
+        if features is None or len(features) <= NEIGHBOURS:
+            return None
+        return (
+            features * features.shape[1] ** 0.5
+            if self.examiner.judge and to in self.examiner.judge.modalities
+            else features
+        )
 
     def _kernel(self, true: Tensor, ours: Tensor, fresh: Tensor | None, shuffled: Tensor) -> Outcome:
         """Its interval resamples pairs of a real value and a sample; no value is compared with its own repetition."""
@@ -151,6 +178,8 @@ class Population:
                 ceiling=distinct_n(write(modality, real), n) if fresh is None else fresh,
                 chance=distinct_n(outputs[:1] * len(outputs), n),
                 aspect="diversity",
+                least=0.0,
+                most=1.0,
                 seed=self.seed,
             )
         ]
@@ -173,6 +202,8 @@ class Population:
             chance=float(1 - real.max()),
             higher_is_better=False,
             aspect="quality",
+            least=0.0,
+            most=1.0,
             seed=self.seed,
         )
         reached = of_the_set(
@@ -182,6 +213,8 @@ class Population:
             ceiling=1.0,
             chance=1 / len(set(true)),
             aspect="diversity",
+            least=0.0,
+            most=1.0,
             seed=self.seed,
         )
         return [distance, reached]

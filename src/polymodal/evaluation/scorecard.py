@@ -100,7 +100,7 @@ class Scorecard:
         notes: What a reader should know: rows or names that were left out, and why.
         faults: What is wrong with the samples, by name.
         parts: Scores of the model's parts: what codecs keep.
-        cells: What the scores were computed from, row by row.
+        files: By direction: the name of the file that holds its results row by row.
     """
 
     title: str
@@ -110,7 +110,7 @@ class Scorecard:
     notes: list[str]
     faults: list[Fault] = field(default_factory=list)
     parts: list[Score] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list, repr=False)
+    files: dict[str, str] = field(default_factory=dict, repr=False)
 
     def score(self, inputs: str | Sequence[str], output: str, metric: str | None = None) -> Score:
         """The score of a direction: its first metric, or the one whose name starts with ``metric``.
@@ -258,7 +258,7 @@ def evaluate(
         n_rows=n_rows, n_samples=n_samples, shown=samples, seed=seed, options=options,
     )  # fmt: skip
     wanted = [*chosen, *(((), name) for name in model.codecs if codecs and name in rows.fields)]
-    cells = measure_all(bench, wanted, Path(folder) if folder else None, workers, progress)
+    cells, files = measure_all(bench, wanted, Path(folder) if folder else None, workers, progress)
     notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
     scores = [_score(outcome, cell, seed) for cell in cells if cell.inputs for outcome in cell.outcomes]
     if not scores:
@@ -278,7 +278,7 @@ def evaluate(
     shown = {cell.name: _samples(rows, training, cell) for cell in cells if cell.inputs and cell.outcomes}
     parts = [_score(outcome, cell, seed) for cell in cells if not cell.inputs for outcome in cell.outcomes]
     faults = [fault for cell in cells for fault in cell.faults]
-    return Scorecard(title, scores, shown, facts, notes, faults, parts, cells)
+    return Scorecard(title, scores, shown, facts, notes, faults, parts, files)
 
 
 def _greedy(model: Model) -> dict[str, dict[str, Any]]:

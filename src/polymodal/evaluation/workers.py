@@ -24,8 +24,9 @@ def measure_all(
     folder: Path | None,
     workers: int,
     progress: Callable[[int, int, str], None] | None,
-) -> list[Cell]:
-    """The cells of the directions, in their order; those that are in the folder are taken from there.
+) -> tuple[list[Cell], dict[str, str]]:
+    """The cells of the directions, in their order, and the names of their files by direction; what is in the folder is
+    taken from there.
 
     Args:
         bench: Measures.
@@ -59,7 +60,8 @@ def measure_all(
             for done in as_completed(waiting):
                 cells[waiting[done]] = done.result()
                 tell(waiting[done])
-    return [cells[i] for i in range(len(directions))]
+    ordered = [cells[i] for i in range(len(directions))]
+    return ordered, {cell.name: file.stem for cell, file in zip(ordered, files, strict=True) if file}
 
 
 def _measure(bench: Bench, inputs: Sequence[str], output: str, file: Path | None) -> Cell:

@@ -9,11 +9,11 @@ from torch import Tensor
 def mel_cepstra(log_mel: Tensor, coefficients: int = 13) -> Tensor:
     """Natural logarithms of mel magnitudes (B, M, L) -> cepstra (B, coefficients, L), the 0th left out.
 
-    Type 2 of the discrete cosine transform, orthonormal.
+    They are the amplitudes of cosines that add up to the logarithm: type 2 of the discrete cosine transform, times 2 / M.
     """
     mels = log_mel.shape[1]
     order = torch.arange(1, min(coefficients, mels - 1) + 1, dtype=torch.float64)[:, None]
-    basis = torch.cos(math.pi / mels * (torch.arange(mels, dtype=torch.float64) + 0.5) * order) * math.sqrt(2 / mels)
+    basis = torch.cos(math.pi / mels * (torch.arange(mels, dtype=torch.float64) + 0.5) * order) * 2 / mels
     return basis @ log_mel.double()
 
 
