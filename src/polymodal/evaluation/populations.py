@@ -116,21 +116,18 @@ class Population:
 
     def _embed(self, to: str, field: Field) -> Tensor | None:
         """Features (n, F) whose numbers are about of unit size, as the kernel expects."""
-        features = self.examiner.features(to, field)
-        if features is None or features is field.value:
-            return features
-        return features * features.shape[1] ** 0.5
+        return self._scaled(to, self.examiner.features(to, field))
 
     def _reference(self, to: str) -> Tensor | None:
         """Features of the distinct training values, whose neighbourhoods are narrower than those of a few rows."""
-        features = None if self.memory is None or to not in self.memory.training.columns else self.memory.features(to)
-        if features is None or len(features) <= NEIGHBOURS:
+        if self.memory is None or to not in self.memory.training.columns:
             return None
-        return (
-            features * features.shape[1] ** 0.5
-            if self.examiner.judge and to in self.examiner.judge.modalities
-            else features
-        )
+        features = self._scaled(to, self.memory.features(to))
+        return None if features is None or len(features) <= NEIGHBOURS else features
+
+    def _scaled(self, to: str, features: Tensor | None) -> Tensor | None:
+        judged = self.examiner.judge is not None and to in self.examiner.judge.modalities
+        return features * features.shape[1] ** 0.5 if features is not None and judged else features
 
     def _kernel(self, true: Tensor, ours: Tensor, fresh: Tensor | None, shuffled: Tensor) -> Outcome:
         """Its interval resamples pairs of a real value and a sample; no value is compared with its own repetition."""

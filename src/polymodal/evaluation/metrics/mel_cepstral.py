@@ -9,7 +9,7 @@ from torch import Tensor
 def mel_cepstra(log_mel: Tensor, coefficients: int = 13) -> Tensor:
     """Natural logarithms of mel magnitudes (B, M, L) -> cepstra (B, coefficients, L), the 0th left out.
 
-    They are the amplitudes of cosines that add up to the logarithm: type 2 of the discrete cosine transform, times 2 / M.
+    They are the amplitudes of the cosines that add up to the logarithm: the discrete cosine transform, type 2.
     """
     mels = log_mel.shape[1]
     order = torch.arange(1, min(coefficients, mels - 1) + 1, dtype=torch.float64)[:, None]
