@@ -59,7 +59,9 @@ class HuggingFaceJudge(Embedder):
             if name in rows.columns and self._reader(modality) is not None
         }
         if not self.modalities:
-            kinds = ", ".join(f"{name} ({kind_of(modality)})" for name, modality in rows.fields.items())
+            kinds = ", ".join(
+                f"{name} ({kind_of(modality)})" for name, modality in rows.fields.items() if name in rows.columns
+            )
             raise ConfigError(f"judge: {place} reads none of the fields {kinds}")
         naming = naming or naming_field(rows)
         self.naming = naming if naming in self.modalities else None

@@ -36,7 +36,7 @@ _ASPECTS = {
     "of the rows' real values.",
     "diversity": "How varied the samples are: the share of real values that have a sample nearby; how far samples of "
     "one input lie apart, in units of how far real values of all inputs do; how often words repeat.",
-    "likelihood": "How probable the real value is to the head, given the inputs; “chance” is with another row's.",
+    "likelihood": "How probable the real value is to the head, given the inputs; “chance” is with other inputs.",
     "memorisation": "Samples much nearer to one training row than to the next ones; “real” is the share among held-out "
     "rows.",
     "reconstruction": "Real values through the codec and back, and what a linear function reads from its latents; "
@@ -295,9 +295,9 @@ def _shade(share: float) -> str:
     return f"background: rgb(47 111 159 / {0.12 + 0.88 * share:.2f}); color: {'#fff' if share > 0.45 else 'inherit'}"
 
 
-def _unit(scores: Sequence[Score]) -> bool:
-    """Whether a bar from 0 to 1 shows them."""
-    return all(score.low >= 0 and score.high <= 1.5 for score in scores)
+def _unit(score: Score) -> bool:
+    """Whether a bar from 0 to 1 shows it."""
+    return score.low >= 0 and all(end is None or 0 <= end <= 1 for end in (score.ceiling, score.chance))
 
 
 def _yaml(value: Mapping[str, Any]) -> str:

@@ -177,20 +177,20 @@ def all_directions(model: Model, most: int = 24, seed: int = 0) -> list[Directio
 
     Args:
         model: Any.
-        most: Subsets of a target. Where there are more, single inputs, all inputs and pairs come first, the others are
-            drawn.
+        most: Subsets of a target. Where there are more, single inputs come first, then all inputs, then pairs; of a size
+            that does not fit, some are drawn.
         seed: Of the draw.
     """
     directions: list[Direction] = []
     for place, target in enumerate(model.heads):
         sources = [name for name in model.encoders if name != target]
-        by_size = [list(combinations(sources, size)) for size in range(1, len(sources) + 1)]
-        first = [subset for size in (0, len(sources) - 1, 1) if size < len(by_size) for subset in by_size[size]]
-        first = list(dict.fromkeys(first))[:most]
-        rest = [subset for subsets in by_size for subset in subsets if subset not in first]
-        drawn = np.random.default_rng([seed, place]).permutation(len(rest))[: most - len(first)]
-        chosen = {*first, *(rest[i] for i in drawn)}
-        directions += [(subset, target) for subsets in by_size for subset in subsets if subset in chosen]
+        sizes = dict.fromkeys(size for size in (1, len(sources), *range(2, len(sources))) if size)
+        chosen: list[tuple[str, ...]] = []
+        for size in sizes:
+            subsets = list(combinations(sources, size))
+            drawn = np.random.default_rng([seed, place, size]).permutation(len(subsets))[: most - len(chosen)]
+            chosen += [subsets[i] for i in sorted(drawn)]
+        directions += [(subset, target) for subset in sorted(chosen, key=len)]
     return directions
 
 
