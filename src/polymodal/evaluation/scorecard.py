@@ -177,8 +177,8 @@ def all_directions(model: Model, most: int = 24, seed: int = 0) -> list[Directio
 
     Args:
         model: Any.
-        most: Subsets of a target. Where there are more, single inputs come first, then all inputs, then pairs; of a size
-            that does not fit, some are drawn.
+        most: Subsets of a target. Where there are more, single inputs come first, then all inputs, then pairs; of a
+            size that does not fit, some are drawn.
         seed: Of the draw.
     """
     directions: list[Direction] = []
