@@ -112,7 +112,7 @@ class Generator:
         rows: Rows | None = None,
         *,
         training: Rows | None = None,
-        judge: Embedder | None = None,
+        judge: Embedder | str | Path | None = None,
         judge_steps: int = 500,
         **options: Any,
     ) -> Scorecard:
@@ -123,7 +123,7 @@ class Generator:
         Args:
             rows: Such as ``data.test``, which is loaded again from where the run was trained if not given.
             training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
-            judge: A judge that has learned already.
+            judge: A judge that has learned already, or its folder; or an encoder of Hugging Face, folder or hub name.
             judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
             options: Of ``evaluate``.
 
@@ -132,12 +132,17 @@ class Generator:
             DataError: There is nothing to score.
         """
         from polymodal.evaluation import Judge, evaluate
+        from polymodal.evaluation.judges import open_judge
 
         if rows is None:
             data = self.data()
             rows, training = data.test, data.train if training is None else training
         training = self.training if training is None else training
         seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
+        if isinstance(judge, str | Path):
+            if training is None:
+                raise ConfigError(f"judge: {judge} is opened with the training rows; give training=data.train")
+            judge = open_judge(judge, training)
         if judge is None and training is not None and judge_steps and seen:
             judge = Judge.train(training, steps=judge_steps, folder=self.run / "judge" if self.run else None)
         folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}

@@ -58,7 +58,6 @@ def run(args: Any) -> None:
 
     from polymodal.api import open_run
     from polymodal.evaluation import all_directions, single_directions, write_report
-    from polymodal.evaluation.judges import open_judge
 
     model = open_run(args.folder)
     data = model.data(args.data)
@@ -76,7 +75,6 @@ def run(args: Any) -> None:
         all_directions(model.model, seed=args.seed) if args.directions == "all" else single_directions(model.model)
     )
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
-    judge = open_judge(args.judge, data.train) if args.judge else None
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         line = bar.add_task("Training the judge" if args.judge_steps else "Scoring")
@@ -85,7 +83,7 @@ def run(args: Any) -> None:
             bar.update(line, completed=place, total=count, description=name)
 
         scorecard = model.evaluate(
-            rows, training=data.train, judge=judge, judge_steps=args.judge_steps, directions=directions,
+            rows, training=data.train, judge=args.judge, judge_steps=args.judge_steps, directions=directions,
             n_rows=args.rows, n_samples=args.samples, seed=args.seed, codecs=True, workers=args.workers,
             title=args.split, progress=show,
         )  # fmt: skip
