@@ -4,22 +4,13 @@ import json
 import re
 import shutil
 
-import pytest
-
 from polymodal.cli.main import main
 from polymodal.evaluation import Judge
 
 
-@pytest.fixture(scope="module")
-def fields(recipe, tmp_path_factory):
-    path = tmp_path_factory.mktemp("fields") / "fields.yaml"
-    path.write_text(json.dumps(recipe["fields"]))
-    return path
-
-
-def test_judge_evaluate_compare(trained, world, recipe_file, fields, tmp_path, capsys):
+def test_judge_evaluate_compare(trained, world, recipe_file, tmp_path, capsys):
     folder = tmp_path / "judge"
-    command = ["judge", "train", str(world / "rows.jsonl"), "--fields", str(fields), "--steps", "30", "--width", "32"]
+    command = ["judge", "train", str(world / "rows.jsonl"), "--like", str(trained), "--steps", "30", "--width", "32"]
     assert main([*command, "--batch-size", "12", "-o", str(folder)]) == 0
     judge = Judge.load(folder)
     shown = capsys.readouterr().out

@@ -22,13 +22,14 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "steps and seed give the same judge; every report tells its hash.",
         examples="""
 polymodal judge train rows.jsonl -o judges/mine
-polymodal judge train rows.parquet --fields fields.yaml --steps 2000 -o judges/mine
+polymodal judge train rows.jsonl --like runs/mine --steps 2000 -o judges/mine
 polymodal evaluate runs/mine --judge judges/mine
 """,
     )
     parser.add_argument("source", metavar="DATA", help="as `polymodal train --data` takes it")
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path, help="where the judge is kept")
     parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML of the fields; guessed if not given")
+    parser.add_argument("--like", metavar="RUN", type=Path, help="take fields and splits of a run that it is to score")
     parser.add_argument("--naming", metavar="FIELD", help="that names concepts (default: the first text, else label)")
     parser.add_argument("--steps", type=int, default=500, help="default: 500")
     parser.add_argument("--width", type=int, default=128, help="of its space (default: 128)")
@@ -47,6 +48,7 @@ polymodal evaluate runs/mine --judge judges/mine
 
 def train(args: Any) -> None:
     """Trains, and says what it reached."""
+    from polymodal.api import open_run
     from polymodal.data import infer_fields, load
     from polymodal.evaluation import Judge
 
@@ -57,7 +59,12 @@ def train(args: Any) -> None:
         raise ConfigError(f"--batch-size: {args.batch_size} is not at least 2")
     if args.output.exists() and any(args.output.iterdir()) and not (args.output / "judge.json").is_file():
         raise CheckpointError(f"{args.output}: is not empty and holds no judge; choose another folder")
-    data = load(args.source, read_fields(args.fields) if args.fields else infer_fields(args.source))
+    if args.like and args.fields:
+        raise ConfigError("--like, --fields: both are given; give one")
+    if args.like:
+        data = open_run(args.like).data(args.source)
+    else:
+        data = load(args.source, read_fields(args.fields) if args.fields else infer_fields(args.source))
     if args.naming and args.naming not in data.fields:
         raise ConfigError(unknown("--naming", args.naming, data.fields))
     held_out = data.test if len(data.test) else data.validation

@@ -46,6 +46,12 @@ class Embedder(ABC):
     def hash(self) -> str:
         """Names the weights and settings: equal where judges are equal."""
 
+    def learned_from(self, training: Rows) -> bool:
+        """Whether it learned from these rows, or from none of anybody's here."""
+        data = self.settings.get("data")
+        known = [name for name in self.modalities if name in training.columns]
+        return data is None or data == training.only(*known).fingerprint
+
     def facts(self, rows: Rows, training: Rows | None = None) -> dict[str, Any]:
         """What a report says of the judge; ``rows`` that are not among ``training`` give its score if it has none."""
         held_out = self.held_out

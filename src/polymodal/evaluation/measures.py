@@ -88,6 +88,7 @@ def of_the_set(
     aspect: Aspect = "coherence",
     least: float = -math.inf,
     most: float = math.inf,
+    draws: int = 40,
     seed: int = 0,
 ) -> Outcome:
     """An outcome without values of rows.
@@ -102,10 +103,11 @@ def of_the_set(
         aspect: What it tells of.
         least: That it can be.
         most: That it can be.
+        draws: Of the interval.
         seed: Of the interval.
     """
     value = statistic(np.arange(rows))
-    low, high = set_interval(statistic, value, rows, seed=seed)
+    low, high = set_interval(statistic, value, rows, seed=seed, draws=draws)
     whole = (value, min(max(low, least), value), max(min(high, most), value))
     empty = np.zeros(0)
     return Outcome(metric, np.arange(rows), empty, empty, ceiling, chance, {}, False, higher_is_better, aspect, whole)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.evaluation.distributions import covered, frechet_distance, kernel_distance, within
+from polymodal.evaluation.distributions import covered, frechet_distance, within
 from polymodal.evaluation.embedder import texts
 from polymodal.evaluation.measures import Examiner, Outcome, of_the_set
 from polymodal.evaluation.memorisation import TrainingSet
-from polymodal.evaluation.metrics import distinct_n, set_interval, sharpness, spread
+from polymodal.evaluation.metrics import distinct_n, sharpness, spread
 from polymodal.generation import write
 from polymodal.modalities import Audio, Label, Text
 from polymodal.types import Field
@@ -130,25 +130,35 @@ class Population:
         return features * features.shape[1] ** 0.5 if features is not None and judged else features
 
     def _kernel(self, true: Tensor, ours: Tensor, fresh: Tensor | None, shuffled: Tensor) -> Outcome:
-        """Its interval resamples pairs of a real value and a sample; no value is compared with its own repetition."""
-        x, y = true / true.shape[1] ** 0.5, ours / ours.shape[1] ** 0.5
-        pairs = (x @ x.T + 1) ** 3 + (y @ y.T + 1) ** 3 - (x @ y.T + 1) ** 3 - (y @ x.T + 1) ** 3
-        pairs.fill_diagonal_(0)
-        n = len(pairs)
-        matrix = pairs.numpy()
+        """Without the kernel of a sample and its own row's real value, which are no independent draws.
+
+        Source: Gretton et al., "A kernel two-sample test", 2012, equation 4, with the kernel of ``kernel_distance``.
+        """
+        n = len(true)
+
+        def pairs(made: Tensor) -> np.ndarray:
+            x, y = (values.double() / values.shape[1] ** 0.5 for values in (true, made))
+            matrix = (x @ x.T + 1) ** 3 + (y @ y.T + 1) ** 3 - (x @ y.T + 1) ** 3 - (y @ x.T + 1) ** 3
+            return matrix.fill_diagonal_(0).numpy()
+
+        ours_by_pair = pairs(ours)
 
         def statistic(rows: np.ndarray) -> float:
             counts = np.bincount(rows, minlength=n).astype(float)
-            return float(counts @ matrix @ counts / (n * n - (counts**2).sum()))
+            return float(counts @ ours_by_pair @ counts / max(n * n - (counts**2).sum(), 1.0))
 
-        value, low, high = (kernel_distance(true, ours, subsets=1, size=n), 0.0, 0.0)
-        low, high = set_interval(statistic, value, n, seed=self.seed, draws=400)
-        bounds = [None if z is None else kernel_distance(true, z, subsets=1, size=n) for z in (fresh, shuffled)]
-        empty = np.zeros(0)
-        return Outcome(
-            "kernel distance", np.arange(n), empty, empty, bounds[0], bounds[1], {}, False, False, "quality",
-            (value, low, high),
-        )  # fmt: skip
+        bounds = [None if x is None else float(pairs(x).sum() / (n * (n - 1))) for x in (fresh, shuffled)]
+        return of_the_set(
+            "kernel distance",
+            statistic,
+            n,
+            ceiling=bounds[0],
+            chance=bounds[1],
+            higher_is_better=False,
+            aspect="quality",
+            draws=400,
+            seed=self.seed,
+        )
 
     def _spread(self, to: str, real: Field, samples: Sequence[Field]) -> list[Outcome]:
         """How far samples of one input lie apart, in units of how far real values of all inputs do."""

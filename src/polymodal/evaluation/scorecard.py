@@ -260,6 +260,10 @@ def evaluate(
     wanted = [*chosen, *(((), name) for name in model.codecs if codecs and name in rows.fields)]
     cells, files = measure_all(bench, wanted, Path(folder) if folder else None, workers, progress)
     notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
+    if judge is not None and training is not None and not judge.learned_from(training):
+        notes.append(
+            "The judge learned from other rows than the model; those that are scored may be among them."
+        )
     scores = [_score(outcome, cell, seed) for cell in cells if cell.inputs for outcome in cell.outcomes]
     if not scores:
         raise DataError(f"evaluate: nothing could be scored on these rows; {' '.join(notes)}".strip())
