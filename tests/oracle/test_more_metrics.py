@@ -156,6 +156,9 @@ def test_paired_bootstrap_sees_what_pairing_shows():
     assert low < difference < high
     assert p < 0.01
     assert metrics.paired_bootstrap((base, ones), (base, ones))[3] == 1
+    few = base.copy()
+    few[:3] += 1  # three rows of the same sign may be chance: 2 / 2^3
+    assert metrics.paired_bootstrap((base, ones), (few, ones))[3] >= 0.25
     shuffled = random.permutation(better)  # unpaired, the same difference drowns
     assert metrics.paired_bootstrap((base, ones), (shuffled, ones))[3] > 0.05
 

@@ -120,12 +120,22 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
     for key, score, values, changes, tests in found:
         p_values = [next(corrected) if test else None for test in tests]
         better = [
-            None if p is None or p >= LEVEL or not change else (change > 0) == score.higher_is_better
-            for p, change in zip(p_values, changes, strict=True)
+            None if p is None or p >= LEVEL or value is None else _better(score, value)
+            for p, value in zip(p_values, values[1:], strict=True)
         ]
         intervals = [(test[0], test[1]) if test else None for test in tests]
         differences.append(Difference(*key, values, changes, intervals, p_values, better))
     return differences, notes
+
+
+def _better(first: Score, value: float) -> bool | None:
+    """Whether a value is better than the first run's; None where that cannot be said."""
+    if value == first.value or (first.higher_is_better is None and first.ceiling is None):
+        return None
+    if first.higher_is_better is None:
+        assert first.ceiling is not None
+        return abs(value - first.ceiling) < abs(first.value - first.ceiling)
+    return (value > first.value) == first.higher_is_better
 
 
 def _judge(evaluation: Evaluation) -> str | None:

@@ -55,7 +55,7 @@ def heat_map(scores: Sequence[Score]) -> HeatMap | None:
 
 
 def _share(score: Score) -> float:
-    top = score.ceiling if score.ceiling is not None else float(score.higher_is_better)
+    top = score.ceiling if score.ceiling is not None else float(bool(score.higher_is_better))
     bottom = score.chance if score.chance is not None else float(not score.higher_is_better)
     if abs(top - bottom) < 1e-9:
         return 1.0 if score.value >= top else 0.0

@@ -59,7 +59,7 @@ class Outcome:
         chance: See ``Score``.
         remarks: By row, what a judge made of it.
         is_right: The values are 1 for right and 0 for wrong.
-        higher_is_better: Whether it is.
+        higher_is_better: Whether it is; None where it is best to be as real values are.
         aspect: What it tells of.
         whole: Value, low and high end of its 95 % interval, of a metric of the whole set, which has no values of rows.
     """
@@ -72,7 +72,7 @@ class Outcome:
     chance: float | None = None
     remarks: dict[int, str] = field(default_factory=dict)
     is_right: bool = True
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     aspect: Aspect = "coherence"
     whole: tuple[float, float, float] | None = None
 
@@ -84,7 +84,7 @@ def of_the_set(
     *,
     ceiling: float | None = None,
     chance: float | None = None,
-    higher_is_better: bool = True,
+    higher_is_better: bool | None = True,
     aspect: Aspect = "coherence",
     least: float = -math.inf,
     most: float = math.inf,
@@ -99,7 +99,7 @@ def of_the_set(
         rows: Their number.
         ceiling: See ``Score``.
         chance: See ``Score``.
-        higher_is_better: Whether it is.
+        higher_is_better: As of ``Outcome``.
         aspect: What it tells of.
         least: That it can be.
         most: That it can be.

@@ -170,8 +170,8 @@ class Population:
             return []
         whole = float(torch.pdist(true.double()).mean())
         values = spread(torch.stack(features)).numpy() / max(whole, 1e-12)  # type: ignore[arg-type]
-        outcome = Outcome("spread of an input's samples", np.arange(len(values)), values, is_right=False)
-        return [replace(outcome, chance=1.0, aspect="diversity")]
+        every = np.arange(len(values))
+        return [Outcome("spread of an input's samples", every, values, None, None, 1.0, {}, False, None, "diversity")]
 
     def _distinct(self, modality: Text, real: Field, made: Field, others: Field | None) -> list[Outcome]:
         outputs = write(modality, made)
@@ -184,6 +184,7 @@ class Population:
                 len(outputs),
                 ceiling=distinct_n(write(modality, real), n) if fresh is None else fresh,
                 chance=distinct_n(outputs[:1] * len(outputs), n),
+                higher_is_better=None,
                 aspect="diversity",
                 least=0.0,
                 most=1.0,
@@ -231,7 +232,7 @@ def _sharpness(real: Field, made: Field, others: Field | None) -> Outcome:
     """Fine detail of the samples over that of their rows' real values."""
     true, ours = sharpness(real).numpy(), sharpness(made).numpy()
     ceiling = 1.0 if others is None else float(sharpness(others).mean() / max(true.mean(), 1e-12))
-    return Outcome("sharpness", np.arange(len(ours)), ours, true, ceiling, None, is_right=False, aspect="quality")
+    return Outcome("sharpness", np.arange(len(ours)), ours, true, ceiling, None, {}, False, None, "quality")
 
 
 def _shuffled(field: Field, seed: int) -> Field:

@@ -42,7 +42,7 @@ class Score:
         ceiling: What the real values score or, if that is less, what the best function of the inputs could.
         chance: What a model scores that does not look at its input.
         rows: That were scored.
-        higher_is_better: Whether it is.
+        higher_is_better: Whether it is; None where it is best to be as real values are.
         seconds: That the direction took, generation included. The only part that differs from run to run.
         aspect: What the metric tells of; see ``measures.Aspect``.
     """
@@ -56,7 +56,7 @@ class Score:
     ceiling: float | None
     chance: float | None
     rows: int
-    higher_is_better: bool
+    higher_is_better: bool | None
     seconds: float = field(compare=False)
     aspect: Aspect = "coherence"
 
@@ -261,9 +261,7 @@ def evaluate(
     cells, files = measure_all(bench, wanted, Path(folder) if folder else None, workers, progress)
     notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
     if judge is not None and training is not None and not judge.learned_from(training):
-        notes.append(
-            "The judge learned from other rows than the model; those that are scored may be among them."
-        )
+        notes.append("The judge learned from other rows than the model; those that are scored may be among them.")
     scores = [_score(outcome, cell, seed) for cell in cells if cell.inputs for outcome in cell.outcomes]
     if not scores:
         raise DataError(f"evaluate: nothing could be scored on these rows; {' '.join(notes)}".strip())
