@@ -22,6 +22,7 @@ from polymodal.training import stages
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
     from polymodal.evaluation.confidence import Calibration
+    from polymodal.evaluation.embedder import Embedder
     from polymodal.fill import Filled
     from polymodal.prior import FittedPrior
     from polymodal.search import Hit, Index
@@ -248,16 +249,18 @@ class Generator:
         rows: Rows | None = None,
         *,
         training: Rows | None = None,
-        judge: Judge | None = None,
+        judge: Embedder | str | Path | None = None,
         judge_steps: int = 500,
         **options: Any,
     ) -> Scorecard:
         """Scores what is generated from rows that were held out; see ``polymodal.evaluation.evaluate``.
 
+        In a run folder, what was measured is kept in ``evaluation/cells``, and a call that was stopped goes on.
+
         Args:
             rows: Such as ``data.test``, which is loaded again from where the run was trained if not given.
             training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
-            judge: A judge that has learned already.
+            judge: A judge that has learned already, or its folder; or an encoder of Hugging Face, folder or hub name.
             judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
             options: Of ``evaluate``.
 
@@ -266,13 +269,19 @@ class Generator:
             DataError: There is nothing to score.
         """
         from polymodal.evaluation import evaluate
+        from polymodal.evaluation.judges import open_judge
 
         if rows is None:
             data = self.data()
             rows, training = data.test, data.train if training is None else training
         training = self.training if training is None else training
+        if isinstance(judge, str | Path):
+            if training is None:
+                raise ConfigError(f"judge: {judge} is opened with the training rows; give training=data.train")
+            judge = open_judge(judge, training)
         judge = judge or self._judge(training, judge_steps)
-        return evaluate(self.model, rows, judge=judge, training=training, **options)
+        folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
+        return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
 
     def fit_prior(self, rows: Rows | None = None, **options: Any) -> FittedPrior:
         """Fits the prior of the joint latent, from which everything is generated where nothing is given.

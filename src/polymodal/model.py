@@ -326,7 +326,7 @@ class Model(nn.Module):
             index = wanted.nonzero()[:, 0].to(keys.device)
             if name not in self.codecs and self.heads[name].space.kind == "discrete" and index.numel():
                 own_keys = fold(keys[index], 1000 + places[name])
-                value = self.heads[name].log_likelihood(context.rows(index), field.rows(index), own_keys)
+                value = self.heads[name].log_likelihood(context.of(name).rows(index), field.rows(index), own_keys)
                 if value is not None:
                     result[name] = value.new_zeros(rows).index_copy(0, index, value)
             if name in self.encoders and not self.fusion.joint and len(made) > 1:

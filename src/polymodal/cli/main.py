@@ -7,11 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from polymodal import __version__
-from polymodal.cli import calibrate, data, evaluate, fill, generate, info, prior, recipes, search, train
+from polymodal.cli import (
+    calibrate,
+    compare,
+    data,
+    evaluate,
+    fill,
+    generate,
+    info,
+    judge,
+    prior,
+    recipes,
+    search,
+    train,
+)  # fmt: skip
 from polymodal.cli.parser import Parser
 from polymodal.errors import PolymodalError
 
-_COMMANDS = (train, generate, fill, calibrate, search, evaluate, prior, info, data, recipes)
+_COMMANDS = (train, generate, fill, calibrate, search, evaluate, compare, judge, prior, info, data, recipes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             return _fail(error, 1)
         except KeyboardInterrupt:
-            resumes = arguments[:1] in (["train"], ["fill"])
+            resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
             print(f"polymodal: stopped{'; the same command goes on from what is done' * resumes}", file=sys.stderr)
             return 130
 

@@ -109,6 +109,31 @@ def neighbours(real: Tensor, made: Tensor, k: int = 5) -> Neighbours:
     )
 
 
+def within(reference: Tensor, made: Tensor, k: int = 5) -> Tensor:
+    """Which samples (M,) lie in the ball of a reference row (N, F); their share is the precision of ``neighbours``.
+
+    Raises:
+        DataError: As ``neighbours``.
+    """
+    reference, made = _checked(reference, made, least=1)
+    radius = _radii(reference, k)
+    parts = zip(reference.split(_CHUNK), radius.split(_CHUNK), strict=True)
+    return torch.stack([(torch.cdist(part, made) <= own[:, None]).any(0) for part, own in parts]).any(0)
+
+
+def covered(real: Tensor, made: Tensor, reference: Tensor, k: int = 5) -> Tensor:
+    """Which real rows (n,) have a sample within the distance of their k-th nearest reference row (N, F).
+
+    With the real rows themselves as reference, each its own nearest, k + 1 gives the coverage of ``neighbours``.
+
+    Raises:
+        DataError: As ``neighbours``.
+    """
+    real, made = _checked(real, made, least=1)
+    reach = torch.cdist(real, reference.double()).topk(k, dim=1, largest=False).values[:, -1]
+    return torch.cdist(real, made).amin(1) <= reach
+
+
 def _radii(x: Tensor, k: int) -> Tensor:
     """(N,) distance of each row to its k-th nearest other row."""
     parts = [torch.cdist(part, x).topk(k + 1, dim=1, largest=False).values[:, -1] for part in x.split(_CHUNK)]

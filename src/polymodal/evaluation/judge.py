@@ -25,7 +25,8 @@ from torch.nn.functional import log_softmax, normalize
 from polymodal.data import Rows
 from polymodal.encoders import PictureEncoder, SequenceEncoder, SpectrogramEncoder, VectorEncoder
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
-from polymodal.modalities import Label, Modality, Text, kind_of
+from polymodal.evaluation.embedder import Embedder, naming_field, texts
+from polymodal.modalities import Label, Modality, kind_of
 from polymodal.modalities import build as build_modality
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
@@ -35,7 +36,7 @@ CHUNK = 128
 """Values that are embedded together."""
 
 
-class Judge:
+class Judge(Embedder):
     """Embeds values of any of its fields in one space, and names them.
 
     Args:
@@ -43,13 +44,19 @@ class Judge:
         naming: The field whose values are the names of concepts, or None if the data has no such field.
         names: Distinct names in the training rows.
         settings: Of ``train``: what the judge is made of.
+        held_out: Its score on rows that it did not learn from, if it was asked.
     """
 
     def __init__(
-        self, modalities: Mapping[str, Modality], naming: str | None, names: Sequence[str], settings: Mapping[str, Any]
+        self,
+        modalities: Mapping[str, Modality],
+        naming: str | None,
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        held_out: Mapping[str, Any] | None = None,
     ):
         self.modalities, self.naming, self.names = dict(modalities), naming, list(names)
-        self.settings = dict(settings)
+        self.settings, self.held_out = dict(settings), dict(held_out or {})
         self.network = _Network(self.modalities, settings["width"])
 
     @classmethod
@@ -59,6 +66,7 @@ class Judge:
         *,
         fields: Sequence[str] | None = None,
         naming: str | None = None,
+        held_out: Rows | None = None,
         steps: int = 500,
         batch_size: int = 64,
         width: int = 128,
@@ -76,6 +84,7 @@ class Judge:
             rows: Training rows.
             fields: To embed; all but labels if not given.
             naming: The field that names concepts; the first text field if not given, else the first label.
+            held_out: Rows to be scored by; what is among ``rows`` is left out.
             steps: Of the training. The same steps and seed give the same judge.
             batch_size: Concepts of a step.
             width: Of the space.
@@ -87,7 +96,7 @@ class Judge:
             DataError: There are fewer than two fields that the rows share.
             ConfigError: A field is unknown.
         """
-        naming = naming or _naming_field(rows)
+        naming = naming or naming_field(rows)
         chosen = (
             [name for name in rows.fields if not isinstance(rows.fields[name], Label)] if fields is None else fields
         )
@@ -117,6 +126,8 @@ class Judge:
                 if (kept.get("settings"), kept.get("naming")) == (settings, naming):
                     return cls.load(folder)
             judge._learn(rows)
+        if held_out is not None:
+            judge.held_out = judge.score(held_out, rows)
         if folder is not None:
             judge.save(folder)
         return judge
@@ -145,81 +156,19 @@ class Judge:
 
     @torch.inference_mode()
     def embed(self, name: str, field: Field) -> Tensor:
-        """Values of a field in model form -> unit vectors (B, D).
-
-        Raises:
-            ConfigError: The judge does not know the field.
-        """
         if name not in self.modalities:
             raise ConfigError(unknown("judge: field", name, self.modalities))
         index = torch.arange(len(field)).split(CHUNK)
         return torch.cat([self.network.embed(name, field.rows(part).to("cpu")) for part in index])
 
-    def embed_names(self, names: Sequence[str]) -> Tensor:
-        """Names -> unit vectors (n, D).
-
-        Raises:
-            DataError: A name cannot be read.
-        """
-        assert self.naming is not None, "the judge has no names"
-        modality = self.modalities[self.naming]
-        return self.embed(self.naming, _as_field([modality.read(name) for name in names], modality))
-
-    def name(self, field_name: str, field: Field, candidates: Sequence[str] | None = None) -> Tensor:
-        """(B,) index of the name, among the candidates, that is nearest to each value.
-
-        Args:
-            field_name: Name of the field.
-            field: Its values in model form.
-            candidates: Names to choose among; those of the training rows if not given.
-        """
-        names = self.names if candidates is None else candidates
-        return (self.embed(field_name, field) @ self.embed_names(names).T).argmax(1)
-
-    def held_out_scores(self, rows: Rows, training: Rows) -> dict[str, tuple[float, int]]:
-        """How often the judge names real values right that it did not learn from.
-
-        Args:
-            rows: That may hold such values.
-            training: Rows that it learned from.
-
-        Returns:
-            By field that is not the naming one: top-1 among all names, and the number of values; fields without such
-            values are left out.
-        """
-        scores = {}
-        for name in self.modalities:
-            if self.naming is None or name == self.naming:
-                continue
-            new = ~np.isin(rows.columns[name].slots, training.columns[name].slots)
-            own = rows.select(new & rows.present[name] & rows.present[self.naming]).unique(name)
-            if not len(own):
-                continue
-            names = sorted({*self.names, *texts(own, self.naming)})
-            truth = np.array([names.index(text) for text in texts(own, self.naming)])
-            field = own.decode(own.only(name).batch(np.arange(len(own))))[name]
-            scores[name] = (float((self.name(name, field, names).numpy() == truth).mean()), len(own))
-        return scores
-
-    def facts(self, rows: Rows, training: Rows | None = None) -> dict[str, Any]:
-        """What a report says of the judge."""
-        held_out = self.held_out_scores(rows, training) if training is not None else {}
-        return {
-            "hash": self.hash,
-            "names": len(self.names),
-            **self.settings,
-            "held_out": {name: {"top_1": score, "values": count} for name, (score, count) in held_out.items()},
-        }
-
     @property
     def hash(self) -> str:
-        """Names the weights and settings: equal where judges are equal."""
         return _short_hash(self._bytes() + self._document().encode())
 
     def _bytes(self) -> bytes:
         return save({name: value.contiguous() for name, value in self.network.state_dict().items()})
 
-    def _document(self) -> str:
+    def _document(self, **more: Any) -> str:
         fields = {
             name: {"modality": kind_of(modality), "arguments": modality.state()}
             for name, modality in self.modalities.items()
@@ -230,6 +179,7 @@ class Judge:
             "naming": self.naming,
             "names": self.names,
             "settings": self.settings,
+            **more,
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -238,7 +188,8 @@ class Judge:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "judge.safetensors").write_bytes(self._bytes())
-        (folder / "judge.json").write_text(self._document(), encoding="utf-8")
+        document = self._document(hash=self.hash, held_out=self.held_out)
+        (folder / "judge.json").write_text(document, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Judge:
@@ -260,7 +211,7 @@ class Judge:
         modalities = {
             name: build_modality(entry["modality"], **entry["arguments"]) for name, entry in document["fields"].items()
         }
-        judge = cls(modalities, document["naming"], document["names"], document["settings"])
+        judge = cls(modalities, document["naming"], document["names"], document["settings"], document.get("held_out"))
         judge.network.load_state_dict(weights)
         judge.network.eval()
         return judge
@@ -351,35 +302,3 @@ def _encoder(modality: Modality, width: int) -> nn.Module:
 
 def _short_hash(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
-
-
-def _naming_field(rows: Rows) -> str | None:
-    """The first text field, else the first label."""
-    for kind in (Text, Label):
-        for name, modality in rows.fields.items():
-            if isinstance(modality, kind):
-                return name
-    return None
-
-
-def texts(rows: Rows, name: str) -> list[str]:
-    """The strings of a text or label field, where present."""
-    own = rows.select(rows.present[name]).only(name)
-    if not len(own):
-        return []
-    column, modality = own.columns[name], own.fields[name]
-    _, first, inverse = np.unique(column.slots, return_index=True, return_inverse=True)
-    field = own.decode(own.batch(first))[name]
-    texts = [
-        modality.write(value[..., :length] if modality.space.variable else value)
-        for value, length in zip(field.value, field.lengths.tolist(), strict=True)
-    ]
-    return [texts[i] for i in inverse]
-
-
-def _as_field(stored: list[np.ndarray], modality: Modality) -> Field:
-    """Stored values of a discrete field -> a field in model form."""
-    lengths = torch.tensor([len(ids) for ids in stored])
-    value = nn.utils.rnn.pad_sequence([torch.from_numpy(ids) for ids in stored], batch_first=True)
-    mask = torch.arange(value.shape[1]) < lengths[:, None]
-    return Field(modality.to_model(value).masked_fill(~mask, 0), mask, mask.any(1))

@@ -1,9 +1,11 @@
-"""What is measured of each kind of field: outcomes per row, with their ceiling and chance."""
+"""What is measured of each kind of field: whether it agrees with the inputs, per row, with ceiling and chance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,12 +13,37 @@ import torch
 from polymodal.data import Rows
 from polymodal.errors import ConfigError
 from polymodal.evaluation import recogniser
-from polymodal.evaluation.judge import Judge, texts
-from polymodal.evaluation.metrics import best_function_share, character_errors, exact_match, most_frequent_share
+from polymodal.evaluation.embedder import Embedder, texts
+from polymodal.evaluation.metrics import (
+    best_function_share,
+    bleu,
+    character_errors,
+    chrf,
+    exact_match,
+    median_rank,
+    most_frequent_share,
+    set_interval,
+    word_errors,
+)
+from polymodal.evaluation.retrieval import recall_at_k
 from polymodal.generation import write
 from polymodal.modalities import Audio, Label, Text
 from polymodal.modalities.audio import Waveform
 from polymodal.types import Batch, Field
+
+Aspect = Literal["coherence", "quality", "diversity", "likelihood", "memorisation", "reconstruction"]
+"""What a metric tells of: agreement with the inputs, likeness to real data, variety, probability given to the real
+value, likeness to single training rows, or what a codec keeps."""
+LONG = 3
+"""Mean words from which texts are compared by runs of words."""
+
+
+def direction_name(inputs: Sequence[str], output: str) -> str:
+    """
+    >>> direction_name(["name", "style"], "picture")
+    'name + style → picture'
+    """
+    return f"{' + '.join(inputs)} → {output}"
 
 
 @dataclass(frozen=True)
@@ -32,7 +59,9 @@ class Outcome:
         chance: See ``Score``.
         remarks: By row, what a judge made of it.
         is_right: The values are 1 for right and 0 for wrong.
-        higher_is_better: Whether it is.
+        higher_is_better: Whether it is; None where it is best to be as real values are.
+        aspect: What it tells of.
+        whole: Value, low and high end of its 95 % interval, of a metric of the whole set, which has no values of rows.
     """
 
     metric: str
@@ -43,7 +72,45 @@ class Outcome:
     chance: float | None = None
     remarks: dict[int, str] = field(default_factory=dict)
     is_right: bool = True
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    aspect: Aspect = "coherence"
+    whole: tuple[float, float, float] | None = None
+
+
+def of_the_set(
+    metric: str,
+    statistic: Callable[[np.ndarray], float],
+    rows: int,
+    *,
+    ceiling: float | None = None,
+    chance: float | None = None,
+    higher_is_better: bool | None = True,
+    aspect: Aspect = "coherence",
+    least: float = -math.inf,
+    most: float = math.inf,
+    draws: int = 40,
+    seed: int = 0,
+) -> Outcome:
+    """An outcome without values of rows.
+
+    Args:
+        metric: Its name.
+        statistic: Of the rows at places (n,), which may repeat.
+        rows: Their number.
+        ceiling: See ``Score``.
+        chance: See ``Score``.
+        higher_is_better: As of ``Outcome``.
+        aspect: What it tells of.
+        least: That it can be.
+        most: That it can be.
+        draws: Of the interval.
+        seed: Of the interval.
+    """
+    value = statistic(np.arange(rows))
+    low, high = set_interval(statistic, value, rows, seed=seed, draws=draws)
+    whole = (value, min(max(low, least), value), max(min(high, most), value))
+    empty = np.zeros(0)
+    return Outcome(metric, np.arange(rows), empty, empty, ceiling, chance, {}, False, higher_is_better, aspect, whole)
 
 
 class Examiner:
@@ -57,7 +124,7 @@ class Examiner:
         notes: What could not be measured, and why.
     """
 
-    def __init__(self, rows: Rows, judge: Judge | None):
+    def __init__(self, rows: Rows, judge: Embedder | None):
         self.rows, self.judge, self.notes = rows, judge, list[str]()
         self.naming = judge.naming if judge and judge.naming in rows.fields else None
         self.names: list[str] = []
@@ -108,7 +175,7 @@ class Examiner:
             return []
         if self.naming is None:
             return self._retrieved(given, to, batch, made)
-        return self._named(own, given, to, batch, made)
+        return [*self._named(own, given, to, batch, made), *self._retrieved(given, to, batch, made, noted=False)]
 
     def _text(self, own: Rows, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[Outcome]:
         modality, every = own.fields[to], np.arange(len(own))
@@ -136,7 +203,37 @@ class Examiner:
             is_right=False,
             higher_is_better=False,
         )
-        return [exact, rate]
+        return [exact, rate, *self._long_text(references, outputs, exact.ceiling)]
+
+    def _long_text(self, references: list[str], outputs: list[str], ceiling: float | None) -> list[Outcome]:
+        """What compares texts of several words."""
+        n = len(references)
+        others = references[1:] + references[:1]
+        errors, lengths = word_errors(references, outputs)
+        if not lengths.sum() or lengths.mean() < LONG:
+            return []
+        chance = float(word_errors(references, others)[0].sum() / lengths.sum())
+        words = Outcome(
+            "word error rate",
+            np.arange(n),
+            errors,
+            lengths,
+            ceiling=0.0 if ceiling == 1 else None,
+            chance=chance,
+            is_right=False,
+            higher_is_better=False,
+        )
+        best = 1.0 if ceiling == 1 else None
+        found = [words]
+        for name, metric in (("BLEU", bleu), ("chrF", chrf)):
+
+            def statistic(rows: np.ndarray, metric: Callable[..., float] = metric) -> float:
+                return metric([references[i] for i in rows], [outputs[i] for i in rows])
+
+            found.append(
+                of_the_set(name, statistic, n, ceiling=best, chance=metric(references, others), least=0.0, most=1.0)
+            )
+        return found
 
     def _vector(self, real: Field, made: Field) -> Outcome:
         """Mean square of the error, in units of the field's variance."""
@@ -151,7 +248,7 @@ class Examiner:
         assert self.naming is not None
         rows = np.flatnonzero(own.present[self.naming])
         if not len(rows):
-            self.notes.append(f"{' + '.join(given)} → {to}: not scored, its rows have no {self.naming}.")
+            self.notes.append(f"{direction_name(given, to)}: not scored, its rows have no {self.naming}.")
             return []
         truth = texts(own, self.naming)
         best, index = self._best(own, given, self.naming), torch.from_numpy(rows)
@@ -201,22 +298,48 @@ class Examiner:
             self._heard |= {(name, int(slots[row])): text for row, text in zip(new, heard, strict=True)}
         return [self._heard[name, int(slots[row])] for row in rows]
 
-    def _retrieved(self, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[Outcome]:
-        """Without names: whether what was generated finds its own row among the others."""
+    def _retrieved(
+        self, given: Sequence[str], to: str, batch: Batch, made: Field, *, noted: bool = True
+    ) -> list[Outcome]:
+        """Whether what was generated finds its own row's inputs among those of the other rows."""
         assert self.judge is not None
-        sources = [name for name in given if name in self.judge.modalities]
-        if not sources:
-            self.notes.append(f"{' + '.join(given)} → {to}: not scored, the judge knows none of its inputs.")
+        keys = self.keys(given, batch)
+        if keys is None:
+            if noted:
+                self.notes.append(f"{direction_name(given, to)}: not scored, the judge knows none of its inputs.")
             return []
-        rows = np.arange(len(made))
-        keys = torch.stack([self.judge.embed(name, batch[name]) for name in sources]).mean(0)
+        n = len(made)
+        rows, similar, real = np.arange(n), *(self.judge.embed(to, values) @ keys.T for values in (made, batch[to]))
+        found = [
+            Outcome(f"judge's recall@{k}", rows, recall_at_k(similar, k).numpy(), None, ceiling, min(k, n) / n)
+            for k in (1, 5)
+            if k < n
+            for ceiling in (float(recall_at_k(real, k).mean()),)
+        ]
+        if n > 1:
+            rank = of_the_set(
+                "judge's median rank",
+                lambda index: median_rank(similar, torch.from_numpy(index)),
+                n,
+                ceiling=median_rank(real),
+                chance=(n + 1) / 2,
+                least=1.0,
+                higher_is_better=False,
+            )
+            found.append(rank)
+        return found
 
-        def right(values: Field) -> np.ndarray:
-            assert self.judge is not None
-            return ((self.judge.embed(to, values) @ keys.T).argmax(1).numpy() == rows).astype(float)
+    def keys(self, given: Sequence[str], batch: Batch) -> torch.Tensor | None:
+        """Inputs in the judge's space (n, D), the mean of those that it knows; None if it knows none."""
+        known = [name for name in given if self.judge and name in self.judge.modalities]
+        assert self.judge is not None or not known
+        return torch.stack([self.judge.embed(name, batch[name]) for name in known]).mean(0) if known else None  # type: ignore[union-attr]
 
-        real = float(right(batch[to]).mean())
-        return [Outcome("judge's retrieval", rows, right(made), None, real, 1 / len(rows))]
+    def features(self, name: str, field: Field) -> torch.Tensor | None:
+        """Values in which sets of them are compared (n, F): the judge's, or a vector's own; None if there are none."""
+        if self.judge and name in self.judge.modalities:
+            return self.judge.embed(name, field)
+        return field.value if field.value.is_floating_point() and field.value.dim() == 2 else None
 
     def _best(self, own: Rows, given: Sequence[str], to: str) -> float:
         """How often the best function of the given fields could be right."""

@@ -17,10 +17,31 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 from PIL import Image as PILImage
 
+from polymodal.evaluation.comparison import Difference, Evaluation
+from polymodal.evaluation.curves import training_curves
+from polymodal.evaluation.faults import Fault
+from polymodal.evaluation.heat_map import HeatMap, heat_map
 from polymodal.evaluation.scorecard import Score, Scorecard, number
 from polymodal.modalities.audio import Waveform
 
 _WAVE_BARS = 64
+_INTRODUCTION = (
+    "A score with its 95 % bootstrap interval. “Real” is what the row's real value scores by the same judge or, if "
+    "that is less, what the best possible use of the input could; “chance” is what a model scores that "
+    "does not look at its input."
+)
+_ASPECTS = {
+    "quality": "How like real values the samples are as a set, in the judge's features. “Real” is what other real "
+    "values score; “chance” is values each number of which comes from another row. Sharpness is fine detail over that "
+    "of the rows' real values.",
+    "diversity": "How varied the samples are: the share of real values that have a sample nearby; how far samples of "
+    "one input lie apart, in units of how far real values of all inputs do; how often words repeat.",
+    "likelihood": "How probable the real value is to the head, given the inputs; “chance” is with other inputs.",
+    "memorisation": "Samples much nearer to one training row than to the next ones; “real” is the share among held-out "
+    "rows.",
+    "reconstruction": "Real values through the codec and back, and what a linear function reads from its latents; "
+    "“chance” is the value of another row.",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,7 @@ class Card:
         given: Inputs by field.
         made: Outputs by field.
         truth: Real values by field, if there are any.
+        nearest: The nearest training values by field, if that was asked.
         right: Whether it is right; None where that cannot be said.
         remark: A line below.
     """
@@ -40,6 +62,20 @@ class Card:
     truth: Mapping[str, Any] = field(default_factory=dict)
     right: bool | None = None
     remark: str = ""
+    nearest: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        names: Of the runs.
+        rows: Of the table.
+    """
+
+    names: Sequence[str]
+    rows: Sequence[Difference]
 
 
 @dataclass(frozen=True)
@@ -51,12 +87,22 @@ class Section:
         text: A paragraph below; Markdown and HTML are not interpreted.
         scores: Shown as a table.
         cards: Shown in a grid.
+        faults: Shown first.
+        drawings: SVG by title, such as curves.
+        grid: A heat map.
+        folded: The table is shown when it is asked for.
+        comparison: Runs side by side.
     """
 
     title: str
     text: str = ""
     scores: Sequence[Score] = ()
     cards: Sequence[Card] = ()
+    faults: Sequence[Fault] = ()
+    drawings: Mapping[str, Markup] = field(default_factory=dict)
+    grid: HeatMap | None = None
+    folded: str = ""
+    comparison: Comparison | None = None
 
 
 def write_page(
@@ -79,7 +125,7 @@ def write_page(
     environment = Environment(
         loader=PackageLoader("polymodal.evaluation", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"show": _show, "number": number, "percent": _percent}
+    environment.filters |= {"show": _show, "number": number, "percent": _percent, "unit": _unit, "shade": _shade}
     facts = facts or {}
     page = environment.get_template("page.html.j2").render(
         title=title,
@@ -100,52 +146,158 @@ def write_report(
     *,
     title: str = "Scorecard",
     command: str | None = None,
+    run: str | Path | None = None,
 ) -> Path:
-    """Writes scorecards as one page: all scores first, then samples of every direction, failures first.
+    """Writes scorecards as one page: faults and the heat map, all scores, then samples of every direction, failures
+    first, training curves, and what it was made of.
 
     Args:
         scorecards: One, or several of one model.
         path: Of the HTML file.
         title: Heading of the page.
         command: That made it; this process's command line if not given.
+        run: Folder of the run, for the curves of its training.
     """
     scorecards = [scorecards] if isinstance(scorecards, Scorecard) else list(scorecards)
     several = len(scorecards) > 1
-    sections = [Section(card.title, " ".join(card.notes), card.scores) for card in scorecards]
+    sections = []
     for card in scorecards:
-        for direction, samples in card.samples.items():
-            own = [score for score in card.scores if score.direction == direction]
-            text = "; ".join(f"{score.metric} {number(score.value)}" for score in own) + f", {own[0].rows} rows."
-            if any(sample.right is False for sample in samples):
-                text += " Failures first."
-            cards = [
-                Card(
-                    sample.given,
-                    {own[0].output: sample.made},
-                    {own[0].output: sample.truth},
-                    sample.right,
-                    sample.remark,
-                )
-                for sample in samples
-            ]
-            sections.append(Section(f"{direction}, {card.title}" if several else direction, text, cards=cards))
-    introduction = (
-        "A score with its 95 % bootstrap interval. “Real” is what the row's real value scores by the same judge or, if "
-        "that is less, what the best possible use of the input could; “chance” is what a model scores that "
-        "does not look at its input."
-    )
+        sections += _overview(card, several)
+    for card in scorecards:
+        sections += _directions(card, several)
+    if curves := training_curves(Path(run)) if run else {}:
+        text = "Losses by step, as they were logged; the dashed line is of the validation rows."
+        sections.append(Section("Training", text, drawings=curves))
     facts: dict[str, Any] = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
     first = scorecards[0].facts
     facts |= {"seed": first["seed"], "rows of a direction": f"at most {first['rows_of_a_direction']}"}
+    facts["samples of an input"] = first.get("samples_of_an_input", 1)
     for card in scorecards:
         facts[f"data, {card.title}" if several else "data"] = f"{card.facts['rows']} rows, {card.facts['data']}"
-    facts |= {name: first[name] for name in ("judge", "options", "recipe") if first[name]}
-    return write_page(path, title, sections, introduction=introduction, facts=facts)
+    for name, key in (("training data", "training"), ("model", "model")):
+        if first.get(key):
+            facts[name] = first[key]
+    if first["judge"]:
+        facts["judge"] = first["judge"]["hash"]
+    facts |= {
+        f"{name}, all settings" if name == "judge" else name: first[name]
+        for name in ("judge", "options", "recipe")
+        if first[name]
+    }
+    return write_page(path, title, sections, introduction=_INTRODUCTION, facts=facts)
+
+
+def _overview(card: Scorecard, several: bool) -> list[Section]:
+    """What is wrong, the heat map, all scores."""
+    sections = []
+    if card.faults:
+        sections.append(Section(f"What is wrong, {card.title}" if several else "What is wrong", faults=card.faults))
+    agreement = [score for score in card.scores if score.aspect == "coherence"]
+    grid = heat_map(agreement)
+    if grid and len(grid.lines) * len(grid.outputs) > 2:
+        text = (
+            "Agreement with the inputs: the first metric of each direction, from chance (pale) to what real values "
+            "score (dark)."
+        )
+        sections.append(Section(f"Every direction, {card.title}" if several else "Every direction", text, grid=grid))
+    sections.append(Section(card.title, " ".join(card.notes), agreement))
+    names = {"quality": "Quality", "diversity": "Diversity", "likelihood": "Likelihood", "memorisation": "Memorisation"}
+    for aspect, name in names.items():
+        scores = [score for score in card.scores if score.aspect == aspect]
+        if scores:
+            title = f"{name}, {card.title}" if several else name
+            sections.append(Section(title, _ASPECTS[aspect], scores, folded=f"{len(scores)} scores"))
+    if card.parts:
+        sections.append(Section("Codecs", _ASPECTS["reconstruction"], card.parts, folded=f"{len(card.parts)} scores"))
+    return sections
+
+
+def _directions(card: Scorecard, several: bool) -> list[Section]:
+    """Samples of every direction, failures first."""
+    sections = []
+    for direction, samples in card.samples.items():
+        own = [score for score in card.scores if score.direction == direction]
+        if not own:
+            continue
+        told = [score for score in own if score.aspect == "coherence"] or own[:1]
+        text = "; ".join(f"{score.metric} {number(score.value)}" for score in told) + f", {own[0].rows} rows."
+        if any(sample.right is False for sample in samples):
+            text += " Failures first."
+        cards = [
+            Card(
+                sample.given,
+                {own[0].output: sample.made},
+                {own[0].output: sample.truth},
+                sample.right,
+                sample.remark if sample.ratio is None else _joined(sample.remark, sample.ratio),
+                {} if sample.nearest is None else {own[0].output: sample.nearest},
+            )
+            for sample in samples
+        ]
+        faults = [fault for fault in card.faults if fault.direction == direction]
+        title = f"{direction}, {card.title}" if several else direction
+        sections.append(Section(title, text, cards=cards, faults=faults))
+    return sections
+
+
+def write_comparison(
+    evaluations: Sequence[Evaluation],
+    differences: Sequence[Difference],
+    path: str | Path,
+    *,
+    notes: Sequence[str] = (),
+    command: str | None = None,
+) -> Path:
+    """Writes runs side by side as one page.
+
+    Args:
+        evaluations: Of the runs.
+        differences: As ``compare`` gave them.
+        path: Of the HTML file.
+        notes: As ``compare`` gave them.
+        command: That made it; this process's command line if not given.
+    """
+    names = [evaluation.name for evaluation in evaluations]
+    better = [sum(row.better[i] is True for row in differences) for i in range(len(names) - 1)]
+    worse = [sum(row.better[i] is False for row in differences) for i in range(len(names) - 1)]
+    told = [
+        f"{name} is significantly better than {names[0]} in {b} and worse in {w} of {len(differences)} scores."
+        for name, b, w in zip(names[1:], better, worse, strict=True)
+    ]
+    section = Section("Scores", " ".join([*notes, *told]), comparison=Comparison(names, differences))
+    introduction = (
+        f"Every score of {names[0]} beside those of the other runs on the same rows. p is the chance of such a "
+        "difference if there were none (paired bootstrap), corrected for the number of comparisons (Holm); “–” where a "
+        "metric is of the whole set, or rows could not be paired."
+    )
+    facts: dict[str, Any] = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    for evaluation in evaluations:
+        judge = evaluation.facts.get("judge")
+        facts[evaluation.name] = (
+            f"model {evaluation.facts.get('model', 'unknown')}, data {evaluation.facts['data']}, "
+            f"judge {judge['hash'] if judge else 'none'}"
+        )
+    return write_page(path, "Comparison", [section], introduction=introduction, facts=facts)
+
+
+def _joined(remark: str, ratio: float) -> str:
+    near = f"nearest training value at {ratio:.2f} of the next ones' distance"
+    return f"{remark} · {near}" if remark else near
 
 
 def _percent(value: float | None) -> str:
     """A place on a bar from 0 to 1."""
     return "" if value is None else f"{100 * min(max(value, 0.0), 1.0):.1f}%"
+
+
+def _shade(share: float) -> str:
+    """Colours of a cell of the heat map, readable on light and dark ground."""
+    return f"background: rgb(47 111 159 / {0.12 + 0.88 * share:.2f}); color: {'#fff' if share > 0.45 else 'inherit'}"
+
+
+def _unit(score: Score) -> bool:
+    """Whether a bar from 0 to 1 shows it."""
+    return score.low >= 0 and all(end is None or 0 <= end <= 1 for end in (score.ceiling, score.chance))
 
 
 def _yaml(value: Mapping[str, Any]) -> str:

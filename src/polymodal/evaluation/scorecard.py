@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from inspect import signature
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError, unknown
-from polymodal.evaluation.judge import Judge
-from polymodal.evaluation.measures import Examiner, Outcome
+from polymodal.evaluation.cells import Bench, Cell, model_hash
+from polymodal.evaluation.embedder import Embedder
+from polymodal.evaluation.faults import Fault
+from polymodal.evaluation.measures import Aspect, Outcome, direction_name
 from polymodal.evaluation.metrics import bootstrap_interval
-from polymodal.generation import check_fields, generate_rows, write
+from polymodal.evaluation.workers import measure_all
+from polymodal.generation import check_fields, write
 from polymodal.model import Model
-from polymodal.nn.random import make_keys
-from polymodal.types import Batch, Field
 
 Direction = tuple[Sequence[str], str]
 """Fields that are given, and the one that is generated."""
@@ -42,8 +42,9 @@ class Score:
         ceiling: What the real values score or, if that is less, what the best function of the inputs could.
         chance: What a model scores that does not look at its input.
         rows: That were scored.
-        higher_is_better: Whether it is.
+        higher_is_better: Whether it is; None where it is best to be as real values are.
         seconds: That the direction took, generation included. The only part that differs from run to run.
+        aspect: What the metric tells of; see ``measures.Aspect``.
     """
 
     inputs: tuple[str, ...]
@@ -55,8 +56,9 @@ class Score:
     ceiling: float | None
     chance: float | None
     rows: int
-    higher_is_better: bool
+    higher_is_better: bool | None
     seconds: float = field(compare=False)
+    aspect: Aspect = "coherence"
 
     @property
     def direction(self) -> str:
@@ -73,6 +75,8 @@ class Sample:
         truth: The row's real value.
         right: Whether the direction's first metric calls it right; None if that is no matter of right and wrong.
         remark: What the judges made of it.
+        nearest: The training value that is nearest to it, if that was asked.
+        ratio: How near, over the mean distance of the next nearest.
     """
 
     given: dict[str, Any]
@@ -80,6 +84,8 @@ class Sample:
     truth: Any
     right: bool | None
     remark: str = ""
+    nearest: Any = None
+    ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,9 @@ class Scorecard:
         samples: By direction, failures first.
         facts: What they depend on: data, seed, judges, options, recipe.
         notes: What a reader should know: rows or names that were left out, and why.
+        faults: What is wrong with the samples, by name.
+        parts: Scores of the model's parts: what codecs keep.
+        files: By direction: the name of the file that holds its results row by row.
     """
 
     title: str
@@ -99,6 +108,9 @@ class Scorecard:
     samples: dict[str, list[Sample]]
     facts: dict[str, Any]
     notes: list[str]
+    faults: list[Fault] = field(default_factory=list)
+    parts: list[Score] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict, repr=False)
 
     def score(self, inputs: str | Sequence[str], output: str, metric: str | None = None) -> Score:
         """The score of a direction: its first metric, or the one whose name starts with ``metric``.
@@ -115,8 +127,14 @@ class Scorecard:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Scores, facts and notes as JSON, without the seconds: the same run gives the same text."""
-        scores = [{name: value for name, value in asdict(score).items() if name != "seconds"} for score in self.scores]
-        document = {"title": self.title, "scores": scores, "notes": self.notes, "facts": self.facts}
+        document = {
+            "title": self.title,
+            "scores": [_timeless(score) for score in self.scores],
+            "faults": [asdict(fault) for fault in self.faults],
+            "parts": [_timeless(score) for score in self.parts],
+            "notes": self.notes,
+            "facts": self.facts,
+        }
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
@@ -136,6 +154,10 @@ class Scorecard:
         return table
 
 
+def _timeless(score: Score) -> dict[str, Any]:
+    return {name: value for name, value in asdict(score).items() if name != "seconds"}
+
+
 def number(value: float | None) -> str:
     """A score as text.
 
@@ -145,50 +167,74 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def direction_name(inputs: Sequence[str], output: str) -> str:
-    """
-    >>> direction_name(["name", "style"], "picture")
-    'name + style → picture'
-    """
-    return f"{' + '.join(inputs)} → {output}"
-
-
 def single_directions(model: Model) -> list[Direction]:
     """Every field alone -> every other."""
     return [((source,), target) for source in model.encoders for target in model.heads if source != target]
+
+
+def all_directions(model: Model, most: int = 24, seed: int = 0) -> list[Direction]:
+    """Every subset of the other fields -> every field, small subsets first.
+
+    Args:
+        model: Any.
+        most: Subsets of a target. Where there are more, single inputs come first, then all inputs, then pairs; of a
+            size that does not fit, some are drawn.
+        seed: Of the draw.
+    """
+    directions: list[Direction] = []
+    for place, target in enumerate(model.heads):
+        sources = [name for name in model.encoders if name != target]
+        sizes = dict.fromkeys(size for size in (1, len(sources), *range(2, len(sources))) if size)
+        chosen: list[tuple[str, ...]] = []
+        for size in sizes:
+            subsets = list(combinations(sources, size))
+            drawn = np.random.default_rng([seed, place, size]).permutation(len(subsets))[: most - len(chosen)]
+            chosen += [subsets[i] for i in sorted(drawn)]
+        directions += [(subset, target) for subset in sorted(chosen, key=len)]
+    return directions
 
 
 def evaluate(
     model: Model,
     rows: Rows,
     *,
-    judge: Judge | None = None,
+    judge: Embedder | None = None,
     training: Rows | None = None,
     directions: Sequence[Direction] | None = None,
     n_rows: int = 200,
+    n_samples: int = 1,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     samples: int = 12,
+    codecs: bool = False,
     title: str = "test",
+    folder: str | Path | None = None,
+    workers: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Scorecard:
     """Scores a model on rows, one direction after the other.
 
     Text is compared with the row's own, greedily decoded. What pictures and speech show or say is named by a judge
     that was trained on real rows, among all names in the data; speech also by ``pocketsphinx``, if it is installed.
-    Each distinct input is used once.
+    Each distinct input is used once. Beside this agreement with the inputs, quality and diversity are measured of the
+    samples as a set, in the judge's features, and how near they come to single training rows.
 
     Args:
         model: Any.
         rows: To score on, with the model's fields.
         judge: Names pictures and speech; without one, only text, labels and vectors are scored.
-        training: Rows that the judge learned from; if given, its score on values that are not among them is reported.
+        training: Rows that model and judge learned from; real values to compare with, and what may have been copied.
         directions: Inputs and output of each; every field alone to every other if not given.
         n_rows: Most rows of a direction.
+        n_samples: Of each input, from heads that draw.
         seed: Of the choice of rows, of the samples and of the intervals.
         options: Of the heads, by field.
         samples: Most samples of a direction that are kept to be looked at.
+        codecs: Whether the codecs' reconstructions and latents are measured too.
         title: Of the rows.
+        folder: Where every direction's results are kept under a name of all that they depend on; what is there is not
+            measured again, so that a call that was stopped goes on.
+        workers: Processes that share the directions; 0 for this one alone.
         progress: Called before each direction with its number from 0, their count and its name.
 
     Raises:
@@ -198,43 +244,43 @@ def evaluate(
     chosen = single_directions(model) if directions is None else [(tuple(given), to) for given, to in directions]
     options = _greedy(model) | {name: dict(given) for name, given in (options or {}).items()}
     for given, to in chosen:
+        if not given:
+            raise ConfigError(f"directions: '{to}' has no inputs; name at least one field")
         check_fields(model, dict.fromkeys(given), [to], {to: options.get(to, {})})
         for name in (*given, to):
             if name not in rows.fields:
                 raise ConfigError(f"{direction_name(given, to)}: the data has no field '{name}'")
+    if n_samples < 1:
+        raise ConfigError(f"n_samples: {n_samples} is not at least 1")
     rows = rows.written_by(model.modalities)
-    examiner = Examiner(rows, judge)
-    scores: list[Score] = []
-    shown: dict[str, list[Sample]] = {}
-    for place, (given, to) in enumerate(chosen):
-        name = direction_name(given, to)
-        if progress:
-            progress(place, len(chosen), name)
-        start = time.perf_counter()
-        index = _choose(rows, [*given, to], given, n_rows, seed)
-        if not len(index):
-            examiner.notes.append(f"{name}: not scored, no row has all of its fields.")
-            continue
-        own = rows.select(index)
-        batch = own.decode(own.only(*dict.fromkeys([*given, to])).batch(np.arange(len(own))))
-        made = _generate(model, batch, given, to, seed, options)
-        outcomes = examiner.measure(own, given, to, batch, made)
-        seconds = time.perf_counter() - start
-        scores += [_score(outcome, given, to, seed, seconds) for outcome in outcomes]
-        if outcomes:
-            shown[name] = _samples(rows, batch, made, given, to, outcomes, samples)
+    bench = Bench(
+        model, rows, training, judge,
+        n_rows=n_rows, n_samples=n_samples, shown=samples, seed=seed, options=options,
+    )  # fmt: skip
+    wanted = [*chosen, *(((), name) for name in model.codecs if codecs and name in rows.fields)]
+    cells, files = measure_all(bench, wanted, Path(folder) if folder else None, workers, progress)
+    notes = list(dict.fromkeys(note for cell in cells for note in cell.notes))
+    if judge is not None and training is not None and not judge.learned_from(training):
+        notes.append("The judge learned from other rows than the model; those that are scored may be among them.")
+    scores = [_score(outcome, cell, seed) for cell in cells if cell.inputs for outcome in cell.outcomes]
     if not scores:
-        raise DataError(f"evaluate: nothing could be scored on these rows; {' '.join(examiner.notes)}".strip())
+        raise DataError(f"evaluate: nothing could be scored on these rows; {' '.join(notes)}".strip())
     facts = {
         "rows": len(rows),
         "rows_of_a_direction": n_rows,
+        "samples_of_an_input": n_samples,
         "data": rows.fingerprint,
+        "training": None if training is None else training.fingerprint,
+        "model": model_hash(model),
         "seed": seed,
         "options": {name: given for name, given in options.items() if given},
         "judge": judge and judge.facts(rows, training),
         "recipe": model.recipe.model_dump(mode="json", exclude_defaults=True),
     }
-    return Scorecard(title, scores, shown, facts, list(dict.fromkeys(examiner.notes)))
+    shown = {cell.name: _samples(rows, training, cell) for cell in cells if cell.inputs and cell.outcomes}
+    parts = [_score(outcome, cell, seed) for cell in cells if not cell.inputs for outcome in cell.outcomes]
+    faults = [fault for cell in cells for fault in cell.faults]
+    return Scorecard(title, scores, shown, facts, notes, faults, parts, files)
 
 
 def _greedy(model: Model) -> dict[str, dict[str, Any]]:
@@ -245,74 +291,47 @@ def _greedy(model: Model) -> dict[str, dict[str, Any]]:
     }
 
 
-def _choose(rows: Rows, needed: Sequence[str], given: Sequence[str], most: int, seed: int) -> np.ndarray:
-    """Row numbers, in order: at most ``most`` rows with every needed field, each with another input."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    there = np.logical_and.reduce([rows.present[name] for name in needed])
-    order = order[there[order]]
-    slots = np.stack([rows.columns[name].slots[order] for name in given], axis=1)
-    _, first = np.unique(slots, axis=0, return_index=True)
-    return np.sort(order[np.sort(first)[:most]])
-
-
-def _generate(
-    model: Model, batch: Batch, given: Sequence[str], to: str, seed: int, options: Mapping[str, Mapping[str, Any]]
-) -> Field:
-    rows = len(batch[to])
-    everywhere = torch.ones(rows, dtype=torch.bool)
-    inputs = {name: batch[name] for name in given}
-    wanted = {to: everywhere}
-    made = generate_rows(
-        model, inputs, dict.fromkeys(given, everywhere), wanted, make_keys(seed, rows), {to: options.get(to, {})}
-    )
-    return made[to]
-
-
-def _score(outcome: Outcome, given: Sequence[str], to: str, seed: int, seconds: float) -> Score:
-    weights = np.ones(len(outcome.values)) if outcome.weights is None else outcome.weights
-    low, high = bootstrap_interval(outcome.values, weights, seed=seed)
+def _score(outcome: Outcome, cell: Cell, seed: int) -> Score:
+    if outcome.whole is not None:
+        value, low, high = outcome.whole
+    else:
+        weights = np.ones(len(outcome.values)) if outcome.weights is None else outcome.weights
+        value = float(outcome.values.sum() / max(weights.sum(), 1e-12))
+        low, high = bootstrap_interval(outcome.values, weights, seed=seed)
     return Score(
-        tuple(given),
-        to,
+        cell.inputs or (cell.output,),
+        cell.output,
         outcome.metric,
-        float(outcome.values.sum() / max(weights.sum(), 1e-12)),
+        value,
         low,
         high,
         outcome.ceiling,
         outcome.chance,
-        len(outcome.values),
+        len(outcome.rows),
         outcome.higher_is_better,
-        seconds,
+        cell.seconds,
+        outcome.aspect,
     )
 
 
-def _samples(
-    rows: Rows,
-    batch: Batch,
-    made: Field,
-    given: Sequence[str],
-    to: str,
-    outcomes: Sequence[Outcome],
-    count: int,
-) -> list[Sample]:
-    """Failures first, at most two thirds of the samples unless nothing else is left."""
-    first = outcomes[0]
-    right = {row: bool(value) for row, value in zip(first.rows, first.values, strict=True)} if first.is_right else {}
-    wrong = [row for row in range(len(made)) if right.get(row) is False]
-    rest = [row for row in range(len(made)) if right.get(row) is not False]
-    kept = min(len(wrong), max(count * 2 // 3, count - len(rest)))
-    picked = [*_spread(wrong, kept), *_spread(rest, count - kept)]
-    index = torch.tensor(picked, dtype=torch.int64)
-    objects = {name: write(rows.fields[name], batch[name].rows(index)) for name in (*given, to)}
-    outputs = write(rows.fields[to], made.rows(index))
-    remarks = [" · ".join(text for o in outcomes if (text := o.remarks.get(row))) for row in picked]
+def _samples(rows: Rows, training: Rows | None, cell: Cell) -> list[Sample]:
+    """The samples of a cell as objects."""
+    if cell.made is None:
+        return []
+    index = np.array([pick.row for pick in cell.picks])
+    batch = rows.decode(rows.only(*dict.fromkeys([*cell.inputs, cell.output])).batch(index))
+    objects = {name: write(rows.fields[name], field) for name, field in batch.items()}
+    outputs = write(rows.fields[cell.output], cell.made)
+    near = training.written_by(rows.fields).only(cell.output) if training is not None else None
     return [
-        Sample({name: objects[name][i] for name in given}, outputs[i], objects[to][i], right.get(row), remarks[i])
-        for i, row in enumerate(picked)
+        Sample(
+            {name: objects[name][i] for name in cell.inputs},
+            outputs[i],
+            objects[cell.output][i],
+            pick.right,
+            pick.remark,
+            near[pick.nearest][cell.output] if near is not None and pick.nearest is not None else None,
+            pick.ratio,
+        )
+        for i, pick in enumerate(cell.picks)
     ]
-
-
-def _spread(places: Sequence[int], count: int) -> list[int]:
-    """At most ``count`` of the places, evenly apart: neighbours in the data are often alike."""
-    step = max(1.0, len(places) / max(count, 1))
-    return [places[int(i * step)] for i in range(min(count, len(places)))]

@@ -1,0 +1,43 @@
+"""``polymodal compare``."""
+
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.parser import Commands, add_command
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "compare",
+        run,
+        summary="Put evaluated runs side by side, and say which differences are significant.",
+        details="Rows are paired and resampled (paired bootstrap); p is corrected for their number (Holm).\n"
+        "Evaluate the runs first, on the same data with the same judge: `polymodal evaluate RUN --judge FOLDER`.",
+        examples="""
+polymodal compare runs/first runs/second
+polymodal compare runs/* --report comparison.html
+""",
+    )
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs; the first is the measure")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    parser.add_argument("--report", metavar="FILE", type=Path, help="write a page")
+
+
+def run(args: Any) -> None:
+    """Prints the table."""
+    from rich.console import Console
+
+    from polymodal.evaluation.comparison import compare, comparison_table, read_evaluation
+    from polymodal.evaluation.report import write_comparison
+
+    evaluations = [read_evaluation(folder, args.split) for folder in args.runs]
+    differences, notes = compare(evaluations, seed=args.seed)
+    for note in notes:
+        print(note)
+    names = [evaluation.name for evaluation in evaluations]
+    Console().print(comparison_table(names, differences))
+    if args.report:
+        print(write_comparison(evaluations, differences, args.report, notes=notes))

@@ -1,0 +1,106 @@
+"""``polymodal judge``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.train import read_fields
+from polymodal.errors import CheckpointError, ConfigError, unknown
+
+
+def add(commands: Commands, arguments: list[str]) -> None:
+    """Adds the command and its verbs."""
+    verbs = commands.add_parser("judge", help="Train what scores models: `polymodal judge train DATA -o FOLDER`.")
+    verbs = verbs.add_subparsers(metavar="VERB", required=True, dest="verb")
+    parser = add_command(
+        verbs,
+        "train",
+        train,
+        summary="Train a judge on real rows, apart from any model.",
+        details="It learns which values belong together, and is scored on rows that it has not seen. The same data,\n"
+        "steps and seed give the same judge; every report tells its hash.",
+        examples="""
+polymodal judge train rows.jsonl -o judges/mine
+polymodal judge train rows.jsonl --like runs/mine --steps 2000 -o judges/mine
+polymodal evaluate runs/mine --judge judges/mine
+""",
+    )
+    parser.add_argument("source", metavar="DATA", help="as `polymodal train --data` takes it")
+    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path, help="where the judge is kept")
+    parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML of the fields; guessed if not given")
+    parser.add_argument("--like", metavar="RUN", type=Path, help="take fields and splits of a run that it is to score")
+    parser.add_argument("--naming", metavar="FIELD", help="that names concepts (default: the first text, else label)")
+    parser.add_argument("--steps", type=int, default=500, help="default: 500")
+    parser.add_argument("--width", type=int, default=128, help="of its space (default: 128)")
+    parser.add_argument("--batch-size", type=int, default=64, help="concepts of a step (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser = add_command(
+        verbs,
+        "info",
+        info,
+        summary="Tell what a judge is: fields, names, settings, hash, its own score.",
+        details="Reads the folder alone; no data are needed.",
+        examples="polymodal judge info judges/mine",
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a judge")
+
+
+def train(args: Any) -> None:
+    """Trains, and says what it reached."""
+    from polymodal.api import open_run
+    from polymodal.data import infer_fields, load
+    from polymodal.evaluation import Judge
+
+    for name in ("steps", "width"):
+        if getattr(args, name) < 1:
+            raise ConfigError(f"--{name}: {getattr(args, name)} is not at least 1")
+    if args.batch_size < 2:
+        raise ConfigError(f"--batch-size: {args.batch_size} is not at least 2")
+    if args.output.exists() and any(args.output.iterdir()) and not (args.output / "judge.json").is_file():
+        raise CheckpointError(f"{args.output}: is not empty and holds no judge; choose another folder")
+    if args.like and args.fields:
+        raise ConfigError("--like, --fields: both are given; give one")
+    if args.like:
+        data = open_run(args.like).data(args.source)
+    else:
+        data = load(args.source, read_fields(args.fields) if args.fields else infer_fields(args.source))
+    if args.naming and args.naming not in data.fields:
+        raise ConfigError(unknown("--naming", args.naming, data.fields))
+    held_out = data.test if len(data.test) else data.validation
+    Judge.train(
+        data.train,
+        held_out=held_out,
+        naming=args.naming,
+        steps=args.steps,
+        batch_size=args.batch_size,
+        width=args.width,
+        seed=args.seed,
+        folder=args.output,
+    )
+    info(args, args.output)
+
+
+def info(args: Any, folder: Path | None = None) -> None:
+    """Prints a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polymodal.evaluation import Judge
+
+    folder = folder or args.folder
+    judge = Judge.load(folder)
+    table = Table(show_header=False, title=str(folder), title_justify="left")
+    kept = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    table.add_row("hash", judge.hash)
+    table.add_row("format", str(kept["format"]))
+    table.add_row("fields", ", ".join(f"{name} ({entry['modality']})" for name, entry in kept["fields"].items()))
+    table.add_row("names", f"{len(judge.names):,} of '{judge.naming}'" if judge.naming else "none: rows are concepts")
+    for name, score in judge.held_out.items():
+        values = f"{score['values']:,.0f} values that it has not seen"
+        table.add_row(f"names {name} right", f"{score['top_1']:.1%} of {values}, among {len(judge.names):,} names")
+    if not judge.held_out:
+        table.add_row("its own score", "none: no held-out value that it has not learned from")
+    for name, value in judge.settings.items():
+        table.add_row(name, str(value))
+    Console().print(table)

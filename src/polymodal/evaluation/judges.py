@@ -1,0 +1,38 @@
+"""Any judge by where it is: one that was trained here, or an encoder of Hugging Face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polymodal.data import Rows
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.evaluation.embedder import Embedder
+from polymodal.evaluation.hugging_face import HuggingFaceJudge
+from polymodal.evaluation.judge import Judge
+
+
+def open_judge(place: str | Path, rows: Rows) -> Embedder:
+    """The judge of a folder that ``Judge.train`` wrote, or an encoder of Hugging Face in a folder or on the hub.
+
+    Args:
+        place: Folder or name.
+        rows: Training rows, whose fields it is to read.
+
+    Raises:
+        CheckpointError: The judge is broken.
+        ConfigError: There is none, or it reads none of the fields.
+    """
+    folder = Path(place).expanduser()
+    if (folder / "judge.json").is_file():
+        judge = Judge.load(folder)
+        for name, modality in judge.modalities.items():
+            there = rows.fields.get(name)
+            if there is not None and there.space != modality.space:
+                raise CheckpointError(
+                    f"{folder}: the judge's field '{name}' has {modality.space.shape}, the data's {there.space.shape}; "
+                    "train a judge on these data"
+                )
+        return judge
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder}: holds neither a judge (judge.json) nor an encoder of Hugging Face (config.json)")
+    return HuggingFaceJudge(str(place), rows)

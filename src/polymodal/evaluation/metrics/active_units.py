@@ -1,0 +1,15 @@
+"""Active units: how many dimensions of a latent tell rows apart."""
+
+from torch import Tensor
+
+
+def active_units(means: Tensor, least: float = 0.01) -> int:
+    """Number of dimensions whose variance over the rows is above ``least``.
+
+    Source: Burda et al., "Importance weighted autoencoders", 2016, section 5.1.
+
+    Args:
+        means: Of the posterior, (n, D).
+        least: Variance.
+    """
+    return int((means.double().var(0) > least).sum())
