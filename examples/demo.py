@@ -77,7 +77,9 @@ def main() -> None:
         cards.append(card)
     lap("evaluation")
 
-    page = write_report(cards, out / "gallery.html", title="polymodal: one model, any field", command="make demo")
+    page = write_report(
+        cards, out / "gallery.html", title="polymodal: one model, any field", command="make demo", run=out / "run"
+    )
     pictures = save_pictures(model, data, out)
     lap("gallery")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from polymodal.evaluation.measures import Examiner, Outcome
 from polymodal.evaluation.metrics import bootstrap_interval
@@ -167,5 +166,5 @@ def _plain(field: Field, like: Field) -> Tensor:
         value = torch.nn.functional.pad(value, (0, length - value.shape[-1]))
         return value.flatten(1).double()
     vocab = int(max(field.value.max(), like.value.max())) + 1
-    counts = one_hot(field.value.long(), vocab) * field.mask.expand_as(field.value)[..., None]
-    return counts.sum(1).double()
+    real = field.mask.expand_as(field.value).double()
+    return torch.zeros(len(field), vocab, dtype=torch.float64).scatter_add_(1, field.value.long(), real)

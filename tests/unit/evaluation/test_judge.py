@@ -125,3 +125,16 @@ def test_what_it_cannot_learn_from_is_refused(rows):
         Judge.train(rows, fields=["name"])
     with pytest.raises(ConfigError, match="judge: field: 'plac' is unknown; did you mean 'place'"):
         Judge.train(rows, fields=["plac"])
+
+
+def test_its_own_score_is_kept_beside_it(rows, tmp_path):
+    half = rows.select(np.arange(40))
+    judge = Judge.train(half, held_out=rows, steps=STEPS, batch_size=16, width=32, folder=tmp_path)
+    assert judge.held_out["picture"]["values"] == 36
+    assert judge.held_out["picture"]["top_1"] > 0.8
+    again = Judge.load(tmp_path)
+    assert again.held_out == judge.held_out
+    assert again.hash == judge.hash == Judge.train(half, steps=STEPS, batch_size=16, width=32).hash
+    assert again.facts(rows)["held_out"] == judge.held_out
+    assert judge.learned_from(half)
+    assert not judge.learned_from(rows)

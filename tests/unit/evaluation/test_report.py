@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +10,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from polymodal.evaluation import Card, Score, Scorecard, Section, write_page, write_report
+from polymodal.evaluation import Card, Fault, Score, Scorecard, Section, write_page, write_report
 from polymodal.evaluation.scorecard import Sample
 from polymodal.modalities.audio import Waveform
 
@@ -86,3 +87,27 @@ def test_a_report_has_every_score_and_sample(tmp_path):
     assert text.count('class="card wrong"') == text.count('class="card right"') == 2
     assert text.index("cot") < text.index(">dog<")
     assert "width: 100.0%" in text  # a bar ends where its scale does
+
+
+def test_what_is_wrong_comes_first_and_curves_are_drawn(tmp_path):
+    picture = Image.new("RGB", (8, 8), "red")
+    samples = [Sample({"name": "cat"}, picture, picture, True, "judge: cat", nearest=picture, ratio=0.25)]
+    facts = {"seed": 3, "rows_of_a_direction": 8, "rows": 20, "data": "abc", "options": {}, "recipe": {}}
+    facts |= {"judge": {"hash": "0123judge"}, "model": "4567model", "training": "89abtraining"}
+    scores = [score(("name",), "picture"), score(("name", "place"), "picture"), score(("place",), "picture")]
+    scores.append(score(("name",), "picture", metric="Fréchet distance", value=7.3, high=9.0, aspect="quality"))
+    fault = Fault("blurred", "name → picture", "Samples have 30% of the fine detail.")
+    card = Scorecard("test", scores, {"name → picture": samples}, facts, [], [fault])
+    lines = [{"step": n, "loss": 1 / n, "picture.flow": 2 / n, "gradient_norm.model": 1.0} for n in range(1, 9)]
+    lines += [{"step": 2, "validation.picture.flow": 1.5}, {"step": 8, "validation.picture.flow": 0.5}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 9, "lo')
+    page = parse(write_report(card, tmp_path / "r.html", run=tmp_path, command="polymodal evaluate"))
+    text = (tmp_path / "r.html").read_text()
+    assert text.index("blurred") < text.index('class="heat"') < text.index("judge&#39;s") < text.index("<svg")
+    assert text.count("<td title=") == 3
+    assert [text.count(f"<figcaption>{name}<") for name in ("loss", "picture.flow", "gradient_norm.model")] == [1, 1, 0]
+    assert text.count('class="dashed"') == 1
+    assert "nearest in training" in text
+    assert "nearest training value at 0.25" in text
+    assert all(name in text for name in ("0123judge", "4567model", "89abtraining"))
+    assert [tag for tag, _ in page.seen].count("svg") == 2
