@@ -55,7 +55,7 @@ def test_recipes_and_settings(told, recipe_file, world, tmp_path):
     )
     assert told("train", "no.yaml", "-o", run) == "recipe: there is no file no.yaml"
     assert told(*train, "--set", "train.minute=3").startswith(
-        "train: key: 'minute' is unknown; did you mean 'minutes'? (accumulate, batch_size, "
+        "train: key: 'minute' is unknown; did you mean 'minutes'? (accumulate, adapt_rates, "
     )
     assert told(*train, "--set", "train.steps=many") == (
         "train.steps: input should be a valid integer, unable to parse string as an integer, not 'many'"
