@@ -32,7 +32,7 @@ FIELDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"))
-    parser.add_argument("--minutes", type=float, default=7.3, help="of training, codecs included")
+    parser.add_argument("--minutes", type=float, default=7.0, help="of training, codecs included")
     parser.add_argument("--concepts", type=int, default=240)
     parser.add_argument("--judge-steps", type=int, default=JUDGE_STEPS)
     parser.add_argument("--seed", type=int, default=0)
