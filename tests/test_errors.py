@@ -55,7 +55,7 @@ def test_recipes_and_settings(told, recipe_file, world, tmp_path):
     )
     assert told("train", "no.yaml", "-o", run) == "recipe: there is no file no.yaml"
     assert told(*train, "--set", "train.minute=3").startswith(
-        "train: key: 'minute' is unknown; did you mean 'minutes'? (accumulate, adapt_rates, "
+        "train: key: 'minute' is unknown; did you mean 'minutes'? (accumulate, "
     )
     assert told(*train, "--set", "train.steps=many") == (
         "train.steps: input should be a valid integer, unable to parse string as an integer, not 'many'"
@@ -150,6 +150,24 @@ def test_generate(told, trained, world, tmp_path):
     )
     assert told(*generate, "--to", "tone", "tone") == "to: a field is named twice"
     assert not (tmp_path / "out").exists()
+
+
+def test_search_and_fill(told, trained, aligned, tmp_path):
+    search = ("search", aligned, "--name", "red disc")
+    assert told(*search) == "search: the following arguments are required: --to (see polymodal search --help)"
+    assert told(*search, "--to", "colour") == (
+        "to: 'colour' is not aligned with the other fields; picture, name, tone, place are"
+    )
+    assert told("search", aligned, "--to", "picture") == (
+        "search: nothing is given; give at least one of picture, name, tone, place"
+    )
+    assert told("search", trained, "--name", "red disc", "--to", "picture") == (
+        "alignment: the run was trained without; search needs one that tells rows apart (infonce, sigmoid)"
+    )
+    assert told(*search, "--to", "picture", "--index", tmp_path / "no") == (
+        f"{tmp_path}/no: no such file or folder (built in: emoji, fashion; from the hub: hf:owner/name)"
+    )
+    assert told("calibrate", trained, "--cells", "0") == "--cells: 0 is not at least 1"
 
 
 def test_the_system_refuses(trained, tmp_path, capsys):
