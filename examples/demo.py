@@ -32,7 +32,7 @@ FIELDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"))
-    parser.add_argument("--minutes", type=float, default=7.0, help="of training, codecs included")
+    parser.add_argument("--minutes", type=float, default=7.3, help="of training, codecs included")
     parser.add_argument("--concepts", type=int, default=240)
     parser.add_argument("--judge-steps", type=int, default=JUDGE_STEPS)
     parser.add_argument("--seed", type=int, default=0)
@@ -62,7 +62,7 @@ def main() -> None:
 
     names, voices = data.train.unique("name"), data.test.where(held_out="voice")
     unseen = data.test.where(held_out="style")
-    shared = {"judge": judge, "training": data.train, "seed": arguments.seed, "n_rows": 480}
+    shared = {"judge": judge, "training": data.train, "seed": arguments.seed, "n_rows": 480, "thorough": False}
     parts = {
         "Voices never heard": (voices, [("speech", "name"), ("speech", "picture")]),
         "Styles never seen of these concepts": (unseen, [("picture", "name"), ("name+style", "picture")]),

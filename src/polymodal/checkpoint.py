@@ -30,6 +30,8 @@ from polymodal.model import Model
 
 FORMAT = 2
 CHECKPOINTS = "checkpoints"
+SAVED = {"model.safetensors", "config.json", "checksums.json"}
+"""What ``save_model`` writes."""
 _PREFIX = "step-"
 
 
@@ -126,10 +128,11 @@ def save_model(model: Model, folder: Path) -> Path:
     Raises:
         CheckpointError: The folder holds something else.
     """
-    if folder.exists() and (
-        not folder.is_dir() or (any(folder.iterdir()) and not (folder / "checksums.json").exists())
-    ):
-        raise CheckpointError(f"{folder}: is there and holds no saved model; choose another folder")
+    if folder.exists():
+        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "checksums.json").exists()):
+            raise CheckpointError(f"{folder}: is there and holds no saved model; choose another folder")
+        if more := sorted({path.name for path in folder.iterdir()} - SAVED):
+            raise CheckpointError(f"{folder}: holds more than a saved model ({', '.join(more)}); choose another folder")
     return write(folder, {"model": model.state_dict()}, {"config": config_of(model)})
 
 

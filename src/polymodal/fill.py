@@ -121,7 +121,11 @@ class _Job:
         self._check_calibration()
         columns_wanted = [self.names[name] for name in self.wanted]
         if calibration:
-            columns_wanted += [_confidence_column(column) for column in columns_wanted]
+            told = [_confidence_column(column) for column in columns_wanted]
+            for column in told:
+                if column in self.table.columns:
+                    raise ConfigError(f"{source.name}: has a column '{column}' already; rename it, or leave it out")
+            columns_wanted += told
         self.table.added = [column for column in columns_wanted if column not in self.table.columns]
         if isinstance(self.table, ParquetTable):
             for name in self.wanted:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -29,7 +29,7 @@ LATENT = ".latent"
 """A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Portion:
     """What one process sees of one training step.
 
@@ -40,6 +40,7 @@ class Portion:
         counts: Rows of the whole step, over all processes and parts, in which each field is a target. A loss is a
             sum over the rows here, divided by these, so that it does not matter how a step is divided.
         rows: Rows of the whole step.
+        present: By field, (B,) on the CPU, whether the row has it at all; what is given or wanted, where not said.
     """
 
     batch: Batch
@@ -47,6 +48,7 @@ class Portion:
     keys: Tensor
     counts: Mapping[str, int]
     rows: int
+    present: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 class Balance(Protocol):
@@ -210,8 +212,10 @@ class Model(nn.Module):
         batch, task, keys = portion.batch, portion.task, portion.keys
         if player != "model":
             return self._adversary(portion, player)
-        # What is present is either given or wanted, or of a field that is an input only.
-        present = {name: task.visible[name] | task.target[name] for name in self.encoders} if self.alignment else None
+        present = None
+        if self.alignment:
+            known = {name: task.visible[name] | task.target[name] for name in self.encoders}
+            present = {name: portion.present.get(name, mask) for name, mask in known.items()}
         augment = keys if self.training else None
         context = self.context(batch, task.visible, len(keys), augment, present, fold(keys, FUSION))
         with torch.no_grad():

@@ -69,7 +69,7 @@ def fit_prior(
             raise ConfigError(f"{name}: {value} is not at least 1")
     z = latents(model.eval(), rows, limit=limit, seed=seed)
     components = components or max(1, len(z) // 50)
-    needed = 2 * components if kind == "mixture" else 2
+    needed = 2 * components if kind == "mixture" else 3
     if len(z) < needed:
         raise DataError(f"prior: {len(z)} rows have a field that the model reads; {needed} are needed")
     standard = model.fusion.fit_prior(z, kind="standard")

@@ -48,6 +48,7 @@ polymodal evaluate runs/mine --judge judges/mine
         default=500,
         help="of the judge's training; 0: no judge (default: 500)",
     )
+    parser.add_argument("--quick", action="store_true", help="measure the agreement with the inputs alone")
     parser.add_argument("--report", metavar="FILE", type=Path, help="where the page goes (default: in RUN/evaluation)")
 
 
@@ -75,6 +76,8 @@ def run(args: Any) -> None:
         all_directions(model.model, seed=args.seed) if args.directions == "all" else single_directions(model.model)
     )
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
+    # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
+    training = model.data().train if args.data and model.model.recipe.data.source else data.train
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         line = bar.add_task("Training the judge" if args.judge_steps else "Scoring")
@@ -83,9 +86,9 @@ def run(args: Any) -> None:
             bar.update(line, completed=place, total=count, description=name)
 
         scorecard = model.evaluate(
-            rows, training=data.train, judge=args.judge, judge_steps=args.judge_steps, directions=directions,
-            n_rows=args.rows, n_samples=args.samples, seed=args.seed, codecs=True, workers=args.workers,
-            title=args.split, progress=show,
+            rows, training=training, judge=args.judge, judge_steps=args.judge_steps, directions=directions,
+            n_rows=args.rows, n_samples=args.samples, seed=args.seed, codecs=not args.quick, thorough=not args.quick,
+            workers=args.workers, title=args.split, progress=show,
         )  # fmt: skip
     folder = args.folder / "evaluation"
     folder.mkdir(exist_ok=True)

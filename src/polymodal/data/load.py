@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from polymodal.data.cache import build_column, cache_folder
 from polymodal.data.cells import Digests, digest, is_absent, resolve
@@ -130,6 +131,16 @@ def _place(source: Any) -> str | None:
     return str(path.resolve() if path.exists() else source)
 
 
+def check_name(name: str) -> None:
+    """Whether a field may be called that: names become those of modules, columns and files.
+
+    Raises:
+        ConfigError: It may not.
+    """
+    if not name or any(character in name for character in "./\\") or hasattr(nn.ModuleDict, name):
+        raise ConfigError(f"fields: '{name}' cannot be a field's name; call it otherwise, and give its column")
+
+
 def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
     """Fields as a user writes them -> modality (a copy, to be prepared) and column by name.
 
@@ -140,6 +151,7 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         raise ConfigError("fields: none given; {'picture': pm.Image(size=64)} is an example")
     parsed = {}
     for name, given in fields.items():
+        check_name(name)
         arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
         column = arguments.pop("column", name)
         modality = arguments.pop("modality", None)

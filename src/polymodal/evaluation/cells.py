@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load, save
 
 from polymodal.data import Rows
+from polymodal.evaluation import recogniser
 from polymodal.evaluation.embedder import Embedder
 from polymodal.evaluation.faults import Fault, find_faults
 from polymodal.evaluation.measures import Examiner, Outcome, direction_name
@@ -139,6 +140,7 @@ class Bench:
         shown: Most samples to look at.
         seed: Of everything that is random.
         options: Of the heads, by field.
+        thorough: Whether more than the agreement with the inputs is measured.
     """
 
     def __init__(
@@ -153,7 +155,9 @@ class Bench:
         shown: int,
         seed: int,
         options: Mapping[str, Mapping[str, Any]],
+        thorough: bool = True,
     ):
+        self.thorough = thorough
         self.model, self.rows, self.judge, self.training = model, rows, judge, training
         self.n_rows, self.n_samples, self.shown, self.seed, self.options = n_rows, n_samples, shown, seed, options
         self._examiner: Examiner | None = None
@@ -176,6 +180,8 @@ class Bench:
             "data": self.rows.fingerprint,
             "training": None if self.training is None else self.training.fingerprint,
             "judge": self.judge and self.judge.hash,
+            "recogniser": recogniser.available(),
+            "thorough": self.thorough,
             "rows": self.n_rows,
             "samples": self.n_samples,
             "shown": self.shown,
@@ -213,10 +219,12 @@ class Bench:
         made = samples[0]
         measured = [examiner.measure(own, given, to, batch, sample) for sample in samples]
         outcomes = [_mean(of_one) for of_one in zip(*measured, strict=True)]
-        outcomes += self.population.measure(own, to, batch[to], samples)
-        copies, nearest = near_copies(self.memory, to, batch[to], made) if self.memory is not None else ([], None)
-        outcomes += copies + likelihood(self.model, given, to, batch, self.seed)
-        faults = find_faults(examiner, given, to, batch, made, outcomes, name, self.seed)
+        faults, nearest = [], None
+        if self.thorough:
+            outcomes += self.population.measure(own, to, batch[to], samples)
+            copies, nearest = near_copies(self.memory, to, batch[to], made) if self.memory is not None else ([], None)
+            outcomes += copies + likelihood(self.model, given, to, batch, self.seed)
+            faults = find_faults(examiner, given, to, batch, made, outcomes, name, self.seed)
         picked = _pick(measured[0], len(made), self.shown)
         picks = [self._describe(place, int(index[place]), measured[0], nearest) for place in picked]
         shown = made.rows(torch.tensor(picked, dtype=torch.int64))
@@ -227,7 +235,8 @@ class Bench:
         options = self.options.get(to, {})
         everywhere, keys = torch.ones(len(batch[to]), dtype=torch.bool), make_keys(self.seed, len(batch[to]))
         inputs, visible = {name: batch[name] for name in given}, dict.fromkeys(given, everywhere)
-        count = 1 if options.get("temperature") == 0 else self.n_samples
+        certain = options.get("temperature") == 0 and not self.model.fusion.joint
+        count = 1 if certain else self.n_samples
         return [
             generate_rows(self.model, inputs, visible, {to: everywhere}, own, {to: options})[to]
             for number in range(count)

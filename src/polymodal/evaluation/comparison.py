@@ -100,7 +100,7 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
         raise ConfigError("compare: give two runs or more")
     first, *others = evaluations
     notes = _notes(evaluations)
-    same_judge = [_judge(other) == _judge(first) for other in others]
+    pairable = [_judge(other) == _judge(first) and other.facts["data"] == first.facts["data"] for other in others]
     tables = [{(score.direction, score.metric): score for score in own.scores} for own in evaluations]
     found = []
     for key, score in tables[0].items():
@@ -109,8 +109,8 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
             continue
         changes = [None if value is None else value - score.value for value in values[1:]]
         tests = [
-            _test(first.cells.get(key[0]), other.cells.get(key[0]), key[1], seed) if pairable else None
-            for other, pairable in zip(others, same_judge, strict=True)
+            _test(first.cells.get(key[0]), other.cells.get(key[0]), key[1], seed) if same else None
+            for other, same in zip(others, pairable, strict=True)
         ]
         found.append((key, score, values, changes, tests))
     if not found:

@@ -7,6 +7,7 @@ A calibrator for each field, and one for each set of given fields that was seen 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -190,11 +191,15 @@ def apply(calibrators: Mapping[str, Calibrator], scores: np.ndarray, given: np.n
 
 
 def _report(cells: Cells) -> Report:
+    """How well others' cells calibrate each: those of its own row are left out, where there is more than one row."""
     confidence, before = np.empty(len(cells.right)), np.nan_to_num(cells.scores[:, 0])
-    for number in range(min(FOLDS, len(cells.right))):
-        out = cells.rows % FOLDS == number
-        if out.all() or not out.any():
-            out = np.arange(len(out)) % FOLDS == number
+    rows, group = np.unique(cells.rows, return_inverse=True)
+    if len(rows) < 2:
+        group = np.arange(len(cells.right))
+    if len(group) < 2:
+        return Report(len(cells.right), float(cells.right.mean()), math.nan, math.nan)
+    for number in range(min(FOLDS, int(group.max()) + 1)):
+        out = group % FOLDS == number
         rest = Cells(*(part[~out] for part in vars(cells).values()))
         confidence[out] = apply(fit(rest), cells.scores[out], cells.given[out])
     errors = [expected_calibration_error(told, cells.right) for told in (before, confidence)]

@@ -98,7 +98,7 @@ class Embedder(ABC):
         """
         scores = {}
         for name in self.modalities:
-            if self.naming is None or name == self.naming:
+            if self.naming is None or name == self.naming or name not in rows.columns:
                 continue
             new = ~np.isin(rows.columns[name].slots, training.columns[name].slots)
             own = rows.select(new & rows.present[name] & rows.present[self.naming]).unique(name)
@@ -112,10 +112,10 @@ class Embedder(ABC):
 
 
 def naming_field(rows: Rows) -> str | None:
-    """The first text field, else the first label."""
+    """The first text field that any row has, else the first label."""
     for kind in (Text, Label):
         for name, modality in rows.fields.items():
-            if isinstance(modality, kind):
+            if isinstance(modality, kind) and rows.present[name].any():
                 return name
     return None
 

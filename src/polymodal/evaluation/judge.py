@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
@@ -121,16 +123,23 @@ class Judge(Embedder):
             judge = cls(modalities, naming, names, settings)
             # Weights mean nothing to another network, so what it is made of is one of the settings.
             settings = judge.settings = settings | {"network": _short_hash(repr(judge.network).encode())}
-            if folder is not None and (Path(folder) / "judge.json").is_file():
-                kept = json.loads((Path(folder) / "judge.json").read_text(encoding="utf-8"))
-                if (kept.get("settings"), kept.get("naming")) == (settings, naming):
-                    return cls.load(folder)
+            if folder is not None and (kept := cls._kept(Path(folder), settings, naming)):
+                return kept
             judge._learn(rows)
         if held_out is not None:
             judge.held_out = judge.score(held_out, rows)
         if folder is not None:
             judge.save(folder)
         return judge
+
+    @classmethod
+    def _kept(cls, folder: Path, settings: Mapping[str, Any], naming: str | None) -> Judge | None:
+        """The judge in a folder, if it is whole and was trained in the same way."""
+        try:
+            judge = cls.load(folder)
+        except CheckpointError:
+            return None
+        return judge if (judge.settings, judge.naming) == (settings, naming) else None
 
     def _learn(self, rows: Rows) -> None:
         settings, network = self.settings, self.network
@@ -187,9 +196,11 @@ class Judge(Embedder):
         """Writes ``judge.safetensors`` and ``judge.json``."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "judge.safetensors").write_bytes(self._bytes())
         document = self._document(hash=self.hash, held_out=self.held_out)
-        (folder / "judge.json").write_text(document, encoding="utf-8")
+        for name, content in (("judge.safetensors", self._bytes()), ("judge.json", document.encode())):
+            partial = folder / f".partial-{name}"
+            partial.write_bytes(content)
+            os.replace(partial, folder / name)
 
     @classmethod
     def load(cls, folder: str | Path) -> Judge:
@@ -202,7 +213,7 @@ class Judge(Embedder):
         try:
             document = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
             weights = load((folder / "judge.safetensors").read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(f"{folder}: holds no judge that can be read: {error}") from error
         if document.get("format") != FORMAT:
             raise CheckpointError(
@@ -212,8 +223,13 @@ class Judge(Embedder):
             name: build_modality(entry["modality"], **entry["arguments"]) for name, entry in document["fields"].items()
         }
         judge = cls(modalities, document["naming"], document["names"], document["settings"], document.get("held_out"))
-        judge.network.load_state_dict(weights)
+        try:
+            judge.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"{folder}: the judge's weights are not those of its judge.json") from error
         judge.network.eval()
+        if judge.hash != document.get("hash"):
+            raise CheckpointError(f"{folder}: the judge's weights are not those of its judge.json")
         return judge
 
 

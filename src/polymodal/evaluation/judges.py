@@ -27,10 +27,11 @@ def open_judge(place: str | Path, rows: Rows) -> Embedder:
         judge = Judge.load(folder)
         for name, modality in judge.modalities.items():
             there = rows.fields.get(name)
-            if there is not None and there.space != modality.space:
+            own, others = modality.state(), modality.state() if there is None else there.state()
+            if differs := [key for key in own if own[key] != others.get(key)]:
                 raise CheckpointError(
-                    f"{folder}: the judge's field '{name}' has {modality.space.shape}, the data's {there.space.shape}; "
-                    "train a judge on these data"
+                    f"{folder}: the judge's field '{name}' is read in another way than the data's, whose "
+                    f"{', '.join(differs)} differ; train a judge on these data"
                 )
         return judge
     if folder.is_dir() and not (folder / "config.json").is_file():

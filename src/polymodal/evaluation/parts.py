@@ -41,6 +41,8 @@ def likelihood(model: Model, given: Sequence[str], to: str, batch: Batch, seed: 
     codec. A head that only bounds the likelihood, by importance weights or draws, reports the bound. The floor is what
     it gives when it sees the input of another row.
     """
+    if model.fusion.joint:  # p(x | given) is an integral over the latent, of which no head knows
+        return []
     if len(batch[to]) < 2 or (told := _log_likelihood(model, given, to, batch, seed)) is None:
         return []
     ours, size = told

@@ -207,6 +207,7 @@ def evaluate(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     samples: int = 12,
     codecs: bool = False,
+    thorough: bool = True,
     title: str = "test",
     folder: str | Path | None = None,
     workers: int = 0,
@@ -231,6 +232,8 @@ def evaluate(
         options: Of the heads, by field.
         samples: Most samples of a direction that are kept to be looked at.
         codecs: Whether the codecs' reconstructions and latents are measured too.
+        thorough: Whether quality, diversity, likelihood, nearness to training rows and faults are measured beside the
+            agreement with the inputs.
         title: Of the rows.
         folder: Where every direction's results are kept under a name of all that they depend on; what is there is not
             measured again, so that a call that was stopped goes on.
@@ -255,7 +258,7 @@ def evaluate(
     rows = rows.written_by(model.modalities)
     bench = Bench(
         model, rows, training, judge,
-        n_rows=n_rows, n_samples=n_samples, shown=samples, seed=seed, options=options,
+        n_rows=n_rows, n_samples=n_samples, shown=samples, seed=seed, options=options, thorough=thorough,
     )  # fmt: skip
     wanted = [*chosen, *(((), name) for name in model.codecs if codecs and name in rows.fields)]
     cells, files = measure_all(bench, wanted, Path(folder) if folder else None, workers, progress)

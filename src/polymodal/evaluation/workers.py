@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import deepcopy
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,8 @@ def measure_all(
             tell(i)
             cells[i] = _measure(bench, *directions[i], files[i])
     else:
-        with ProcessPoolExecutor(
-            min(workers, len(missing)), get_context("spawn"), _start, (_portable(bench), str(bench.model.device))
-        ) as pool:
+        parts = (_portable(bench), str(bench.model.device))
+        with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn"), _start, parts) as pool:
             waiting = {pool.submit(_work, *directions[i], files[i]): i for i in missing}
             for done in as_completed(waiting):
                 cells[waiting[done]] = done.result()
@@ -75,11 +75,12 @@ def _portable(bench: Bench) -> dict[str, Any]:
     """What a worker makes its own bench of."""
     settings = {"n_rows": bench.n_rows, "n_samples": bench.n_samples, "shown": bench.shown, "seed": bench.seed}
     return {
-        "model": bench.model.to("cpu"),
+        "model": deepcopy(bench.model).to("cpu"),
         "rows": _without_source(bench.rows),
         "training": None if bench.training is None else _without_source(bench.training),
         "judge": bench.judge,
         "options": bench.options,
+        "thorough": bench.thorough,
         **settings,
     }
 

@@ -107,8 +107,10 @@ class Feed:
         return [self._portion(index[p], keys[p], _pick(task, p), counts) for p in mine]
 
     def _portion(self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int]) -> Portion:
-        batch = {name: field.to(self.device) for name, field in self.rows.batch(index).items()}
-        return Portion(self.rows.decode(batch), task, keys.to(self.device, non_blocking=True), counts, self.batch_size)
+        own = self.rows.batch(index)
+        batch = self.rows.decode({name: field.to(self.device) for name, field in own.items()})
+        present = {name: field.present for name, field in own.items()}
+        return Portion(batch, task, keys.to(self.device, non_blocking=True), counts, self.batch_size, present)
 
     def stream(self, start: int) -> Iterator[list[Portion]]:
         """Portions of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""

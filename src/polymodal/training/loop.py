@@ -84,7 +84,7 @@ def train(
     wrapped = accelerator.prepare_model(trainee)
     optimizers = {player: accelerator.prepare_optimizer(optimizer) for player, optimizer in optimizers.items()}
     clock = Clock(accelerator, minutes, steps, step, seconds)
-    last_save, next_validation = seconds, config.validate_every * (1 + clock.progress // config.validate_every)
+    last_save, validations = seconds, _validations(clock, config)
 
     def save() -> None:
         if accelerator.is_main_process:
@@ -120,8 +120,8 @@ def train(
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
                 log.write(step, rate, feed.batch_size * config.log_every, adaptation.numbers())
-            if validate and (clock.progress >= next_validation or clock.done):
-                next_validation += config.validate_every
+            if validate and (_validations(clock, config) > validations or clock.done):
+                validations = _validations(clock, config)
                 scores = _validated(validate, step, trainee, averages)
                 log.scores(step, scores)
                 adaptation.validated(scores)
@@ -176,6 +176,11 @@ class Clock:
             share = torch.tensor([self.seconds / self.budget], device=self.accelerator.device)  # type: ignore[operator]
             torch.distributed.broadcast(share, 0)
             self.progress = float(share)
+
+
+def _validations(clock: Clock, config: TrainConfig) -> int:
+    """How many there should have been: a function of the progress alone, so that a resumed run has no other."""
+    return int(clock.progress / config.validate_every + 1e-9)
 
 
 def schedule(progress: float, warmup: float) -> float:

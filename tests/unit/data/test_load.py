@@ -298,3 +298,9 @@ def test_broken_parquet(load, tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match=r"^t\.parquet: cannot be read: "):
         load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a.b", "..", "type", "values"])
+def test_names_that_no_field_can_have(load, manifest, name):
+    with pytest.raises(ConfigError, match="cannot be a field's name"):
+        pm.load([{"x": "a"}], {name: {"modality": "text", "column": "x"}})

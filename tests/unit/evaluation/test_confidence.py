@@ -7,8 +7,8 @@ import torch
 import polymodal as pm
 from polymodal.evaluation import Judge
 from polymodal.evaluation.calibration import expected_calibration_error
-from polymodal.evaluation.confidence import Calibration, calibrate
-from polymodal.evaluation.scored_cells import _Examiner, collect, patterns, score_cells
+from polymodal.evaluation.confidence import Calibration, _report, calibrate
+from polymodal.evaluation.scored_cells import Cells, _Examiner, collect, patterns, score_cells
 from polymodal.generation import generate_rows
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
@@ -183,3 +183,14 @@ def test_nothing_to_learn_from_is_said(run, rows):
     alone = run.data([{"name": "red disc", "picture": None, "tone": None, "colour": None, "place": None}]).rows
     with pytest.raises(pm.DataError, match="no field of these rows can be scored"):
         calibrate(run.model, alone)
+
+
+def test_few_cells_still_give_a_report():
+    def cells(*rows: int) -> Cells:
+        count = len(rows)
+        scores, right = np.linspace(0.2, 0.8, count)[:, None], np.arange(count) % 2 == 0
+        return Cells(scores, right.astype(float), np.array(["a"] * count, dtype=object), np.array(rows))
+
+    assert np.isnan(_report(cells(5)).error)
+    for few in (cells(1, 2, 3), cells(4, 4), cells(7, 9, 9)):
+        assert 0 <= _report(few).error <= 1

@@ -9,7 +9,7 @@ import torch
 import polymodal as pm
 from polymodal.errors import CheckpointError, ConfigError, DataError
 from polymodal.evaluation import Judge
-from polymodal.evaluation.embedder import texts
+from polymodal.evaluation.embedder import naming_field, texts
 
 COLOURS = {f"{r} {g} {b}": (r, g, b) for r in (0, 250) for g in (0, 250) for b in (0, 250)}
 STEPS = 40
@@ -138,3 +138,24 @@ def test_its_own_score_is_kept_beside_it(rows, tmp_path):
     assert again.facts(rows)["held_out"] == judge.held_out
     assert judge.learned_from(half)
     assert not judge.learned_from(rows)
+
+
+def test_a_judge_whose_files_do_not_belong_together_is_trained_again(rows, tmp_path):
+    settings = {"steps": 2, "batch_size": 8, "width": 16}
+    Judge.train(rows, **settings, folder=tmp_path / "judge")
+    Judge.train(rows, **settings | {"seed": 1}, folder=tmp_path / "other")
+    weights = (tmp_path / "judge" / "judge.safetensors").read_bytes()
+    for content in ((tmp_path / "other" / "judge.safetensors").read_bytes(), weights[:100]):
+        (tmp_path / "judge" / "judge.safetensors").write_bytes(content)
+        with pytest.raises(CheckpointError):
+            Judge.load(tmp_path / "judge")
+        Judge.train(rows, **settings, folder=tmp_path / "judge")
+        assert (tmp_path / "judge" / "judge.safetensors").read_bytes() == weights
+
+
+def test_a_field_that_no_row_has_names_nothing():
+    rows = make_rows(20, 0, colour=pm.Label(), **picture())
+    assert naming_field(rows) == "colour"
+    nameless = [{"picture": np.zeros((4, 4, 3), np.uint8), "name": None, "place": [0.0, 1.0, 2.0]} for _ in range(8)]
+    data = pm.load(nameless, {"name": pm.Text(max_length=4), **picture()}, validation=0, test=0)
+    assert naming_field(data.train) is None

@@ -1,11 +1,14 @@
 """Pieces of the loop: the schedule, the average, the optimizer's groups."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from polymodal.config import TrainConfig
 from polymodal.training.ema import Average
-from polymodal.training.loop import make_optimizer, schedule
+from polymodal.training.loop import _validations, make_optimizer, schedule
 
 
 def test_schedule_climbs_then_falls_to_nothing():
@@ -57,3 +60,14 @@ def test_parameters_with_an_owner_have_groups_that_say_so():
     assert [(group["owner"], group["params"][0].ndim) for group in groups] == [
         ("", 2), ("speech", 2), ("", 1), ("speech", 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "every"), [(100, 0.1), (600, 0.05), (50, 0.2), (7, 0.3)])
+def test_a_resumed_run_validates_when_the_other_one_does(steps, every):
+    config, clock = TrainConfig(validate_every=every), SimpleNamespace(progress=0.0)
+    due = []
+    for step in range(steps + 1):
+        clock.progress = step / steps
+        due.append(_validations(clock, config))
+    assert [due[step + 1] - due[step] for step in range(steps)].count(1) == due[-1] == int(1 / every + 1e-9)
+    assert all(later - sooner in (0, 1) for sooner, later in itertools.pairwise(due))
