@@ -1,6 +1,6 @@
-"""How well a membership attack finds the rows that a model learned from: one that overfits 200, one that learned from all.
+"""How well an attack finds the rows that a model learned from: one that overfits 200, and one that learned from all.
 
-    python benchmarks/privacy.py [--seconds 80] [--folder runs/privacy]
+    python benchmarks/privacy.py [--seconds 60] [--folder runs/privacy]
 
 Two models of one recipe and one time budget learn pictures, captions and labels of `fashion`: the first from 200 rows,
 over and over, the second from 12,000. Each is attacked with 200 of its own training rows and 200
@@ -48,7 +48,7 @@ RECIPE: dict[str, Any] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=80.0, help="of each model's training")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each model's training")
     parser.add_argument("--folder", type=Path, default=Path("runs/privacy"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "privacy.json")
     arguments = parser.parse_args()

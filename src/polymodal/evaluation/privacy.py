@@ -30,6 +30,8 @@ ALIKE = 8
 """Rows of the most similar input with which a row is compared."""
 FEWEST = 2 * ALIKE
 """Rows of either kind below which nothing is said."""
+_DEVIATIONS = 2.576
+"""Of a 99 % interval: there are many directions, and each is a chance to err."""
 _ROC_SIDE = 200
 
 
@@ -43,10 +45,10 @@ class Leak:
         own: Share of the training rows alike in input whose value lies further from the output than the row's own,
             averaged over training rows; 0.5 where the row cannot be told.
         own_held_out: The same of held-out rows: what a model that has seen none of them reaches.
-        margin: Half the width of the 95 % interval of the difference of the two.
+        margin: Half the width of the 99 % interval of the difference of the two.
         others: Share of held-out inputs whose output lies nearer to one of the training values alike in input than to
             any of as many held-out values; 0.5 if nothing is memorised.
-        others_margin: Half the width of its 95 % interval.
+        others_margin: Half the width of its 99 % interval.
         rows: Of either kind.
     """
 
@@ -83,12 +85,12 @@ class Audit:
 
     def tables(self) -> list[Table]:
         """The attacks and the leaks, to be printed."""
-        names = ("field", "attack", "AUC", "95 %", *(f"TPR at {rate:.1%} FPR" for rate in LOW_RATES), "rows")
-        first = Table(*names, title="Membership inference", title_justify="left")
+        names = ("field", "attack", "AUC", "95 %", *(f"TPR at {rate:.1%}" for rate in LOW_RATES))
+        first = Table(*names, title="Membership inference; TPR at false-positive rates", title_justify="left")
         for one in self.attacks:
             rates = (f"{rate:.3f}" for rate in one.true_positive_rates)
-            interval = f"{one.low:.3f} – {one.high:.3f}"
-            first.add_row(one.field, one.name, f"{one.auc:.3f}", interval, *rates, f"{one.members} + {one.others}")
+            interval = f"{one.low:.2f}–{one.high:.2f}"
+            first.add_row(one.field, one.name, f"{one.auc:.3f}", interval, *rates)
         title = "Leakage (own value: 0.5 tells nothing; others': 0.5 memorised nothing)"
         second = Table(
             "direction", "own value", "held out", "±", "others' values", "±", title=title, title_justify="left"
@@ -292,7 +294,7 @@ def leakage(
         wins = (of_others > own).double() + 0.5 * (of_others == own)
         shares.append(((wins * real).sum(1) / real.sum(1))[real.any(1)].numpy())
     first, second = shares
-    margin = 1.96 * float(np.sqrt(_variance(first) + _variance(second)))
+    margin = _DEVIATIONS * float(np.sqrt(_variance(first) + _variance(second)))
 
     held_out, output = batches[1], made[1]
     least = []
@@ -305,7 +307,14 @@ def leakage(
     nearer = ((least[0] < least[1]).double() + 0.5 * (least[0] == least[1])).numpy()
     own_share, held_share = (float(share.mean()) if len(share) else 0.5 for share in shares)
     return Leak(
-        given, to, own_share, held_share, margin, float(nearer.mean()), 1.96 * float(np.sqrt(_variance(nearer))), n
+        given,
+        to,
+        own_share,
+        held_share,
+        margin,
+        float(nearer.mean()),
+        _DEVIATIONS * float(np.sqrt(_variance(nearer))),
+        n,
     )
 
 
