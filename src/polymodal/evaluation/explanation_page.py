@@ -36,8 +36,9 @@ _UNITS = {
     "log-likelihood, nats": "the log-likelihood, in nats, of the output of all inputs given a subset of them.",
 }
 _PARTS = (
-    "Integrated gradients of the head's loss of the output, from a baseline (grey, silence at mean loudness, no words) "
-    "to the inputs. Numbers are how much an input lowers the loss; all inputs together lower it by {:.3g}."
+    "Integrated gradients of the head's loss of the output, from a baseline (grey, mean loudness, no words) "
+    "to the inputs. Numbers are how much an input lowers the loss; all inputs together lower it by {:.3g}, "
+    "from which the sum differs by the error of the steps."
 )
 
 
@@ -52,8 +53,9 @@ def write_explanation(model: Model, explanation: Explanation, path: str | Path, 
     """
     values = {name: write(model.modalities[name], field)[0] for name, field in explanation.given.items()}
     subsets = {
-        " + ".join(name for name in explanation.given if name in chosen) or "nothing": worth
+        " + ".join(name for name in explanation.given if name in chosen): worth - explanation.worth[frozenset()]
         for chosen, worth in explanation.worth.items()
+        if chosen
     }
     parts = {name: draw(model, name, explanation.given[name], part) for name, part in explanation.parts.items()}
     sections = [
@@ -61,7 +63,10 @@ def write_explanation(model: Model, explanation: Explanation, path: str | Path, 
         Section(
             "Which field",
             _SHARES + _UNITS[explanation.unit],
-            drawings={"Shapley values": bars(explanation.shapley), "worth of each subset": bars(subsets)},
+            drawings={
+                "Shapley values": bars(explanation.shapley),
+                "worth of each subset beyond nothing": bars(subsets),
+            },
         ),
         Section("Which part of it", _PARTS.format(explanation.gain), drawings=parts),
     ]
