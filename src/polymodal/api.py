@@ -21,8 +21,10 @@ from polymodal.training import stages
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
+    from polymodal.evaluation.attribution import Explanation
     from polymodal.evaluation.confidence import Calibration
     from polymodal.evaluation.embedder import Embedder
+    from polymodal.evaluation.privacy import Audit
     from polymodal.fill import Filled
     from polymodal.prior import FittedPrior
     from polymodal.search import Hit, Index
@@ -282,6 +284,49 @@ class Generator:
         judge = judge or self._judge(training, judge_steps)
         folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
         return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
+
+    def explain(self, given: Mapping[str, Any], to: str, **options: Any) -> Explanation:
+        """Which of the inputs, and which part of them, made sample 0 of a seed.
+
+        Args:
+            given: Raw values by field, as of ``generate``; at least one.
+            to: The field to generate.
+            options: Of ``polymodal.evaluation.attribution.explain``: ``seed``, ``draws``, ``steps``, ``options``.
+
+        Returns:
+            Shapley values of the inputs, and attributions of their words, pixels and frames; ``write_explanation`` of
+            ``polymodal.evaluation.explanation_page`` draws them.
+
+        Raises:
+            ConfigError: A field is unknown, or cannot be given or generated.
+            DataError: A given value cannot be read.
+        """
+        from polymodal.evaluation.attribution import explain
+
+        return explain(self.model, given, to, **options)
+
+    def audit(
+        self, members: Rows | None = None, others: Rows | None = None, *, reference: Generator | None = None, **options
+    ) -> Audit:
+        """How well an attacker can tell training rows from others, and what is given away of them.
+
+        Args:
+            members: Rows that the model learned from; the training rows if not given.
+            others: That it did not; the test rows of the run's data if not given.
+            reference: Another model of the same fields, which learned from neither.
+            options: Of ``polymodal.evaluation.privacy.audit``: ``n_rows``, ``draws``, ``seed``, ``options``.
+
+        Raises:
+            ConfigError: No rows are given, and the run does not know where its data are; or the models differ.
+            DataError: There are too few rows.
+        """
+        from polymodal.evaluation.privacy import audit
+
+        if members is None or others is None:
+            data = self.data()
+            members = data.train if members is None else members
+            others = data.test if others is None else others
+        return audit(self.model, members, others, reference=None if reference is None else reference.model, **options)
 
     def fit_prior(self, rows: Rows | None = None, **options: Any) -> FittedPrior:
         """Fits the prior of the joint latent, from which everything is generated where nothing is given.

@@ -8,10 +8,12 @@ from typing import Any
 
 from polymodal import __version__
 from polymodal.cli import (
+    audit,
     calibrate,
     compare,
     data,
     evaluate,
+    explain,
     fill,
     generate,
     info,
@@ -24,7 +26,9 @@ from polymodal.cli import (
 from polymodal.cli.parser import Parser
 from polymodal.errors import PolymodalError
 
-_COMMANDS = (train, generate, fill, calibrate, search, evaluate, compare, judge, prior, info, data, recipes)
+_COMMANDS = (
+    train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

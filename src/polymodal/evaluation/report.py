@@ -311,19 +311,22 @@ def _show(value: Any) -> Markup:
     if isinstance(value, PILImage.Image):
         file = io.BytesIO()
         value.save(file, "PNG", optimize=True)
-        return Markup('<img alt="" width="{}" height="{}" src="{}">').format(*value.size, _data("image/png", file))
+        return Markup('<img alt="" width="{}" height="{}" src="{}">').format(
+            *value.size, data_address("image/png", file)
+        )
     if isinstance(value, Waveform):
         file = io.BytesIO()
         samples = np.clip(value.samples, -1, 1)
         soundfile.write(file, samples, value.sample_rate_hz, format="WAV", subtype="PCM_16")
-        player = Markup('<audio controls preload="none" src="{}"></audio>').format(_data("audio/wav", file))
+        player = Markup('<audio controls preload="none" src="{}"></audio>').format(data_address("audio/wav", file))
         return Markup('<span class="sound">{}{}</span>').format(_wave(samples), player)
     if isinstance(value, str):
         return Markup('<span class="text">{}</span>').format(value or Markup("<i>nothing</i>"))
     return Markup('<code class="text">{}</code>').format(escape(np.array2string(np.asarray(value), precision=2)))
 
 
-def _data(kind: str, file: io.BytesIO) -> str:
+def data_address(kind: str, file: io.BytesIO) -> str:
+    """The content of a file, such as ``image/png``, as an address that needs no network."""
     return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

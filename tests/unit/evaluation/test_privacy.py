@@ -1,0 +1,117 @@
+"""The audit of models whose memory is known."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+import polymodal as pm
+from polymodal.errors import DataError
+from polymodal.evaluation.attribution import head_loss
+from polymodal.evaluation.privacy import Leak, audit, distances_between, leakage, membership_attacks, row_losses
+from polymodal.nn.random import make_keys
+from polymodal.types import Field, Space
+
+FIELDS = {"code": {"modality": "vector", "size": 8}, "answer": {"modality": "vector", "size": 4}}
+RECIPE = {
+    "fields": {
+        name: {
+            **field, "role": "input" if name == "code" else "both", "encoder": {"kind": "vector"},
+            "head": {"kind": "flow", "depth": 1, "heads": 2, "steps": 4, "repeats": 8, "guidance": 1.0},
+        }
+        for name, field in FIELDS.items()
+    },
+    "width": 48,
+    "fusion": {"kind": "attention", "depth": 1, "heads": 2},
+    "data": {"validation": 0, "test": 0.5},
+    "tasks": {"none": 0.1, "one": 0.9, "some": 0.0},
+    "train": {"steps": 150, "batch_size": 24, "learning_rate": 3e-3, "log_every": 300},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Answers that have nothing to do with the codes: to know them is to have memorised the row."""
+    random = np.random.default_rng(0)
+    rows = [{"code": random.normal(size=8), "answer": random.normal(size=4)} for _ in range(48)]
+    return pm.load(rows, FIELDS, validation=0, test=0.5)
+
+
+@pytest.fixture(scope="module")
+def learned(data, tmp_path_factory):
+    return pm.fit(RECIPE, data, run=tmp_path_factory.mktemp("runs") / "learned")
+
+
+def test_a_model_that_learned_its_rows_by_heart_is_found_out(learned, data):
+    found = learned.audit(data.train, data.test, draws=8)
+    attacks = {(one.field, one.name): one for one in found.attacks}
+    assert attacks["answer", "loss"].auc > 0.9
+    assert attacks["answer", "ratio to nothing given"].auc > 0.9
+    leaks = {(leak.given, leak.to): leak for leak in found.leaks}
+    assert leaks["code", "answer"].leaks
+    assert leaks["code", "answer"].own > 0.8
+    assert leaks["code", "answer"].own_held_out == pytest.approx(0.5, abs=0.2)
+    assert leaks["code", "answer"].rows == len(data.train)
+
+
+def test_rows_that_nobody_learned_look_alike(learned, data):
+    fresh = [
+        pm.load([{"code": r.normal(size=8), "answer": r.normal(size=4)} for _ in range(200)], FIELDS, validation=0,
+                test=0).rows
+        for r in map(np.random.default_rng, (1, 2))
+    ]  # fmt: skip
+    for one in membership_attacks(learned.model, *fresh, "answer"):
+        assert one.low < 0.5 < one.high
+    leak = leakage(learned.model, *fresh, "code", "answer")
+    assert not leak.leaks
+    assert leak.others == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_reference_takes_the_place_of_giving_nothing(learned, data):
+    attacks = membership_attacks(learned.model, data.train, data.test, "answer", reference=learned.model)
+    assert [one.name for one in attacks] == ["loss", "ratio to the reference"]
+    assert attacks[1].auc == 0.5  # a model differs from itself in nothing
+
+
+def test_losses_are_the_head_s_own(learned, data):
+    model, rows = learned.model, data.test.only("code", "answer")
+    batch = rows.decode(rows.batch(np.arange(3)))
+    key = make_keys(5, 1).expand(3)
+    from polymodal.model import FUSION
+    from polymodal.nn.random import fold
+
+    with torch.no_grad():
+        context = model.context(batch, {"code": torch.ones(3, dtype=torch.bool)}, 3, draw=fold(key, FUSION))
+        one = head_loss(model, context, batch, "answer", key)
+    ours = row_losses(model, data.test, ["code"], "answer", draws=1, seed=5)
+    assert ours[:3] == pytest.approx(one.double().numpy(), rel=1e-4)
+
+
+def test_distances_between_rows():
+    def field(values):
+        value = torch.tensor(values)
+        mask = torch.ones(len(value), value.shape[-1], dtype=torch.bool)
+        return Field(value, mask, mask[:, 0])
+
+    ids = Space("discrete", (4,), vocab=9, variable=True)
+    assert distances_between(field([[3, 1]]), field([[3, 1, 5], [4, 1, 0]]), ids).tolist() == [[1, 1]]
+    vectors = Space("continuous", (2,))
+    plain = [Field(torch.tensor(v), torch.ones(len(v), 1, dtype=torch.bool), torch.ones(len(v)))
+             for v in ([[0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]])]  # fmt: skip
+    assert distances_between(*plain, vectors).tolist() == [[5, 1]]
+
+
+def test_what_is_left_out_is_said(learned, data, tmp_path):
+    with pytest.raises(DataError, match="there are 3 held-out rows; 16 or more"):
+        audit(learned.model, data.train, data.test.select(np.arange(3)))
+    found = audit(learned.model, data.train, data.test, draws=1)
+    again = audit(learned.model, data.train, data.test, draws=1)
+    assert [asdict(one) for one in (*found.attacks, *found.leaks)] == [
+        asdict(one) for one in (*again.attacks, *again.leaks)
+    ]
+    page = found.write_page(tmp_path / "page.html").read_text()
+    assert page.count("<svg") == len(found.attacks) == 2
+    assert "code → answer" in page
+    assert not Leak("a", "b", 0.6, 0.5, 0.2, 0.55, 0.1, 10).leaks
+    assert Leak("a", "b", 0.5, 0.5, 0.2, 0.75, 0.1, 10).leaks
