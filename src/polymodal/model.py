@@ -31,15 +31,16 @@ LATENT = ".latent"
 
 @dataclasses.dataclass
 class Portion:
-    """What one process sees of one training step.
+    """What one process sees of one training step: B rows, each in V views, which differ in what is given and wanted.
 
     Attributes:
-        batch: Values in model form.
-        task: What is given and what is to be generated.
-        keys: (B,) random keys of the rows.
-        counts: Rows of the whole step, over all processes and parts, in which each field is a target. A loss is a
-            sum over the rows here, divided by these, so that it does not matter how a step is divided.
+        batch: Values (B, ...) in model form.
+        task: What is given and what is to be generated, (V B,): all rows in their first view, then in the next.
+        keys: (V B,) random keys, the rows' own first.
+        counts: How often each field is a target in the whole step, over all processes and parts. A loss is a sum over
+            the targets here, divided by these, so that it does not matter how a step is divided.
         rows: Rows of the whole step.
+        views: V.
         present: By field, (B,) on the CPU, whether the row has it at all; what is given or wanted, where not said.
     """
 
@@ -49,6 +50,12 @@ class Portion:
     counts: Mapping[str, int]
     rows: int
     present: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    views: int = 1
+
+    @property
+    def here(self) -> int:
+        """B."""
+        return len(self.keys) // self.views
 
 
 class Balance(Protocol):
@@ -157,27 +164,30 @@ class Model(nn.Module):
         keys: Tensor | None = None,
         align: Mapping[str, Tensor] | None = None,
         draw: Tensor | None = None,
+        views: int = 1,
     ) -> Context:
         """What the visible fields say.
 
         Args:
-            batch: Values in model form; fields that no row sees may be missing.
-            visible: By field, (B,) on the CPU.
-            rows: B.
+            batch: Values (B, ...) in model form; fields that no row sees may be missing.
+            visible: By field, (V B,) on the CPU.
+            rows: V B, the rows of the context.
             keys: (B,) in training, for augmentation.
             align: By field, (B,) on the CPU: rows that are encoded for the alignment, visible or not.
-            draw: (B,) keys for a fusion that draws; it takes what is likeliest without them.
+            draw: (V B,) keys for a fusion that draws; it takes what is likeliest without them.
+            views: V. A row is encoded once for all of them.
         """
         device = self.device
+        contexts, rows = rows, rows // views
         tokens = {}
         encodings, encoded = {}, {}
         for place, (name, encoder) in enumerate(self.encoders.items()):
-            seen = visible.get(name, torch.zeros(rows, dtype=torch.bool))
-            read = align[name] if align else seen
+            seen = visible.get(name, torch.zeros(contexts, dtype=torch.bool))
+            read = align[name] if align else seen.view(views, rows).any(0)
             if not (index := read.nonzero()[:, 0]).numel():
                 if align:  # other processes may have it, and wait for this one where the alignment gathers all rows
                     nothing = torch.zeros(rows, self.recipe.width, device=device, requires_grad=torch.is_grad_enabled())
-                    encodings[name], encoded[name] = nothing, seen.to(device, non_blocking=True)
+                    encodings[name], encoded[name] = nothing, read.to(device, non_blocking=True)
                 continue
             own = None if keys is None else fold(keys, place)
             if len(index) == rows:  # nothing is to be picked out, nor put back in its place
@@ -190,12 +200,16 @@ class Model(nn.Module):
                 mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
             if align:
                 encodings[name], encoded[name] = Tokens(x, mask).mean, mask.any(1)
-                mask = mask & seen.to(device, non_blocking=True)[:, None]
             if seen.any():
+                if views > 1:
+                    x, mask = x.repeat(views, 1, 1), mask.repeat(views, 1)
+                if align or views > 1:
+                    mask = mask & seen.to(device, non_blocking=True)[:, None]
                 tokens[name] = Tokens(x, mask)
-        context = self.fusion(tokens, rows, device, draw)
+        context = self.fusion(tokens, contexts, device, draw)
         if align and self.alignment:
-            context.losses.update(self.alignment(encodings, encoded))
+            losses = self.alignment(encodings, encoded)
+            context.losses.update({name: term.repeat(views) for name, term in losses.items()})
         return context
 
     def target(self, batch: Batch, name: str) -> Field:
@@ -215,12 +229,16 @@ class Model(nn.Module):
         present = None
         if self.alignment:
             known = {name: task.visible[name] | task.target[name] for name in self.encoders}
+            known = {name: mask.view(portion.views, -1).any(0) for name, mask in known.items()}
             present = {name: portion.present.get(name, mask) for name, mask in known.items()}
-        augment = keys if self.training else None
-        context = self.context(batch, task.visible, len(keys), augment, present, fold(keys, FUSION))
+        augment = keys[: portion.here] if self.training else None
+        context = self.context(
+            batch, task.visible, len(keys), augment, present, fold(keys, FUSION), views=portion.views
+        )
         with torch.no_grad():
             context.nothing = self.context({}, {}, 1)
-        terms: Losses = {f"context.{name}": term.sum() / portion.rows for name, term in context.losses.items()}
+        contexts = portion.rows * portion.views
+        terms: Losses = {f"context.{name}": term.sum() / contexts for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())
         for name in self.heads:
@@ -233,8 +251,10 @@ class Model(nn.Module):
         keys = portion.keys
         terms: Losses = {}
         with torch.no_grad():
-            augment = keys if self.training else None
-            context = self.context(portion.batch, portion.task.visible, len(keys), augment, draw=fold(keys, FUSION))
+            augment = keys[: portion.here] if self.training else None
+            context = self.context(
+                portion.batch, portion.task.visible, len(keys), augment, draw=fold(keys, FUSION), views=portion.views
+            )
         total = 0.0 * next(self.parameters_of(player)).sum()
         return total + self._head_loss(name, context, portion, role, terms), terms
 
@@ -247,9 +267,10 @@ class Model(nn.Module):
         balance = self.balance if role == "model" else None
         told, target = context.of(name), self.target(portion.batch, name)
         keys = fold(keys, 1000 + list(self.heads).index(name))
-        if balance or len(index) < len(keys):  # whoever watches the gradient needs a context that is this head's alone
+        # whoever watches the gradient needs a context that is this head's alone
+        if balance or portion.views > 1 or len(index) < len(keys):
             index = index.to(keys.device, non_blocking=True)
-            told, target, keys = told.rows(index), target.rows(index), keys[index]
+            told, target, keys = told.rows(index), target.rows(index % portion.here), keys[index]
         if balance:
             balance.watch(name, told)
         losses = head.loss(told, target, role, keys)

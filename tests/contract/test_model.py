@@ -1,5 +1,6 @@
 """What the model promises: any subset, absent is a mask, a step may be divided, players partition the parameters."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -103,6 +104,23 @@ def test_a_step_is_the_sum_of_its_parts(model, batch, training):
     torch.testing.assert_close(sum(part for part, _ in parts), whole, rtol=1e-4, atol=1e-5)
     for name, term in terms.items():
         torch.testing.assert_close(sum(part[name] for _, part in parts if name in part), term, rtol=1e-4, atol=1e-5)
+
+
+def test_views_of_a_row_are_rows_that_are_encoded_once(model, batch):
+    keys = make_keys(7, 24)
+    twice = {name: field.rows(torch.arange(12).repeat(2)) for name, field in batch.items()}
+    task = drawn(model, twice, keys)
+    whole, terms = model(portion(twice, task, keys, torch.arange(24)), "model")
+    views = portion(twice, task, keys, torch.arange(24))
+    calls = []
+    hook = model.encoders["picture"].register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0].present)))
+    loss, parts = model(dataclasses.replace(views, batch=batch, rows=12, views=2), "model")
+    hook.remove()
+    torch.testing.assert_close(loss, whole, rtol=1e-4, atol=1e-5)
+    for name, term in terms.items():
+        torch.testing.assert_close(parts[name], term, rtol=1e-4, atol=1e-5)
+    assert len(calls) == 1
+    assert calls[0] <= 12
 
 
 def test_a_row_that_asks_for_nothing_has_a_loss_that_can_be_differentiated(model, batch):

@@ -71,6 +71,19 @@ def test_processes_whose_rows_lack_different_fields_do_not_wait_forever(recipe, 
     assert json.loads(lines[-1])["step"] == 24
 
 
+def test_validation_in_one_process_waits_for_no_other(recipe, world, tmp_path):
+    """An alignment sees the rows of all processes, which only training has."""
+    aligned = plain(recipe) | {"alignment": {"kind": "infonce"}}
+    (tmp_path / "aligned.yaml").write_text(json.dumps(aligned))
+    command = ["train", str(tmp_path / "aligned.yaml"), "--data", str(world / "rows.jsonl"), "--set", "train.steps=4"]
+    command += ["--set", "train.validate_every=0.5", "--set", "tasks.views=2"]
+    distributed([*command, "-o", str(tmp_path / "two")])
+    assert main([*command, "-o", str(tmp_path / "one")]) == 0
+    one, two = (tensors(tmp_path / run, 4, "ema") for run in ("one", "two"))
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=0.01, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}")
+
+
 def test_rows_that_cannot_be_divided_are_refused(recipe_file, world, tmp_path, capsys):
     command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(tmp_path / "run")]
     assert main([*command, "--set", "train.batch_size=2", "--set", "train.accumulate=4"]) == 2

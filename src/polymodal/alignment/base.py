@@ -1,11 +1,12 @@
 """What every alignment is: encodings of the fields of rows -> a loss per row."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from polymodal.types import Losses
 
@@ -69,10 +70,32 @@ class Projections(nn.Module):
 
 
 def gathered(x: Tensor) -> tuple[Tensor, int]:
-    """The rows of all processes, through which gradients flow, and where this process's begin."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return x, 0
-    from torch.distributed.nn.functional import all_gather
+    """The rows of all processes, through which gradients flow, and where this process's begin.
 
-    rank = torch.distributed.get_rank()
-    return torch.cat(all_gather(x.to(torch.float32))).to(x.dtype), rank * len(x)
+    Without gradients they are this process's own: validation runs in the first process alone, and would wait for ever.
+    """
+    if not (torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized()):
+        return x, 0
+    return _Gather.apply(x.to(torch.float32)).to(x.dtype), distributed.get_rank() * len(x)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows (B, ...) of each process -> those of all; the gradients that all processes have for them add up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, x.contiguous(), group=_group(distributed.group.WORLD))
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient, group=_group(distributed.group.WORLD))
+        return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
+@functools.cache
+def _group(world: Any) -> Any:
+    """Apart from the group in which gradients are averaged: which of the two is first may differ between processes."""
+    return distributed.new_group()

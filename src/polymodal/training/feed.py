@@ -36,6 +36,7 @@ class Feed:
         processes: Their number.
         device: Where portions go.
         sampling: Draws some targets more often than others; None takes rows and targets as they come.
+        views: Tasks of each row.
 
     Raises:
         ConfigError: There are fewer rows in a step than parts.
@@ -53,6 +54,7 @@ class Feed:
         processes: int = 1,
         device: torch.device | str = "cpu",
         sampling: Sampling | None = None,
+        views: int = 1,
     ):
         if batch_size < parts * processes:
             raise ConfigError(
@@ -63,7 +65,7 @@ class Feed:
         self.batch_size, self.parts, self.process, self.processes = batch_size, parts, process, processes
         self.present = {name: torch.from_numpy(present.copy()) for name, present in rows.present.items()}
         self.root = make_keys(seed, 1)
-        self.sampling = sampling
+        self.sampling, self.views = sampling, views
 
     def indices(self, step: int) -> Tensor:
         """(batch_size,) row numbers of a step."""
@@ -97,20 +99,22 @@ class Feed:
     def portions(self, step: int) -> list[Portion]:
         """This process's parts of a step."""
         index = self.indices(step)
-        keys = fold(make_keys(self.seed + 1, 1, start=step), torch.arange(self.batch_size))
-        task = self.task({name: present[index] for name, present in self.present.items()}, keys)
+        keys = fold(make_keys(self.seed + 1, 1, start=step), torch.arange(self.views * self.batch_size))
+        task = self.task({name: present[index].repeat(self.views) for name, present in self.present.items()}, keys)
         if self.sampling:
             task = thinned(task, self.sampling.odds(step), keys)
         counts = {name: int(target.sum()) for name, target in task.target.items()}
         places = torch.arange(self.batch_size).tensor_split(self.processes * self.parts)
         mine = places[self.process * self.parts : (self.process + 1) * self.parts]
-        return [self._portion(index[p], keys[p], _pick(task, p), counts) for p in mine]
+        return [self._portion(index, keys, task, counts, p) for p in mine]
 
-    def _portion(self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int]) -> Portion:
-        own = self.rows.batch(index)
+    def _portion(self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int], places: Tensor) -> Portion:
+        own = self.rows.batch(index[places])
+        places = torch.cat([places + view * self.batch_size for view in range(self.views)])
         batch = self.rows.decode({name: field.to(self.device) for name, field in own.items()})
         present = {name: field.present for name, field in own.items()}
-        return Portion(batch, task, keys.to(self.device, non_blocking=True), counts, self.batch_size, present)
+        keys = keys[places].to(self.device, non_blocking=True)
+        return Portion(batch, _pick(task, places), keys, counts, self.batch_size, present, self.views)
 
     def stream(self, start: int) -> Iterator[list[Portion]]:
         """Portions of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""

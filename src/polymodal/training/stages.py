@@ -95,7 +95,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
 
     averages = train(
         model,
-        _feed(rows, draw, config, accelerator, sampling=adaptation.sampling),
+        _feed(rows, draw, config, accelerator, sampling=adaptation.sampling, views=recipe.tasks.views),
         config,
         run,
         accelerator=accelerator,
@@ -194,6 +194,7 @@ def _feed(
     *,
     alone: bool = False,
     sampling: Sampling | None = None,
+    views: int = 1,
 ) -> Feed:
     return Feed(
         rows,
@@ -205,6 +206,7 @@ def _feed(
         processes=1 if alone else accelerator.num_processes,
         device=accelerator.device,
         sampling=sampling,
+        views=views,
     )
 
 

@@ -1,0 +1,41 @@
+"""Rows of a step, and their views."""
+
+import pytest
+import torch
+
+from polymodal.training.feed import Feed
+from polymodal.types import Task
+
+
+@pytest.fixture(scope="module")
+def rows(trained):
+    import polymodal as pm
+
+    return pm.open(trained).data().train
+
+
+def draw(present, keys):
+    seen = {name: mask & (keys % 2 == 0) for name, mask in present.items()}
+    return Task(seen, {name: mask & ~seen[name] for name, mask in present.items()})
+
+
+def test_the_first_view_is_what_there_would_be_without_others(rows):
+    [one] = Feed(rows, draw, batch_size=6, seed=3).portions(2)
+    [three] = Feed(rows, draw, batch_size=6, seed=3, views=3).portions(2)
+    assert (one.here, three.here, three.views) == (6, 6, 3)
+    assert torch.equal(three.keys[:6], one.keys)
+    assert len(set(three.keys.tolist())) == 18
+    for name, field in one.batch.items():
+        assert torch.equal(three.batch[name].value, field.value)
+        assert torch.equal(three.task.visible[name][:6], one.task.visible[name])
+        assert three.counts[name] == int(three.task.target[name].sum())
+
+
+def test_processes_divide_rows_with_all_their_views(rows):
+    [whole] = Feed(rows, draw, batch_size=6, views=2).portions(0)
+    options = {"batch_size": 6, "views": 2, "processes": 2}
+    [left], [right] = (Feed(rows, draw, process=rank, **options).portions(0) for rank in (0, 1))
+    assert left.counts == right.counts == whole.counts
+    for view in range(2):
+        together = torch.cat([part.keys.view(2, 3)[view] for part in (left, right)])
+        assert torch.equal(together, whole.keys.view(2, 6)[view])
