@@ -65,8 +65,8 @@ def _parser(arguments: list[str]) -> Parser:
         description="Generate any modality from any others, on your own aligned data.",
         epilog="`polymodal COMMAND --help` explains a command.\n\n"
         "start here:\n"
-        "  polymodal data inspect emoji:concepts=240          what is in a data set\n"
-        "  polymodal train any-to-any --data emoji:concepts=240 --set train.minutes=10 -o runs/mine\n"
+        "  polymodal data inspect emoji:concepts=200          what is in a data set\n"
+        "  polymodal train any-to-any --data emoji:concepts=200 --set train.minutes=10 -o runs/mine\n"
         "  polymodal generate runs/mine --name 'red apple' --to picture -o out",
     )
     parser.add_argument("--version", action="version", version=f"polymodal {__version__}")
