@@ -135,3 +135,12 @@ def test_a_folder_of_another_run_is_refused(trained, recipe_file, world, tmp_pat
     message = capsys.readouterr().err
     assert "recipe.width is 16 there and 24 here" in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_run_from_before_an_option_goes_on(trained, recipe_file, world, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text())
+    del config["recipe"]["tasks"]["views"]
+    (run / "config.json").write_text(json.dumps(config))
+    assert main(["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run)]) == 0

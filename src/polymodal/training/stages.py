@@ -15,7 +15,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import FieldConfig, Recipe, TrainConfig, build_part
+from polymodal.config import FieldConfig, Recipe, TrainConfig, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.generation import sample_grid
@@ -161,6 +161,8 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         shutil.rmtree(run)
     if file.exists():
         there, here = json.loads(file.read_text()), json.loads(json.dumps(config))
+        # an option that the run's version did not have yet has its default
+        there["recipe"] = load_recipe(there["recipe"]).model_dump(mode="json")
         for each in (there, here):
             each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
         if there != here:
