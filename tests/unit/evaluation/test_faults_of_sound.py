@@ -92,7 +92,7 @@ def test_each_is_exposed(data, judge, model):
     own = places(data.test)
     assert expose(data, judge, model, real, own) == set()
     assert expose(data, judge, model, seen + 0.01, places(data.train)) == {COPIES}
-    assert expose(data, judge, model, real, dict.fromkeys(KINDS, list(range(len(real))))) == {IGNORES}
-    assert expose(data, judge, model, real, dict.fromkeys(KINDS, [0])) == {SAME}
+    assert expose(data, judge, model, real, {kind: [*range(len(real))] for kind in KINDS}) == {IGNORES}
+    assert expose(data, judge, model, real, {kind: [0] for kind in KINDS}) == {SAME}
     smooth = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(real, [1] * 4, "replicate"), 3, 1)
     assert expose(data, judge, model, smooth, own) == {BLURRED}
