@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
-from polymodal.evaluation.attribution import head_loss
+from polymodal.evaluation.head_loss import head_loss
 from polymodal.evaluation.membership import LOW_RATES, Attack, attack
 from polymodal.evaluation.report import Section, write_page
 from polymodal.generation import CHUNK, generate_rows

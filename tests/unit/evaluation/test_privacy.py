@@ -8,7 +8,7 @@ import torch
 
 import polymodal as pm
 from polymodal.errors import DataError
-from polymodal.evaluation.attribution import head_loss
+from polymodal.evaluation.head_loss import head_loss
 from polymodal.evaluation.privacy import Leak, audit, distances_between, leakage, membership_attacks, row_losses
 from polymodal.nn.random import make_keys
 from polymodal.types import Field, Space
