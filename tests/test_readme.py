@@ -37,7 +37,7 @@ def home(tmp_path_factory):
         soundfile.write(folder / "data" / f"{number}.flac", tone, 16_000)
         rows.append({"picture": f"{number}.png", "name": f"{colour} {number}", "speech": f"{number}.flac"})
     (folder / "data" / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    many = [row | {"name": f"{row['name']} {copy}"} for row in rows for copy in range(5)]
+    many = [row | {"name": f"{row['name']} {copy}"} for row in rows for copy in range(9)]
     (folder / "data" / "many.jsonl").write_text("\n".join(json.dumps(row) for row in many))
     pq.write_table(pa.table({"name": ["red apple", None], "style": ["a", "b"]}), folder / "table.parquet")
     return folder

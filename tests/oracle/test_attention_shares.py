@@ -76,6 +76,10 @@ def test_shares_lie_where_their_tokens_do():
     sound = spread(shares[:2], field(5, 8), Space("continuous", (5, 20), variable=True))
     assert sound.shape == (5, 8)
     assert sound[:, 4:].sum().item() == pytest.approx(2 / 42)
+    short = spread(shares[:2], field(5, 5), Space("continuous", (5, 20), variable=True))  # tokens of 4 frames
+    assert short.sum(0).tolist() == pytest.approx([1 / 4 / 42] * 4 + [2 / 42])
+    thirds = spread(shares, field(1, 18), Space("continuous", (1, 20), variable=True))
+    assert thirds[0, 3:6].tolist() == pytest.approx([2 / 3 / 42] * 3)
     ids = spread(shares[:2], field(3), Space("discrete", (3,), vocab=9, variable=True))
     assert ids.tolist() == pytest.approx([1 / 42, 2 / 42, 0])
     assert spread(shares[:5], field(3, 8, 12), Space("continuous", (3, 8, 12))) is None

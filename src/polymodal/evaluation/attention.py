@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
 from polymodal.evaluation.head_loss import head_loss
 from polymodal.model import FUSION, Model
@@ -82,8 +83,22 @@ def spread(shares: Tensor, field: Field, space: Space) -> Tensor | None:
         cells = [high, len(shares) // high]
         if cells[0] * cells[1] != len(shares):
             return None
-    over = interpolate(shares.view(1, 1, *cells), size=tuple(grid), mode="nearest")[0]
-    return (over * shares.sum() / over.sum().clamp(min=1e-12) / shape[0]).expand(shape)
+    over = shares.view(cells)
+    for axis, (length, count) in enumerate(zip(grid, cells, strict=True)):
+        places = _places(length, count)
+        size = places.bincount(minlength=count).view(-1, *[1] * (len(cells) - 1 - axis))
+        over = (over / size).index_select(axis, places)
+    return (over / shape[0]).expand(shape)
+
+
+def _places(length: int, count: int) -> Tensor:
+    """(length,) the token, of ``count``, that each position belongs to; the last may hang over the end.
+
+    Encoders halve a length some times; any other one is taken to have tokens of equal size.
+    """
+    stride = 2 ** math.ceil(math.log2(max(1.0, length / count)))
+    positions = torch.arange(length)
+    return positions // stride if -(-length // stride) == count else positions * count // length
 
 
 def _trimmed(field: Field, space: Space) -> Field:

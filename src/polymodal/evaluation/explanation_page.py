@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from polymodal.evaluation.attention import spread
 from polymodal.evaluation.attribution import Explanation, pieces
-from polymodal.evaluation.report import Card, Section, data_address, write_page
+from polymodal.evaluation.report import Card, Section, command_line, data_address, write_page
 from polymodal.generation import write
 from polymodal.model import Model
 from polymodal.types import Field
@@ -82,7 +81,7 @@ def write_explanation(model: Model, explanation: Explanation, path: str | Path, 
         rest = 1 - sum(float(shares.sum()) for shares in explanation.attention.values())
         looks = {name: _looks(model, name, explanation.given[name], own) for name, own in explanation.attention.items()}
         sections.append(Section("Where the head looks", _LOOKS.format(rest), drawings=looks))
-    facts = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    facts = {"command": command or command_line()}
     title = f"{' + '.join(explanation.given)} → {explanation.to}"
     return write_page(path, title, sections, introduction=_INTRODUCTION, facts=facts)
 

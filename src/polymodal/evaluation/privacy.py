@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.head_loss import head_loss
 from polymodal.evaluation.membership import LOW_RATES, Attack, attack
-from polymodal.evaluation.report import Section, write_page
+from polymodal.evaluation.report import Section, command_line, write_page
 from polymodal.generation import CHUNK, generate_rows
 from polymodal.model import FUSION, Model
 from polymodal.nn.random import fold, make_keys
@@ -134,7 +133,7 @@ class Audit:
                 drawings=leaks,
             ),
         ]
-        facts = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), **self.facts}
+        facts = {"command": command or command_line(), **self.facts}
         return write_page(path, "Privacy", sections, introduction=" ".join(self.notes), facts=facts)
 
 

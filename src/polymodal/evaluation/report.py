@@ -168,7 +168,7 @@ def write_report(
     if curves := training_curves(Path(run)) if run else {}:
         text = "Losses by step, as they were logged; the dashed line is of the validation rows."
         sections.append(Section("Training", text, drawings=curves))
-    facts: dict[str, Any] = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    facts: dict[str, Any] = {"command": command or command_line()}
     first = scorecards[0].facts
     facts |= {"seed": first["seed"], "rows of a direction": f"at most {first['rows_of_a_direction']}"}
     facts["samples of an input"] = first.get("samples_of_an_input", 1)
@@ -270,7 +270,7 @@ def write_comparison(
         "difference if there were none (paired bootstrap), corrected for the number of comparisons (Holm); “–” where a "
         "metric is of the whole set, or rows could not be paired."
     )
-    facts: dict[str, Any] = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    facts: dict[str, Any] = {"command": command or command_line()}
     for evaluation in evaluations:
         judge = evaluation.facts.get("judge")
         facts[evaluation.name] = (
@@ -278,6 +278,12 @@ def write_comparison(
             f"judge {judge['hash'] if judge else 'none'}"
         )
     return write_page(path, "Comparison", [section], introduction=introduction, facts=facts)
+
+
+def command_line() -> str:
+    """How this process was called, as a user would type it."""
+    program = Path(sys.argv[0])
+    return " ".join(["python -m polymodal" if program.name == "__main__.py" else program.name, *sys.argv[1:]])
 
 
 def _joined(remark: str, ratio: float) -> str:
