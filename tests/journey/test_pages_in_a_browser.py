@@ -74,7 +74,9 @@ class Browser:
             self.events.append(self.read())
 
     def evaluate(self, script: str) -> Any:
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
+            "value"
+        )
 
     def close(self) -> None:
         self.session = {}
@@ -121,6 +123,18 @@ def test_it_fits_and_is_silent(browser, pages, name, width):
     assert browser.evaluate("document.images.length") > 0
     assert browser.evaluate(pictures) == 0
     assert browser.evaluate("innerWidth") == width
+
+
+def test_sound_plays(browser, pages):
+    browser.open(pages["report"], 1600)
+    loaded = """new Promise(done => {
+        const sound = document.querySelector("audio")
+        sound.oncanplaythrough = () => done(sound.duration)
+        sound.onerror = () => done(0)
+        sound.preload = "auto"
+        sound.load()
+    })"""
+    assert 0.05 < browser.evaluate(loaded) < 0.5
 
 
 def test_dark_ground_has_readable_ink(browser, pages):
