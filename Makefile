@@ -31,9 +31,11 @@ format: $(READY)
 	$(BIN)/ruff format src tests benchmarks examples
 	$(BIN)/ruff check --fix src tests benchmarks examples
 
-benchmarks: $(READY)  ## the bars: tables on the screen, JSON in benchmarks/results/
+benchmarks: $(READY)  ## all that is timed: tables on the screen, JSON in benchmarks/results/, docs/benchmarks.md
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
-	for name in training pipeline decoding sampler audio; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/pip install --quiet --no-deps --target runs/multivae multivae==1.0.3 pythae==0.1.2
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/document.py
 
 clean:
 	rm -rf $(VENV) build dist

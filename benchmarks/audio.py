@@ -9,9 +9,7 @@ Griffin-Lim's spectral convergence no worse than librosa's. Prints a table and w
 """
 
 import argparse
-import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from rich.table import Table  # noqa: E402
 
 from polymodal.modalities.mel import MelTransform  # noqa: E402
 from polymodal.nn.random import make_keys  # noqa: E402
+from record import RESULTS, about, save  # noqa: E402
 
 RATE, N_FFT, HOP, MELS, ITERATIONS = 16_000, 1024, 256, 80, 32
 MEL_CLIPS, PHASE_CLIPS, SEED = 64, 16, 0
@@ -82,7 +81,9 @@ def cpu_seconds(function: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--output", type=Path, default=RESULTS / "audio.json")
+    arguments = parser.parse_args()
+    rounds, begin = arguments.rounds, time.perf_counter()
     torch.set_num_threads(1)
     transform = MelTransform(
         sample_rate_hz=RATE, n_fft=N_FFT, hop_length=HOP, mels=MELS, f_min_hz=0.0, f_max_hz=RATE / 2
@@ -134,18 +135,13 @@ def main() -> None:
     console.print(table)
     console.print(f"largest log-mel difference {difference:.1e}; spectral convergence {errors}")
     report = {
-        "command": "python benchmarks/audio.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "librosa": librosa.__version__},
-        "seed": SEED,
+        **about(time.perf_counter() - begin, seed=SEED, peer="librosa"),
         "rounds": rounds,
         "log_mel_difference": difference,
         "spectral_convergence": errors,
         "results": results,
     }
-    out = Path(__file__).parent / "results" / "audio.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(report, indent=2) + "\n")
+    save(report, arguments.output)
 
 
 if __name__ == "__main__":

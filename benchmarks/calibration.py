@@ -13,8 +13,7 @@ benchmarks/results/calibration.json.
 """
 
 import argparse
-import json
-import platform
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from polymodal.evaluation import Judge
 from polymodal.evaluation.calibration import expected_calibration_error
 from polymodal.evaluation.confidence import apply, fit
 from polymodal.evaluation.scored_cells import collect
+from record import RESULTS, about, save
 
 BAR = 0.05
 OPTIONS = {"picture": {"steps": 4}}
@@ -61,8 +61,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--cells", type=int, default=6000, help="times that a row is drawn, of each set of rows")
     parser.add_argument("--folder", type=Path, default=Path("runs/calibration"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "calibration.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "calibration.json")
     arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
 
     model = pm.fit(RECIPE, "fashion:train=12000", run=arguments.folder, minutes=arguments.minutes)
@@ -86,13 +87,7 @@ def main() -> None:
         table.add_row(name, f"{len(cells.right):,}", *(f"{value:.3f}" for value in numbers.values()))
     Console().print(table)
     record = {"results": results, "bar": BAR, "minutes": arguments.minutes, "options": OPTIONS}
-    record |= {
-        "torch": torch.__version__,
-        "machine": platform.platform(),
-        "command": "python benchmarks/calibration.py",
-    }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
+    save(about(time.perf_counter() - begin, seed=0) | record, arguments.output)
 
 
 if __name__ == "__main__":

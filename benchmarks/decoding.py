@@ -9,8 +9,6 @@ benchmarks/results/decoding.json. Compiling needs a C++ compiler and takes a min
 """
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +23,7 @@ from polymodal.heads.autoregressive import Autoregressive
 from polymodal.nn.layers import lay_together
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Space
+from record import RESULTS, about, save
 
 WIDTH, DEPTH, HEADS, HIDDEN, VOCAB = 256, 6, 4, 1024, 1024
 BARS = {("eager", 1): 1.8, ("compiled", 1): 2.4, ("eager", 16): 1.25}
@@ -110,8 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--length", type=int, default=128, help="tokens to decode")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "decoding.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "decoding.json")
     arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
 
@@ -142,11 +142,8 @@ def main() -> None:
                 }
             )
             print(f"{name:24}{batch:6}{milliseconds:13.2f}{ratio:9.2f}x{bar or '':>6}   {same[name]}")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    versions["python"] = platform.python_version()
-    record = {"results": results, "rounds": arguments.rounds, "length": arguments.length, "versions": versions}
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
+    record = {"results": results, "rounds": arguments.rounds, "length": arguments.length}
+    save(about(time.perf_counter() - begin, seed=0, peer="transformers") | record, arguments.output)
 
 
 if __name__ == "__main__":

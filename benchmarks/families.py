@@ -18,7 +18,6 @@ benchmarks/results/families.json. `fashion` needs Debian's package `dataset-fash
 import argparse
 import io
 import json
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from polymodal.generation import generate_rows, write
 from polymodal.modalities.audio import Waveform
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
+from record import RESULTS, machine, save
 
 PICTURES = {
     "gan": "text-to-image-gan",
@@ -68,9 +68,7 @@ class Bench:
         self.results: dict[str, Any] = {}
         if self.output.exists():
             self.results = json.loads(self.output.read_text())
-        self.results["machine"] = {
-            "platform": platform.platform(), "threads": torch.get_num_threads(), "torch": torch.__version__
-        }  # fmt: skip
+        self.results["machine"] = machine()
         self.data = pm.load("fashion", fields={name: FIELDS[name] for name in ("picture", "caption", "label")})
         self.classifier = Classifier.train(self.data.train, self.data.test, epochs=8, folder=self.folder / "classifier")
         self.real = self.classifier.features(_field(self.data.test, "picture"))
@@ -113,8 +111,7 @@ class Bench:
     def keep(self, part: str, result: Any) -> None:
         """Writes what is known so far."""
         self.results[part] = result
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.output.write_text(json.dumps(self.results, indent=2) + "\n")
+        save(self.results, self.output)
 
 
 def pictures(bench: Bench) -> None:
@@ -199,8 +196,14 @@ def speech(bench: Bench) -> None:
     truth = [recogniser.sayable[name] for name in clips.column("name")]
     sounds = [soundfile.read(io.BytesIO(cell), dtype="float32") for cell in clips.column("speech")]
     real = _share(recogniser.recognise([Waveform(*sound) for sound in sounds]), truth)
-    result = {"speech_to_caption_class": heard, "clips": len(rows), "pocketsphinx_generated": generated,
-              "pocketsphinx_real": real, "share_of_real": generated / real}  # fmt: skip
+    result = {
+        "minutes": bench.minutes,
+        "speech_to_caption_class": heard,
+        "clips": len(rows),
+        "pocketsphinx_generated": generated,
+        "pocketsphinx_real": real,
+        "share_of_real": generated / real,
+    }
     table = Table("direction", "score", title=f"Speech, {bench.minutes:g} minutes each")
     for name, value in result.items():
         table.add_row(name.replace("_", " "), f"{value:.3f}")
@@ -266,7 +269,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/families"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "families.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "families.json")
     arguments = parser.parse_args()
     bench = Bench(arguments)
     for part in arguments.parts:

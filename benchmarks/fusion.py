@@ -17,7 +17,6 @@ import argparse
 import io
 import json
 import math
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +37,7 @@ from polymodal.modalities.audio import Waveform
 from polymodal.nn.random import make_keys
 from polymodal.prior import KINDS
 from polymodal.types import Field
+from record import RESULTS, machine, save
 
 JUDGED = ("picture", "caption", "speech")
 
@@ -57,9 +57,7 @@ class Bench:
         self.samples, self.recipes, self.output = arguments.samples, arguments.recipes, arguments.output
         self.priors = arguments.priors
         self.results: dict[str, Any] = json.loads(self.output.read_text()) if self.output.exists() else {}
-        self.results["machine"] = {
-            "platform": platform.platform(), "threads": torch.get_num_threads(), "torch": torch.__version__
-        }  # fmt: skip
+        self.results["machine"] = machine()
         self.data = pm.load("fashion", fields={name: FIELDS[name] for name in ("picture", "caption", "label")})
         self.classifier = Classifier.train(self.data.train, self.data.test, epochs=8, folder=self.folder / "classifier")
         self.recogniser = Recogniser(list(NAMES.values()))
@@ -74,8 +72,7 @@ class Bench:
     def keep(self, part: str, result: Any) -> None:
         """Writes what is known so far."""
         self.results[part] = result
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.output.write_text(json.dumps(self.results, indent=2) + "\n")
+        save(self.results, self.output)
 
 
 def joint(bench: Bench) -> None:
@@ -155,7 +152,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/fusion"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "fusion.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "fusion.json")
     arguments = parser.parse_args()
     bench = Bench(arguments)
     for part in arguments.parts:

@@ -17,7 +17,6 @@ benchmarks/results/imbalance.json. `fashion` needs Debian's package `dataset-fas
 import argparse
 import dataclasses
 import json
-import platform
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from polymodal.evaluation.classifier import Classifier
 from polymodal.generation import generate_rows, write
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
+from record import RESULTS, machine, save
 
 NAMES = ("picture", "caption", "label")
 RARE, LOUD, FACTOR = "caption", "picture", 10
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/imbalance"))
     parser.add_argument("--classifier", type=Path, default=Path("runs/families/classifier"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "imbalance.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "imbalance.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     whole = pm.load("fashion", fields={name: FIELDS[name] for name in NAMES})
@@ -131,15 +131,14 @@ def main() -> None:
 
     results: dict[str, Any] = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     results |= {"steps": arguments.steps, "seed": arguments.seed, "samples": len(rows)}
-    results["machine"] = {"platform": platform.platform(), "threads": 1, "torch": torch.__version__}
+    results["machine"] = machine()
     results.setdefault("settings", {})
     for name in arguments.settings:
         balanced = name == "balanced"
         model = run(name, whole if balanced else scarce, {} if balanced else loud | SETTINGS[name], arguments)
         scores = coherence(model, rows, classifier, arguments.seed)
         results["settings"][name] = {"mean": sum(scores.values()) / len(scores), **scores}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
+        save(results, arguments.output)
 
     directions = [f"{a} -> {b}" for a, b in permutations(NAMES, 2)]
     title = f"Coherence; {arguments.steps} steps; captions {FACTOR} x rarer, the pictures' loss {FACTOR} x as large"

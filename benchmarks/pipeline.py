@@ -1,13 +1,12 @@
 """The input pipeline after the first epoch: rows a second of 64 x 64 pictures and names, on one core.
 
-    python benchmarks/pipeline.py
+    python benchmarks/pipeline.py [--rounds 7]
 
 Batches are random, 256 rows of 20,000 with a distinct picture each, from the memory-mapped cache to values as a model
-reads them. The bar is 20,000 rows/s by process CPU time, median of 7 rounds.
+reads them. The bar is 20,000 rows/s by process CPU time, median over the rounds.
 """
 
-import json
-import platform
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -18,11 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 import polymodal as pm
+from record import RESULTS, about, save
 
-ROWS, BATCH, BATCHES, ROUNDS, BAR = 20_000, 256, 40, 7, 20_000
+ROWS, BATCH, BATCHES, BAR = 20_000, 256, 40, 20_000
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=RESULTS / "pipeline.json")
+    arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     console = Console()
@@ -41,7 +46,7 @@ def main() -> None:
             "batch and decode": lambda rows: train.decode(train.batch(rows)),
         }
         rates: dict[str, list[float]] = {name: [] for name in measured}
-        for _ in range(ROUNDS):
+        for _ in range(arguments.rounds):
             indices = [random.integers(0, len(train), BATCH) for _ in range(BATCHES)]
             for name, step in measured.items():
                 start = time.process_time()
@@ -58,12 +63,9 @@ def main() -> None:
         "rows_per_second": {name: float(np.median(found)) for name, found in rates.items()},
         "build_rows_per_second": build,
         "bar": BAR,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
+        "rounds": arguments.rounds,
     }
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "pipeline.json").write_text(json.dumps(result, indent=2) + "\n")
+    save(about(time.perf_counter() - begin, seed=0) | result, arguments.output)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ Debian's package `dataset-fashion-mnist` or the hub.
 
 import argparse
 import dataclasses
-import json
-import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from rich.console import Console
 
 import polymodal as pm
 from polymodal.data.fashion import FIELDS
+from record import RESULTS, about, save
 
 BAR = 0.8
 ROWS = {"200 rows": 200, "all rows": 12_000}
@@ -50,8 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each model's training")
     parser.add_argument("--folder", type=Path, default=Path("runs/privacy"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "privacy.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "privacy.json")
     arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
 
     data = pm.load("fashion:train=12000", {name: FIELDS[name] for name in RECIPE["fields"]})
@@ -71,9 +72,7 @@ def main() -> None:
     for name, one in strongest.items():
         print(f"{name}: AUC {one.auc:.3f} ({one.low:.3f} to {one.high:.3f}), {one.field}, {one.name}; bar {BAR}")
     record = {"results": results, "bar": BAR, "seconds": arguments.seconds, "rows": ROWS}
-    record |= {"torch": torch.__version__, "machine": platform.platform(), "command": "python benchmarks/privacy.py"}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
+    save(about(time.perf_counter() - begin, seed=0) | record, arguments.output)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,17 @@ the rounds. Prints a table and writes benchmarks/results/sampler.json.
 """
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import diffusers
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from polymodal.nn.ode import SOLVERS
+from record import RESULTS, about, save
 
 BAR = 2.0
 
@@ -30,8 +28,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=40, help="samples drawn in one timing")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "sampler.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "sampler.json")
     arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     noise, velocity = torch.randn(2, 1, 16, 8, 8)
@@ -89,10 +88,8 @@ def main() -> None:
         print(f"{name:28}{row['microseconds_per_step']:12.2f}{row['times_euler']:9.2f}x")
     ratio = rows["diffusers, times prepared"]["times_euler"]
     print(f"bar: at least {BAR} x less overhead: {'met' if ratio >= BAR else 'MISSED'} ({ratio:.2f} x)")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     result = {"rows": rows, "ratio": ratio, "bar": BAR, "rounds": arguments.rounds, "steps": arguments.steps}
-    versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "python": platform.python_version()}
-    arguments.output.write_text(json.dumps(result | {"versions": versions}, indent=2) + "\n")
+    save(about(time.perf_counter() - begin, seed=0, peer="diffusers") | result, arguments.output)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ convolutions for SVHN. Packages that MultiVae imports for plots and data sets ar
 
 import argparse
 import importlib
-import json
-import platform
 import statistics
 import sys
 import time
@@ -46,6 +44,7 @@ from polymodal.training import tasks
 from polymodal.training.ema import Average
 from polymodal.training.loop import make_optimizer
 from polymodal.types import Context, Field, Losses, Space, Task, Tokens
+from record import RESULTS, about, save
 
 FEATURES, LATENT, PRIVATE, LETTERS, PLACES = 512, 20, 10, 71, 8
 SHAPES = {"mnist": (1, 28, 28), "svhn": (3, 32, 32), "text": (PLACES * LETTERS,)}
@@ -270,8 +269,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=6, help="of a round, of each library")
     parser.add_argument("--batch-size", type=int, default=64, help="by default that of MultiVae's trainer")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "steps.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "steps.json")
     arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
     sys.path.append(str(arguments.multivae))
     sys.meta_path.append(Stubs())  # the last to be asked
@@ -281,7 +281,6 @@ def main() -> None:
     data["text"] = torch.nn.functional.one_hot(letters, LETTERS).float().flatten(1)
 
     result: dict[str, Any] = {
-        "machine": {"platform": platform.platform(), "torch": torch.__version__},
         "batch_size": arguments.batch_size, "rounds": arguments.rounds, "steps": arguments.steps,
     }  # fmt: skip
     title = f"Samples a second of CPU time, medians of {arguments.rounds} rounds"
@@ -305,8 +304,7 @@ def main() -> None:
             mine, other = rates[name], rates["multivae"]
             label = method + name.removeprefix("polymodal")
             table.add_row(networks, label, f"{other:.0f}", f"{mine:.0f}", f"{mine / other:.2f}")
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+        save(about(time.perf_counter() - begin, seed=0, peer="multivae") | result, arguments.output)
     Console().print(table)
 
 

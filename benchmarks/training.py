@@ -8,8 +8,6 @@ time, one thread. Bar: at most 1.05.
 """
 
 import argparse
-import json
-import platform
 import shutil
 import statistics
 import tempfile
@@ -28,6 +26,7 @@ from polymodal.training import tasks
 from polymodal.training.feed import Feed
 from polymodal.training.loop import train
 from polymodal.training.stages import resolve
+from record import RESULTS, about, save
 
 WARM = 3
 
@@ -93,8 +92,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("-o", "--output", default="benchmarks/results/training.json")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "training.json")
     args = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
     model, feed, config = setting(args.batch_size)
     portions = [feed.portions(step)[0] for step in range(args.steps + WARM)]
@@ -113,9 +113,7 @@ def main():
     table.add_row("ratio (bar 1.05)", f"{ratio:.3f}")
     Console().print(table)
     result = {"ratio": ratio, "bar": 1.05, "seconds": seconds, "rounds": args.rounds, "batch_size": args.batch_size}
-    result |= {"torch": torch.__version__, "machine": platform.platform(), "command": "python benchmarks/training.py"}
-    Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.output).write_text(json.dumps(result, indent=2) + "\n")
+    save(about(time.perf_counter() - begin, seed=0) | result, args.output)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ vocoder. Prints a table and writes benchmarks/results/vocoder.json. With --run, 
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -41,6 +40,7 @@ from polymodal.evaluation.recogniser import Recogniser  # noqa: E402
 from polymodal.modalities.audio import Waveform  # noqa: E402
 from polymodal.modalities.stft import Stft  # noqa: E402
 from polymodal.training.parts import train_vocoder  # noqa: E402
+from record import RESULTS, about, save  # noqa: E402
 
 FRAMES = (1024, 512, 256)
 SILENCE_DB = -80
@@ -73,8 +73,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, help="score only so many")
     parser.add_argument("--run", type=Path, help="folder of the training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="argument of the vocoder")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "vocoder.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "vocoder.json")
     arguments = parser.parse_args()
+    begin = time.perf_counter()
     torch.set_num_threads(1)
     options = dict(parse_override(item) for item in arguments.set)
     if arguments.steps:
@@ -140,9 +141,7 @@ def main() -> None:
     for bar, met in bars.items():
         console.print(f"{'met' if met else 'NOT MET'}: {bar}")
     report = {
-        "command": "python benchmarks/vocoder.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        **about(time.perf_counter() - begin, seed=config.seed),
         "data": "emoji:concepts=240, held-out voices",
         "clips": len(recordings),
         "seconds_of_sound": seconds,
@@ -153,8 +152,7 @@ def main() -> None:
         "ratio_of_speeds": ratio,
         "bars": bars,
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    save(report, arguments.output)
 
 
 if __name__ == "__main__":

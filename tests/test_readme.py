@@ -37,6 +37,8 @@ def home(tmp_path_factory):
         soundfile.write(folder / "data" / f"{number}.flac", tone, 16_000)
         rows.append({"picture": f"{number}.png", "name": f"{colour} {number}", "speech": f"{number}.flac"})
     (folder / "data" / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    many = [row | {"name": f"{row['name']} {copy}"} for row in rows for copy in range(9)]
+    (folder / "data" / "many.jsonl").write_text("\n".join(json.dumps(row) for row in many))
     pq.write_table(pa.table({"name": ["red apple", None], "style": ["a", "b"]}), folder / "table.parquet")
     return folder
 
@@ -65,8 +67,13 @@ def test_commands(home, monkeypatch, capsys):
             words[place - 1 : place + 1] = [w for key, value in SHORT.items() for w in ("--set", f"{key}={value}")]
         if words[:2] == ["judge", "train"]:
             words += ["--steps", "2"]
+        if words[0] == "audit":  # the few rows held out above are too few to attack
+            words += ["--data", "data/many.jsonl", "--rows", "16", "--draws", "1"]
+        if words[0] == "explain":
+            words += ["--steps", "2", "--draws", "1"]
         assert main(words) == 0, (line, capsys.readouterr().err)
     assert len(list(Path("out").glob("picture-*.png"))) == 4
     assert len(list(Path("out").glob("speech-*.wav"))) == 4
     assert Path("filled.parquet").is_file()
+    assert "Shapley" in Path("explain.html").read_text(encoding="utf-8")
     assert "any-to-any" in capsys.readouterr().out

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import polymodal as pm
 from polymodal.cli.main import main
@@ -34,3 +38,30 @@ def test_evaluate_in_python(trained, world, capsys):
     assert 0 <= score.value <= 1
     assert main(["evaluate", str(trained), "--split", "validation", "--rows", "0"]) == 2
     assert capsys.readouterr().err == "polymodal: error: --rows: 0 is not at least 1\n"
+
+
+def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(trained, tmp_path, capsys):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for run in (whole, killed):
+        shutil.copytree(trained, run)
+    options = ["--rows", "4", "--judge-steps", "2", "--only", "picture", "name", "colour"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polymodal", "evaluate", str(killed), *options], stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (kept := sorted((killed / "evaluation" / "cells").glob("*.json"))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = sorted((killed / "evaluation" / "cells").glob("*.json"))
+    assert len(kept) < 6  # directions
+    assert not (killed / "evaluation" / "test.json").exists()
+    times = [file.stat().st_mtime_ns for file in kept]
+
+    for run in (killed, whole):
+        assert main(["evaluate", str(run), *options]) == 0
+    assert [file.stat().st_mtime_ns for file in kept] == times  # what was measured is not measured again
+    first, second = ((run / "evaluation" / "test.json").read_bytes() for run in (killed, whole))
+    assert first == second  # and two runs of one seed give the same to the byte

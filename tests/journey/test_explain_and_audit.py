@@ -21,6 +21,7 @@ def test_explain(trained, world, tmp_path, to, capsys):
     assert "http" not in html.replace("http://www.w3.org", "")
     assert 'title="' in html  # letters on the colour of their share
     assert html.count("data:image/png") >= 2
+    assert "Where the head looks" in html
 
 
 def test_mistakes_of_explain(trained, capsys):

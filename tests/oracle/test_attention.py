@@ -36,6 +36,18 @@ def test_self_attention_is_softmax_attention(causal, masked):
     torch.testing.assert_close(attention(x, mask=mask, causal=causal), by_hand(attention, x, x, visible))
 
 
+def test_shares_are_what_forward_mixes_with():
+    torch.manual_seed(0)
+    attention, x, context = Attention(12, 3, context_width=8), torch.randn(4, 5, 12), torch.randn(2, 6, 8)
+    mask = torch.tensor([[1, 1, 1, 0, 0, 1], [1, 1, 1, 1, 1, 1]]).bool()
+    shares = attention.shares(x, context, mask)  # every two rows share a context
+    assert shares.shape == (2, 3, 10, 6)
+    assert shares[0, :, :, 3:5].abs().max() == 0
+    value = (context @ attention.key_value.weight)[..., 12:].view(2, 6, 3, 4).transpose(1, 2)
+    mixed = (shares @ value).transpose(1, 2).flatten(2) @ attention.out.weight
+    torch.testing.assert_close(attention(x, context=context, mask=mask), mixed.view(4, 5, 12))
+
+
 def test_cross_attention_is_softmax_attention():
     torch.manual_seed(0)
     attention, x, context = Attention(12, 3, context_width=7), torch.randn(2, 5, 12), torch.randn(2, 4, 7)

@@ -15,8 +15,8 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Show which input made an output, and which part of it.",
         details="Shapley values of the fields that are given, over all their subsets; integrated gradients over their\n"
-        "words, patches and time, drawn on them, in one HTML page. Each field of the run is an option, as of\n"
-        "`polymodal generate`; the output is that command's first sample of the same seed.",
+        "words, patches and time, and the head's attention to these, drawn on them, in one HTML page. Each field of\n"
+        "the run is an option, as of `polymodal generate`; the output is that command's first sample of that seed.",
         examples="""
 polymodal explain runs/mine --name "red apple" --to picture -o explain.html
 polymodal explain runs/mine --name "red apple" --speech apple.wav --to picture --seed 3
@@ -47,8 +47,15 @@ def run(args: Any) -> None:
     table = Table("given", title=f"What made {escape(args.to)}", title_justify="left")
     table.add_column(f"Shapley value, {explanation.unit}", justify="right")
     table.add_column("gradients", justify="right")
+    table.add_column("attention", justify="right")
     for name, share in explanation.shapley.items():
         part = explanation.parts.get(name)
-        table.add_row(escape(name), f"{share:+.3f}", "–" if part is None else f"{float(part.sum()):+.3f}")
+        looks = explanation.attention.get(name)
+        table.add_row(
+            escape(name),
+            f"{share:+.3f}",
+            "–" if part is None else f"{float(part.sum()):+.3f}",
+            "–" if looks is None else f"{float(looks.sum()):.3f}",
+        )
     Console().print(table)
     print(write_explanation(model.model, explanation, args.output))

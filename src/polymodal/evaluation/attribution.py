@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from polymodal.errors import ConfigError
+from polymodal.evaluation.attention import attention_shares
+from polymodal.evaluation.head_loss import head_loss, stream
 from polymodal.evaluation.shapley import coalitions, shapley_values
 from polymodal.generation import CHUNK, check_fields, generate_rows, read, write
 from polymodal.model import FUSION, Model
 from polymodal.nn.random import fold, make_keys
-from polymodal.types import Batch, Context, Field, Space
+from polymodal.types import Batch, Field, Space
 
 MOST_FIELDS = 8
 """More have too many subsets: 256 of these."""
@@ -38,6 +40,8 @@ class Explanation:
         shapley: By input, its share of the worth of all less that of none.
         parts: By input, (L,) for ids, else of the value's own shape: how much each number adds to ``gain``.
         gain: How much less the head's loss of the output is, given all inputs, than given their baselines.
+        attention: By input, (N,) the share of the head's attention that each of its tokens gets, or (1,) the field's;
+            empty if the head attends to no tokens of fields.
     """
 
     to: str
@@ -48,6 +52,7 @@ class Explanation:
     shapley: Mapping[str, float]
     parts: Mapping[str, Tensor]
     gain: float
+    attention: Mapping[str, Tensor]
 
 
 def explain(
@@ -88,7 +93,8 @@ def explain(
     worth, unit, made = subset_worth(model, batch, to, seed=seed, draws=draws, options=options)
     parts, gain = integrated_gradients(model, batch, made, to, seed=seed, draws=draws, steps=steps)
     output = write(model.modalities[to], made)[0]
-    return Explanation(to, batch, output, unit, worth, shapley_values(worth), parts, gain)
+    looks = attention_shares(model, batch, made, to, seed=seed, draws=draws)
+    return Explanation(to, batch, output, unit, worth, shapley_values(worth), parts, gain, looks)
 
 
 def subset_worth(
@@ -162,7 +168,7 @@ def _log_likelihoods(
             inputs, {name: mask[part] for name, mask in visible.items()}, len(part), draw=fold(own, FUSION)
         )
         target = model.target({to: targets.rows(part).to(model.device)}, to)
-        value = model.heads[to].log_likelihood(context.of(to), target, fold(own, _place(model, to)))
+        value = model.heads[to].log_likelihood(context.of(to), target, fold(own, stream(model, to)))
         if value is None:
             return None
         found.append(value.cpu())
@@ -242,19 +248,6 @@ def integrated_gradients(
         part = (points[name][0].double() * total / draws).cpu()
         parts[name] = part.sum(-1) if name in embeddings else part
     return parts, gain
-
-
-def head_loss(model: Model, context: Context, batch: Batch, to: str, keys: Tensor) -> Tensor:
-    """(B,) the sum of the terms of one field's loss, as the player ``model`` has it in training."""
-    with torch.no_grad():
-        context.nothing = model.context({}, {}, 1)
-    losses = model.heads[to].loss(context.of(to), model.target(batch, to), "model", fold(keys, _place(model, to)))
-    return torch.stack(list(losses.values())).sum(0)
-
-
-def _place(model: Model, to: str) -> int:
-    """Stream of the keys that a field's head draws from, as in ``Model``."""
-    return 1000 + list(model.heads).index(to)
 
 
 def _embedding(model: Model, name: str) -> nn.Embedding | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from PIL import Image as PILImage
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from polymodal.evaluation.attention import spread
 from polymodal.evaluation.attribution import Explanation, pieces
-from polymodal.evaluation.report import Card, Section, data_address, write_page
+from polymodal.evaluation.report import Card, Section, command_line, data_address, write_page
 from polymodal.generation import write
 from polymodal.model import Model
 from polymodal.types import Field
@@ -39,6 +39,13 @@ _PARTS = (
     "Integrated gradients of the head's loss of the output, from a baseline (grey, mean loudness, no words) "
     "to the inputs. Numbers are how much an input lowers the loss; all inputs together lower it by {:.3g}, "
     "from which the sum differs by the error of the steps."
+)
+
+
+_LOOKS = (
+    "The share of the head's attention that each token of the inputs gets while it explains the output, averaged over "
+    "its layers; {:.0%} goes to a token that belongs to no field. Tokens have seen each other before, so that this is "
+    "where the head looks, not why."
 )
 
 
@@ -70,7 +77,11 @@ def write_explanation(model: Model, explanation: Explanation, path: str | Path, 
         ),
         Section("Which part of it", _PARTS.format(explanation.gain), drawings=parts),
     ]
-    facts = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    if explanation.attention:
+        rest = 1 - sum(float(shares.sum()) for shares in explanation.attention.values())
+        looks = {name: _looks(model, name, explanation.given[name], own) for name, own in explanation.attention.items()}
+        sections.append(Section("Where the head looks", _LOOKS.format(rest), drawings=looks))
+    facts = {"command": command or command_line()}
     title = f"{' + '.join(explanation.given)} → {explanation.to}"
     return write_page(path, title, sections, introduction=_INTRODUCTION, facts=facts)
 
@@ -88,6 +99,12 @@ def draw(model: Model, name: str, field: Field, part: Tensor) -> Markup:
         return _bands(field.value[0], part) + total
     numbers = zip(field.value[0].flatten().tolist(), part.flatten().tolist(), strict=True)
     return _text([(f"{number:.3g} ", share) for number, share in numbers]) + total
+
+
+def _looks(model: Model, name: str, field: Field, shares: Tensor) -> Markup:
+    """The attention to the tokens of one row of a field, drawn on its value where they lie on it."""
+    part = spread(shares, field, model.modalities[name].space) if len(shares) > 1 else None
+    return bars({name: float(shares.sum())}) if part is None else draw(model, name, field, part)
 
 
 def bars(values: Mapping[str, float]) -> Markup:

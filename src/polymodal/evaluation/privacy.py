@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from torch.nn.functional import pad
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
-from polymodal.evaluation.attribution import head_loss
+from polymodal.evaluation.head_loss import head_loss
 from polymodal.evaluation.membership import LOW_RATES, Attack, attack
-from polymodal.evaluation.report import Section, write_page
+from polymodal.evaluation.report import Section, command_line, write_page
 from polymodal.generation import CHUNK, generate_rows
 from polymodal.model import FUSION, Model
 from polymodal.nn.random import fold, make_keys
@@ -134,7 +133,7 @@ class Audit:
                 drawings=leaks,
             ),
         ]
-        facts = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), **self.facts}
+        facts = {"command": command or command_line(), **self.facts}
         return write_page(path, "Privacy", sections, introduction=" ".join(self.notes), facts=facts)
 
 
@@ -283,7 +282,7 @@ def leakage(
         )[to]
         for i, batch in enumerate(batches)
     ]
-    shares = []
+    shares, doubt = [], 0.0
     for rows, batch, feature, output in zip(pair, batches, inputs, made, strict=True):
         slots = torch.from_numpy(rows.columns[to].slots)
         apart = torch.cdist(feature, feature).masked_fill(slots[:, None] == slots, torch.inf)
@@ -292,9 +291,10 @@ def leakage(
         own, of_others = away.diagonal()[:, None], away.gather(1, near.indices)
         real = near.values.isfinite()
         wins = (of_others > own).double() + 0.5 * (of_others == own)
-        shares.append(((wins * real).sum(1) / real.sum(1))[real.any(1)].numpy())
-    first, second = shares
-    margin = _DEVIATIONS * float(np.sqrt(_variance(first) + _variance(second)))
+        told = real.any(1)
+        shares.append(((wins * real).sum(1) / real.sum(1))[told].numpy())
+        doubt += variance_of_mean(shares[-1], rows.columns[given].slots[told.numpy()])
+    margin = _DEVIATIONS * doubt**0.5
 
     held_out, output = batches[1], made[1]
     least = []
@@ -313,7 +313,7 @@ def leakage(
         held_share,
         margin,
         float(nearer.mean()),
-        _DEVIATIONS * float(np.sqrt(_variance(nearer))),
+        _DEVIATIONS * variance_of_mean(nearer, pair[1].columns[given].slots) ** 0.5,
         n,
     )
 
@@ -330,9 +330,20 @@ def distances_between(first: Field, second: Field, space: Space) -> Tensor:
     return torch.cdist(x.double(), y.double(), p=0.0 if space.kind == "discrete" else 2.0)
 
 
-def _variance(values: np.ndarray) -> float:
-    """Of the mean of these."""
-    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+def variance_of_mean(values: np.ndarray, groups: np.ndarray) -> float:
+    """The variance of a mean, where the values of a group (rows of one input) depend on each other.
+
+    Args:
+        values: (n,), shares from 0 to 1.
+        groups: (n,) any number for each group; if all differ, this is the sample variance over n.
+
+    Source: Liang and Zeger, "Longitudinal data analysis using generalized linear models", 1986, equation 2.
+    """
+    kinds, places = np.unique(groups, return_inverse=True)
+    if len(kinds) < 2:
+        return 0.25  # one group tells nothing: the most that a share can vary
+    sums = np.bincount(places, values - values.mean())
+    return float(len(kinds) / (len(kinds) - 1) * (sums**2).sum() / len(values) ** 2)
 
 
 @torch.no_grad()

@@ -168,7 +168,7 @@ def write_report(
     if curves := training_curves(Path(run)) if run else {}:
         text = "Losses by step, as they were logged; the dashed line is of the validation rows."
         sections.append(Section("Training", text, drawings=curves))
-    facts: dict[str, Any] = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    facts: dict[str, Any] = {"command": command or command_line()}
     first = scorecards[0].facts
     facts |= {"seed": first["seed"], "rows of a direction": f"at most {first['rows_of_a_direction']}"}
     facts["samples of an input"] = first.get("samples_of_an_input", 1)
@@ -270,7 +270,7 @@ def write_comparison(
         "difference if there were none (paired bootstrap), corrected for the number of comparisons (Holm); “–” where a "
         "metric is of the whole set, or rows could not be paired."
     )
-    facts: dict[str, Any] = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    facts: dict[str, Any] = {"command": command or command_line()}
     for evaluation in evaluations:
         judge = evaluation.facts.get("judge")
         facts[evaluation.name] = (
@@ -278,6 +278,12 @@ def write_comparison(
             f"judge {judge['hash'] if judge else 'none'}"
         )
     return write_page(path, "Comparison", [section], introduction=introduction, facts=facts)
+
+
+def command_line() -> str:
+    """How this process was called, as a user would type it."""
+    program = Path(sys.argv[0])
+    return " ".join(["python -m polymodal" if program.name == "__main__.py" else program.name, *sys.argv[1:]])
 
 
 def _joined(remark: str, ratio: float) -> str:
@@ -317,8 +323,8 @@ def _show(value: Any) -> Markup:
     if isinstance(value, Waveform):
         file = io.BytesIO()
         samples = np.clip(value.samples, -1, 1)
-        soundfile.write(file, samples, value.sample_rate_hz, format="WAV", subtype="PCM_16")
-        player = Markup('<audio controls preload="none" src="{}"></audio>').format(data_address("audio/wav", file))
+        soundfile.write(file, samples, value.sample_rate_hz, format="FLAC")  # half of a WAV, and every browser plays it
+        player = Markup('<audio controls preload="none" src="{}"></audio>').format(data_address("audio/flac", file))
         return Markup('<span class="sound">{}{}</span>').format(_wave(samples), player)
     if isinstance(value, str):
         return Markup('<span class="text">{}</span>').format(value or Markup("<i>nothing</i>"))

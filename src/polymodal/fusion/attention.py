@@ -25,6 +25,8 @@ class AttentionFusion(Fusion):
         heads: Attention heads.
     """
 
+    keeps = "tokens"
+
     def __init__(self, fields: Sequence[str], width: int, *, depth: int = 2, heads: int = 4):
         super().__init__()
         self.fields = tuple(fields)

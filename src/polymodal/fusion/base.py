@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,12 @@ class Fusion(nn.Module, ABC):
     Attributes:
         joint: Whether the context is a draw from a latent, from which all outputs of a row are generated; else each
             output is conditioned on those before it.
+        keeps: What a context's tokens are, after one of no field, in the order of the fields: all ``tokens`` of each,
+            one of each of the ``fields`` that are visible, or nothing of the kind.
     """
 
     joint: ClassVar[bool] = False
+    keeps: ClassVar[Literal["tokens", "fields"] | None] = None
 
     @abstractmethod
     def forward(

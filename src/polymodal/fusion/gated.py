@@ -24,6 +24,8 @@ class GatedFusion(Fusion):
         width: Of the tokens.
     """
 
+    keeps = "fields"
+
     def __init__(self, fields: Sequence[str], width: int):
         super().__init__()
         self.fields = tuple(fields)

@@ -53,6 +53,8 @@ class GraphFusion(Fusion):
         heads: Attention heads.
     """
 
+    keeps = "fields"
+
     def __init__(self, fields: Sequence[str], width: int, *, depth: int = 2, heads: int = 4):
         super().__init__()
         self.fields = tuple(fields)

@@ -155,6 +155,21 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(query, key, value, visible, is_causal=causal)
         return (y.transpose(1, 2).flatten(2) @ self.out.weight).view(rows, count, self.heads * self.head_width)
 
+    def shares(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, heads, N, M) with which shares ``forward`` mixes the values of a context, to look at.
+
+        Args:
+            x: (B, N, D), or (B * k, N / k, D) where every k rows share a context.
+            context: (B, M, C).
+            mask: (B, M) which of it is real.
+        """
+        query = self._split(x.reshape(len(context), -1, x.shape[2]) @ self.query.weight, 1)[0]
+        key = self._split(context @ self.key_value.weight, 2)[0]
+        scores = query @ key.transpose(-1, -2) / self.head_width**0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None], -torch.inf)
+        return scores.softmax(-1)
+
     def _split(self, packed: Tensor, parts: int) -> Tensor:
         """(B, N, parts * D), in any shape -> (parts, B, heads, N, head width)."""
         rows, count = packed.shape[:2]

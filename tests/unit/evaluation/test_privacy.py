@@ -8,8 +8,16 @@ import torch
 
 import polymodal as pm
 from polymodal.errors import DataError
-from polymodal.evaluation.attribution import head_loss
-from polymodal.evaluation.privacy import Leak, audit, distances_between, leakage, membership_attacks, row_losses
+from polymodal.evaluation.head_loss import head_loss
+from polymodal.evaluation.privacy import (
+    Leak,
+    audit,
+    distances_between,
+    leakage,
+    membership_attacks,
+    row_losses,
+    variance_of_mean,
+)
 from polymodal.nn.random import make_keys
 from polymodal.types import Field, Space
 
@@ -100,6 +108,14 @@ def test_distances_between_rows():
     plain = [Field(torch.tensor(v), torch.ones(len(v), 1, dtype=torch.bool), torch.ones(len(v)))
              for v in ([[0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]])]  # fmt: skip
     assert distances_between(*plain, vectors).tolist() == [[5, 1]]
+
+
+def test_rows_of_one_input_are_not_so_many_witnesses():
+    values = np.random.default_rng(0).random(12)
+    alone = variance_of_mean(values, np.arange(12))
+    assert alone == pytest.approx(values.var(ddof=1) / 12)
+    assert variance_of_mean(values.repeat(20), np.arange(12).repeat(20)) == pytest.approx(alone)
+    assert variance_of_mean(values, np.zeros(12)) == 0.25
 
 
 def test_what_is_left_out_is_said(learned, data, tmp_path):

@@ -1,0 +1,302 @@
+"""What docs/benchmarks.md says of each benchmark: in words, and as bars that its JSON is held against."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure that was wanted.
+
+    Attributes:
+        what: Is measured.
+        reached: The figure, from a benchmark's JSON.
+        wanted: The least that is enough, or the most.
+        at_most: Whether less is better.
+    """
+
+    what: str
+    reached: Callable[[Result], float]
+    wanted: float
+    at_most: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A benchmark.
+
+    Attributes:
+        title: Of its section.
+        command: That makes its JSON.
+        text: What is measured, and what it does not show.
+        peer: What those do better with whom it is compared, or what is missing.
+        bars: That it is held against.
+    """
+
+    title: str
+    command: str
+    text: str
+    peer: str
+    bars: Sequence[Bar] = ()
+
+    def checked(self, result: Result) -> list[dict[str, Any]]:
+        """Every bar of which the figure is known, with what was reached."""
+        rows = []
+        for bar in self.bars:
+            try:
+                reached = bar.reached(result)
+            except (KeyError, StopIteration):  # this part of the benchmark was not run
+                continue
+            met = reached <= bar.wanted if bar.at_most else reached >= bar.wanted
+            wanted = f"{'at most' if bar.at_most else 'at least'} {bar.wanted:,g}"
+            rows.append({"what": bar.what, "wanted": wanted, "reached": reached, "met": met})
+        return rows
+
+
+def _step(networks: str, method: str, ours: str, wanted: float) -> Bar:
+    what = f"{method}, {networks}, {'bare' if 'bare' in ours else 'whole'} step: times MultiVae's samples/s"
+    return Bar(what, lambda result: result[networks][method][ours]["times_multivae"], wanted)
+
+
+def _decoded(name: str, batch: int, wanted: float) -> Bar:
+    def reached(result: Result) -> float:
+        return next(r["speed_up"] for r in result["results"] if (r["name"], r["batch"]) == (name, batch))
+
+    return Bar(f"{name}, batch {batch}: times transformers' speed", reached, wanted)
+
+
+def _sound(name: str, wanted: float) -> Bar:
+    return Bar(f"{name}: times librosa's speed", lambda result: result["results"][name]["ratio"], wanted)
+
+
+def _best(result: Result, measure: str, choose: Callable[[Sequence[float]], float] = max) -> float:
+    families = ("gan", "vae", "flow", "masked", "autoregressive")
+    return choose([result["pictures"][family][measure] for family in families])
+
+
+def _share_of_best_seed(result: Result) -> float:
+    recalls = [seed["recall"] for seed in result["seeds"].values()]
+    return min(recalls) / max(recalls)
+
+
+def _lost_in_few_steps(result: Result) -> float:
+    return 100 * (result["steps"]["50"]["coherence"] - result["steps"]["4"]["coherence"])
+
+
+def _behind_balanced(result: Result) -> float:
+    means = {name: setting["mean"] for name, setting in result["settings"].items()}
+    return 100 * (means["balanced"] - max(mean for name, mean in means.items() if name != "balanced"))
+
+
+def _strongest(result: Result, rows: str) -> float:
+    return max(attack["auc"] for attack in result["results"][rows]["attacks"])
+
+
+NO_PEER = "There is no peer to compare with: "
+FAMILIES = Section(
+    "Families of generators",
+    "python benchmarks/families.py --parts pictures steps speech seeds",
+    "Captions become pictures by five families of heads on the data set `fashion`: the same captions, minutes, seed "
+    "and judge for all. Coherence is the share of pictures in which a classifier of real pictures sees the class that "
+    "the caption names. FID and KID are in that classifier's features, so that they compare with nobody else's; "
+    "`floor` is that of real training pictures. `steps`, `speech` and `seeds` are further parts of the same command "
+    "(`steps` with `--samples 2000`); pictures a second of the parts were timed on a busy machine.",
+    NO_PEER + "these are our own heads on one core for minutes. Generators that are trained on a GPU for hours draw "
+    "better by far; every family here is far from the floor, the GAN and the masked head miss most of the variety "
+    "(recall), and the GAN keeps little of it on 2,000 pictures.",
+    [
+        *(
+            Bar(f"{family}: coherence", lambda result, f=family: result["pictures"][f]["coherence"], 0.85)
+            for family in ("gan", "vae", "flow", "masked", "autoregressive")
+        ),
+        Bar("the best family: coherence", lambda result: _best(result, "coherence"), 0.97),
+        Bar(
+            "the best family: FID, times the floor",
+            lambda result: _best(result, "fid", min) / result["pictures"]["floor"]["fid"],
+            6.0,
+            at_most=True,
+        ),
+        Bar("speech of voices never heard: caption's class", lambda r: r["speech"]["speech_to_caption_class"], 0.95),
+        Bar("caption to speech: share of the recogniser's real score", lambda r: r["speech"]["share_of_real"], 0.9),
+        Bar("gan, five seeds: the worst recall over the best", _share_of_best_seed, 0.5),
+        Bar("flow, 4 steps beside 50: points of coherence lost", _lost_in_few_steps, 3.0, at_most=True),
+        Bar(
+            "gan: times the 50-step flow's pictures a second",
+            lambda r: (
+                r["pictures"]["gan"]["images_per_second_on_one_core"]
+                / r["steps"]["50"]["images_per_second_on_one_core"]
+            ),
+            50,
+        ),
+    ],
+)
+
+SECTIONS: dict[str, Section] = {
+    "families": FAMILIES,
+    "fusion": Section(
+        "Joint latents from nothing",
+        "python benchmarks/fusion.py --recipes mopoe --minutes 16",
+        "Picture, caption and speech of the same row, generated with nothing given, by one `mopoe` model with the "
+        "prior that it was trained with and with two that were fitted afterwards. A row is coherent where the "
+        "picture's, the caption's and the speech's class are one.",
+        NO_PEER + "the standard prior is what the paper's authors use, and it stays far below the fitted ones here.",
+        [
+            Bar(
+                "the best fitted prior: times the standard one's coherence",
+                lambda r: max(r["joint"]["mopoe"][kind]["x_standard"] for kind in ("mixture", "flow")),
+                5.0,
+            )
+        ],
+    ),
+    "imbalance": Section(
+        "Fields of unequal size",
+        "python benchmarks/imbalance.py",
+        "Captions in one row of ten, and a loss of the pictures that is ten times as large; the mean coherence of six "
+        "directions by setting of the balancer, after the same number of steps. `fixed` is what happens without one.",
+        NO_PEER + "with `balanced`, nothing is rare or large. One seed and a short training: differences of a point "
+        "between the balancers mean nothing.",
+        [
+            Bar("the best balancer: points behind the balanced case", _behind_balanced, 3.0, at_most=True),
+            Bar(
+                "fixed weights: points behind the balanced case",
+                lambda r: 100 * (r["settings"]["balanced"]["mean"] - r["settings"]["fixed"]["mean"]),
+                3.0,
+            ),
+        ],
+    ),
+    "calibration": Section(
+        "What `fill` knows of its own errors",
+        "python benchmarks/calibration.py",
+        "The expected calibration error of the probability that `fill` tells with a cell, on rows that neither the "
+        "model nor the calibrator learned from; `floor` is what a perfect probability would show by chance.",
+        NO_PEER + "a picture is held to be right if our own judge names its class, which is not all that a picture "
+        "can get wrong.",
+        [
+            Bar(
+                "the worst field: expected calibration error",
+                lambda r: max(row["after"] for row in r["results"]),
+                0.05,
+                at_most=True,
+            )
+        ],
+    ),
+    "privacy": Section(
+        "Membership inference",
+        "python benchmarks/privacy.py",
+        "Two models of one recipe, one that saw 200 rows over and over and one that saw 12,000, attacked with their "
+        "own training rows and rows held out. 0.5 is a coin's toss. Of the leaks, `own` is how often a field that is "
+        "made from another lies nearer to the row's own value than to that of a row alike, `own held out` the same of "
+        "rows that it never saw, and `others` how often what it makes of a row that it never saw lies nearer to a "
+        "training value than to a held-out one.",
+        NO_PEER + "shadow models (LiRA), which need many trainings, are a stronger attack than these two; what is not "
+        "found here may be found by them.",
+        [Bar("200 rows: the strongest attack's area under the curve", lambda r: _strongest(r, "200 rows"), 0.8)],
+    ),
+    "vocoder": Section(
+        "Vocoder against Griffin-Lim",
+        "python benchmarks/vocoder.py",
+        "Spectrograms of two voices that it never heard become sound. Distances are decibels, for frames of three "
+        "lengths; the error is a recogniser's, and `recordings` is its error on the recordings themselves.",
+        "Griffin-Lim needs no training, no weights and no data, and is as good on music or in another language, where "
+        "this vocoder learned from a few voices of English.",
+        [
+            *(
+                Bar(
+                    f"log-spectral distance over Griffin-Lim's, frames of {frame}",
+                    lambda r, f=frame: (
+                        r["results"]["vocoder"][f"distance_{f}_db"] / r["results"]["Griffin-Lim"][f"distance_{f}_db"]
+                    ),
+                    1.0,
+                    at_most=True,
+                )
+                for frame in (1024, 512, 256)
+            ),
+            Bar(
+                "recogniser's error less Griffin-Lim's",
+                lambda r: r["results"]["vocoder"]["error"] - r["results"]["Griffin-Lim"]["error"],
+                0.0,
+                at_most=True,
+            ),
+            Bar("times Griffin-Lim's speed", lambda r: r["ratio_of_speeds"], 3.0),
+        ],
+    ),
+    "steps": Section(
+        "A training step against MultiVae's",
+        "python benchmarks/steps.py --multivae runs/multivae",
+        "Joint latents of MNIST, SVHN and text by the same networks, batches and latents. `polymodal` is our loop's "
+        "whole step: tasks are drawn, gradients clipped, weights averaged. `bare` does without the last two, as "
+        "MultiVae's trainer does; `all` also decodes every field from every latent, as its MMVAE+ does.",
+        "MultiVae's step is worth more than ours in one respect: it adds the terms of all subsets (MoPoE) or of all "
+        "pairs (MMVAE+), where ours draws one a row, an unbiased estimate of the same with more noise. It also has a "
+        "dozen published models more, importance-weighted bounds of many samples, and their evaluation.",
+        [
+            _step(networks, method, ours, wanted)
+            for networks in ("perceptrons", "convolutions")
+            for method, wanted in (("MoPoE", 1.6), ("MVTCAE", 1.25), ("MMVAE+", 1.5))
+            for ours in ("polymodal", "polymodal, bare")
+        ],
+    ),
+    "training": Section(
+        "What the training loop costs",
+        "python benchmarks/training.py",
+        "The whole step of `any-to-any` over that of a bare loop of the same forward, backward and fused AdamW; "
+        "`seconds` of each round are in the JSON.",
+        "The bare loop is simpler, and faster: it neither fetches rows, draws tasks, clips, averages, nor can go on "
+        "after it was killed.",
+        [Bar("our loop over the bare loop", lambda result: result["ratio"], 1.05, at_most=True)],
+    ),
+    "sampler": Section(
+        "A sampling step against diffusers",
+        "python benchmarks/sampler.py",
+        "Fifty Euler steps with a network that costs nothing; both end at the same place. What is left is what the "
+        "sampler itself costs.",
+        "With a real network the difference hardly shows. diffusers has dozens of schedulers, among them multistep "
+        "solvers that need fewer evaluations for the same picture; we have three solvers.",
+        [Bar("times less overhead than diffusers, its times prepared", lambda result: result["ratio"], 2.0)],
+    ),
+    "decoding": Section(
+        "Greedy decoding against transformers",
+        "python benchmarks/decoding.py",
+        "The same weights, 6 layers of 256, in our autoregressive head and in a Llama of transformers; both give the "
+        "same tokens. The speed-up is over transformers as it comes; its own compiled step stands beside it.",
+        "transformers runs every architecture of the hub, decodes with beams, assistants and quantised weights, and "
+        "its compiled step narrows the gap; ours decodes our own head alone.",
+        [
+            _decoded("eager", 1, 1.8),
+            _decoded("compiled", 1, 2.4),
+            _decoded("eager", 16, 1.25),
+        ],
+    ),
+    "audio": Section(
+        "Spectrograms and Griffin-Lim against librosa",
+        "python benchmarks/audio.py",
+        "Clips of a second at 16 kHz at equal settings; equal log-mels, and a spectral convergence that is no worse.",
+        "librosa has far more than these two (constant-Q transforms, chroma, beats, pitch), needs no PyTorch, and "
+        "reads any length in one call without padding a batch.",
+        [
+            _sound("log-mel, per clip", 3.5),
+            _sound("log-mel, batched", 1.2),
+            _sound("Griffin-Lim, per clip", 3.5),
+            _sound("Griffin-Lim, batched", 2.2),
+        ],
+    ),
+    "pipeline": Section(
+        "Input pipeline",
+        "python benchmarks/pipeline.py",
+        "Pictures of 64 x 64 and names, from the memory-mapped cache to tensors, after the first epoch, on one core.",
+        NO_PEER
+        + "the first epoch pays for it, as every picture is decoded into the cache, which takes the disk space of the "
+        "raw pixels; loaders that stream compressed files need none.",
+        [Bar("rows a second", lambda result: result["rows_per_second"]["batch and decode"], 20_000)],
+    ),
+    "speed": Section(
+        "Speed at a glance",
+        "python benchmarks/speed.py",
+        "Everything that is timed, in one run. Each benchmark alternates between the libraries, on one thread, and "
+        "takes medians of process CPU time over its rounds.",
+        "Each peer is a far larger library; what it does better stands in the section of its benchmark.",
+    ),
+}

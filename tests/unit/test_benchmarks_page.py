@@ -1,0 +1,66 @@
+"""docs/benchmarks.md is what the committed results say, bars that were missed included."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def document(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("document")
+
+
+def results():
+    return {path.stem: json.loads(path.read_text()) for path in (BENCHMARKS / "results").glob("*.json")}
+
+
+def test_the_page_is_what_the_results_say(document):
+    written = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert written == document.page(results()), "run `python benchmarks/document.py`"
+
+
+def test_every_benchmark_is_described_and_has_its_command(document):
+    assert results()
+    for name, section in document.SECTIONS.items():
+        assert (BENCHMARKS / f"{name}.py").is_file()
+        assert section.command.startswith(f"python benchmarks/{name}.py")
+
+
+def test_a_missed_bar_is_printed_as_missed(document):
+    shown = document.section("training", {"ratio": 1.06, "seconds": {"ours": [1.06], "bare": [1.0]}, "seed": 3})
+    assert "| our loop over the bare loop | at most 1.05 | 1.06 | **missed** |" in shown
+    assert "seed 3." in shown
+    assert "| at most 1.05 | 1.04 | met |" in document.section("training", {"ratio": 1.04})
+    assert document.SECTIONS["training"].checked({}) == []  # what was not measured is no figure
+
+
+def test_a_benchmark_of_which_nothing_is_said_gets_plain_tables(document):
+    result = {"machine": {"processor": "P", "cores": 2, "threads": 1, "torch": "2"}, "minutes_in_all": 3.25, "rows": 7}
+    result |= {"half": {"ours": {"fid": 1234.5, "fine": True}, "theirs": {"fid": 0.12345, "fine": False}}}
+    shown = document.page({"unheard": result})
+    assert "## Unheard" in shown
+    assert "python benchmarks/unheard.py" in shown
+    assert "P, 2 cores, 1 used, torch 2; 3.25 minutes in all." in shown
+    assert "rows 7." in shown
+    for line in ("|  | fid | fine |", "| half, ours | 1,234 | yes |", "| half, theirs | 0.123 | no |"):
+        assert line in shown.splitlines()
+
+
+def test_a_part_whose_peer_is_missing_is_left_out(tmp_path):
+    output = tmp_path / "speed.json"
+    command = [sys.executable, str(BENCHMARKS / "speed.py"), "--parts", "steps", "--output", str(output)]
+    told = subprocess.run([*command, "--multivae", "nothing"], check=True, capture_output=True, text=True).stdout
+    how = "pip install --no-deps --target nothing multivae pythae"
+    assert f"steps is left out, as its peer is not installed: {how}" in told
+    record = json.loads(output.read_text())
+    assert record["results"] == []
+    assert record["left_out"] == {"steps": how}
+    assert record["machine"]["cores"] >= 1
