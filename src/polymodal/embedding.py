@@ -34,7 +34,7 @@ class Moments:
     variance: Tensor
 
 
-class Embedder:
+class AlignedEmbedder:
     """Embeds values of the fields that a model's alignment has pulled together.
 
     Args:
@@ -49,7 +49,7 @@ class Embedder:
         self.model, self.alignment, self.moments = model, alignment_of(model), dict(moments)
 
     @classmethod
-    def measure(cls, model: Model, rows: Rows) -> Embedder:
+    def measure(cls, model: Model, rows: Rows) -> AlignedEmbedder:
         """An embedder with the moments of real rows, best those that the model was trained on.
 
         Raises:

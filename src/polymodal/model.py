@@ -322,11 +322,14 @@ class Model(nn.Module):
             if name in self.codecs:
                 value = self.codecs[name].decode(value)
             made[name] = _spread(value, index, rows)
-            if name in self.encoders and not self.fusion.joint and len(made) < len(to):
-                batch[name] = overlay(batch.get(name), made[name], index)
-                visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
+            if self.gives_on(name) and len(made) < len(to):
+                give(batch, visible, name, made[name])
                 context = self.context(batch, visible, rows, draw=own)
         return made
+
+    def gives_on(self, name: str) -> bool:
+        """Whether what is made of a field is given to the fields that are made after it."""
+        return name in self.encoders and not self.fusion.joint
 
     @torch.no_grad()
     def log_likelihood(
@@ -354,9 +357,8 @@ class Model(nn.Module):
                 value = self.heads[name].log_likelihood(context.of(name).rows(index), field.rows(index), own_keys)
                 if value is not None:
                     result[name] = value.new_zeros(rows).index_copy(0, index, value)
-            if name in self.encoders and not self.fusion.joint and len(made) > 1:
-                batch[name] = overlay(batch.get(name), field, index)
-                visible[name] = visible.get(name, torch.zeros(rows, dtype=torch.bool)) | wanted
+            if self.gives_on(name) and len(made) > 1:
+                give(batch, visible, name, field)
                 context = self.context(batch, visible, rows, draw=own)
         return result
 
@@ -384,7 +386,14 @@ def _spread(value: Field, index: Tensor, rows: int) -> Field:
     return Field(place(value.value), place(value.mask), place(value.present))
 
 
-def overlay(given: Field | None, made: Field, index: Tensor) -> Field:
+def give(batch: Batch, visible: dict[str, Tensor], name: str, made: Field) -> None:
+    """Adds the rows in which a field was made to what is given, ``batch`` and ``visible``, for those made after it."""
+    wanted = made.present.cpu()
+    batch[name] = _overlay(batch.get(name), made, wanted.nonzero()[:, 0].to(made.present.device))
+    visible[name] = visible.get(name, torch.zeros_like(wanted)) | wanted
+
+
+def _overlay(given: Field | None, made: Field, index: Tensor) -> Field:
     """``given`` with the rows at ``index`` taken from ``made``; the axis that varies is padded to the longer one."""
     if given is None:
         return made

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
-from polymodal.embedding import Embedder, Moments, aligned_fields, alignment_of
+from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import read
 from polymodal.model import Model
@@ -55,7 +55,7 @@ class Index:
         flat: By field, a ``faiss.IndexFlatIP`` of ``rows.unique(field)``, in that order.
     """
 
-    def __init__(self, embedder: Embedder, rows: Rows, flat: Mapping[str, Any]):
+    def __init__(self, embedder: AlignedEmbedder, rows: Rows, flat: Mapping[str, Any]):
         self.embedder, self.rows, self.flat = embedder, rows, dict(flat)
 
     @classmethod
@@ -71,7 +71,7 @@ class Index:
             ConfigError: The model has no alignment that tells rows apart, or ``faiss`` is not installed.
             DataError: The rows have none of its fields.
         """
-        faiss, embedder = _faiss(), Embedder.measure(model, reference)
+        faiss, embedder = _faiss(), AlignedEmbedder.measure(model, reference)
         flat = {}
         for name in embedder.fields:
             if name in rows.columns and len(own := rows.unique(name)):
@@ -107,7 +107,7 @@ class Index:
         names = json.loads((final / "fields.json").read_text(encoding="utf-8"))
         moments = {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names["embedded"]}
         flat = {name: faiss.read_index(str(final / f"{i}.faiss")) for i, name in enumerate(names["indexed"])}
-        return cls(Embedder(model, moments), rows, flat)
+        return cls(AlignedEmbedder(model, moments), rows, flat)
 
     def _save(self, final: Path) -> None:
         faiss, partial = _faiss(), final.with_suffix(".partial")

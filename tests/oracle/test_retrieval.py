@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import polymodal as pm
-from polymodal.embedding import Embedder
+from polymodal.embedding import AlignedEmbedder
 from polymodal.evaluation.retrieval import _chance, first_ranks, recall_at, retrieval
 
 
@@ -35,13 +35,13 @@ def test_what_is_one_hot_is_always_found():
 def test_a_run_is_scored(aligned):
     model = pm.open(aligned)
     data = model.data()
-    score = retrieval(Embedder.measure(model.model, data.train), data.rows, "name", "picture", ks=(1, 10))
+    score = retrieval(AlignedEmbedder.measure(model.model, data.train), data.rows, "name", "picture", ks=(1, 10))
     assert score.queries == 6
     assert score.candidates == len(data.rows.select(data.rows.present["name"]).unique("picture"))
     assert 0 <= score.recall[1] <= score.recall[10] <= 1
     assert 1 <= score.median_rank <= score.candidates
     assert score.chance[1] < score.chance[10]
-    same = retrieval(Embedder.measure(model.model, data.train), data.rows, "name", "name", ks=(1,))
+    same = retrieval(AlignedEmbedder.measure(model.model, data.train), data.rows, "name", "name", ks=(1,))
     assert same.recall[1] == same.median_rank == 1
     with pytest.raises(pm.ConfigError, match="to: 'colour' is not aligned"):
-        retrieval(Embedder.measure(model.model, data.train), data.rows, "name", "colour")
+        retrieval(AlignedEmbedder.measure(model.model, data.train), data.rows, "name", "colour")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.embedding import Embedder
+from polymodal.embedding import AlignedEmbedder
 from polymodal.errors import DataError
 
 
@@ -57,7 +57,7 @@ def recall_at(ranks: np.ndarray, k: int) -> float:
 
 
 def retrieval(
-    embedder: Embedder, rows: Rows, given: str, to: str, *, ks: Sequence[int] = (1, 5, 10), most: int = 1000
+    embedder: AlignedEmbedder, rows: Rows, given: str, to: str, *, ks: Sequence[int] = (1, 5, 10), most: int = 1000
 ) -> Retrieval:
     """How well a field finds another among real rows, best those that were held out.
 

@@ -26,7 +26,7 @@ from polymodal.evaluation.judge import Judge, texts
 from polymodal.evaluation.metrics import exact_match
 from polymodal.generation import CHUNK, generate_rows, write
 from polymodal.modalities import Modality
-from polymodal.model import Model, overlay
+from polymodal.model import Model, give
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
@@ -174,9 +174,8 @@ def _again(
     """Further samples of a field, each conditioned on what it was conditioned on."""
     told, seen = dict(batch), dict(visible)
     for earlier, value in itertools.takewhile(lambda item: item[0] != name, made.items()):
-        if earlier in model.encoders and not model.fusion.joint and value.present.any():
-            told[earlier] = overlay(batch.get(earlier), value, value.present.nonzero()[:, 0])
-            seen[earlier] = seen.get(earlier, torch.zeros_like(value.present)) | value.present
+        if model.gives_on(earlier):
+            give(told, seen, earlier, value)
     to, own = {name: made[name].present}, {name: (options or {}).get(name, {})}
     return [generate_rows(model, told, seen, to, fold(keys, _AGREEMENT + i), own)[name] for i in range(SAMPLES)]
 
