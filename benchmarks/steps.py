@@ -153,7 +153,7 @@ def ours(
     there = torch.ones(count * copies, dtype=torch.bool)
     fields = {name: Field(value, there[:count, None], there[:count]) for name, value in data.items()}
     open_to = dict.fromkeys(data, True)
-    turn = 0
+    turn = 1000  # as in the midst of a training
 
     def step() -> None:
         nonlocal turn

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from polymodal.config import TrainConfig
-from polymodal.training.ema import Average
 from polymodal.training.loop import _validations, make_optimizer, schedule
 
 
@@ -18,22 +17,6 @@ def test_schedule_climbs_then_falls_to_nothing():
     assert schedule(0.55, 0.1) == pytest.approx(0.5)
     assert schedule(1.0, 0.1) == pytest.approx(0.0)
     assert schedule(1.2, 0.0) == pytest.approx(0.0)
-
-
-def test_average_follows_its_formula_and_swaps_back():
-    parameter = torch.nn.Parameter(torch.tensor([1.0]))
-    average = Average({"p": parameter}, decay=0.5)
-    with torch.no_grad():
-        parameter.fill_(3.0)
-    average.update(0)  # decay min(0.5, 1 / 10)
-    torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
-    average.update(1000)  # decay 0.5
-    expected = torch.tensor([0.5 * 2.8 + 0.5 * 3])
-    torch.testing.assert_close(average.weights["p"], expected)
-    average.swap()
-    torch.testing.assert_close(parameter.detach(), expected)
-    average.swap()
-    torch.testing.assert_close(parameter.detach(), torch.tensor([3.0]))
 
 
 def test_only_matrices_decay():

@@ -1,0 +1,49 @@
+"""Averaged weights."""
+
+import torch
+from torch import nn
+
+from polymodal.training.ema import Average
+
+
+def test_strides_average_what_single_steps_would():
+    """A parameter that climbs by one a step: both averages lag behind it by as much, but for a stride."""
+    parameter = nn.Parameter(torch.zeros(3))
+    average, exact = Average({"p": parameter}, 0.98), torch.zeros(3)
+    for step in range(800):
+        with torch.no_grad():
+            parameter += 1
+        average.update(step)
+        exact.lerp_(parameter.detach(), 1 - min(0.98, (1 + step) / (10 + step)))
+    lag, single = (parameter.detach() - weights for weights in (average.weights["p"], exact))
+    assert (lag - single).abs().max() < Average.STRIDE
+    assert abs(float(single[0]) - 0.98 / 0.02) < 0.1
+
+
+def test_the_first_steps_all_count():
+    parameter = nn.Parameter(torch.zeros(1))
+    average = Average({"p": parameter}, 0.999)
+    for step in range(4):
+        with torch.no_grad():
+            parameter += 1
+        before = average.weights["p"].clone()
+        average.update(step)
+        assert torch.all(average.weights["p"] > before)
+
+
+def test_average_follows_its_formula_and_swaps_back():
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    average = Average({"p": parameter}, decay=0.5)
+    with torch.no_grad():
+        parameter.fill_(3.0)
+    average.update(0)  # decay min(0.5, 1 / 10)
+    torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
+    average.update(1002)  # between two strides
+    torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
+    average.update(1003)  # decay 0.5 for each of four steps
+    expected = torch.tensor([0.0625 * 2.8 + 0.9375 * 3])
+    torch.testing.assert_close(average.weights["p"], expected)
+    average.swap()
+    torch.testing.assert_close(parameter.detach(), expected)
+    average.swap()
+    torch.testing.assert_close(parameter.detach(), torch.tensor([3.0]))
