@@ -37,9 +37,7 @@ def incomplete(rows: Rows, missing: float, seed: int) -> Rows:
         return rows
     random = np.random.default_rng(seed)
     for name in MODALITIES:
-        column = rows.columns[name]
-        gone = random.random(len(rows)) < missing
-        rows = rows.with_column(name, dataclasses.replace(column, slots=np.where(gone, -1, column.slots)))
+        rows = rows.without(name, random.random(len(rows)) < missing)
     return rows.select(np.any([rows.present[name] for name in MODALITIES], axis=0))
 
 
