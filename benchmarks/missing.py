@@ -5,9 +5,10 @@
 
 Pictures, captions and speech of `fashion`. Each cell of the training rows is missing with the same probability, by a
 draw of its own that knows nothing of what is in the cell; a cell that is missing at 30 % is so at 50 %, too. Rows
-without any cell are left out, as ``polymodal.load`` does. Ours is the recipe `any-to-any`; theirs is MoPoE with as many
-parameters, which is told by masks what is there. All have the same minutes, seed and rows; MultiVae's learning rate is
-the better of two on complete data, by rows for validation.
+without any cell are left out, as ``polymodal.load`` does. Ours is the recipe `any-to-any`, which draws rows as they
+come (``fixed``), or those with more fields more often (``tasks.sampling: pairs``): complete rows are all alike to it.
+Theirs is MoPoE with as many parameters, which is told by masks what is there. All have the same minutes, seed and rows;
+MultiVae's learning rate is the better of two on complete data, by rows for validation.
 
 Coherence is the share of what is generated from one field of a complete held-out row whose class is that row's; then
 the mean of all six directions. Bar: with half of the cells missing, `any-to-any` is within 5 points of complete data.
@@ -45,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--multivae", type=Path, help="folder of multivae and pythae; else ours alone")
     parser.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.3, 0.5, 0.7], help="of missing cells")
+    parser.add_argument("--sampling", nargs="+", choices=["fixed", "pairs"], default=["fixed", "pairs"], help="ours")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--samples", type=int, default=1000, help="held-out rows")
     parser.add_argument("--seed", type=int, default=0)
@@ -66,8 +68,11 @@ def main() -> None:
     for missing in arguments.shares:
         train = incomplete(fashion.data.train, missing, seed)
         data = dataclasses.replace(fashion.data, train=train)
-        model = fit(data, arguments.folder / f"any-to-any-{missing:.0%}", minutes=minutes, seed=seed)
-        score("polymodal", missing, Ours(model, seed))
+        for sampling in arguments.sampling if missing else ("fixed",):  # complete rows are all alike
+            kind = "" if sampling == "fixed" else f"-{sampling}"
+            folder = arguments.folder / f"any-to-any{kind}-{missing:.0%}"
+            model = fit(data, folder, minutes=minutes, seed=seed, **{"tasks.sampling": sampling})
+            score(f"polymodal, {sampling}", missing, Ours(model, seed))
         if arguments.multivae:
             peers.install(arguments.multivae)
             rate = peers.best_rate("MoPoE", fashion, size(model.model), arguments.folder, minutes=minutes, seed=seed)
@@ -77,10 +82,11 @@ def main() -> None:
 
     title = f"Coherence by the share of missing cells; {minutes:g} minutes each, {len(rows):,} held-out rows"
     table = Table("library", "missing", "mean", "beside complete", *DIRECTIONS, title=title)
-    for library in ("polymodal", "multivae"):
-        curve = results.tree.get(library, {})
-        for missing, scores in curve.items():
-            beside = 100 * (scores["mean"] - curve["0%"]["mean"]) if "0%" in curve else float("nan")
+    complete = {library: results.tree.get(library, {}).get("0%") for library in ("polymodal, fixed", "multivae")}
+    for library in ("polymodal, fixed", "polymodal, pairs", "multivae"):
+        whole = complete.get(library, complete["polymodal, fixed"])
+        for missing, scores in sorted(results.tree.get(library, {}).items()):
+            beside = 100 * (scores["mean"] - whole["mean"]) if whole else float("nan")
             shown = (f"{scores[name]:.1%}" for name in ("mean", *DIRECTIONS))
             table.add_row(library, missing, next(shown), f"{beside:+.1f}", *shown)
     Console().print(table)

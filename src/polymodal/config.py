@@ -97,7 +97,8 @@ class TasksConfig(_Strict):
         alone: Share of the rows with a single field that are given it and asked for it, which teaches its encoder too;
             the others are given nothing.
         sampling: How often each field is a target: as the rows have it (``fixed``); more often what few rows have
-            (``scarcity``); more often what is being learned now (``progress``).
+            (``scarcity``); more often what is being learned now (``progress``). ``pairs`` draws the rows with more
+            fields more often, for data of which many cells are missing.
     """
 
     none: float = Field(0.1, ge=0)
@@ -107,7 +108,7 @@ class TasksConfig(_Strict):
     inputs: dict[str, float] = {}
     reconstruct: bool = False
     alone: float = Field(0.5, ge=0, le=1)
-    sampling: Literal["fixed", "progress", "scarcity"] = "fixed"
+    sampling: Literal["fixed", "pairs", "progress", "scarcity"] = "fixed"
 
     @model_validator(mode="after")
     def _some_odds(self) -> TasksConfig:
