@@ -80,9 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def rarer(rows: Rows) -> Rows:
     """The rows, of which only every tenth keeps the rare field."""
-    column = rows.columns[RARE]
-    slots = np.where(np.arange(len(rows)) % FACTOR == 0, column.slots, -1)
-    return rows.with_column(RARE, dataclasses.replace(column, slots=slots))
+    return rows.without(RARE, np.arange(len(rows)) % FACTOR != 0)
 
 
 def coherence(model: pm.Generator, rows: Rows, classifier: Classifier, seed: int) -> dict[str, float]:

@@ -17,14 +17,10 @@ convolutions for SVHN. Packages that MultiVae imports for plots and data sets ar
 import argparse
 import importlib
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from itertools import product
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -32,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from multivae_peer import install
 from polymodal.config import load_recipe
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
@@ -177,30 +174,6 @@ def ours(
     return step
 
 
-class Stubs(MetaPathFinder, Loader):
-    """Modules of which nothing is used here, for packages that are not installed."""
-
-    PACKAGES = ("torchvision", "matplotlib", "nltk", "torchmetrics", "imageio", "cloudpickle")
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self, is_package=True) if fullname.split(".")[0] in self.PACKAGES else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return Stub(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing is in it."""
-
-
-class Stub(ModuleType):
-    """Any name of it is an empty class."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
-
-
 def theirs(method: str, data: dict[str, Tensor], convolve: bool) -> Callable[[], None]:
     """A step of MultiVae's trainer."""
     base = importlib.import_module("pythae.models.nn.base_architectures")
@@ -273,8 +246,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begin = time.perf_counter()
     torch.set_num_threads(1)
-    sys.path.append(str(arguments.multivae))
-    sys.meta_path.append(Stubs())  # the last to be asked
+    install(arguments.multivae)
     random = torch.Generator().manual_seed(0)
     data = {name: torch.rand(arguments.batch_size, *shape, generator=random) for name, shape in SHAPES.items()}
     letters = torch.randint(LETTERS, (arguments.batch_size, PLACES), generator=random)

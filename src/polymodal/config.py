@@ -98,7 +98,8 @@ class TasksConfig(_Strict):
             the others are given nothing.
         views: Tasks drawn for each row of a step, which is read and encoded once for all of them.
         sampling: How often each field is a target: as the rows have it (``fixed``); more often what few rows have
-            (``scarcity``); more often what is being learned now (``progress``).
+            (``scarcity``); more often what is being learned now (``progress``). ``pairs`` draws the rows with more
+            fields more often, for data of which many cells are missing.
     """
 
     none: float = Field(0.1, ge=0)
@@ -109,7 +110,7 @@ class TasksConfig(_Strict):
     reconstruct: bool = False
     alone: float = Field(0.5, ge=0, le=1)
     views: int = Field(1, ge=1)
-    sampling: Literal["fixed", "progress", "scarcity"] = "fixed"
+    sampling: Literal["fixed", "pairs", "progress", "scarcity"] = "fixed"
 
     @model_validator(mode="after")
     def _some_odds(self) -> TasksConfig:

@@ -129,6 +129,17 @@ class Rows:
         }
         return self._with(columns, np.concatenate([self.index, others.index]))
 
+    def without(self, field: str, where: np.ndarray) -> "Rows":
+        """These rows, of which the cells of a field are absent where a mask (N,) is True.
+
+        Raises:
+            DataError: There is no such field.
+        """
+        if field not in self.columns:
+            raise DataError(unknown("field", field, self.columns))
+        column = self.columns[field]
+        return self.with_column(field, replace(column, slots=np.where(where, -1, column.slots)))
+
     def with_column(self, name: str, column: Column) -> "Rows":
         """These rows with one more column in every batch, such as cached latents.
 

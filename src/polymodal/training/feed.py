@@ -13,7 +13,7 @@ from polymodal.data import Rows
 from polymodal.errors import ConfigError
 from polymodal.model import Portion
 from polymodal.nn.random import fold, make_keys, uniform
-from polymodal.training.sampling import Sampling, row_weights, thinned
+from polymodal.training.sampling import Sampling, thinned
 from polymodal.types import Task
 
 DrawTask = Callable[[Mapping[str, Tensor], Tensor], Task]
@@ -70,7 +70,7 @@ class Feed:
     def indices(self, step: int) -> Tensor:
         """(batch_size,) row numbers of a step."""
         if self.sampling:
-            return self._weighted(step, self.sampling.odds(step))
+            return self._weighted(step, self.sampling)
         position = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = position // len(self.rows)
         result = torch.empty_like(position)
@@ -86,11 +86,12 @@ class Feed:
             self._epoch, self._permutation = epoch, uniform(keys).argsort(stable=True)
         return self._permutation
 
-    def _weighted(self, step: int, odds: Mapping[str, float]) -> Tensor:
+    def _weighted(self, step: int, sampling: Sampling) -> Tensor:
         """Rows drawn by weight, one from each of as many equal slices of all rows in random order."""
+        odds = sampling.odds(step)
         if getattr(self, "_odds", None) != odds:
             order = self._order(0)
-            self._odds, self._reach = dict(odds), row_weights(self.present, odds)[order].cumsum(0)
+            self._odds, self._reach = dict(odds), sampling.weights(self.present, odds)[order].cumsum(0)
         places = torch.arange(self.batch_size)
         mark = (places + uniform(fold(make_keys(self.seed + 3, 1, start=step), places)).double()) / self.batch_size
         index = torch.searchsorted(self._reach, mark * self._reach[-1], right=True)

@@ -1,4 +1,4 @@
-"""How often each field is a target: as the rows have it, or more often where there is more to gain."""
+"""How often each row is drawn and each field is a target: as they come, or more often where there is more to gain."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from polymodal.types import Task
 TEMPER = 0.5
 """Of scarcity: a field that n rows have is a target as often as n ** TEMPER says. 1 would leave the rare ones rare, 0
 would see them as often as any other and again and again."""
+SINGLE = 0.25
+"""Of pairs: how often a row of one field is drawn, beside a row of two."""
 LEAST = 0.25
 """Of progress: odds of a field in which nothing moves. Source: the share of even choice in Graves et al. 2017, 3.1."""
 FAST, SLOW = 0.5, 0.1
@@ -41,8 +43,28 @@ class Sampling:
         state = self.state
         return state["odds"] if step >= state["since"] else state["before"]
 
+    def weights(self, present: Mapping[str, Tensor], odds: Mapping[str, float]) -> Tensor:
+        """(n,) how often each row is drawn, given its fields ``present`` (n,) and the odds of the step."""
+        return row_weights(present, odds)
+
     def update(self, seen: Seen) -> None:
         """Draws conclusions from what was seen since the last look."""
+
+
+class Pairs(Sampling):
+    """Rows in which fields meet are drawn more often: only they teach how one field tells another.
+
+    A row is drawn as often as it has pairs of fields; a row of one field teaches that field alone, and is drawn
+    ``SINGLE`` times as often as a row of two. Where cells are missing at random most rows have few, and what is learned
+    of them would crowd out the rest.
+
+    Args:
+        presence: By field that is generated, the share of rows that have it.
+    """
+
+    def weights(self, present: Mapping[str, Tensor], odds: Mapping[str, float]) -> Tensor:
+        fields = torch.stack([there for name, there in present.items() if "." not in name]).sum(0)  # no cached latents
+        return (fields * (fields - 1) / 2).clamp(min=SINGLE).double()
 
 
 class Scarcity(Sampling):
@@ -94,7 +116,7 @@ class Progress(Sampling):
         }  # fmt: skip
 
 
-SAMPLINGS: dict[str, type[Sampling]] = {"progress": Progress, "scarcity": Scarcity}
+SAMPLINGS: dict[str, type[Sampling]] = {"pairs": Pairs, "progress": Progress, "scarcity": Scarcity}
 """Those that depart from the rows as they come (``fixed``)."""
 
 

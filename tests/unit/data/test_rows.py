@@ -107,3 +107,18 @@ def test_one_more_column(rows):
 def test_fingerprint_tells_order_and_content(rows):
     assert rows.select(np.arange(30)).fingerprint == rows.fingerprint
     assert rows.select(np.arange(30)[::-1]).fingerprint != rows.fingerprint
+
+
+def test_cells_are_taken_away_and_nothing_of_them_stays(rows):
+    gone = np.arange(30) % 4 == 1
+    fewer = rows.without("name", gone)
+    np.testing.assert_array_equal(fewer.present["name"], rows.present["name"] & ~gone)
+    assert fewer[1]["name"] is None
+    assert fewer[3]["name"] == rows[3]["name"]
+    np.testing.assert_array_equal(fewer.present["picture"], rows.present["picture"])
+    batch = fewer.decode(fewer.batch(np.array([1, 3])))
+    assert (batch["name"].value[0] == 0).all()
+    assert rows.present["name"][1], "the rows themselves are as they were"
+    assert fewer.fingerprint != rows.fingerprint
+    with pytest.raises(DataError, match=r"^field: 'nam' is unknown; did you mean 'name'\?"):
+        rows.without("nam", gone)

@@ -7,7 +7,7 @@ import torch
 
 from polymodal.nn.random import make_keys
 from polymodal.training.balancing import Seen
-from polymodal.training.sampling import LEAST, TEMPER, Progress, Scarcity, row_weights, thinned
+from polymodal.training.sampling import LEAST, SINGLE, TEMPER, Pairs, Progress, Scarcity, row_weights, thinned
 from polymodal.types import Task
 
 N = 20_000
@@ -37,6 +37,15 @@ def test_even_odds_change_nothing():
     assert torch.equal(row_weights(present, odds), torch.ones(N, dtype=torch.float64))
     task = thinned(Task({}, present), odds, make_keys(0, N))
     assert all(torch.equal(task.target[name], there) for name, there in present.items())
+
+
+def test_rows_in_which_fields_meet_are_drawn_by_their_pairs():
+    present = {"a": torch.tensor([1, 1, 1, 0]).bool(), "b": torch.tensor([1, 1, 0, 0]).bool(),
+               "c": torch.tensor([1, 0, 0, 0]).bool()}  # fmt: skip
+    present["a.latent"] = present["a"]
+    sampling = Pairs({"a": 0.75, "b": 0.5, "c": 0.25})
+    assert sampling.weights(present, sampling.odds(0)).tolist() == [3.0, 1.0, SINGLE, SINGLE]
+    assert set(sampling.odds(0).values()) == {1.0}, "a row's targets stay as they are"
 
 
 def test_what_few_rows_have_is_drawn_more_often():

@@ -1,0 +1,189 @@
+"""What the benchmarks on `fashion` share: the rows, the judges, coherence, and the recipe that is measured.
+
+A picture's class is the one that a classifier of real pictures sees, a caption's the one that it names, and a sound's
+the one that pocketsphinx hears, with the ten names as its grammar.
+"""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+import polymodal as pm
+from polymodal.data import Data, Rows
+from polymodal.data.fashion import FIELDS, NAMES, class_of
+from polymodal.evaluation.classifier import Classifier
+from polymodal.evaluation.recogniser import Recogniser
+from polymodal.generation import generate_rows, write
+from polymodal.nn.random import make_keys
+from polymodal.types import Batch, Field
+from record import machine, save
+
+MODALITIES = ("picture", "caption", "speech")
+DIRECTIONS = tuple(f"{given} -> {to}" for given, to in permutations(MODALITIES, 2))
+
+READ: dict[str, dict[str, Any]] = {
+    "picture": FIELDS["picture"],
+    "caption": {"modality": "text", "max_length": 16, "tokenizer": "bpe", "vocab_size": 512},
+    "speech": FIELDS["speech"],
+}
+"""How the fields are read."""
+
+ANY_TO_ANY: dict[str, Any] = {
+    "width": 128,
+    "fields.picture": {
+        **READ["picture"],
+        "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.3},
+        "codec": {"kind": "kl", "latent": 40, "channels": [128], "patch": 7, "edge_weight": 0.2, "noise": 0.4,
+                  "kl_weight": 0.006},
+        "head": {"kind": "flow", "inner": 192, "depth": 3, "patch": 4, "repeats": 4, "guidance": 5.0,
+                 "solver": "euler"},
+    },
+    "fields.caption": {**READ["caption"], "encoder": {"depth": 1}, "head": {"depth": 1}},
+    "fields.speech": {**READ["speech"], "encoder": {"depth": 1}, "head": {"depth": 2, "solver": "euler"}},
+    "train.ema_decay": 0.995,
+    "train.codec_share": 0.2,
+    "train.validate_every": 10.0,
+}  # fmt: skip
+"""The recipe `any-to-any` at the size of `fashion` and of a few minutes: its pictures are a quarter of those that the
+recipe was made for, so they have the codec and the head of `latent-flow`; captions are read by the piece."""
+
+
+class Maker(Protocol):
+    """A trained generator of either library."""
+
+    def __call__(self, given: Batch, to: Sequence[str], rows: int) -> Batch:
+        """The fields ``to`` of ``rows`` rows, from the fields that are given."""
+
+
+@dataclasses.dataclass
+class Ours:
+    """A generator of this library as a ``Maker``: several fields are made one after the other, so that they agree.
+
+    Attributes:
+        model: Trained.
+        seed: Of the samples.
+        greedy: Take the likeliest caption where something is given.
+    """
+
+    model: pm.Generator
+    seed: int = 0
+    greedy: bool = True
+
+    def __call__(self, given: Batch, to: Sequence[str], rows: int) -> Batch:
+        everywhere, keys = torch.ones(rows, dtype=torch.bool), make_keys(self.seed, rows)
+        options = {"caption": {"temperature": 0.0}} if self.greedy and given and "caption" in to else {}
+        seen, wanted = dict.fromkeys(given, everywhere), dict.fromkeys(to, everywhere)
+        return generate_rows(self.model.model, given, seen, wanted, keys, options)
+
+
+class Fashion:
+    """The data set and the judges of all three modalities.
+
+    Args:
+        classifier: Folder in which the judge of pictures is kept, or is to be.
+
+    Attributes:
+        data: Pictures, captions and speech; no label is among what a generator sees.
+        labelled: Pictures, captions and labels of the same rows.
+    """
+
+    def __init__(self, classifier: Path):
+        whole = pm.load("fashion", fields=READ | {"label": FIELDS["label"]})
+        self.labelled = {name: rows.only("picture", "label") for name, rows in whole.splits.items()}
+        self.data = dataclasses.replace(
+            whole,
+            fields={name: whole.fields[name] for name in MODALITIES},
+            **{name: rows.only(*MODALITIES) for name, rows in whole.splits.items()},
+        )
+        self.classifier = Classifier.train(self.labelled["train"], self.labelled["test"], epochs=8, folder=classifier)
+        self.recogniser = Recogniser(list(NAMES.values()))
+        self.class_of_sound = {self.recogniser.sayable[name]: label for label, name in NAMES.items()}
+
+    def classes(self, name: str, field: Field) -> list[Any]:
+        """The class of each row's value, None where none can be told."""
+        if name == "picture":
+            return self.classifier.predict(field)
+        objects = write(self.data.fields[name], field)
+        if name == "caption":
+            return [class_of(caption) for caption in objects]
+        return [self.class_of_sound.get(str(words)) for words in self.recogniser.recognise(objects)]
+
+    def coherence(self, make: Maker, rows: Rows, directions: Sequence[str] = DIRECTIONS) -> dict[str, float]:
+        """By direction, such as ``caption -> picture``, the share of rows whose made value is of the row's class.
+
+        Only every second row is spoken: to hear takes longer than all the rest.
+        """
+        scores = {}
+        for direction in directions:
+            given, to = direction.split(" -> ")
+            own = rows.select(torch.arange(0, len(rows), 2)) if to == "speech" else rows
+            made = make(everything(own.only(given)), [to], len(own))[to]
+            scores[direction] = share(self.classes(to, made), own.column("label"))
+        return scores
+
+    def agreement(self, made: Batch) -> dict[str, float]:
+        """How often the three fields of a row are of one class, and the effective number of classes among those rows.
+
+        That number is the exponential of their entropy: 10 are all, 1 is a collapse.
+        """
+        rows = list(zip(*(self.classes(name, made[name]) for name in MODALITIES), strict=True))
+        agreed = Counter(classes[0] for classes in rows if classes[0] is not None and len(set(classes)) == 1)
+        count = agreed.total()
+        return {
+            "coherent": count / len(rows),
+            "classes": math.exp(-sum(n / count * math.log(n / count) for n in agreed.values())) if count else 0.0,
+        }
+
+
+class Results:
+    """A tree of numbers in a JSON file, kept as they come; what an earlier call found stays.
+
+    Args:
+        file: To be written.
+        settings: Of this call.
+    """
+
+    def __init__(self, file: Path, **settings: Any):
+        self.file = file
+        self.tree: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        self.tree |= {"machine": machine(), **settings}
+
+    def keep(self, value: Any, *path: str) -> None:
+        """Writes ``value`` at the place in the tree that ``path`` names."""
+        place = self.tree
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+        place[path[-1]] = value
+        save(self.tree, self.file)
+
+
+def everything(rows: Rows) -> Batch:
+    """All fields of the rows in model form."""
+    return rows.decode(rows.batch(torch.arange(len(rows))))
+
+
+def first(rows: Rows, count: int) -> Rows:
+    """The first rows."""
+    return rows.select(torch.arange(min(count, len(rows))))
+
+
+def share(found: Sequence[Any], wanted: Sequence[Any]) -> float:
+    """Of the rows in which both are equal."""
+    return sum(a == b for a, b in zip(found, wanted, strict=True)) / len(wanted)
+
+
+def mean(scores: Mapping[str, float]) -> float:
+    return sum(scores.values()) / len(scores)
+
+
+def fit(data: Data, run: Path, *, minutes: float, seed: int, **settings: Any) -> pm.Generator:
+    """`any-to-any` on some of the rows or cells, from its folder if it is there."""
+    chosen = ANY_TO_ANY | {"train.minutes": minutes, "train.seed": seed} | settings
+    return pm.fit("any-to-any", data, run=run, set=chosen)
