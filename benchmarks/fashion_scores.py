@@ -46,7 +46,8 @@ ANY_TO_ANY: dict[str, Any] = {
                  "solver": "euler"},
     },
     "fields.caption": {**READ["caption"], "encoder": {"depth": 1}, "head": {"depth": 1}},
-    "fields.speech": {**READ["speech"], "encoder": {"depth": 1}, "head": {"depth": 2, "solver": "euler"}},
+    "fields.speech": {**READ["speech"], "encoder": {"depth": 1}, "head": {"depth": 2, "repeats": 2, "solver": "euler"}},
+    "tasks.views": 1,
     "train.ema_decay": 0.995,
     "train.codec_share": 0.2,
     "train.validate_every": 10.0,
@@ -147,12 +148,16 @@ class Results:
 
     Args:
         file: To be written.
-        settings: Of this call.
+        settings: Of this call; the file may hold no figures of others.
     """
 
     def __init__(self, file: Path, **settings: Any):
         self.file = file
         self.tree: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        if other := [
+            f"{name} {self.tree[name]}" for name, value in settings.items() if self.tree.get(name, value) != value
+        ]:
+            raise SystemExit(f"{file}: holds figures of {', '.join(other)}; choose another --output, or move it away")
         self.tree |= {"machine": machine(), **settings}
 
     def keep(self, value: Any, *path: str) -> None:

@@ -129,9 +129,13 @@ def save_pictures(model, data, out: Path) -> list[Path]:
     names, voices = data.train.unique("name"), data.test.where(held_out="voice")
     unseen = data.test.where(held_out="style").unique("picture")
     for name, rows, fields in (
-        ("name-to-picture", names.select(range(0, len(names), len(names) // 16)[:16]), ("name",)),
+        ("name-to-picture", names.select(range(0, len(names), max(1, len(names) // 16))[:16]), ("name",)),
         ("unseen-style", unseen.select(range(min(16, len(unseen)))), ("name", "style")),
-        ("unheard-speech-to-picture", voices.select(range(0, len(voices), len(voices) // 16)[:16]), ("speech",)),
+        (
+            "unheard-speech-to-picture",
+            voices.select(range(0, len(voices), max(1, len(voices) // 16))[:16]),
+            ("speech",),
+        ),
     ):
         truth, made = [], []
         for number, row in enumerate(rows):

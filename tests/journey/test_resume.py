@@ -83,14 +83,22 @@ def test_killed_twice_is_never_killed(recipe_file, world, tmp_path):
 
 def test_control_c_is_one_line(recipe_file, world, tmp_path):
     command = [*arguments(recipe_file, world, tmp_path / "run"), "--set", "train.codec_steps=100000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    while newest_step(tmp_path / "run" / "codecs" / "picture") < 4:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    # a shell that starts the tests in the background has it ignored, which a child would inherit
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    try:
+        while newest_step(tmp_path / "run" / "codecs" / "picture") < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors == "polymodal: stopped; the same command goes on from what is done\n"
 

@@ -84,6 +84,21 @@ def test_validation_in_one_process_waits_for_no_other(recipe, world, tmp_path):
         torch.testing.assert_close(two[key], one[key], rtol=0.01, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}")
 
 
+def test_an_alignment_needs_equal_shares(recipe, world, tmp_path):
+    """Else what is gathered from another process would be cut wrongly."""
+    (tmp_path / "aligned.yaml").write_text(json.dumps(plain(recipe) | {"alignment": {"kind": "infonce"}}))
+    command = [
+        "train",
+        str(tmp_path / "aligned.yaml"),
+        "--data",
+        str(world / "rows.jsonl"),
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    with pytest.raises(AssertionError, match=r"train\.batch_size: 5 rows cannot be divided evenly into 2"):
+        distributed([*command, "--set", "train.steps=2", "--set", "train.batch_size=5"])
+
+
 def test_rows_that_cannot_be_divided_are_refused(recipe_file, world, tmp_path, capsys):
     command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(tmp_path / "run")]
     assert main([*command, "--set", "train.batch_size=2", "--set", "train.accumulate=4"]) == 2

@@ -83,6 +83,8 @@ def spread(shares: Tensor, field: Field, space: Space) -> Tensor | None:
         cells = [high, len(shares) // high]
         if cells[0] * cells[1] != len(shares):
             return None
+    if any(count > length for length, count in zip(grid, cells, strict=True)):
+        return None
     over = shares.view(cells)
     for axis, (length, count) in enumerate(zip(grid, cells, strict=True)):
         places = _places(length, count)

@@ -323,8 +323,9 @@ def _show(value: Any) -> Markup:
     if isinstance(value, Waveform):
         file = io.BytesIO()
         samples = np.clip(value.samples, -1, 1)
-        soundfile.write(file, samples, value.sample_rate_hz, format="FLAC")  # half of a WAV, and every browser plays it
-        player = Markup('<audio controls preload="none" src="{}"></audio>').format(data_address("audio/flac", file))
+        kind = "flac" if len(samples) else "wav"  # half as long, and every browser plays it; but it cannot be empty
+        soundfile.write(file, samples, value.sample_rate_hz, format=kind)
+        player = Markup('<audio controls preload="none" src="{}"></audio>').format(data_address(f"audio/{kind}", file))
         return Markup('<span class="sound">{}{}</span>').format(_wave(samples), player)
     if isinstance(value, str):
         return Markup('<span class="text">{}</span>').format(value or Markup("<i>nothing</i>"))

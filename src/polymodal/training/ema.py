@@ -8,15 +8,16 @@ class Average:
     """Averaged copies of the parameters that train.
 
     Early on the average follows closely, so that the first weights are forgotten: the decay is
-    min(decay, (1 + step) / (10 + step)). After ``EVERY_STEP`` steps only every ``STRIDE``-th is averaged in, with the
-    decay of as many steps: the average is the same but for noise, and the steps of wide models take less time.
+    min(decay, (1 + step) / (10 + step)). After ``EVERY_STEP`` steps of a slow average, whose decay is ``SLOW`` or more,
+    only every ``STRIDE``-th is averaged in, with the decay of as many: it is the same but for noise, up to three steps
+    of many behind, and the steps of wide models take less time.
 
     Args:
         parameters: By name.
         decay: Share of the average that a step keeps.
     """
 
-    EVERY_STEP, STRIDE = 32, 4
+    EVERY_STEP, STRIDE, SLOW = 32, 4, 0.95
 
     def __init__(self, parameters: dict[str, nn.Parameter], decay: float):
         self.parameters, self.decay = parameters, decay
@@ -25,7 +26,7 @@ class Average:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Called after step number ``step`` (from 0)."""
-        stride = self.STRIDE if step >= self.EVERY_STEP else 1
+        stride = self.STRIDE if step >= self.EVERY_STEP and self.decay >= self.SLOW else 1
         if (step + 1) % stride:
             return
         decay = min(self.decay, (1 + step) / (10 + step)) ** stride

@@ -58,6 +58,12 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         gradient_accumulation_steps=1,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # rows may lack any field
     )
+    shares = accelerator.num_processes * config.accumulate
+    if recipe.alignment and accelerator.num_processes > 1 and config.batch_size % shares:
+        raise ConfigError(
+            f"train.batch_size: {config.batch_size} rows cannot be divided evenly into {shares} (processes x "
+            "train.accumulate), as an alignment, which sees those of all processes, needs it; take a multiple"
+        )
     torch.manual_seed(config.seed)
     model = Model(recipe, data.fields)
     model.balance = adaptation = _adaptation(model, data.train)
@@ -161,8 +167,12 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         shutil.rmtree(run)
     if file.exists():
         there, here = json.loads(file.read_text()), json.loads(json.dumps(config))
-        # an option that the run's version did not have yet has its default
-        there["recipe"] = load_recipe(there["recipe"]).model_dump(mode="json")
+        try:  # an option that the run's version did not have yet has its default
+            there["recipe"] = load_recipe(there["recipe"]).model_dump(mode="json")
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{file}: this version cannot read its recipe ({error}); choose another folder"
+            ) from None
         for each in (there, here):
             each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
         if there != here:

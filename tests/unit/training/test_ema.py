@@ -20,6 +20,16 @@ def test_strides_average_what_single_steps_would():
     assert abs(float(single[0]) - 0.98 / 0.02) < 0.1
 
 
+def test_a_fast_average_leaves_no_step_out():
+    parameter = nn.Parameter(torch.zeros(1))
+    average = Average({"p": parameter}, 0.0)
+    for step in range(39):
+        with torch.no_grad():
+            parameter += 1
+        average.update(step)
+    torch.testing.assert_close(average.weights["p"], parameter.detach())
+
+
 def test_the_first_steps_all_count():
     parameter = nn.Parameter(torch.zeros(1))
     average = Average({"p": parameter}, 0.999)
@@ -33,15 +43,15 @@ def test_the_first_steps_all_count():
 
 def test_average_follows_its_formula_and_swaps_back():
     parameter = torch.nn.Parameter(torch.tensor([1.0]))
-    average = Average({"p": parameter}, decay=0.5)
+    average = Average({"p": parameter}, decay=0.96)
     with torch.no_grad():
         parameter.fill_(3.0)
-    average.update(0)  # decay min(0.5, 1 / 10)
+    average.update(0)  # decay min(0.96, 1 / 10)
     torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
     average.update(1002)  # between two strides
     torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
-    average.update(1003)  # decay 0.5 for each of four steps
-    expected = torch.tensor([0.0625 * 2.8 + 0.9375 * 3])
+    average.update(1003)  # decay 0.96 for each of four steps
+    expected = torch.tensor([0.96**4 * 2.8 + (1 - 0.96**4) * 3])
     torch.testing.assert_close(average.weights["p"], expected)
     average.swap()
     torch.testing.assert_close(parameter.detach(), expected)
