@@ -129,13 +129,9 @@ def save_pictures(model, data, out: Path) -> list[Path]:
     names, voices = data.train.unique("name"), data.test.where(held_out="voice")
     unseen = data.test.where(held_out="style").unique("picture")
     for name, rows, fields in (
-        ("name-to-picture", names.select(range(0, len(names), max(1, len(names) // 16))[:16]), ("name",)),
-        ("unseen-style", unseen.select(range(min(16, len(unseen)))), ("name", "style")),
-        (
-            "unheard-speech-to-picture",
-            voices.select(range(0, len(voices), max(1, len(voices) // 16))[:16]),
-            ("speech",),
-        ),
+        ("name-to-picture", some(names), ("name",)),
+        ("unseen-style", some(unseen), ("name", "style")),
+        ("unheard-speech-to-picture", some(voices), ("speech",)),
     ):
         truth, made = [], []
         for number, row in enumerate(rows):
@@ -146,6 +142,11 @@ def save_pictures(model, data, out: Path) -> list[Path]:
         contact([truth, made]).save(files[-1])
     model.generate({"name": "red apple"}, to=["speech"], seed=0)["speech"][0].save(out / "red apple.wav")
     return files
+
+
+def some(rows, count: int = 16):
+    """Rows at even distances."""
+    return rows.select(range(0, len(rows), max(1, len(rows) // count))[:count])
 
 
 JUDGE_STEPS = 400
