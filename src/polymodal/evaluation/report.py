@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -283,7 +284,8 @@ def write_comparison(
 def command_line() -> str:
     """How this process was called, as a user would type it."""
     program = Path(sys.argv[0])
-    return " ".join(["python -m polymodal" if program.name == "__main__.py" else program.name, *sys.argv[1:]])
+    name = "python -m polymodal" if program.name == "__main__.py" else shlex.quote(program.name)
+    return f"{name} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 def _joined(remark: str, ratio: float) -> str:

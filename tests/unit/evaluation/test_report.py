@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ import soundfile
 from PIL import Image
 
 from polymodal.evaluation import Card, Fault, Score, Scorecard, Section, write_page, write_report
+from polymodal.evaluation.report import command_line
 from polymodal.evaluation.scorecard import Sample
 from polymodal.modalities.audio import Waveform
 
@@ -111,3 +113,10 @@ def test_what_is_wrong_comes_first_and_curves_are_drawn(tmp_path):
     assert "nearest training value at 0.25" in text
     assert all(name in text for name in ("0123judge", "4567model", "89abtraining"))
     assert [tag for tag, _ in page.seen].count("svg") == 2
+
+
+def test_the_command_can_be_typed_again(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/polymodal", "explain", "run", "--name", "red apple"])
+    assert command_line() == "polymodal explain run --name 'red apple'"
+    monkeypatch.setattr(sys, "argv", ["/lib/polymodal/__main__.py", "evaluate"])
+    assert command_line() == "python -m polymodal evaluate"
