@@ -44,13 +44,17 @@ def test_every_family_has_a_page_that_runs(page, capsys):
 
 @pytest.mark.usefixtures("page")
 def test_what_the_page_adds_keeps_the_promises():
-    for name in ("text", "label"):
-        test_parts.test_an_encoder_gives_tokens_of_each_row_alone("bag", name)
-        test_parts.test_an_encoder_sees_nothing_behind_a_mask("bag", name)
-    test_parts.test_a_fusion_joins_any_subset("mean")
-    test_heads.test_players_partition_the_parameters("gaussian", "vector")
-    test_heads.test_losses_are_per_row_and_of_that_row_alone("gaussian", "vector")
-    test_heads.test_a_sample_has_its_own_seed_and_survives_saving("gaussian", "vector")
-    test_balancers.test_weights_are_positive_bounded_and_of_mean_one("scale")
-    test_balancers.test_the_state_is_json_and_all_that_it_knows("scale")
-    test_balancers.test_the_scale_of_a_loss_cancels_out("scale")
+    promises = [
+        *((test_parts.test_an_encoder_gives_tokens_of_each_row_alone, "bag", name) for name in ("text", "label")),
+        *((test_parts.test_an_encoder_sees_nothing_behind_a_mask, "bag", name) for name in ("text", "label")),
+        (test_parts.test_a_fusion_joins_any_subset, "mean"),
+        (test_heads.test_players_partition_the_parameters, "gaussian", "vector"),
+        (test_heads.test_losses_are_per_row_and_of_that_row_alone, "gaussian", "vector"),
+        (test_heads.test_a_sample_has_its_own_seed_and_survives_saving, "gaussian", "vector"),
+        (test_balancers.test_weights_are_positive_bounded_and_of_mean_one, "scale"),
+        (test_balancers.test_the_state_is_json_and_all_that_it_knows, "scale"),
+        (test_balancers.test_the_scale_of_a_loss_cancels_out, "scale"),
+    ]
+    for promise, *part in promises:
+        promise(*part)
+    assert {kind for _, kind, *_ in promises} == {next(reversed(table)) for table in TABLES if table is not MODALITIES}

@@ -15,23 +15,8 @@ FIELDS = {
     "name": {"modality": "text", "max_length": 8},
     "place": {"modality": "vector", "size": 2, "mean": 0.0, "std": 1.0},
 }
-RECIPE = {
-    "width": 16,
-    "fields": {
-        "picture": {
-            **FIELDS["picture"],
-            "encoder": {"kind": "picture", "channels": 8, "stages": 2, "depth": 0},
-            "codec": {"kind": "kl", "latent": 4, "channels": [8], "patch": 2},
-            "head": {"kind": "flow", "depth": 1, "heads": 2, "repeats": 1, "patch": 2},
-        },
-        "name": {
-            **FIELDS["name"],
-            "encoder": {"kind": "sequence", "depth": 1, "heads": 2},
-            "head": {"kind": "autoregressive", "depth": 1, "heads": 2},
-        },
-        "place": {**FIELDS["place"], "head": {"kind": "flow", "depth": 1, "heads": 2}},
-    },
-    "fusion": {"kind": "attention", "depth": 1, "heads": 2},
+SETTINGS = {
+    "fields": FIELDS,
     "alignment": {"kind": "infonce"},
     "data": {"validation": 0, "test": 0},
     "train": {"steps": 6, "codec_steps": 3, "batch_size": 8, "codec_batch_size": 4, "seed": 1},
@@ -51,11 +36,11 @@ def table(hidden: np.ndarray, *, filled: bool) -> list[dict]:
     return rows
 
 
-def weights(data: Data, run: Path) -> dict[str, torch.Tensor]:
-    return dict(pm.fit(RECIPE, data, run=run).model.state_dict())
+def weights(recipe: dict, data: Data, run: Path) -> dict[str, torch.Tensor]:
+    return dict(pm.fit(recipe | SETTINGS, data, run=run).model.state_dict())
 
 
-def test_a_cell_that_was_taken_away_trains_as_one_that_never_was(tmp_path):
+def test_a_cell_that_was_taken_away_trains_as_one_that_never_was(recipe, tmp_path):
     hidden = np.random.default_rng(3).random((24, 3)) < 0.4
     hidden[hidden.all(1)] = False
     absent = pm.load(table(hidden, filled=False), FIELDS, validation=0, test=0)
@@ -66,7 +51,7 @@ def test_a_cell_that_was_taken_away_trains_as_one_that_never_was(tmp_path):
     taken = dataclasses.replace(whole, train=rows)
 
     never, after, before = (
-        weights(data, tmp_path / name) for name, data in (("never", absent), ("taken", taken), ("whole", whole))
+        weights(recipe, data, tmp_path / name) for name, data in (("never", absent), ("taken", taken), ("whole", whole))
     )
     assert all(torch.equal(never[name], after[name]) for name in never)
     assert any(not torch.equal(never[name], before[name]) for name in never), "what stands in a cell is learned"

@@ -40,10 +40,8 @@ def play(kind: str, random: np.random.Generator) -> tuple[np.ndarray, int]:
 @pytest.fixture(scope="module")
 def data():
     random = np.random.default_rng(0)
-    rows = []
-    for number in range(180):
-        kind = KINDS[number % len(KINDS)]
-        rows.append({"sound": play(kind, random), "kind": kind, "split": "train" if number < 108 else "test"})
+    splits = ["train"] * 18 + ["test"] * 12
+    rows = [{"sound": play(kind, random), "kind": kind, "split": split} for split in splits for kind in KINDS]
     return pm.load(rows, FIELDS, validation=0)
 
 

@@ -6,14 +6,18 @@ from torch import nn
 from polymodal.training.ema import Average
 
 
+def climb(parameter: nn.Parameter, average: Average, step: int) -> None:
+    with torch.no_grad():
+        parameter += 1
+    average.update(step)
+
+
 def test_strides_average_what_single_steps_would():
     """A parameter that climbs by one a step: both averages lag behind it by as much, but for a stride."""
     parameter = nn.Parameter(torch.zeros(3))
     average, exact = Average({"p": parameter}, 0.98), torch.zeros(3)
     for step in range(800):
-        with torch.no_grad():
-            parameter += 1
-        average.update(step)
+        climb(parameter, average, step)
         exact.lerp_(parameter.detach(), 1 - min(0.98, (1 + step) / (10 + step)))
     lag, single = (parameter.detach() - weights for weights in (average.weights["p"], exact))
     assert (lag - single).abs().max() < Average.STRIDE
@@ -24,9 +28,7 @@ def test_a_fast_average_leaves_no_step_out():
     parameter = nn.Parameter(torch.zeros(1))
     average = Average({"p": parameter}, 0.0)
     for step in range(39):
-        with torch.no_grad():
-            parameter += 1
-        average.update(step)
+        climb(parameter, average, step)
     torch.testing.assert_close(average.weights["p"], parameter.detach())
 
 
@@ -34,10 +36,8 @@ def test_the_first_steps_all_count():
     parameter = nn.Parameter(torch.zeros(1))
     average = Average({"p": parameter}, 0.999)
     for step in range(4):
-        with torch.no_grad():
-            parameter += 1
         before = average.weights["p"].clone()
-        average.update(step)
+        climb(parameter, average, step)
         assert torch.all(average.weights["p"] > before)
 
 
