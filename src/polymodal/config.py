@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from polymodal.alignment import ALIGNMENTS
 from polymodal.codecs import CODECS
@@ -181,6 +181,11 @@ class TrainConfig(_Strict):
     checkpoint_every: float = Field(2.0, gt=0)
     checkpoint_steps: int | None = Field(None, ge=1)
     keep: int = Field(2, ge=1)
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _yaml_no(cls, value: Any) -> Any:
+        return "no" if value is False else value  # YAML reads an unquoted no as false
 
     @model_validator(mode="after")
     def _one_budget(self) -> TrainConfig:

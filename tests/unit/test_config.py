@@ -125,3 +125,7 @@ def test_shipped_recipes_are_short_and_say_how_they_are_run_and_what_they_reach(
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 120
     assert load_recipe(name).description.endswith(".")
+
+
+def test_a_bare_no_of_yaml_is_the_precision_no():
+    assert load_recipe({}, dict([parse_override("train.precision=no")])).train.precision == "no"
