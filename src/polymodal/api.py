@@ -203,10 +203,7 @@ class Generator:
         from polymodal.search import Index
 
         rows = self._rows_to_search(source)
-        reference = rows if self.training is None else self.training
-        if self.training is None and self.model.recipe.data.source is not None:
-            with suppress(DataError):  # a run may have been moved from where its data are
-                reference = self.training = self.data().train
+        reference = rows if (training := self.trained_on()) is None else training
         if self.run is None:
             return Index.build(self.model, rows, reference)
         return Index.open(self.model, rows, reference, self.run / "index")
@@ -278,9 +275,7 @@ class Generator:
             rows, training = data.test, data.train if training is None else training
         training = self.training if training is None else training
         if isinstance(judge, str | Path):
-            if training is None:
-                raise ConfigError(f"judge: {judge} is opened with the training rows; give training=data.train")
-            judge = open_judge(judge, training)
+            judge = open_judge(judge, rows if training is None else training)
         judge = judge or self._judge(training, judge_steps)
         folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
         return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
@@ -352,6 +347,13 @@ class Generator:
             DataError: The source is wrong.
         """
         return _load(self.model.recipe, source, self._fields(), strict)
+
+    def trained_on(self) -> Rows | None:
+        """The rows that the model was trained on; None if it was moved from where they are, or was never told."""
+        if self.training is None and self.model.recipe.data.source is not None:
+            with suppress(DataError):
+                self.training = self.data().train
+        return self.training
 
     def _fields(self) -> dict[str, Any]:
         """The model's fields as ``load`` takes them."""

@@ -152,3 +152,23 @@ def test_a_run_from_before_an_option_goes_on(trained, recipe_file, world, tmp_pa
     del config["recipe"]["tasks"]["views"]
     (run / "config.json").write_text(json.dumps(config))
     assert main(["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run)]) == 0
+
+
+@pytest.mark.parametrize("text", ['{"port": 80}', '{"format": ', "[]"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_something_else_is_left_alone(world, recipe, tmp_path, text, overwrite):
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(pm.CheckpointError, match=r"config\.json: is not that of a run; choose another folder"):
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path, steps=1, overwrite=overwrite)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_another_run_is_replaced_only_when_told(world, recipe, tmp_path):
+    def go(seed: int, **options) -> pm.Generator:
+        return pm.fit(recipe, world / "rows.jsonl", run=tmp_path, set={"train.seed": seed, "train.steps": 1}, **options)
+
+    go(1)
+    with pytest.raises(pm.CheckpointError, match=r"holds another run \(recipe\.train\.seed"):
+        go(2)
+    assert go(2, overwrite=True).model.recipe.train.seed == 2

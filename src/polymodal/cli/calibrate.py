@@ -44,12 +44,14 @@ def run(args: Any) -> None:
 
     from polymodal.api import open_run
 
-    if args.cells < 1:
-        raise ConfigError(f"--cells: {args.cells} is not at least 1")
+    for name, least in (("cells", 1), ("judge_steps", 0)):
+        if getattr(args, name) < least:
+            raise ConfigError(f"--{name.replace('_', '-')}: {getattr(args, name)} is not at least {least}")
     model = open_run(args.folder)
     data = model.data(args.data)
+    training = model.trained_on() if args.data else data.train
     calibration = model.calibrate(
-        data.splits[args.split], training=data.train, judge_steps=args.judge_steps, cells=args.cells, seed=args.seed
+        data.splits[args.split], training=training, judge_steps=args.judge_steps, cells=args.cells, seed=args.seed
     )
     table = Table("field", title=f"Calibrated on {args.split} rows", title_justify="left")
     for name in ("cells", "right", "error of the raw score", "expected calibration error"):

@@ -65,9 +65,9 @@ def run(args: Any) -> None:
     rows = data.splits[args.split]
     if not len(rows):
         raise ConfigError(f"--split {args.split}: there are no such rows; {_counts(data.splits)}")
-    for name in ("rows", "samples"):
-        if getattr(args, name) < 1:
-            raise ConfigError(f"--{name}: {getattr(args, name)} is not at least 1")
+    for name, least in (("rows", 1), ("samples", 1), ("judge_steps", 0)):
+        if getattr(args, name) < least:
+            raise ConfigError(f"--{name.replace('_', '-')}: {getattr(args, name)} is not at least {least}")
     for name in args.only or ():
         if name not in model.fields:
             raise ConfigError(unknown("--only", name, model.fields))
@@ -77,8 +77,11 @@ def run(args: Any) -> None:
     )
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
     # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
-    training = model.data().train if args.data and model.model.recipe.data.source else data.train
+    training = model.trained_on() if args.data else data.train
     errors = Console(stderr=True)
+    if training is None:
+        errors.print("The rows that the model was trained on are not where they were: no copies of them are looked")
+        errors.print("for, and no judge is trained; --judge FOLDER gives one.")
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         line = bar.add_task("Training the judge" if args.judge_steps else "Scoring")
 

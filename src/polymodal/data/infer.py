@@ -1,6 +1,8 @@
 """Infer fields: what a source's columns seem to hold, for a user who has not said."""
 
 import json
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -11,7 +13,7 @@ from PIL import Image as PILImage
 
 from polymodal.data.cache import cache_folder
 from polymodal.data.cells import is_absent, resolve
-from polymodal.data.load import parse_fields
+from polymodal.data.load import parse_fields, reserved
 from polymodal.data.sources import Record, Source, builtin, open_source
 from polymodal.data.splits import is_split_column
 from polymodal.errors import DataError
@@ -23,8 +25,10 @@ _LONGEST_CLASS = 40
 _SOUND_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
 
 
-def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Modality]:
+def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Any]:
     """Fields of a source by its first rows, with default settings; a built-in data set knows its own.
+
+    A column whose name cannot be a field's, such as ``type`` or ``meta.title``, gives ``type_`` or ``meta_title``.
 
     Files and bytes are pictures or sound by their ending or first bytes; lists of numbers, and numbers, are vectors;
     strings of which each comes at least twice on average are labels, others text as long as the longest. Columns of
@@ -37,18 +41,28 @@ def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Moda
         return {name: modality for name, (modality, _) in parse_fields(module.FIELDS).items()}
     origin = open_source(source, cache_folder(cache))
     names = [name for name in origin.columns() if not name.startswith("__")]
-    fields = {}
+    fields: dict[str, Any] = {}
     peek = [found for found in islice(origin.records(names), _PEEK_ROWS) if isinstance(found, Record)]
     for name in names:
         cells = [record.cells.get(name) for record in peek]
         cells = [cell for cell in cells if not is_absent(cell)]
         if cells and not (name == "split" and is_split_column(cells)):
             modality = _of_column(cells, origin, name)
-            if modality is not None:
+            if modality is not None and (own := _field_name(name, names)) != name:
+                fields[own] = {"modality": modality, "column": name}
+            elif modality is not None:
                 fields[name] = modality
     if not fields:
         raise DataError(f"{origin.name}: no column holds pictures, sound, text, labels or vectors ({', '.join(names)})")
     return fields
+
+
+def _field_name(column: str, columns: Sequence[str]) -> str:
+    """What the field of a column is called: its name, unless no field may have it."""
+    name = re.sub(r"[./\\]", "_", column) or "_"
+    while reserved(name) or (name != column and name in columns):
+        name += "_"
+    return name
 
 
 def _of_column(cells: list[Any], origin: Source, name: str) -> Modality | None:

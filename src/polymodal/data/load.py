@@ -137,8 +137,16 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: It may not.
     """
-    if not name or any(character in name for character in "./\\") or hasattr(nn.ModuleDict, name):
-        raise ConfigError(f"fields: '{name}' cannot be a field's name; call it otherwise, and give its column")
+    if not name or any(character in name for character in "./\\") or reserved(name):
+        raise ConfigError(
+            f"fields: '{name}' cannot be a field's name; call it otherwise, and give its column: "
+            f"{{NAME: {{modality: ..., column: '{name}'}}}}"
+        )
+
+
+def reserved(name: str) -> bool:
+    """Whether torch's containers of modules and parameters have an attribute of that name."""
+    return any(hasattr(container(), name) for container in (nn.ModuleDict, nn.ParameterDict))
 
 
 def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:

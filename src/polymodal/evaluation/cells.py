@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from polymodal.data import Rows
@@ -96,19 +97,19 @@ class Cell:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             tensors = load(path.with_suffix(".safetensors").read_bytes()) if document["picks"] else None
-        except (OSError, ValueError):
+            return cls(
+                tuple(document["inputs"]),
+                document["output"],
+                document["rows"],
+                [_from_json(entry) for entry in document["outcomes"]],
+                [Fault(**entry) for entry in document["faults"]],
+                document["notes"],
+                [Pick(**entry) for entry in document["picks"]],
+                Field(**tensors) if tensors else None,
+                document["seconds"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
-        return cls(
-            tuple(document["inputs"]),
-            document["output"],
-            document["rows"],
-            [_from_json(entry) for entry in document["outcomes"]],
-            [Fault(**entry) for entry in document["faults"]],
-            document["notes"],
-            [Pick(**entry) for entry in document["picks"]],
-            Field(**tensors) if tensors else None,
-            document["seconds"],
-        )
 
 
 def _to_json(outcome: Outcome) -> dict[str, Any]:

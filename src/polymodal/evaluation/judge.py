@@ -96,8 +96,10 @@ class Judge(Embedder):
 
         Raises:
             DataError: There are fewer than two fields that the rows share.
-            ConfigError: A field is unknown.
+            ConfigError: A field is unknown, or there are no steps.
         """
+        if steps < 1:
+            raise ConfigError(f"judge: steps: {steps} is not at least 1")
         naming = naming or naming_field(rows)
         chosen = (
             [name for name in rows.fields if not isinstance(rows.fields[name], Label)] if fields is None else fields
@@ -213,16 +215,20 @@ class Judge(Embedder):
         try:
             document = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
             weights = load((folder / "judge.safetensors").read_bytes())
-        except (OSError, ValueError, SafetensorError) as error:
+            form = document.get("format")
+        except (OSError, ValueError, AttributeError, SafetensorError) as error:
             raise CheckpointError(f"{folder}: holds no judge that can be read: {error}") from error
-        if document.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{folder}: the judge's format is {document.get('format')}; this version's is {FORMAT}"
-            )
-        modalities = {
-            name: build_modality(entry["modality"], **entry["arguments"]) for name, entry in document["fields"].items()
-        }
-        judge = cls(modalities, document["naming"], document["names"], document["settings"], document.get("held_out"))
+        if form != FORMAT:
+            raise CheckpointError(f"{folder}: the judge's format is {form}; this version's is {FORMAT}")
+        try:
+            modalities = {
+                name: build_modality(entry["modality"], **entry["arguments"])
+                for name, entry in document["fields"].items()
+            }
+            settings = document["settings"]
+            judge = cls(modalities, document["naming"], document["names"], settings, document.get("held_out"))
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise CheckpointError(f"{folder}: judge.json says not enough of the judge: {error!r}") from error
         try:
             judge.network.load_state_dict(weights)
         except RuntimeError as error:

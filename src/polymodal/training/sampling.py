@@ -64,7 +64,7 @@ class Pairs(Sampling):
 
     def weights(self, present: Mapping[str, Tensor], odds: Mapping[str, float]) -> Tensor:
         fields = torch.stack([there for name, there in present.items() if "." not in name]).sum(0)  # no cached latents
-        return (fields * (fields - 1) / 2).clamp(min=SINGLE).double()
+        return torch.where(fields == 1, SINGLE, fields * (fields - 1) / 2).double()
 
 
 class Scarcity(Sampling):

@@ -163,10 +163,11 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     """Makes the run folder this run's, or makes sure that it is."""
     file = run / "config.json"
     config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
-    if file.exists() and overwrite:
+    there = _config_of_run(file) if file.exists() else None
+    if there and overwrite:
         shutil.rmtree(run)
-    if file.exists():
-        there, here = json.loads(file.read_text()), json.loads(json.dumps(config))
+    elif there:
+        here = json.loads(json.dumps(config))
         try:  # an option that the run's version did not have yet has its default
             there["recipe"] = load_recipe(there["recipe"]).model_dump(mode="json")
         except ConfigError as error:
@@ -182,7 +183,24 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     if run.exists() and any(run.iterdir()):
         raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
     run.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, file)
+
+
+def _config_of_run(file: Path) -> dict[str, Any]:
+    """What a run says of itself. Many other things have a ``config.json``, and are not to be written into or removed.
+
+    Raises:
+        CheckpointError: It is another thing's.
+    """
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+        if {"format", "recipe", "fields", "data"} <= there.keys() and "data" in there["recipe"]:
+            return there
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise CheckpointError(f"{file}: is not that of a run; choose another folder")
 
 
 def _first_difference(there: Any, here: Any, path: str = "") -> str:

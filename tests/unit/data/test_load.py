@@ -300,7 +300,7 @@ def test_broken_parquet(load, tmp_path):
         load(tmp_path / "t.parquet")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a.b", "..", "type", "values"])
+@pytest.mark.parametrize("name", ["", "a/b", "a.b", "..", "type", "values", "training", "setdefault"])
 def test_names_that_no_field_can_have(load, manifest, name):
     with pytest.raises(ConfigError, match="cannot be a field's name"):
         pm.load([{"x": "a"}], {name: {"modality": "text", "column": "x"}})

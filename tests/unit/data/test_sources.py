@@ -296,6 +296,14 @@ class TestInfer:
         assert fields["name"].max_length == 16
         assert [fields[name].size for name in "vwn"] == [3, 2, 1]
 
+    def test_columns_that_no_field_can_be_called(self, load, tmp_path):
+        rows = [{"type": "ab"[i % 2], "meta.title": f"number {i}", "type_": 0.5 * i} for i in range(8)]
+        fields = infer_fields(rows, tmp_path)
+        assert list(fields) == ["type__", "meta_title", "type_"]
+        data = load(rows, fields)
+        assert data.train.column("type__")[:2] == ["a", "b"]
+        assert data.train.names["meta_title"] == "meta.title"
+
     def test_inferred_fields_load(self, load, tmp_path):
         (tmp_path / "p").mkdir()
         for i in range(6):

@@ -70,12 +70,13 @@ def test_what_was_stopped_goes_on_and_ends_the_same(score, tmp_path):
     ]
 
 
-def test_a_broken_cell_is_measured_again(score, tmp_path):
+@pytest.mark.parametrize("broken", ["{", "{}", "[]"])
+def test_a_broken_cell_is_measured_again(score, tmp_path, broken):
     options = {"folder": tmp_path, "directions": FEW[1:3], "codecs": False}
     whole = score(**options)
     first, second = (tmp_path / f"{name}.json" for name in whole.files.values())
-    first.write_text("{")
-    second.with_suffix(".safetensors").unlink()
+    first.write_text(broken)
+    second.with_suffix(".safetensors").write_bytes(b"cut")
     assert score(**options).to_json() == whole.to_json()
 
 

@@ -108,6 +108,10 @@ def test_a_broken_judge_is_refused(rows, tmp_path):
     (tmp_path / "judge.json").write_text(json.dumps(document | {"format": 99}))
     with pytest.raises(CheckpointError, match="format is 99"):
         Judge.load(tmp_path)
+    for broken in ([], {"format": document["format"]}, document | {"settings": {}}):
+        (tmp_path / "judge.json").write_text(json.dumps(broken))
+        with pytest.raises(CheckpointError, match="judge"):
+            Judge.load(tmp_path)
 
 
 def test_labels_name_where_there_is_no_text():
@@ -125,6 +129,8 @@ def test_what_it_cannot_learn_from_is_refused(rows):
         Judge.train(rows, fields=["name"])
     with pytest.raises(ConfigError, match="judge: field: 'plac' is unknown; did you mean 'place'"):
         Judge.train(rows, fields=["plac"])
+    with pytest.raises(ConfigError, match="steps: -5 is not at least 1"):
+        Judge.train(rows, steps=-5)
 
 
 def test_its_own_score_is_kept_beside_it(rows, tmp_path):
