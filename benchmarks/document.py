@@ -16,7 +16,7 @@ from record import RESULTS, figure
 from sections import NO_PEER, SECTIONS, Section
 
 PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
-FACTS = {"command", "machine", "seed", "minutes_in_all", "versions", "bar", "bars", "left_out"}
+FACTS = {"command", "machine", "seed", "minutes_in_all", "versions", "bar", "bars"}
 """Keys that are no figures, or that are said elsewhere."""
 HEAD = """# Benchmarks
 
@@ -42,7 +42,6 @@ def section(name: str, result: Mapping[str, Any]) -> str:
     lines.append(f"{'; '.join(_circumstances(result))}.\n")
     if checked := said.checked(result):
         lines.append(_bars(checked))
-    lines += [f"{part} is left out: its peer was not installed (`{how}`).\n" for part, how in _left_out(result)]
     lines += _tables(result)
     if said.peer:
         alone = said.peer.startswith(NO_PEER)
@@ -62,10 +61,6 @@ def _circumstances(result: Mapping[str, Any]) -> list[str]:
     if "minutes_in_all" in result:
         told.append(f"{figure(result['minutes_in_all'])} minutes in all")
     return told
-
-
-def _left_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return list(result.get("left_out", {}).items())
 
 
 def _bars(checked: Sequence[Mapping[str, Any]]) -> str:

@@ -368,13 +368,4 @@ SECTIONS: dict[str, Section] = {
         "raw pixels; loaders that stream compressed files need none.",
         [Bar("rows a second", lambda result: result["rows_per_second"]["batch and decode"], 20_000)],
     ),
-    "speed": Section(
-        "Speed at a glance",
-        "python benchmarks/speed.py",
-        "Everything that is timed, in one run. Each benchmark alternates between the libraries, on one thread, and "
-        "takes medians of process CPU time over its rounds. Other work on the machine moves the ratios: a second run, "
-        "beside five busy processes on the two cores, had our loop at 1.09 of the bare loop, beyond its bar, and "
-        "every other ratio within a sixth of these, on the same side of its bar.",
-        "Each peer is a far larger library; what it does better stands in the section of its benchmark.",
-    ),
 }

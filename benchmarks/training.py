@@ -60,7 +60,7 @@ def setting(batch_size):
     def draw(present, keys):
         return tasks.draw({name: present[name] for name in known}, known, known, recipe.tasks, keys)
 
-    return model, TimedFeed(rows, draw, batch_size=batch_size), recipe.train
+    return model, TimedFeed(rows, draw, batch_size=batch_size, views=recipe.tasks.views), recipe.train
 
 
 def ours(model, feed, config, steps):

@@ -55,12 +55,8 @@ def test_a_benchmark_of_which_nothing_is_said_gets_plain_tables(document):
 
 
 def test_a_part_whose_peer_is_missing_is_left_out(tmp_path):
-    output = tmp_path / "speed.json"
-    command = [sys.executable, str(BENCHMARKS / "speed.py"), "--parts", "steps", "--output", str(output)]
+    command = [sys.executable, str(BENCHMARKS / "speed.py"), "--parts", "steps", "--folder", str(tmp_path)]
     told = subprocess.run([*command, "--multivae", "nothing"], check=True, capture_output=True, text=True).stdout
-    how = "pip install --no-deps --target nothing multivae pythae"
+    how = "pip install --no-deps --target nothing multivae==1.0.3 pythae==0.1.2"
     assert f"steps is left out, as its peer is not installed: {how}" in told
-    record = json.loads(output.read_text())
-    assert record["results"] == []
-    assert record["left_out"] == {"steps": how}
-    assert record["machine"]["cores"] >= 1
+    assert not list(tmp_path.iterdir())

@@ -95,14 +95,15 @@ def run(args: Any) -> None:
         )  # fmt: skip
     folder = args.folder / "evaluation"
     folder.mkdir(exist_ok=True)
-    scores = folder / f"{args.split}.json"
+    name = f"{args.split}-quick" if args.quick else args.split  # what took long to measure is not replaced
+    scores = folder / f"{name}.json"
     scorecard.to_json(scores)
-    (folder / f"{args.split}.cells.json").write_text(json.dumps(scorecard.files, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{name}.cells.json").write_text(json.dumps(scorecard.files, indent=1) + "\n", encoding="utf-8")
     Console().print(scorecard.table())
     for fault in scorecard.faults:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")
     print(scores)
-    print(write_report(scorecard, args.report or folder / f"{args.split}.html", run=args.folder))
+    print(write_report(scorecard, args.report or folder / f"{name}.html", run=args.folder))
 
 
 def _counts(splits: Any) -> str:
