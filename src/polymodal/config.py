@@ -139,6 +139,8 @@ class TrainConfig(_Strict):
         codec_learning_rate: Peak of a codec's training.
         vocoder_learning_rate: Peak of a vocoder's training.
         warmup: Share of the training in which the learning rate climbs.
+        final_rate: Share of the peak that it ends at. Players that chase one another find their best in the average of
+            their weights only, which needs them to keep moving: about 1 where there is a critic.
         weight_decay: Of matrices; vectors have none.
         clip: Largest norm of a player's gradient.
         ema_decay: Of the averaged weights, which generate.
@@ -168,6 +170,7 @@ class TrainConfig(_Strict):
     codec_learning_rate: float = Field(1e-3, gt=0)
     vocoder_learning_rate: float = Field(2e-3, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1)
+    final_rate: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)

@@ -96,7 +96,7 @@ def train(
             if clock.done:
                 break
             torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
-            rate = learning_rate * schedule(clock.progress, config.warmup)
+            rate = learning_rate * schedule(clock.progress, config.warmup, config.final_rate)
             for player, optimizer in optimizers.items():
                 pace = trainee.pace(player)
                 for group in optimizer.param_groups:
@@ -183,11 +183,12 @@ def _validations(clock: Clock, config: TrainConfig) -> int:
     return int(clock.progress / config.validate_every + 1e-9)
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """Factor of the learning rate: a linear climb over ``warmup``, then half a cosine to 0."""
+def schedule(progress: float, warmup: float, final: float = 0.0) -> float:
+    """Factor of the learning rate: a linear climb over ``warmup``, then half a cosine to ``final``."""
     if progress < warmup:
         return max(progress / warmup, 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+    return final + (1 - final) * falling
 
 
 def make_optimizer(

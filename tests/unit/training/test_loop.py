@@ -19,6 +19,13 @@ def test_schedule_climbs_then_falls_to_nothing():
     assert schedule(1.2, 0.0) == pytest.approx(0.0)
 
 
+def test_schedule_may_end_above_nothing():
+    assert schedule(0.05, 0.1, 0.4) == pytest.approx(0.5)
+    assert schedule(0.55, 0.1, 0.4) == pytest.approx(0.7)
+    assert schedule(1.0, 0.1, 0.4) == pytest.approx(0.4)
+    assert schedule(0.7, 0.1, 1.0) == pytest.approx(1.0)
+
+
 def test_only_matrices_decay():
     class Trainee(torch.nn.Linear):
         turns = ("model",)
