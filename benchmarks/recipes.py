@@ -31,6 +31,7 @@ from rich.console import Console
 
 import polymodal as pm
 from fashion_scores import MODALITIES, Fashion, Ours, Results, everything, first, mean, share
+from polymodal.checkpoint import find
 from polymodal.data.emoji.cells import draw
 from polymodal.data.emoji.concepts import load_concepts
 from polymodal.data.fashion import class_of
@@ -57,7 +58,8 @@ class Bench:
     """
 
     def __init__(self, arguments: argparse.Namespace):
-        self.folder, self.minutes, self.seed = arguments.folder, arguments.minutes, arguments.seed
+        self.folder, self.seed = arguments.folder, arguments.seed
+        self.budget = {"steps": arguments.steps} if arguments.steps else {"minutes": arguments.minutes}
         self.samples, self.classifier = arguments.samples, arguments.classifier
         self._fashion: Fashion | None = None
 
@@ -67,10 +69,10 @@ class Bench:
             self._fashion = Fashion(self.classifier)
         return self._fashion
 
-    def train(self, recipe: str, source: str = "fashion", name: str | None = None, **settings: Any) -> pm.Generator:
+    def train(self, recipe: str, source: str = "fashion") -> pm.Generator:
         """The trained generator of a recipe, from its folder if it is there."""
-        chosen = {"train.minutes": self.minutes, "train.seed": self.seed, **settings}
-        return pm.fit(recipe, source, run=self.folder / (name or recipe), set=chosen)
+        chosen = {f"train.{name}": value for name, value in self.budget.items()} | {"train.seed": self.seed}
+        return pm.fit(recipe, source, run=self.folder / recipe, set=chosen)
 
     def right(self, recipe: str, model: pm.Generator, given: str, to: str) -> float:
         """How often what is made of one field of a test row is of its class; some of it is kept, to look at."""
@@ -182,7 +184,6 @@ def dcgan(bench: Bench, recipe: str) -> dict[str, Any]:
     features = classifier.features(made)
     near, floor = neighbours(real, features), neighbours(real, held_out)
     return {
-        "pictures": len(data.train),
         "FID": frechet_distance(real, features),
         "FID of held-out pictures": frechet_distance(real, held_out),
         "precision": near.precision,
@@ -220,6 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", choices=list(SCORES), default=list(SCORES))
     parser.add_argument("--minutes", type=float, default=5.0, help="of each training, on one core")
+    parser.add_argument("--steps", type=int, help="of each training, in place of minutes: where the core is shared")
     parser.add_argument("--samples", type=int, default=1000, help="held-out rows, or pictures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/recipes"))
@@ -230,9 +232,10 @@ def main() -> None:
     bench, results = Bench(arguments), Results(arguments.output)
     for recipe in arguments.recipes:
         scores = SCORES[recipe](bench, recipe)
-        results.keep({"minutes": bench.minutes, "seed": bench.seed, **scores}, "results", recipe)
+        budget = {**bench.budget, "steps": find(bench.folder / recipe).step}
+        results.keep({**budget, "seed": bench.seed, **scores}, "results", recipe)
         told = ", ".join(f"{name} {figure(value)}" for name, value in scores.items())
-        Console().print(f"{recipe}, {bench.minutes:g} minutes: {told}")
+        Console().print(f"{recipe}, {budget}: {told}")
 
 
 if __name__ == "__main__":
