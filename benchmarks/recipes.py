@@ -21,6 +21,7 @@ trained again, and one that was stopped goes on. Prints the scores and writes be
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -192,6 +193,12 @@ def dcgan(bench: Bench, recipe: str) -> dict[str, Any]:
     }
 
 
+def minutes(run: Path) -> float:
+    """What all stages of a training took."""
+    stages = [file.read_text().splitlines()[-1] for file in run.rglob("metrics.jsonl")]
+    return sum(json.loads(line)["seconds"] for line in stages) / 60
+
+
 def emoji_folder(folder: Path) -> Path:
     """Emoji without skin tones in two styles, ``split/group/code-style.png``; of ten concepts one is for the test."""
     concepts = [concept for concept in load_concepts(()) if concept.skin_tone == "none" and concept.group]
@@ -232,10 +239,10 @@ def main() -> None:
     bench, results = Bench(arguments), Results(arguments.output)
     for recipe in arguments.recipes:
         scores = SCORES[recipe](bench, recipe)
-        budget = {**bench.budget, "steps": find(bench.folder / recipe).step}
+        budget = {"minutes": minutes(bench.folder / recipe), "steps": find(bench.folder / recipe).step}
         results.keep({**budget, "seed": bench.seed, **scores}, "results", recipe)
-        told = ", ".join(f"{name} {figure(value)}" for name, value in scores.items())
-        Console().print(f"{recipe}, {budget}: {told}")
+        told = ", ".join(f"{name} {figure(value)}" for name, value in (budget | scores).items())
+        Console().print(f"{recipe}: {told}")
 
 
 if __name__ == "__main__":

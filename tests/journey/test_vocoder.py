@@ -7,6 +7,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.cli.main import main
+from polymodal.config import load_recipe, parse_override
 from polymodal.modalities import Audio
 
 VOCODER = {"kind": "istft", "width": 8, "depth": 1, "hidden": 16, "crop_frames": 4}
@@ -78,6 +79,13 @@ def test_what_does_not_fit_is_said(world, recipe, tmp_path):
     own["train"] |= {"codec_share": 0.6, "vocoder_share": 0.4}
     with pytest.raises(pm.ConfigError, match="leave the model nothing"):
         pm.fit(own, world / "rows.jsonl", run=tmp_path / "two")
+
+
+def test_one_option_gives_a_recipe_a_vocoder():
+    option = parse_override("defaults.audio.vocoder.kind=istft")
+    plain, own = (load_recipe("any-to-any", options).defaults["audio"] for options in ({}, dict([option])))
+    assert plain.vocoder is None
+    assert own == plain.model_copy(update={"vocoder": {"kind": "istft"}})
 
 
 def test_a_run_takes_the_vocoder_of_another(spoken, world, tmp_path):
