@@ -21,6 +21,7 @@ from polymodal.data.fashion import FIELDS, NAMES, class_of
 from polymodal.evaluation.classifier import Classifier
 from polymodal.evaluation.recogniser import Recogniser
 from polymodal.generation import generate_rows, write
+from polymodal.modalities.base import Modality
 from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field
 from record import machine, save
@@ -107,11 +108,11 @@ class Fashion:
         self.recogniser = Recogniser(list(NAMES.values()))
         self.class_of_sound = {self.recogniser.sayable[name]: label for label, name in NAMES.items()}
 
-    def classes(self, name: str, field: Field) -> list[Any]:
-        """The class of each row's value, None where none can be told."""
+    def classes(self, name: str, field: Field, fields: Mapping[str, Modality] | None = None) -> list[Any]:
+        """The class of each row's value, None where none can be told; ``fields`` of a model that has its own."""
         if name == "picture":
             return self.classifier.predict(field)
-        objects = write(self.data.fields[name], field)
+        objects = write((fields or self.data.fields)[name], field)
         if name == "caption":
             return [class_of(caption) for caption in objects]
         return [self.class_of_sound.get(str(words)) for words in self.recogniser.recognise(objects)]

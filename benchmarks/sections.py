@@ -204,6 +204,18 @@ PEERS = Section(
 )
 SECTIONS: dict[str, Section] = {
     "families": FAMILIES,
+    "recipes": Section(
+        "The other recipes",
+        "python benchmarks/recipes.py",
+        "Shares of held-out rows of `fashion`: what is made is of the row's class by the judge of its kind, a "
+        "classifier of real pictures (right on 0.927 of them) or pocketsphinx (on all of the real speech). Chance is "
+        "0.1. Minutes and steps are what each training took on one core (`--recipes NAME --minutes N`, or `--steps "
+        "N`), of which other programs had a share but for the first two and `mmvae`. The latent of `text-vae` is used "
+        "where captions come back from it. The pictures of `dcgan` are of emoji without skin tones, in two styles; "
+        "their distance from the training pictures is in the features of a classifier of the groups, with that of "
+        "pictures held out beside it.",
+        NO_PEER + "minutes of one core and one seed; a recipe's figure would rise with both.",
+    ),
     "fusion": Section(
         "Joint latents from nothing, and two inputs beside one",
         "python benchmarks/fusion.py --recipes mopoe --minutes 16",

@@ -131,6 +131,7 @@ class TrainConfig(_Strict):
         codec_steps: Steps of each codec's training, with ``steps``.
         vocoder_share: Share of the minutes, divided evenly among the vocoders, that their training takes.
         vocoder_steps: Steps of each vocoder's training, with ``steps``.
+        vocoder_from: Folder of a run whose vocoders are taken, in place of any training of these.
         batch_size: Rows of one step, over all processes and accumulated parts.
         codec_batch_size: Rows of one step of a codec's training.
         vocoder_batch_size: Clips of one step of a vocoder's training, of each of which it sees a piece.
@@ -162,6 +163,7 @@ class TrainConfig(_Strict):
     codec_steps: int = Field(1000, ge=1)
     vocoder_share: float = Field(0.1, ge=0, lt=1)
     vocoder_steps: int = Field(1000, ge=1)
+    vocoder_from: str | None = None
     batch_size: int = Field(64, ge=1)
     codec_batch_size: int = Field(32, ge=1)
     vocoder_batch_size: int = Field(8, ge=1)

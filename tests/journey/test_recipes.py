@@ -47,7 +47,8 @@ def rows(tmp_path_factory):
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_trains_and_generates(name, rows, tmp_path):
-    small = {"train.steps": 2, "train.codec_steps": 2, "train.batch_size": 8, "train.codec_batch_size": 8}
+    small = {"train.steps": 2, "train.codec_steps": 2, "train.vocoder_steps": 2}
+    small |= {"train.batch_size": 8, "train.codec_batch_size": 8}
     source = rows
     if not load_recipe(name).fields:  # it takes the fields that there are: not every column under two names
         keep = ("picture", "name", "speech", "label")

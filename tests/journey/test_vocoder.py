@@ -7,6 +7,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.cli.main import main
+from polymodal.config import load_recipe, parse_override
 from polymodal.modalities import Audio
 
 VOCODER = {"kind": "istft", "width": 8, "depth": 1, "hidden": 16, "crop_frames": 4}
@@ -78,3 +79,42 @@ def test_what_does_not_fit_is_said(world, recipe, tmp_path):
     own["train"] |= {"codec_share": 0.6, "vocoder_share": 0.4}
     with pytest.raises(pm.ConfigError, match="leave the model nothing"):
         pm.fit(own, world / "rows.jsonl", run=tmp_path / "two")
+
+
+def test_one_option_gives_a_recipe_a_vocoder():
+    option = parse_override("defaults.audio.vocoder.kind=istft")
+    plain, own = (load_recipe("any-to-any", options).defaults["audio"] for options in ({}, dict([option])))
+    assert plain.vocoder is None
+    assert own == plain.model_copy(update={"vocoder": {"kind": "istft"}})
+
+
+def test_a_run_takes_the_vocoder_of_another(spoken, world, tmp_path):
+    own = deepcopy(spoken.model.recipe.model_dump(exclude_unset=True))
+    own["train"] |= {"vocoder_from": str(spoken.run), "seed": 7}
+    taken = pm.fit(own, world / "rows.jsonl", run=tmp_path / "taken")
+    for name, weights in spoken.model.vocoders["tone"].state_dict().items():
+        assert taken.model.vocoders["tone"].state_dict()[name].equal(weights)
+    assert not (tmp_path / "taken" / "vocoders").exists()
+    assert taken.model.heads["tone"].state_dict().keys() == spoken.model.heads["tone"].state_dict().keys()
+    opened = pm.open(tmp_path / "taken")
+    assert all(
+        one.equal(other)
+        for one, other in zip(opened.model.vocoders.parameters(), spoken.model.vocoders.parameters(), strict=True)
+    )
+
+
+def test_a_vocoder_that_cannot_be_taken_is_told(spoken, trained, world, recipe, tmp_path):
+    def refused(message: str, vocoder: dict | None = VOCODER, source: object = spoken.run, **settings: object) -> None:
+        own = deepcopy(recipe)
+        if vocoder:
+            own["defaults"]["audio"]["vocoder"] = vocoder
+        own["train"]["vocoder_from"] = str(source)
+        with pytest.raises(pm.PolymodalError, match=message):
+            pm.fit(own, world / "rows.jsonl", run=tmp_path / "refused", set=settings)
+
+    refused("no field has a vocoder to be replaced", vocoder=None)
+    refused("has no vocoder; it has one if trained with", source=trained)
+    refused(r"the vocoder of .* is \{'kind': 'istft'.*give fields\.tone\.vocoder the same", {**VOCODER, "width": 12})
+    refused(r"is for n_fft=256; fields\.tone has n_fft=128", **{"fields.tone.n_fft": 128})
+    refused("there is no such run folder", source=tmp_path / "nowhere")
+    assert not (tmp_path / "refused").exists()

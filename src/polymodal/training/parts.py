@@ -13,13 +13,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from polymodal.checkpoint import load_model
 from polymodal.codecs import Codec
 from polymodal.config import TrainConfig
 from polymodal.data import Column, Rows
 from polymodal.data.cells import resolve
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio
-from polymodal.model import Portion
+from polymodal.model import Model, Portion
 from polymodal.training.feed import Feed
 from polymodal.training.loop import train
 from polymodal.types import Batch, Task
@@ -130,6 +131,43 @@ def train_vocoder(
         minutes=config.minutes * config.vocoder_share / vocoders if config.minutes else None,
         steps=config.vocoder_steps,
     )
+
+
+def take_vocoders(model: Model, run: str) -> None:
+    """Every vocoder of a model becomes that of another run: of the field of its name, else of the first that has one.
+
+    Args:
+        model: Not yet trained.
+        run: Folder of the other run.
+
+    Raises:
+        ConfigError: One of both has no vocoder, or theirs hears other spectrograms or is made otherwise.
+        CheckpointError: The folder holds no run.
+    """
+    where, other = "train.vocoder_from", load_model(run)
+    if not model.vocoders:
+        raise ConfigError(
+            f"{where}: no field has a vocoder to be replaced; set defaults.audio.vocoder.kind=istft as well"
+        )
+    if not other.vocoders:
+        raise ConfigError(
+            f"{where}: {run} has no vocoder; it has one if trained with defaults.audio.vocoder.kind=istft"
+        )
+    for name, vocoder in model.vocoders.items():
+        theirs = name if name in other.vocoders else next(iter(other.vocoders))
+        heard, known = ({**m.modalities[n].state(), "max_seconds": 0} for m, n in ((model, name), (other, theirs)))
+        if differs := [key for key in heard if heard[key] != known[key]]:
+            here, there = (", ".join(f"{key}={state[key]}" for key in differs) for state in (heard, known))
+            raise ConfigError(f"{where}: the vocoder of {run} is for {there}; fields.{name} has {here}")
+        weights = other.vocoders[theirs].state_dict()
+        if _shapes(weights) != _shapes(vocoder.state_dict()):
+            made = other.recipe.parts(theirs).vocoder
+            raise ConfigError(f"{where}: the vocoder of {run} is {made}; give fields.{name}.vocoder the same")
+        vocoder.load_state_dict(weights)
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in weights.items()}
 
 
 def _distinct(name: str, rows: Rows, family: str) -> Rows:

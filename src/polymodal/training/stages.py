@@ -66,6 +66,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         )
     torch.manual_seed(config.seed)
     model = Model(recipe, data.fields)
+    if config.vocoder_from is not None:
+        parts.take_vocoders(model, config.vocoder_from)
     model.balance = adaptation = _adaptation(model, data.train)
     if accelerator.is_main_process:
         _claim(run, model, data, overwrite)
@@ -76,12 +78,13 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
             if isinstance(module, Transformer):
                 module.compile(dynamic=True)
 
-    share = 1 - bool(model.codecs) * config.codec_share - bool(model.vocoders) * config.vocoder_share
+    learning = model.vocoders if config.vocoder_from is None else {}
+    share = 1 - bool(model.codecs) * config.codec_share - bool(learning) * config.vocoder_share
     if share <= 0:
         raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
     rows = data.train
-    for name, vocoder in model.vocoders.items():
-        parts.train_vocoder(name, vocoder, rows, config, run, len(model.vocoders), accelerator)
+    for name, vocoder in learning.items():
+        parts.train_vocoder(name, vocoder, rows, config, run, len(learning), accelerator)
     for name, codec in model.codecs.items():
         parts.train_codec(name, codec, rows, config, run, len(model.codecs), accelerator)
     for name, codec in model.codecs.items():
