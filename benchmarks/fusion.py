@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/fusion"))
     parser.add_argument(
-        "--run", type=Path, default=Path("runs/missing/any-to-any-0%"), help="of part two: missing.py's"
+        "--run", type=Path, default=Path("runs/missing/any-to-any-0%-seed-0"), help="of part two: missing.py's"
     )
     parser.add_argument("--classifier", type=Path, default=Path("runs/families/classifier"))
     parser.add_argument("--output", type=Path, default=RESULTS / "fusion.json")
