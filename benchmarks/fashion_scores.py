@@ -51,6 +51,7 @@ ANY_TO_ANY: dict[str, Any] = {
     "tasks.views": 1,
     "tasks.one": 0.72,
     "tasks.some": 0.2,
+    "train.clock": "processor",
     "train.ema_decay": 0.995,
     "train.codec_share": 0.2,
     "train.validate_every": 10.0,
@@ -200,7 +201,7 @@ def command(description: str | None, output: str) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--multivae", type=Path, help="folder of multivae and pythae; else ours alone")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each training, of the processor's time")
     parser.add_argument("--samples", type=int, default=1000, help="held-out rows; twice as many pictures for an FID")
     parser.add_argument("--only-train", action="store_true", help="and score when called again")
     parser.add_argument("--folder", type=Path, default=Path("runs/missing"), help="of the runs, which are shared")

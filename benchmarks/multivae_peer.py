@@ -140,9 +140,9 @@ class Peer:
         complete = all(present.all() for present in rows.present.values())
         optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
         torch.manual_seed(self.seed)
-        order, steps, begin = torch.randperm(len(rows)), 0, time.monotonic()
+        order, steps, begin = torch.randperm(len(rows)), 0, time.process_time()
         self.model.train()
-        while time.monotonic() - begin < 60 * minutes:
+        while time.process_time() - begin < 60 * minutes:
             if len(order) < BATCH_SIZE:
                 order = torch.randperm(len(rows))
             index, order = order[:BATCH_SIZE], order[BATCH_SIZE:]
