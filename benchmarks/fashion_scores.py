@@ -4,6 +4,7 @@ A picture's class is the one that a classifier of real pictures sees, a caption'
 the one that pocketsphinx hears, with the ten names as its grammar.
 """
 
+import argparse
 import dataclasses
 import json
 import math
@@ -24,7 +25,7 @@ from polymodal.generation import generate_rows, write
 from polymodal.modalities.base import Modality
 from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field
-from record import machine, save
+from record import RESULTS, machine, save
 
 MODALITIES = ("picture", "caption", "speech")
 DIRECTIONS = tuple(f"{given} -> {to}" for given, to in permutations(MODALITIES, 2))
@@ -40,7 +41,7 @@ ANY_TO_ANY: dict[str, Any] = {
     "width": 128,
     "fields.picture": {
         **READ["picture"],
-        "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.3},
+        "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.3, "noise": 3.0},
         "codec": {"kind": "kl", "latent": 40, "channels": [128], "patch": 7, "edge_weight": 0.2, "noise": 0.4,
                   "kl_weight": 0.006},
         "head": {"kind": "flow", "inner": 192, "depth": 3, "patch": 4, "repeats": 4, "guidance": 5.0,
@@ -49,6 +50,9 @@ ANY_TO_ANY: dict[str, Any] = {
     "fields.caption": {**READ["caption"], "encoder": {"depth": 1}, "head": {"depth": 1}},
     "fields.speech": {**READ["speech"], "encoder": {"depth": 1}, "head": {"depth": 2, "repeats": 2, "solver": "euler"}},
     "tasks.views": 1,
+    "tasks.one": 0.72,
+    "tasks.some": 0.2,
+    "train.clock": "processor",
     "train.ema_decay": 0.995,
     "train.codec_share": 0.2,
     "train.validate_every": 10.0,
@@ -187,6 +191,29 @@ def share(found: Sequence[Any], wanted: Sequence[Any]) -> float:
 
 def mean(scores: Mapping[str, float]) -> float:
     return sum(scores.values()) / len(scores)
+
+
+def command(description: str | None, output: str) -> argparse.ArgumentParser:
+    """What can be told to every benchmark that trains on `fashion` beside MultiVae.
+
+    Args:
+        description: Of the benchmark.
+        output: Name of its JSON file.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--multivae", type=Path, help="folder of multivae and pythae; else ours alone")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each training, of the processor's time")
+    parser.add_argument("--samples", type=int, default=1000, help="held-out rows; twice as many pictures for an FID")
+    parser.add_argument("--only-train", action="store_true", help="and score when called again")
+    parser.add_argument("--folder", type=Path, default=Path("runs/missing"), help="of the runs, which are shared")
+    parser.add_argument("--classifier", type=Path, default=Path("runs/families/classifier"))
+    parser.add_argument("--output", type=Path, default=RESULTS / output)
+    return parser
+
+
+def run_folder(folder: Path, name: str, missing: float, seed: int) -> Path:
+    """Where a run is kept: its folder tells all in which the runs of a benchmark differ."""
+    return folder / f"{name}-{missing:.0%}-seed-{seed}"
 
 
 def fit(data: Data, run: Path, *, minutes: float, seed: int, **settings: Any) -> pm.Generator:

@@ -1,6 +1,6 @@
 """Many fields at once on the data set `fashion`: from nothing, and from two inputs that say the same.
 
-    python benchmarks/fusion.py [--parts joint two] [--recipes mopoe] [--minutes 10] [--folder runs/fusion]
+    python benchmarks/fusion.py [--parts joint two] [--recipes mopoe] [--minutes 10] [--seeds 0 1 2]
 
 - ``joint``: picture, caption and speech are generated from nothing. A row is coherent where the class that a
   classifier, trained on real pictures, sees, the class that the caption names, and the name that pocketsphinx hears,
@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 import polymodal as pm
-from fashion_scores import Fashion, Ours, everything, first, fit, share
+from fashion_scores import Fashion, Ours, everything, first, fit, run_folder, share
 from polymodal.data import Rows
 from polymodal.data.fashion import class_of
 from polymodal.generation import generate_rows, write
@@ -57,9 +57,8 @@ class Bench:
     """
 
     def __init__(self, arguments: argparse.Namespace):
-        self.folder, self.seed, self.run, self.minutes = (
-            arguments.folder, arguments.seed, arguments.run, arguments.minutes
-        )  # fmt: skip
+        self.folder, self.runs, self.minutes = arguments.folder, arguments.runs, arguments.minutes
+        self.seeds, self.seed = arguments.seeds, arguments.seeds[0]
         steps, minutes = arguments.steps, arguments.minutes
         self.budget = {"train.steps": steps} if steps else {"train.minutes": minutes}
         self.spent = f"{steps:,} steps" if steps else f"{minutes:g} minutes"
@@ -166,8 +165,12 @@ ALONE = 0.6
 
 
 def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
-    """One field of the rows, with noise."""
+    """One field of the rows, with noise; ``caption, clean`` has none."""
+    if name.endswith(", clean"):
+        name, level = name.removesuffix(", clean"), 0.0
     field, keys = everything(rows.only(name))[name], fold(make_keys(seed, len(rows)), 77)
+    if not level:
+        return field
     if name == "picture":
         return Field(
             (field.value + level * normal(keys, field.value.shape[1:])).clamp(-1, 1), field.mask, field.present
@@ -190,43 +193,56 @@ def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
 
 
 def two(bench: Bench) -> None:
-    """Two inputs that say the same, beside either alone."""
-    fashion, seed = bench.fashion, bench.seed
-    make = Ours(fit(fashion.data, bench.run, minutes=bench.minutes, seed=seed), seed)
-    tried = first(fashion.data.validation, 500)
-    levels: dict[str, float] = {}
-    told: dict[str, dict[str, float]] = {}
-    for name, choices in LEVELS.items():
-        to = TOLD[name]
-        told[name] = {}
-        for level in choices:
-            made = make({name: noisy(tried, name, level, seed)}, [to], len(tried))[to]
-            told[name][str(level)] = share(fashion.classes(to, made), tried.column("label"))
-        levels[name] = min(choices, key=lambda level: abs(told[name][str(level)] - ALONE))
-    result: dict[str, Any] = {"minutes": bench.minutes, "seed": seed, "told": told, "levels": levels}
+    """Two inputs that say the same, beside either alone; the model of each seed has test rows of its own."""
+    fashion = bench.fashion
+    makers = {}
+    for seed in bench.seeds:
+        run = run_folder(bench.runs, "any-to-any", 0, seed)
+        makers[seed] = Ours(fit(fashion.data, run, minutes=bench.minutes, seed=seed), seed)
+    told = _told(fashion, makers[bench.seed], bench.seed)
+    levels = {name: min(found, key=lambda level: abs(found[level] - ALONE)) for name, found in told.items()}
+    result: dict[str, Any] = {"minutes": bench.minutes, "seeds": len(makers), "told": told, "levels": levels}
 
-    rows = first(fashion.data.test, bench.samples)
-    truth = rows.column("label")
-    inputs = {name: noisy(rows, name, level, seed + 1) for name, level in levels.items()}
-    inputs["caption, clean"] = everything(rows.only("caption"))["caption"]
-    table = Table("inputs", "to", "first", "second", "both", "gain", title=f"Noisy inputs, {len(rows):,} test rows")
-    right: dict[tuple[str, ...], np.ndarray] = {}
+    tests = fashion.data.test.select(torch.arange(bench.samples * len(makers)))
+    portions = dict(zip(makers, torch.arange(len(tests)).split(bench.samples), strict=True))
+    known: dict[tuple[str, ...], np.ndarray] = {}
+
+    def right(names: tuple[str, ...], to: str) -> np.ndarray:
+        """(rows,) whether what is made from the fields ``names`` is of the row's class."""
+        if (*names, to) not in known:
+            found, truth = [], tests.column("label")
+            for seed, make in makers.items():
+                rows = tests.select(portions[seed])
+                given = {name: noisy(rows, name, levels.get(name, 0.0), seed + 1) for name in names}
+                made = make({name.split(",")[0]: field for name, field in given.items()}, [to], len(rows))
+                found += fashion.classes(to, made[to])
+            known[*names, to] = np.array([a == b for a, b in zip(found, truth, strict=True)], dtype=float)
+        return known[*names, to]
+
+    table = Table("inputs", "to", "first", "second", "both", "gain", title=f"Noisy inputs, {len(tests):,} test rows")
     for pair, names in PAIRS.items():
         to = pair.split(" -> ")[1]
-        for chosen in (names[:1], names[1:], names):
-            if (*chosen, to) not in right:
-                given = {name.split(",")[0]: inputs[name] for name in chosen}
-                found = fashion.classes(to, make(given, [to], len(rows))[to])
-                right[*chosen, to] = np.array([a == b for a, b in zip(found, truth, strict=True)], dtype=float)
-        alone, both = [right[name, to] for name in names], right[*names, to]
+        alone, both = [right((name,), to) for name in names], right(names, to)
         gain = both - max(alone, key=np.mean)
         scores = {"first": alone[0].mean(), "second": alone[1].mean(), "both": both.mean(), "gain": gain.mean()}
-        scores["gain_error"] = gain.std() / math.sqrt(len(rows))
+        scores["gain_error"] = gain.std() / math.sqrt(len(tests))
         result[f"{' + '.join(names)} -> {to}"] = scores
         shown = (f"{scores[name]:.1%}" for name in ("first", "second", "both"))
         table.add_row(" + ".join(names), to, *shown, f"{100 * scores['gain']:+.1f} ± {100 * scores['gain_error']:.1f}")
-        bench.keep("two", result | {"samples": len(rows)})
+        bench.keep("two", result | {"samples": len(tests)})
     Console().print(table)
+
+
+def _told(fashion: Fashion, make: Ours, seed: int) -> dict[str, dict[float, float]]:
+    """By field and level of noise, how much of the class is told from it alone, on rows for validation."""
+    rows = first(fashion.data.validation, 500)
+    told: dict[str, dict[float, float]] = {}
+    for name, levels in LEVELS.items():
+        to = TOLD[name]
+        for level in levels:
+            made = make({name: noisy(rows, name, level, seed)}, [to], len(rows))[to]
+            told.setdefault(name, {})[level] = share(fashion.classes(to, made), rows.column("label"))
+    return told
 
 
 PARTS = {"joint": joint, "two": two}
@@ -239,12 +255,10 @@ def main() -> None:
     parser.add_argument("--priors", nargs="+", choices=KINDS, default=KINDS, help="of part joint")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--samples", type=int, default=1000, help="rows; of part two, for each seed")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="part joint has the first one only")
     parser.add_argument("--folder", type=Path, default=Path("runs/fusion"))
-    parser.add_argument(
-        "--run", type=Path, default=Path("runs/missing/any-to-any-0%"), help="of part two: missing.py's"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/missing"), help="of part two: missing.py's")
     parser.add_argument("--classifier", type=Path, default=Path("runs/families/classifier"))
     parser.add_argument("--output", type=Path, default=RESULTS / "fusion.json")
     arguments = parser.parse_args()

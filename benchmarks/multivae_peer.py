@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fashion_scores import DIRECTIONS, Fashion, everything, first, mean
+from fashion_scores import DIRECTIONS, Fashion, everything, first, mean, run_folder
 from polymodal.data import Data, Rows
 from polymodal.types import Batch, Field
 
@@ -105,7 +105,7 @@ class Peer:
     """
 
     def __init__(self, method: str, data: Data, parameters: int, seed: int):
-        self.seed, self.letters = seed, Letters(data.train)
+        self.method, self.seed, self.letters = method, seed, Letters(data.train)
         self.spaces = {name: modality.space.shape for name, modality in data.fields.items()}
         shapes = self.spaces | {"caption": self.letters.shape}
         models = importlib.import_module("multivae.models")
@@ -126,8 +126,10 @@ class Peer:
         self.model = build(self.width)
         self.parameters = size(self.model)
 
-    def train(self, rows: Rows, folder: Path, *, minutes: float, learning_rate: float) -> None:
-        """Learns from rows of which any cell may be missing, unless ``folder`` has what it learned from them."""
+    def train(self, rows: Rows, runs: Path, missing: float, *, minutes: float, learning_rate: float) -> None:
+        """Learns from rows of which a share of the cells is ``missing``, unless its folder in ``runs`` is there."""
+        name = f"{self.method.lower()}-{learning_rate:g}-width-{self.width}"
+        folder = run_folder(runs, name, missing, self.seed)
         settings = {"minutes": minutes, "learning_rate": learning_rate, "seed": self.seed, "width": self.width,
                     "data": rows.fingerprint}  # fmt: skip
         notes = folder / "settings.json"
@@ -138,9 +140,9 @@ class Peer:
         complete = all(present.all() for present in rows.present.values())
         optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
         torch.manual_seed(self.seed)
-        order, steps, begin = torch.randperm(len(rows)), 0, time.monotonic()
+        order, steps, begin = torch.randperm(len(rows)), 0, time.process_time()
         self.model.train()
-        while time.monotonic() - begin < 60 * minutes:
+        while time.process_time() - begin < 60 * minutes:
             if len(order) < BATCH_SIZE:
                 order = torch.randperm(len(rows))
             index, order = order[:BATCH_SIZE], order[BATCH_SIZE:]
@@ -207,13 +209,13 @@ class Peer:
         return {name: self._decoded(name, made[name]) for name in to}
 
 
-def best_rate(method: str, fashion: Fashion, parameters: int, folder: Path, *, minutes: float, seed: int) -> float:
-    """The learning rate that gives the greater coherence on complete validation rows; each run is in ``folder``."""
+def best_rate(method: str, fashion: Fashion, parameters: int, runs: Path, *, minutes: float, seed: int) -> float:
+    """The learning rate that gives the greater coherence on complete validation rows; each run is in ``runs``."""
     rows, found = first(fashion.data.validation, 500), {}
     quick = [direction for direction in DIRECTIONS if not direction.endswith("speech")]
     for rate in LEARNING_RATES:
         peer = Peer(method, fashion.data, parameters, seed)
-        peer.train(fashion.data.train, folder / f"{method.lower()}-{rate:g}-0%", minutes=minutes, learning_rate=rate)
+        peer.train(fashion.data.train, runs, 0, minutes=minutes, learning_rate=rate)
         found[rate] = mean(fashion.coherence(peer, rows, quick))
     return max(found, key=lambda rate: found[rate])
 

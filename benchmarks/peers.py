@@ -18,8 +18,6 @@ Bar: ours is better in all three than any of theirs. The runs are those of missi
 there is not trained again. Prints a table and writes benchmarks/results/peers.json.
 """
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +26,7 @@ from rich.table import Table
 from torch import Tensor
 
 import multivae_peer as peers
-from fashion_scores import READ, Fashion, Maker, Ours, Results, everything, first, fit, mean
+from fashion_scores import READ, Fashion, Maker, Ours, Results, command, everything, first, fit, mean, run_folder
 from multivae_peer import Peer, size
 from polymodal.data import Rows
 from polymodal.evaluation.distributions import frechet_distance
@@ -72,31 +70,25 @@ def scores(fashion: Fashion, make: Maker, rows: Rows, painted: Rows, real: Tenso
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--multivae", type=Path, required=True, help="folder of multivae and pythae")
+    parser = command(__doc__, "peers.json")
     parser.add_argument("--methods", nargs="*", choices=["MoPoE", "MVTCAE"], default=["MoPoE", "MVTCAE"])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
-    parser.add_argument("--samples", type=int, default=1000, help="held-out rows; twice as many pictures for FID")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only-train", action="store_true", help="and score when called again")
-    parser.add_argument("--folder", type=Path, default=Path("runs/missing"))
-    parser.add_argument("--classifier", type=Path, default=Path("runs/families/classifier"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "peers.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    peers.install(arguments.multivae)
     fashion = Fashion(arguments.classifier)
-    data, seed, minutes, samples = fashion.data, arguments.seed, arguments.minutes, arguments.samples
+    data, seed, runs = fashion.data, arguments.seed, arguments.folder
+    minutes, samples = arguments.minutes, arguments.samples
     contenders: dict[str, Maker] = {}
     for name, settings in RECIPES.items():
-        folder = arguments.folder / f"{name.replace(', ', '-')}-0%"
-        contenders[f"polymodal {name}"] = Ours(fit(data, folder, minutes=minutes, seed=seed, **settings), seed)
+        run = run_folder(runs, name.replace(", ", "-"), 0, seed)
+        contenders[f"polymodal {name}"] = Ours(fit(data, run, minutes=minutes, seed=seed, **settings), seed)
     parameters = max(size(make.model.model) for make in contenders.values())
-    for method in arguments.methods:
+    if arguments.multivae:
+        peers.install(arguments.multivae)
+    for method in arguments.methods if arguments.multivae else ():
         for rate in peers.LEARNING_RATES:
             peer = Peer(method, data, parameters, seed)
-            folder = arguments.folder / f"{method.lower()}-{rate:g}-0%"
-            peer.train(data.train, folder, minutes=minutes, learning_rate=rate)
+            peer.train(data.train, runs, 0, minutes=minutes, learning_rate=rate)
             contenders[f"MultiVae {method}, {rate:g}"] = peer
     if arguments.only_train:
         return

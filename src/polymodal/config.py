@@ -126,6 +126,8 @@ class TrainConfig(_Strict):
 
     Attributes:
         minutes: Time budget of all stages together; the schedule follows the clock.
+        clock: Of the minutes: the ``wall``'s, or the ``processor``'s time of this process, which others on a busy
+            machine do not shorten.
         steps: Number of steps of the main stage, in place of a time budget; the run is then exactly repeatable.
         codec_share: Share of the minutes, divided evenly among the codecs, that their training takes.
         codec_steps: Steps of each codec's training, with ``steps``.
@@ -158,6 +160,7 @@ class TrainConfig(_Strict):
     """
 
     minutes: float | None = Field(None, gt=0)
+    clock: Literal["wall", "processor"] = "wall"
     steps: int | None = Field(None, ge=1)
     codec_share: float = Field(0.3, ge=0, lt=1)
     codec_steps: int = Field(1000, ge=1)

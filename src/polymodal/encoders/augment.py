@@ -27,8 +27,9 @@ def jitter_picture(
     colour: float,
     rotate_degrees: float = 0.0,
     erase: float = 0.0,
+    noise: float = 0.0,
 ) -> Tensor:
-    """Pictures (B, C, H, W), as another camera might take them, with a part hidden.
+    """Pictures (B, C, H, W), as another camera might take them in worse light, with a part hidden.
 
     Args:
         value: Pictures.
@@ -39,6 +40,8 @@ def jitter_picture(
         rotate_degrees: Largest turn, either way.
         erase: Longest sides of a rectangle set to the picture's mean, as shares of its own (random erasing, Zhong et
             al. 2020).
+        noise: Greatest deviation of noise that is added, in the picture's unit; each row has its own. What leaves
+            [-1, 1] is cut off, as a sensor does.
     """
     zoom_x = 1 + _symmetric(keys, 0, scale)
     zoom_y = 1 + _symmetric(keys, 1, scale)
@@ -52,6 +55,9 @@ def jitter_picture(
     value = grid_sample(value, grid, padding_mode="border", align_corners=False)
     gain = 1 + (uniform(fold(keys, 4), (value.shape[1],)) * 2 - 1) * colour
     value = value * gain[:, :, None, None]
+    if noise:
+        level = noise * uniform(fold(keys, 10))[:, None, None, None]
+        value = (value + level * normal(fold(keys, 11), value.shape[1:])).clamp(-1, 1)
     if not erase:
         return value
     rows, columns = (_span(fold(keys, 6 + dim), torch.full_like(keys, value.shape[dim]), erase, 1, value.shape[dim])

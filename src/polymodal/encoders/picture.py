@@ -28,6 +28,8 @@ class PictureEncoder(Encoder):
         augment: Strength of the augmentation in training, 0 for none.
         rotate_degrees: Largest turn at strength 1.
         erase: Longest sides of a rectangle that is hidden at strength 1, as shares of the picture's.
+        noise: Greatest deviation of noise at strength 1, in the picture's unit: what it shows is then trusted less
+            where it is noisy.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class PictureEncoder(Encoder):
         augment: float = 1.0,
         rotate_degrees: float = 0.0,
         erase: float = 0.0,
+        noise: float = 0.0,
     ):
         super().__init__()
-        self.augment, self.rotate_degrees, self.erase = augment, rotate_degrees, erase
+        self.augment, self.rotate_degrees, self.erase, self.noise = augment, rotate_degrees, erase, noise
         sizes = [space.channels, *(min(channels * 2**stage, width) for stage in range(stages - 1)), width]
         self.stem = nn.Sequential()
         for source, target in zip(sizes, sizes[1:], strict=False):
@@ -66,7 +69,7 @@ class PictureEncoder(Encoder):
         value = field.value
         if keys is not None and self.augment:
             s = self.augment
-            more = {"rotate_degrees": self.rotate_degrees * s, "erase": self.erase * s}
+            more = {"rotate_degrees": self.rotate_degrees * s, "erase": self.erase * s, "noise": self.noise * s}
             value = jitter_picture(value, keys, scale=0.15 * s, shift=0.06 * s, colour=0.15 * s, **more)
         x = self.stem(value.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
         x = self.transformer(x + self.positions)

@@ -83,7 +83,7 @@ def train(
         step, seconds = _restore(saved, trainee, averages, optimizers, adaptation)
     wrapped = accelerator.prepare_model(trainee)
     optimizers = {player: accelerator.prepare_optimizer(optimizer) for player, optimizer in optimizers.items()}
-    clock = Clock(accelerator, minutes, steps, step, seconds)
+    clock = Clock(accelerator, minutes, steps, step, seconds, config.clock)
     last_save, validations = seconds, _validations(clock, config)
 
     def save() -> None:
@@ -144,23 +144,31 @@ class Clock:
         steps: number of steps.
         step: Steps taken before.
         seconds: Time spent before.
+        kind: As in ``TrainConfig``.
     """
 
     EVERY = 10
     """Steps between two agreements of many processes on the time."""
 
     def __init__(
-        self, accelerator: Accelerator, minutes: float | None, steps: int | None, step: int = 0, seconds: float = 0.0
+        self,
+        accelerator: Accelerator,
+        minutes: float | None,
+        steps: int | None,
+        step: int = 0,
+        seconds: float = 0.0,
+        kind: str = "wall",
     ):
         self.accelerator, self.steps = accelerator, steps
         self.budget = None if steps else 60 * (minutes or 10.0)
-        self.begin = time.monotonic() - seconds
+        self.now = time.process_time if kind == "processor" else time.monotonic
+        self.begin = self.now() - seconds
         self.progress = 0.0
         self.tick(step, agree=True)
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.begin
+        return self.now() - self.begin
 
     @property
     def done(self) -> bool:

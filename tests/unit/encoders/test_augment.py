@@ -10,7 +10,7 @@ from polymodal.types import Field, Space
 
 STILL_PICTURE = {"scale": 0.0, "shift": 0.0, "colour": 0.0}
 STILL_SOUND = {"warp": 0.0, "tilt": 0.0, "masks": 2, "band": 0.0, "span": 0.0}
-PICTURE = [{"scale": 0.2}, {"shift": 0.1}, {"colour": 0.2}, {"rotate_degrees": 20.0}, {"erase": 0.5}]
+PICTURE = [{"scale": 0.2}, {"shift": 0.1}, {"colour": 0.2}, {"rotate_degrees": 20.0}, {"erase": 0.5}, {"noise": 0.5}]
 SOUND = [{"warp": 0.1}, {"tilt": 0.3}, {"band": 0.3}, {"span": 0.3}, {"speed": 0.2}, {"shift": 0.2}, {"noise": 0.3}]
 KEYS = make_keys(3, 6)
 LENGTHS = torch.tensor([40, 25, 31, 8, 40, 1])
@@ -70,6 +70,14 @@ def test_what_is_erased_is_a_rectangle_of_the_mean():
             )
 
 
+def test_each_picture_has_noise_of_its_own_level_within_the_range_of_pictures():
+    noisy = jitter_picture(torch.zeros(6, 3, 40, 40), KEYS, **STILL_PICTURE, noise=0.4)
+    levels = noisy.std((1, 2, 3))
+    assert levels.max() < 0.4
+    assert levels.std() > 0.05
+    assert jitter_picture(torch.ones(6, 3, 8, 8), KEYS, **STILL_PICTURE, noise=3.0).abs().max() == 1
+
+
 def test_a_turn_keeps_lengths_in_a_picture_that_is_not_square():
     """A disc stays a disc: its extent in rows and in columns is the same at any angle."""
     y, x = torch.meshgrid(torch.arange(48.0), torch.arange(96.0), indexing="ij")
@@ -101,7 +109,10 @@ def test_the_asked_share_of_tokens_is_hidden():
 @pytest.mark.parametrize(
     ("space", "part"),
     [
-        (Space("continuous", (3, 16, 16)), {"kind": "picture", "stages": 2, "rotate_degrees": 15.0, "erase": 0.4}),
+        (
+            Space("continuous", (3, 16, 16)),
+            {"kind": "picture", "stages": 2, "rotate_degrees": 15.0, "erase": 0.4, "noise": 0.3},
+        ),
         (
             Space("continuous", (10, 40), variable=True),
             {"kind": "spectrogram", "speed": 0.1, "shift": 0.1, "noise": 0.2},

@@ -1,13 +1,15 @@
 """Pieces of the loop: the schedule, the average, the optimizer's groups."""
 
 import itertools
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from polymodal.config import TrainConfig
-from polymodal.training.loop import _validations, make_optimizer, schedule
+from polymodal.training.loop import Clock, _validations, make_optimizer, schedule
 
 
 def test_schedule_climbs_then_falls_to_nothing():
@@ -24,6 +26,19 @@ def test_schedule_may_end_above_nothing():
     assert schedule(0.55, 0.1, 0.4) == pytest.approx(0.7)
     assert schedule(1.0, 0.1, 0.4) == pytest.approx(0.4)
     assert schedule(0.7, 0.1, 1.0) == pytest.approx(1.0)
+
+
+def test_the_processor_has_spent_no_time_where_a_process_waits():
+    wall, processor = (
+        Clock(Accelerator(cpu=True), 1 / 60, None, seconds=0.5, kind=kind) for kind in ("wall", "processor")
+    )
+    time.sleep(0.3)
+    for clock in (wall, processor):
+        clock.tick(1)
+    assert wall.progress >= 0.8 > 0.7 > processor.progress >= 0.5
+    while not processor.done:
+        processor.tick(2)
+    assert processor.seconds >= 1
 
 
 def test_only_matrices_decay():
