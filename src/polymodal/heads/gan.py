@@ -236,7 +236,7 @@ class Gan(Head):
         losses["adversarial"] = MODEL_LOSSES[self.loss_name](real, judged)
         if matching:  # the generator alone is slow to teach the encoders what a context should tell apart
             own, other = (frozen(self.critic.judge, features, c) for c in (context.pooled, context.pooled.roll(1, 0)))
-            losses["mismatched"] = self.mismatched * self._mismatch(own, other)
+            losses["mismatched"] = self.mismatched * self._mismatch(own, other, pooled)
         return losses
 
     def _critic_loss(self, pooled: Tensor, target: Field, keys: Tensor) -> Losses:
@@ -253,20 +253,21 @@ class Gan(Head):
             self.balance.watch((real, made), features, losses["adversarial"], self.loss_name in DIFFERENCES)
             if self.mismatched:
                 other = self.critic.judge(real_features, pooled.roll(1, 0))
-                losses["mismatched"] = self.mismatched * self._mismatch(real, other)
+                losses["mismatched"] = self.mismatched * self._mismatch(real, other, pooled)
         if self.gamma:
             losses["penalty"] = self._penalty(seen, mask, pooled, keys)
         return losses
 
-    def _mismatch(self, matched: Tensor, mismatched: Tensor) -> Tensor:
-        """(B,) loss of real values in their own context and in another's.
+    def _mismatch(self, matched: Tensor, mismatched: Tensor, pooled: Tensor) -> Tensor:
+        """(B,) loss of real values in their own context and in another's, 0 where the two are the same.
 
-        Rows of equal meaning may meet, but as often one way as the other, and a difference of outputs then has no
-        slope on average.
+        Rows of equal meaning in other words may meet, but as often one way as the other, and a difference of outputs
+        then has no slope on average.
         """
+        differs = (pooled != pooled.roll(1, 0)).any(1)
         if self.loss_name == "wasserstein":  # its penalty does not bound the slope in the context
-            return F.relu(1 + mismatched - matched)
-        return CRITIC_LOSSES[self.loss_name](matched, mismatched)
+            return F.relu(1 + mismatched - matched) * differs
+        return CRITIC_LOSSES[self.loss_name](matched, mismatched) * differs
 
     def _make(self, pooled: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
         return self.generator(noise, pooled, mask)

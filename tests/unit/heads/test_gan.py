@@ -129,7 +129,15 @@ def test_pairs_that_do_not_match_count_in_training_only():
     assert "mismatched" not in head.eval().loss(given, target, "critic", make_keys(0, 6))
     same = Context(given.tokens, given.mask, given.pooled[:1].expand(6, -1))
     loss = head.train().loss(same, target, "critic", make_keys(0, 6))["mismatched"]
-    torch.testing.assert_close(loss, torch.full((6,), 0.5 * math.log(2)))
+    assert not loss.any()  # what is said of all of them matches
+
+
+@pytest.mark.parametrize("loss", CRITIC_LOSSES)
+def test_a_context_that_equals_another_rows_is_no_mismatch(loss):
+    head, given, target = make(VECTOR, loss=loss), context(6), values(VECTOR)
+    pooled = given.pooled[torch.tensor([0, 0, 0, 1, 2, 2])]  # each meets that of the row before it
+    twice = head.loss(Context(given.tokens, given.mask, pooled), target, "critic", make_keys(0, 6))["mismatched"]
+    assert twice.bool().tolist() == [True, False, False, True, True, False]
 
 
 def test_spectral_norm_bounds_the_critic():
