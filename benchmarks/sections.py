@@ -167,7 +167,7 @@ FAMILIES = Section(
 
 MISSING = Section(
     "Tables with missing cells",
-    "python benchmarks/missing.py --multivae runs/multivae --minutes 3 --seeds 0 1 --shares 0 0.5 --sampling pairs",
+    "python benchmarks/missing.py --multivae runs/multivae --minutes 3 --seeds 0 1 2 --shares 0 0.5 --sampling pairs",
     "Cells of the training rows of `fashion` are missing at random; what is made of one field of complete held-out "
     "rows is right where its class is the row's. `any-to-any` draws rows as they come (`fixed`), or those with more "
     "fields more often (`tasks.sampling: pairs`; complete rows are alike to it). MultiVae's MoPoE has as many "
@@ -179,7 +179,7 @@ MISSING = Section(
     "same draw; and three minutes are less than its authors give it.",
     [
         Bar(
-            f"half of the cells missing, `{sampling}`: points behind complete data, means of two seeds",
+            f"half of the cells missing, `{sampling}`: points behind complete data, means of three seeds",
             lambda result, sampling=sampling: _behind_complete(result, sampling),
             5.0,
             at_most=True,
