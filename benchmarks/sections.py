@@ -134,10 +134,13 @@ FAMILIES = Section(
     "and judge for all. Coherence is the share of pictures in which a classifier of real pictures sees the class that "
     "the caption names. FID and KID are in that classifier's features, so that they compare with nobody else's; "
     "`floor` is that of real training pictures. `steps`, `speech` and `seeds` are further parts of the same command "
-    "(`steps` with `--samples 2000`); pictures a second of the parts were timed on a busy machine.",
+    "(`steps` with `--samples 2000`); pictures a second of the parts were timed on a busy machine. The figures are of "
+    "several calls: minutes are of the processor's time for the GAN and its seeds, by the clock of one busy core for "
+    "the others; `speech` is of `text-to-audio` without its vocoder. The GAN's truncation was chosen on captions for "
+    "validation, after its training, which does not know it.",
     NO_PEER + "these are our own heads on one core for minutes. Generators that are trained on a GPU for hours draw "
-    "better by far; every family here is far from the floor, the GAN and the masked head miss most of the variety "
-    "(recall), and the GAN keeps little of it on 2,000 pictures.",
+    "better by far; every family here is far from the floor, and the GAN and the masked head miss most of the variety "
+    "(recall).",
     [
         *(
             Bar(f"{family}: coherence", lambda result, f=family: result["pictures"][f]["coherence"], 0.85)
