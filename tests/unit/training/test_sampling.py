@@ -44,7 +44,7 @@ def test_rows_in_which_fields_meet_are_drawn_by_their_pairs():
                "c": torch.tensor([1, 0, 0, 0]).bool()}  # fmt: skip
     present["a.latent"] = present["a"]
     sampling = Pairs({"a": 0.75, "b": 0.5, "c": 0.25})
-    assert sampling.weights(present, sampling.odds(0)).tolist() == [3.0, 1.0, SINGLE, SINGLE]
+    assert sampling.weights(present, sampling.odds(0)).tolist() == [3.0, 1.0, SINGLE, 0.0]
     assert set(sampling.odds(0).values()) == {1.0}, "a row's targets stay as they are"
 
 
