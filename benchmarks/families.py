@@ -80,7 +80,7 @@ class Bench:
         """The trained generator of a recipe, from its folder if it is there, and its data."""
         chosen = {"train.minutes": self.minutes, "train.clock": "processor", "train.seed": self.seed, **settings}
         if not load_recipe(recipe).fields:  # those that take all fields are to learn no more than the others
-            chosen |= {f"fields.{field}": FIELDS[field] for field in ("picture", "caption")}
+            chosen |= {"fields.picture": FIELDS["picture"], "fields.caption": FIELDS["caption"] | {"tokenizer": "bpe"}}
             chosen["tasks.inputs"] = {"picture": 0.0}
         model = pm.fit(recipe, source, run=self.folder / name, set=chosen)
         return model, model.data()

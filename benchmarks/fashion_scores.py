@@ -94,14 +94,15 @@ class Fashion:
 
     Args:
         classifier: Folder in which the judge of pictures is kept, or is to be.
+        source: The data set, with its options.
 
     Attributes:
         data: Pictures, captions and speech; no label is among what a generator sees.
         labelled: Pictures, captions and labels of the same rows.
     """
 
-    def __init__(self, classifier: Path):
-        whole = pm.load("fashion", fields=READ | {"label": FIELDS["label"]})
+    def __init__(self, classifier: Path, source: str = "fashion"):
+        whole = pm.load(source, fields=READ | {"label": FIELDS["label"]})
         self.labelled = {name: rows.only("picture", "label") for name, rows in whole.splits.items()}
         self.data = dataclasses.replace(
             whole,

@@ -11,9 +11,10 @@
 - ``two``: caption and picture -> speech, and speech and picture -> caption, by `any-to-any`, beside either one alone.
   Inputs are noisy, so that none is enough: Gaussian noise lies on the pictures, white noise on the sound, and captions
   have lost some of their pieces. Of each kind the level is the one, of those tried, at which the class is told from it
-  alone nearest to six times in ten, on rows for validation. A clean caption leaves nothing for a picture to tell; that
-  pair is in the table, too. The share of outputs of the row's class; the gain is over the better input alone, with its
-  standard error.
+  alone nearest to six times in ten, on rows for validation. Captions without noise: where half of them are vague, that
+  is, say the kind of thing only (the data set `fashion:vague=0.5`, a model of its own), and where each names its class,
+  which leaves nothing for a picture to tell. The share of outputs of the row's class; the gain is over the better
+  input alone, with its standard error.
 
 A run that is there is not trained again, and one that was stopped goes on. Prints tables and writes
 benchmarks/results/fusion.json. `fashion` needs Debian's package `dataset-fashion-mnist` or the hub.
@@ -66,7 +67,8 @@ class Bench:
         self.priors = arguments.priors
         self.results: dict[str, Any] = json.loads(self.output.read_text()) if self.output.exists() else {}
         self.results["machine"] = machine()
-        self.fashion = Fashion(arguments.classifier)
+        self.judge = arguments.classifier
+        self.fashion = Fashion(self.judge)
         self.data, self.classifier, self.recogniser = (
             self.fashion.data, self.fashion.classifier, self.fashion.recogniser
         )  # fmt: skip
@@ -147,11 +149,14 @@ def _cells(scores: dict[str, float]) -> list[str]:
     return [*(f"{scores[name]:.1%}" for name in names), f"{scores['classes']:.1f}"]
 
 
-PAIRS = {
-    "caption -> speech": ("caption", "picture"),
-    "caption, clean -> speech": ("caption, clean", "picture"),
-    "speech -> caption": ("speech", "picture"),
-}
+VAGUE = "fashion:vague=0.5"
+PAIRS = (
+    ("fashion", ("caption", "picture"), "speech"),
+    (VAGUE, ("caption, half vague", "picture"), "speech"),
+    ("fashion", ("caption, clear", "picture"), "speech"),
+    ("fashion", ("speech", "picture"), "caption"),
+)
+"""Data set, inputs, output. An input after whose name something is said has no noise."""
 LEVELS = {
     "picture": (0.25, 0.5, 1.0, 1.5, 2.0, 3.0),
     "caption": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
@@ -165,9 +170,9 @@ ALONE = 0.6
 
 
 def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
-    """One field of the rows, with noise; ``caption, clean`` has none."""
-    if name.endswith(", clean"):
-        name, level = name.removesuffix(", clean"), 0.0
+    """One field of the rows, with noise; ``caption, clear`` has none."""
+    name, _, without = name.partition(", ")
+    level = 0.0 if without else level
     field, keys = everything(rows.only(name))[name], fold(make_keys(seed, len(rows)), 77)
     if not level:
         return field
@@ -194,43 +199,47 @@ def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
 
 def two(bench: Bench) -> None:
     """Two inputs that say the same, beside either alone; the model of each seed has test rows of its own."""
-    fashion = bench.fashion
-    makers = {}
-    for seed in bench.seeds:
-        run = run_folder(bench.runs, "any-to-any", 0, seed)
-        makers[seed] = Ours(fit(fashion.data, run, minutes=bench.minutes, seed=seed), seed)
-    told = _told(fashion, makers[bench.seed], bench.seed)
+    worlds = {"fashion": bench.fashion, VAGUE: Fashion(bench.judge, VAGUE)}
+    makers = {
+        source: {seed: _maker(bench, world, source, seed) for seed in bench.seeds} for source, world in worlds.items()
+    }
+    told = _told(bench.fashion, makers["fashion"][bench.seed], bench.seed)
     levels = {name: min(found, key=lambda level: abs(found[level] - ALONE)) for name, found in told.items()}
-    result: dict[str, Any] = {"minutes": bench.minutes, "seeds": len(makers), "told": told, "levels": levels}
-
-    tests = fashion.data.test.select(torch.arange(bench.samples * len(makers)))
-    portions = dict(zip(makers, torch.arange(len(tests)).split(bench.samples), strict=True))
+    result: dict[str, Any] = {"minutes": bench.minutes, "seeds": len(bench.seeds), "told": told, "levels": levels}
+    count = bench.samples * len(bench.seeds)
+    portions = dict(zip(bench.seeds, torch.arange(count).split(bench.samples), strict=True))
     known: dict[tuple[str, ...], np.ndarray] = {}
 
-    def right(names: tuple[str, ...], to: str) -> np.ndarray:
+    def right(source: str, names: tuple[str, ...], to: str) -> np.ndarray:
         """(rows,) whether what is made from the fields ``names`` is of the row's class."""
-        if (*names, to) not in known:
-            found, truth = [], tests.column("label")
-            for seed, make in makers.items():
-                rows = tests.select(portions[seed])
+        if (source, *names, to) not in known:
+            found, truth, world = [], [], worlds[source]
+            for seed, make in makers[source].items():
+                rows = world.data.test.select(portions[seed])
                 given = {name: noisy(rows, name, levels.get(name, 0.0), seed + 1) for name in names}
                 made = make({name.split(",")[0]: field for name, field in given.items()}, [to], len(rows))
-                found += fashion.classes(to, made[to])
-            known[*names, to] = np.array([a == b for a, b in zip(found, truth, strict=True)], dtype=float)
-        return known[*names, to]
+                found += world.classes(to, made[to])
+                truth += rows.column("label")
+            known[source, *names, to] = np.array([a == b for a, b in zip(found, truth, strict=True)], dtype=float)
+        return known[source, *names, to]
 
-    table = Table("inputs", "to", "first", "second", "both", "gain", title=f"Noisy inputs, {len(tests):,} test rows")
-    for pair, names in PAIRS.items():
-        to = pair.split(" -> ")[1]
-        alone, both = [right((name,), to) for name in names], right(names, to)
+    table = Table("inputs", "to", "first", "second", "both", "gain", title=f"Noisy inputs, {count:,} test rows")
+    for source, names, to in PAIRS:
+        alone, both = [right(source, (name,), to) for name in names], right(source, names, to)
         gain = both - max(alone, key=np.mean)
         scores = {"first": alone[0].mean(), "second": alone[1].mean(), "both": both.mean(), "gain": gain.mean()}
-        scores["gain_error"] = gain.std() / math.sqrt(len(tests))
+        scores["gain_error"] = gain.std() / math.sqrt(count)
         result[f"{' + '.join(names)} -> {to}"] = scores
         shown = (f"{scores[name]:.1%}" for name in ("first", "second", "both"))
         table.add_row(" + ".join(names), to, *shown, f"{100 * scores['gain']:+.1f} ± {100 * scores['gain_error']:.1f}")
-        bench.keep("two", result | {"samples": len(tests)})
+        bench.keep("two", result | {"samples": count})
     Console().print(table)
+
+
+def _maker(bench: Bench, world: Fashion, source: str, seed: int) -> Ours:
+    """`any-to-any`, trained on the rows of a data set; on `fashion` it is that of missing.py."""
+    run = run_folder(bench.runs, "any-to-any" if source == "fashion" else "any-to-any-vague", 0, seed)
+    return Ours(fit(world.data, run, minutes=bench.minutes, seed=seed), seed)
 
 
 def _told(fashion: Fashion, make: Ours, seed: int) -> dict[str, dict[float, float]]:

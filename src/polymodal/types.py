@@ -28,12 +28,14 @@ class Space:
         shape: Shape of one row's value, at its longest.
         vocab: Number of ids of a discrete space, 0 for a continuous one.
         variable: The last axis is a length that varies from row to row, at most ``shape[-1]``.
+        bounds: Least and greatest number of a continuous space that has them, as a picture has.
     """
 
     kind: Literal["continuous", "discrete"]
     shape: tuple[int, ...]
     vocab: int = 0
     variable: bool = False
+    bounds: tuple[float, float] | None = None
 
     @property
     def channels(self) -> int:

@@ -7,6 +7,7 @@ from polymodal.types import Context, Field, Space
 
 SPACES = {
     "picture": Space("continuous", (3, 16, 16)),
+    "bounded": Space("continuous", (1, 16, 16), bounds=(-0.5, 1.0)),
     "sound": Space("continuous", (12, 20), variable=True),
     "vector": Space("continuous", (4,)),
     "text": Space("discrete", (10,), vocab=40, variable=True),
@@ -26,6 +27,7 @@ def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:
     mask = torch.arange(length) < lengths[:, None]
     if space.kind == "continuous":
         value = normal(keys, space.shape)
+        value = value.clamp(*space.bounds) if space.bounds else value
     else:
         first = 3 if space.variable else 0
         value = first + (uniform(keys, space.shape) * (space.vocab - first)).long()
@@ -72,3 +74,6 @@ def assert_well_formed(field: Field, space: Space) -> None:
         assert field.value.max() < space.vocab
     else:
         assert torch.isfinite(field.value).all()
+        low, high = space.bounds or (-torch.inf, torch.inf)
+        assert low <= field.value.min()
+        assert field.value.max() <= high

@@ -19,7 +19,7 @@ CODEC_CASES = [
     (kind, name)
     for kind, part in CODECS.items()
     for name, space in SPACES.items()
-    if name in ("picture", "sound") and part.accepts(space) is None
+    if name in ("picture", "bounded", "sound") and part.accepts(space) is None
 ]
 SMALL_NETWORK = {"channels": [8, 8], "patch": 2, "adversarial": 0.1, "perceptual": 0.1}
 CODEC_SETTINGS = {"kl": {"latent": 4, **SMALL_NETWORK}, "fsq": {"levels": [4, 3], "codes": 2, **SMALL_NETWORK}}

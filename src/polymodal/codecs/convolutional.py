@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
+from polymodal.nn.bounds import hold
 from polymodal.nn.conv import ChannelNorm, Downsample, ResidualBlock, Upsample, convolution, hide, shuffle, unshuffle
 from polymodal.nn.patches import pad_to_multiple, pool_mask
 from polymodal.types import Field, Losses, Space
@@ -94,7 +95,7 @@ class ConvolutionalAutoencoder(nn.Module):
         return torch.cat([x[:, : self.code] + linear, x[:, self.code :]], dim=1), real
 
     def synthesise(self, code: Tensor, mask: Tensor | None) -> Tensor:
-        """Code (B, code, *grid / factor), with the mask of its places -> values, padded to whole places."""
+        """Code (B, code, *grid / factor), with the mask of its places -> values in bounds, padded to whole places."""
         code = hide(code, mask)
         linear = shuffle(self.unproject(code), self.factor)
         x = hide(self.expand(code), mask)
@@ -102,7 +103,7 @@ class ConvolutionalAutoencoder(nn.Module):
             if isinstance(part, Upsample) and mask is not None:
                 mask = mask.repeat_interleave(2, dim=2)
             x = part(x, mask)
-        return linear + shuffle(self.leave(x), self.patch)
+        return hold(linear + shuffle(self.leave(x), self.patch), self.space)
 
     def decode(self, code: Tensor, latent: Field) -> Field:
         """Code of the rows of ``latent``, whose mask is that of the places -> values in the space."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
 from polymodal.heads.lengths import Lengths
+from polymodal.nn.bounds import hold
 from polymodal.nn.embeddings import TimeEmbedding, grid_positions
 from polymodal.nn.ode import SOLVERS, euler
 from polymodal.nn.patches import from_tokens, pad_to_multiple, pool_mask, to_tokens
@@ -248,7 +249,7 @@ class Flow(Head):
         # Source: Karras et al., "Elucidating the design space of diffusion-based generative models", 2022, algorithm 1.
         x = (euler if short else SOLVERS[chosen["solver"]])(velocity, x, times[:-1])
         x = euler(velocity, x, times[-2:])
-        value = from_tokens(x, self.space.channels, grid, self.patch)
+        value = hold(from_tokens(x, self.space.channels, grid, self.patch), self.space)
         if self.space.variable:
             value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * len(grid), -1)
         return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.heads.lengths import Lengths
+from polymodal.nn.bounds import hold
 from polymodal.nn.grids import GridDecoder, canvas
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
@@ -113,7 +114,7 @@ class ValueDecoder(nn.Module):
             mask = self.length.draw(context.pooled, fold(keys, 0), length_temperature)
         value = self._decode(z, context, mask)
         if decoder_temperature:
-            value = value + decoder_temperature * self._scale() * self._noise(fold(keys, 1))
+            value = hold(value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space)
         if self.space.variable:
             longest = int(mask.sum(1).max())
             mask = mask[:, :longest]
@@ -137,7 +138,7 @@ class ValueDecoder(nn.Module):
         told = [z, context.pooled]
         if self.space.variable:
             told.append(mask.sum(1, keepdim=True) / self.space.max_length)
-        value = self.decoder(self.enter(torch.cat(told, dim=1)))
+        value = hold(self.decoder(self.enter(torch.cat(told, dim=1))), self.space)
         return value[..., : self.space.max_length] if self.space.variable else value
 
 

@@ -59,7 +59,7 @@ class Image(Modality):
             raise ConfigError(f"background: {background!r} is no colour, such as 'white' or '#ffffff'") from error
         self.size = size if isinstance(size, int) else list(shape)
         self.channels, self.background, self.fit = channels, background, fit
-        self.space = Space("continuous", (channels, *shape))
+        self.space = Space("continuous", (channels, *shape), bounds=(-1.0, 1.0))
 
     def read(self, raw: Any) -> np.ndarray:
         """Path, bytes, PIL image, or array (H, W) or (H, W, 1 | 3 | 4) of uint8 or of floats in [0, 1] -> uint8."""

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polymodal.nn.bounds import hold
 from polymodal.nn.conv import CONVOLUTIONS, ChannelNorm, convolution, hide, shuffle, unshuffle
 from polymodal.nn.grids import canvas
 from polymodal.nn.layers import Linear, layer_norm
@@ -66,6 +67,7 @@ class ConvolutionalGenerator(nn.Module):
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()
+        self.space = space
         dims = self.dims = len(space.grid)
         if not dims:
             widths = (width, *channels)
@@ -86,17 +88,17 @@ class ConvolutionalGenerator(nn.Module):
             self.levels.append(Modulated(size, after * by**dims, dims, width))
 
     def forward(self, vector: Tensor) -> Tensor:
-        """(B, W) -> (B, C, *canvas)."""
+        """(B, W) -> (B, C, *canvas), within the space's bounds."""
         if not self.dims:
             for layer, norm in zip(self.layers, self.norms, strict=True):
                 vector = leaky(norm(layer(vector)))
-            return self.leave(vector)
+            return hold(self.leave(vector), self.space)
         x = self.enter(vector).view(len(vector), *self.base, -1).movedim(-1, 1)  # channels last in memory
         for blocks, level, factor in zip(self.blocks, self.levels, self.factors, strict=True):
             for block in blocks:  # type: ignore[attr-defined]
                 x = x + block(x, vector)
             x = shuffle(level(x, vector), factor)
-        return x
+        return hold(x, self.space)
 
 
 class ConvolutionalCritic(nn.Module):

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 import polymodal as pm
 from polymodal.data import fashion
-from polymodal.data.fashion import LABELS, NAMES, SYNONYMS, TEMPLATES, class_of, pictures
+from polymodal.data.fashion import KINDS, LABELS, NAMES, SYNONYMS, TEMPLATES, class_of, pictures
 from polymodal.data.fashion.rows import HELD_OUT_VOICES, TAKES, TRAINING_VOICES, choose, plan, utterances
 from polymodal.errors import DataError
 
@@ -73,13 +74,30 @@ class TestCaptions:
         assert class_of("bagged shirts") is None
         assert class_of("This is A TEE SHIRT.") == "t-shirt"
 
+    def test_a_vague_caption_leaves_doubt(self):
+        assert tuple(KINDS) == LABELS
+        assert min(Counter(KINDS.values()).values()) > 1
+        assert {class_of(template.format(kind)) for template, kind in product(TEMPLATES, KINDS.values())} == {None}
+
     def test_all_fit_their_fields(self):
-        longest = max(len(template.format(s)) for template in TEMPLATES for many in SYNONYMS.values() for s in many)
+        said = (
+            *product(TEMPLATES, KINDS.values()),
+            *((t, s) for t in TEMPLATES for many in SYNONYMS.values() for s in many),
+        )
+        longest = max(len(template.format(what)) for template, what in said)
         assert longest < fashion.FIELDS["caption"]["max_length"]
         assert max(map(len, NAMES.values())) < fashion.FIELDS["name"]["max_length"]
 
 
 class TestPlan:
+    @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+    def test_so_many_captions_are_vague_and_nothing_else_changes(self, share):
+        rows = plan(OFFICIAL, None, VOICES, share)
+        assert sum(class_of(row.caption) is None for row in rows) / len(rows) == pytest.approx(share, abs=0.02)
+        assert all(KINDS[row.label] in row.caption for row in rows if class_of(row.caption) is None)
+        clear = [replace(row, caption="", template="") for row in plan(OFFICIAL, None, VOICES)]
+        assert [replace(row, caption="", template="") for row in rows] == clear
+
     def test_voices_of_test_rows_are_heard_nowhere_else(self):
         rows = plan(OFFICIAL, None, len(TRAINING_VOICES))
         assert len(TRAINING_VOICES) >= 9

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from polymodal.data.assembly import assembled, check, identify, installed, make_cells
-from polymodal.data.fashion.captions import LABELS, NAMES, SYNONYMS, TEMPLATES, class_of
+from polymodal.data.fashion.captions import KINDS, LABELS, NAMES, SYNONYMS, TEMPLATES, class_of
 from polymodal.data.fashion.pictures import Split, content, find
 from polymodal.data.fashion.rows import HELD_OUT_VOICES, TRAINING_VOICES, Row, plan, training_rows, utterances
 
-__all__ = ["FIELDS", "HELD_OUT_VOICES", "LABELS", "NAMES", "SYNONYMS", "TEMPLATES", "TRAINING_VOICES", "build",
+__all__ = ["FIELDS", "HELD_OUT_VOICES", "KINDS", "LABELS", "NAMES", "SYNONYMS", "TEMPLATES", "TRAINING_VOICES", "build",
            "class_of"]  # fmt: skip
 
 FIELDS = {
@@ -57,6 +57,7 @@ def build(
     *,
     train: int | None = None,
     voices: int = len(TRAINING_VOICES),
+    vague: float = 0.0,
     folder: str | None = None,
 ) -> Path:
     """Builds the data set once and returns its folder.
@@ -69,6 +70,8 @@ def build(
         train: So many training rows, as evenly over the classes as can be. None: all 58,000. Validation and test are
             the same for any number.
         voices: How many of the training voices are heard, the neural one always among them.
+        vague: Share of captions, from 0 to 1, that say only what kind of thing it is, such as footwear. What such a
+            row shows is left to its other fields.
         folder: Of the four IDX files (``train-images-idx3-ubyte`` ..., gzipped or not). None: Debian's package
             ``dataset-fashion-mnist``, else the hub.
 
@@ -77,9 +80,10 @@ def build(
     """
     credits = installed("fashion", CREDITS)
     _check("voices", 1 <= voices <= len(TRAINING_VOICES), f"{voices}; from 1 to {len(TRAINING_VOICES)}")
+    _check("vague", 0 <= vague <= 1, f"{vague}; from 0 to 1")
     _check("train", train is None or train >= len(LABELS), f"{train}; at least {len(LABELS)}, one of each class")
     own = find(Path(folder).expanduser(), cache) if folder else None
-    options = {"train": train, "voices": voices, "pictures": _name(own) if own else "official"}
+    options = {"train": train, "voices": voices, "vague": vague, "pictures": _name(own) if own else "official"}
     target = cache / f"fashion-{train or 'all'}-{identify(_FORMAT, options, credits)}"
     if target.exists():
         return target
@@ -89,7 +93,7 @@ def build(
     if train is not None:
         most = training_rows(labels["train"])
         _check("train", train <= most, f"{train}; from {len(LABELS)} to {most}")
-    rows = plan(labels, train, voices)
+    rows = plan(labels, train, voices, vague)
     with assembled(target) as (scratch, finished):
         said = list(utterances(rows))
         _log.info("building the fashion data set: %d rows, %d clips", len(rows), len(said))

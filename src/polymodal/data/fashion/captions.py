@@ -1,4 +1,4 @@
-"""What the classes are called, and captions that say a class in many ways and leave no doubt of it."""
+"""What the classes are called, and captions: clear ones, which say a class in many ways, and vague ones."""
 
 import re
 from itertools import product
@@ -33,6 +33,21 @@ SYNONYMS = {
 }
 """Label -> what a caption calls it. No noun belongs to two classes."""
 
+_SLEEVES, _SLEEVELESS, _FOOTWEAR = "something with sleeves", "something sleeveless", "some footwear"
+KINDS = {
+    "t-shirt": _SLEEVES,
+    "trousers": _SLEEVELESS,
+    "pullover": _SLEEVES,
+    "dress": _SLEEVELESS,
+    "coat": _SLEEVES,
+    "sandal": _FOOTWEAR,
+    "shirt": _SLEEVES,
+    "sneaker": _FOOTWEAR,
+    "bag": _SLEEVELESS,
+    "ankle boot": _FOOTWEAR,
+}
+"""Label -> what a vague caption calls it: three or four classes share a kind."""
+
 TEMPLATES = (
     "{}",
     "a picture of {}",
@@ -54,16 +69,17 @@ _LONGEST_FIRST = "|".join(map(re.escape, sorted(_CLASS_OF_NOUN, key=len, reverse
 _NOUN = re.compile(rf"(?<![\w-])({_LONGEST_FIRST})(?![\w-])")
 
 
-def caption(label: str, choice: float) -> tuple[str, str]:
+def caption(label: str, choice: float, *, vague: bool = False) -> tuple[str, str]:
     """One of a class's captions, and its template.
 
     Args:
         label: One of ``LABELS``.
         choice: Which, from 0 to less than 1.
+        vague: Whether it says the kind only.
     """
-    pairs = list(product(TEMPLATES, SYNONYMS[label]))
-    template, synonym = pairs[int(choice * len(pairs))]
-    return template.format(synonym), template
+    pairs = list(product(TEMPLATES, [KINDS[label]] if vague else SYNONYMS[label]))
+    template, what = pairs[int(choice * len(pairs))]
+    return template.format(what), template
 
 
 def class_of(caption: str) -> str | None:

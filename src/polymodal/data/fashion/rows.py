@@ -41,7 +41,7 @@ class Row:
     Attributes:
         place: Of the picture in its official file, from 0.
         label: The class.
-        caption: With the class in other words.
+        caption: With the class in other words, or its kind.
         template: Of the caption.
         voice: That says the class's name.
         take: Which of ``TAKES``.
@@ -62,17 +62,18 @@ class Row:
         return f"{self.label}/{self.voice}/{self.take}"
 
 
-def plan(labels: Mapping[str, np.ndarray], train: int | None, voices: int) -> list[Row]:
+def plan(labels: Mapping[str, np.ndarray], train: int | None, voices: int, vague: float = 0.0) -> list[Row]:
     """All rows, in the order of the official files.
 
     Args:
         labels: Of the official splits ``train`` and ``test``, (n,) from 0 to 9.
         train: So many training rows, as evenly over the classes as can be; None for all.
         voices: So many voices of training.
+        vague: Share of captions that leave doubt of the class.
     """
     chosen, validation = choose(labels["train"], train)
-    rows = [_row("validation" if place in validation else "train", place, labels, voices) for place in chosen]
-    return rows + [_row("test", place, labels, voices) for place in range(len(labels["test"]))]
+    rows = [_row("validation" if place in validation else "train", place, labels, voices, vague) for place in chosen]
+    return rows + [_row("test", place, labels, voices, vague) for place in range(len(labels["test"]))]
 
 
 def choose(labels: np.ndarray, train: int | None) -> tuple[list[int], set[int]]:
@@ -94,7 +95,7 @@ def training_rows(labels: np.ndarray) -> int:
     return len(chosen) - len(validation)
 
 
-def _row(split: str, place: int, labels: Mapping[str, np.ndarray], voices: int) -> Row:
+def _row(split: str, place: int, labels: Mapping[str, np.ndarray], voices: int, vague: float) -> Row:
     official = "test" if split == "test" else "train"
     label = LABELS[labels[official][place]]
     heard: Sequence[str] = HELD_OUT_VOICES if split == "test" else TRAINING_VOICES[:voices]
@@ -103,7 +104,8 @@ def _row(split: str, place: int, labels: Mapping[str, np.ndarray], voices: int) 
         return fraction(what, official, str(place))
 
     voice = heard[int(draw("voice") * len(heard))]
-    return Row(place, label, *caption(label, draw("caption")), voice, int(draw("take") * len(TAKES)), split)
+    said, template = caption(label, draw("caption"), vague=draw("vague") < vague)
+    return Row(place, label, said, template, voice, int(draw("take") * len(TAKES)), split)
 
 
 def utterances(rows: Sequence[Row]) -> Iterator[Utterance]:
