@@ -214,7 +214,7 @@ def speech(bench: Bench) -> None:
     bench.keep("speech", result)
 
 
-def seeds(bench: Bench, count: int = 5, pictures: int = 2000, minutes: float = 5.0) -> None:
+def seeds(bench: Bench, count: int = 5, pictures: int = 2000, minutes: float = 3.0) -> None:
     """The GAN on few pictures, several times, with nobody watching."""
     result = {}
     table = Table("seed", "recall", "coherence", "FID", title=f"GAN on {pictures} pictures, {minutes:g} minutes each")
