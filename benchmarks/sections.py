@@ -134,13 +134,11 @@ FAMILIES = Section(
     "and judge for all. Coherence is the share of pictures in which a classifier of real pictures sees the class that "
     "the caption names. FID and KID are in that classifier's features, so that they compare with nobody else's; "
     "`floor` is that of real training pictures. `steps`, `speech` and `seeds` are further parts of the same command "
-    "(`steps` with `--samples 2000`); pictures a second of the parts were timed on a busy machine. The figures are of "
-    "several calls: minutes are of the processor's time for the GAN and its seeds, by the clock of one busy core for "
-    "the others; `speech` is of `text-to-audio` without its vocoder. The GAN's truncation was chosen on captions for "
-    "validation, after its training, which does not know it.",
+    "(`steps` with `--samples 2000`). The figures are of several calls, two at a time on the two cores, with "
+    "OMP_NUM_THREADS=1; minutes are of the processor's time, those of `speech`, which is of an earlier version and of "
+    "`text-to-audio` without its vocoder, by the clock of one busy core.",
     NO_PEER + "these are our own heads on one core for minutes. Generators that are trained on a GPU for hours draw "
-    "better by far; every family here is far from the floor, and the GAN and the masked head miss most of the variety "
-    "(recall).",
+    "better by far; every family here is far from the floor, and all miss most of the variety (recall).",
     [
         *(
             Bar(f"{family}: coherence", lambda result, f=family: result["pictures"][f]["coherence"], 0.85)
@@ -229,8 +227,9 @@ SECTIONS: dict[str, Section] = {
         "--seeds 0 1`): `any-to-any` is given two noisy fields of a row, or either alone; what it makes is right "
         "where its class is the row's; two models, each on 500 rows of its own. The noise is such that "
         "one alone is right nearest to 60 % of the time on rows for validation (`told`, `levels`); a caption loses "
-        "pieces. A clean caption tells all that a picture could add: "
-        "with it, a noisy picture must do no harm, beyond the error that is beside it.",
+        "pieces. Captions without noise: of `fashion:vague=0.5`, half of which say only the kind of thing (two models "
+        "of their own), and clear ones, which tell all that a picture could add: with those, a noisy picture must do "
+        "no harm, beyond the error that is beside it.",
         NO_PEER + "the standard prior is what the paper's authors use, and it stays far below the fitted ones here.",
         [
             Bar(
@@ -238,9 +237,10 @@ SECTIONS: dict[str, Section] = {
                 lambda r: max(r["joint"]["mopoe"][kind]["x_standard"] for kind in ("mixture", "flow")),
                 5.0,
             ),
+            _both("caption, half vague + picture -> speech", "captions, half of them vague + noisy picture -> speech"),
             _both("caption + picture -> speech", "noisy caption + noisy picture -> speech"),
             _both("speech + picture -> caption", "noisy speech + noisy picture -> caption"),
-            _both("caption, clean + picture -> speech", "clean caption + noisy picture -> speech"),
+            _both("caption, clear + picture -> speech", "clear caption + noisy picture -> speech"),
         ],
     ),
     "missing": MISSING,
