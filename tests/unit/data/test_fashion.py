@@ -178,6 +178,7 @@ class TestBuild:
     ("options", "message"),
     [
         ({"voices": 0}, "voices=0; from 1 to"),
+        ({"vague": 1.5}, "vague=1.5; from 0 to 1"),
         ({"voices": 40}, f"voices=40; from 1 to {len(TRAINING_VOICES)}"),
         ({"train": 9}, "train=9; at least 10, one of each class"),
         ({"train": 291}, "train=291; from 10 to 290"),

@@ -216,7 +216,7 @@ class TestHuggingFace:
 TINY = """
 FIELDS = {"name": {"modality": "text", "max_length": 9}}
 
-def build(folder, *, rows=3, words=()):
+def build(folder, *, rows: int = 3, words=()):
     folder.mkdir(parents=True, exist_ok=True)
     words = words or [str(i) for i in range(rows)]
     (folder / "rows.jsonl").write_text("".join(f'{{"name": "{word}"}}\\n' for word in words))
@@ -242,6 +242,8 @@ class TestBuiltin:
     def test_wrong_options(self, load):
         with pytest.raises(DataError, match=r"^tiny: option: 'row' is unknown; did you mean 'rows'\? \(rows, words\)$"):
             load("tiny:row=5")
+        with pytest.raises(DataError, match=r"^tiny:rows=many: rows: Input should be a valid integer, .*not 'many'$"):
+            load("tiny:rows=many")
         with pytest.raises(DataError, match=r"^tiny:rows: 'rows' is not option=value$"):
             load("tiny:rows")
         with pytest.raises(DataError, match=r"^tiny:rows=\[: 'rows=\[' is not option=value,option=value$"):

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import yaml
+from pydantic import ValidationError, validate_call
 
 from polymodal.errors import DataError, unknown
 
@@ -29,7 +30,7 @@ def build(source: str, cache: Path) -> Path | None:
         None if it is not the name of one.
 
     Raises:
-        DataError: An option is unknown or has no value.
+        DataError: An option is unknown, has no value, or one of another type.
     """
     module = find(source)
     if module is None:
@@ -40,7 +41,11 @@ def build(source: str, cache: Path) -> Path | None:
     for option in options:
         if option not in known:
             raise DataError(unknown(f"{name}: option", option, known))
-    return module.build(cache / "builtin", **options)
+    try:
+        return validate_call(module.build)(cache / "builtin", **options)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise DataError(f"{source}: {wrong['loc'][0]}: {wrong['msg']}, not {wrong['input']!r}") from None
 
 
 def _parse(source: str, text: str) -> dict[str, Any]:
