@@ -147,7 +147,8 @@ class TrainConfig(_Strict):
         weight_decay: Of matrices; vectors have none.
         clip: Largest norm of a player's gradient.
         ema_decay: Of the averaged weights, which generate.
-        precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``.
+        precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
+            processor with tiles for it (AMX) too.
         compile: Compile with ``torch.compile``.
         balance: The part that weighs the fields' losses against each other.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
@@ -179,7 +180,7 @@ class TrainConfig(_Strict):
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
-    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fast", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
     balance: Part = {"kind": "fixed"}
     adapt_rates: bool = False

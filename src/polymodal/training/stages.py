@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
@@ -52,9 +53,12 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
+    precision = _precision(config.precision)
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()  # else a run of another precision earlier in this process is an error
     accelerator = Accelerator(
         cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
-        mixed_precision=_precision(config.precision),
+        mixed_precision=precision,
         gradient_accumulation_steps=1,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # rows may lack any field
     )
@@ -157,9 +161,11 @@ def resolve(recipe: Recipe, data: Data) -> Recipe:
 
 
 def _precision(wanted: str) -> str:
-    if wanted != "auto":
+    if wanted not in ("auto", "fast"):
         return wanted
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if wanted == "fast" and torch.cpu.get_capabilities().get("amx_bf16") else "no"
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
