@@ -65,9 +65,7 @@ def unshuffle(x: Tensor, factor: int = 2) -> Tensor:
     if len(grid) == 1:
         y = x.transpose(1, 2).reshape(rows, grid[0] // factor, factor, channels).transpose(2, 3)
         return y.reshape(rows, grid[0] // factor, channels * factor).transpose(1, 2)
-    high, wide = grid[0] // factor, grid[1] // factor
-    y = x.permute(0, 2, 3, 1).reshape(rows, high, factor, wide, factor, channels).permute(0, 1, 3, 5, 2, 4)
-    return y.reshape(rows, high, wide, channels * factor**2).permute(0, 3, 1, 2)
+    return F.pixel_unshuffle(x, factor).contiguous(memory_format=torch.channels_last)
 
 
 def shuffle(x: Tensor, factor: int = 2) -> Tensor:
@@ -77,9 +75,7 @@ def shuffle(x: Tensor, factor: int = 2) -> Tensor:
     if len(grid) == 1:
         y = x.transpose(1, 2).reshape(rows, grid[0], inner, factor).transpose(2, 3)
         return y.reshape(rows, grid[0] * factor, inner).transpose(1, 2)
-    high, wide = grid
-    y = x.permute(0, 2, 3, 1).reshape(rows, high, wide, inner, factor, factor).permute(0, 1, 4, 2, 5, 3)
-    return y.reshape(rows, high * factor, wide * factor, inner).permute(0, 3, 1, 2)
+    return F.pixel_shuffle(x, factor)
 
 
 class Downsample(nn.Module):
