@@ -138,9 +138,10 @@ class Model(nn.Module):
         name, _, role = player.rpartition(".")
         return [(self.heads[name], role)] if name in self.heads else []
 
-    def pace(self, player: str) -> float:
-        """Factor of the learning rate of ``player``'s next move."""
-        return 1.0 if player == "model" else self._playing(player)[0][0].pace(player.rpartition(".")[2])
+    def pace(self, player: str, progress: float) -> float:
+        """Factor of the learning rate of ``player``'s next move, a share ``progress`` of the training being over."""
+        paces = [head.pace(role, progress) for head, role in self._playing(player)]
+        return 1.0 if player == "model" else paces[0]
 
     def decisions(self) -> list[str]:
         """What heads decided about their own training since this was last asked."""

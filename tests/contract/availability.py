@@ -77,7 +77,7 @@ def main() -> None:
     for step, pair in enumerate(itertools.product(PATTERNS, PATTERNS), 1):
         own = portion(model, pair, make_keys(1, 2, start=2 * step), place)
         for player in model.turns:
-            model.pace(player)
+            model.pace(player, 0.0)
             loss, terms = wrapped(own, player)
             accelerator.backward(loss)
             adaptation.observe(player, terms, own.counts)

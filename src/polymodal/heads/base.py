@@ -64,8 +64,13 @@ class Head(nn.Module, ABC):
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()
 
-    def pace(self, player: str) -> float:
-        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves."""
+    def pace(self, player: str, progress: float) -> float:
+        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves.
+
+        Args:
+            player: One of ``turns``.
+            progress: Share of the training that is over.
+        """
         return 1.0
 
     def decisions(self) -> list[str]:

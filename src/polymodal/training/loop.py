@@ -33,7 +33,7 @@ class Trainee(Protocol):
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]: ...
 
-    def pace(self, player: str) -> float: ...
+    def pace(self, player: str, progress: float) -> float: ...
 
     def decisions(self) -> list[str]: ...
 
@@ -98,7 +98,7 @@ def train(
             torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
             rate = learning_rate * schedule(clock.progress, config.warmup, config.final_rate)
             for player, optimizer in optimizers.items():
-                pace = trainee.pace(player)
+                pace = trainee.pace(player, clock.progress)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * pace * adaptation.rate(group)
                 for number, portion in enumerate(portions, 1):

@@ -50,7 +50,7 @@ class PartTraining(nn.Module):
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         return self.part.parameters_of(player)
 
-    def pace(self, player: str) -> float:
+    def pace(self, player: str, progress: float) -> float:
         return 1.0
 
     def decisions(self) -> list[str]:

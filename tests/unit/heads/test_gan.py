@@ -88,6 +88,19 @@ def test_penalties_of_a_linear_critic(loss, expected):
     assert head.critic.weight.grad.abs().sum() > 0
 
 
+def test_the_penalty_falls_to_its_last_share_in_training():
+    head = make(VECTOR, inner=3, gamma=3.0, gamma_final=0.25, penalty_share=1.0, mismatched=0.0)
+    head.critic = LinearCritic(torch.tensor([1.0, 2.0, 3.0]))
+
+    def penalty(progress: float) -> float:
+        head.pace("critic", progress)
+        return float(head.loss(context(4), values(VECTOR, 4), "critic", make_keys(0, 4))["penalty"].detach().mean())
+
+    assert [penalty(progress) for progress in (0.0, 0.5, 1.0, 1.1)] == pytest.approx([42, 21, 10.5, 10.5], rel=1e-5)
+    head.eval()
+    assert penalty(1.0) == pytest.approx(42, rel=1e-5)
+
+
 def test_a_share_of_the_rows_bears_the_same_penalty_on_average():
     head = make(VECTOR, inner=3, gamma=3.0, penalty_share=0.25, mismatched=0.0)
     head.critic = LinearCritic(torch.tensor([1.0, 2.0, 3.0]))
@@ -326,7 +339,7 @@ def play(head: Gan, steps: int, rate: float = 2e-3, critic_rate: float = 1.0, be
         keys = make_keys(2, 64, start=64 * step)
         data = full(centres[torch.arange(64) % 8] + 0.1 * normal(keys, (2,)))
         for player, optimizer in optimizers.items():
-            optimizer.param_groups[0]["lr"] = rate * head.pace(player) * (critic_rate if player == "critic" else 1)
+            optimizer.param_groups[0]["lr"] = rate * head.pace(player, 0.0) * (critic_rate if player == "critic" else 1)
             sum(term.mean() for term in head.loss(told, data, player, keys).values()).backward()
             nn.utils.clip_grad_norm_(list(head.parameters_of(player)), 1.0)
             optimizer.step()
