@@ -136,7 +136,8 @@ FAMILIES = Section(
     "`floor` is that of real training pictures. `steps`, `speech` and `seeds` are further parts of the same command "
     "(`steps` with `--samples 2000`). The figures are of several calls, two at a time on the two cores, with "
     "OMP_NUM_THREADS=1; minutes are of the processor's time, those of `speech`, which is of an earlier version and of "
-    "`text-to-audio` without its vocoder, by the clock of one busy core.",
+    "`text-to-audio` without its vocoder, by the clock of one busy core. The gan trains in "
+    "bf16, which this processor has units for.",
     NO_PEER + "these are our own heads on one core for minutes. Generators that are trained on a GPU for hours draw "
     "better by far; every family here is far from the floor, and all miss most of the variety (recall).",
     [
