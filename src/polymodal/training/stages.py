@@ -165,7 +165,10 @@ def _precision(wanted: str) -> str:
         return wanted
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if wanted == "fast" and torch.cpu.get_capabilities().get("amx_bf16") else "no"
+    able = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # what older versions of torch do not tell counts as not there
+    return "bf16" if wanted == "fast" and able.get("amx_bf16") else "no"
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
