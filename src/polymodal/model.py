@@ -140,8 +140,7 @@ class Model(nn.Module):
 
     def pace(self, player: str, progress: float) -> float:
         """Factor of the learning rate of ``player``'s next move, a share ``progress`` of the training being over."""
-        paces = [head.pace(role, progress) for head, role in self._playing(player)]
-        return 1.0 if player == "model" else paces[0]
+        return 1.0 if player == "model" else self._playing(player)[0][0].pace(player.rpartition(".")[2], progress)
 
     def decisions(self) -> list[str]:
         """What heads decided about their own training since this was last asked."""

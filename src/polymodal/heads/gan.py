@@ -114,9 +114,8 @@ class Gan(Head):
         loss: ``relativistic`` with gradient penalties on real and made values (R3GAN), ``hinge``, ``non-saturating``
             with one on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
         gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` bears.
-        gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors: at first the
-            penalty keeps what is made varied, later it hides detail from the critic. Source: Huang et al. 2024, who
-            let it fall to a tenth.
+        gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors. It is at first
+            that the penalty keeps what is made varied. Source: Huang et al. 2024, who let it fall to a tenth.
         penalty_share: Share of the rows of a step that bear the penalty, each so much more.
         mismatched: Weight of real values with the context of another row, which count as made. The critic learns to
             tell them, and so do the encoders, through the critic's eyes: here both want the same.
