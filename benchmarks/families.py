@@ -48,6 +48,7 @@ PICTURES = {
     "gan": "text-to-image-gan",
     "vae": "image-vae",
     "flow": "latent-flow",
+    "pixel-flow": "text-to-image-flow",
     "masked": "masked-any-to-any",
     "autoregressive": "vq-autoregressive",
 }

@@ -138,6 +138,8 @@ class TrainConfig(_Strict):
         codec_batch_size: Rows of one step of a codec's training.
         vocoder_batch_size: Clips of one step of a vocoder's training, of each of which it sees a piece.
         accumulate: Parts that a step's rows are processed in.
+        optimizer: ``adamw``, or ``muon``, which takes fewer steps and longer ones: its updates of matrices have no weak
+            direction. Parts that learn without momentum, as adversaries do, keep AdamW.
         learning_rate: Peak, reached after the warm-up.
         codec_learning_rate: Peak of a codec's training.
         vocoder_learning_rate: Peak of a vocoder's training.
@@ -172,6 +174,7 @@ class TrainConfig(_Strict):
     codec_batch_size: int = Field(32, ge=1)
     vocoder_batch_size: int = Field(8, ge=1)
     accumulate: int = Field(1, ge=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
     codec_learning_rate: float = Field(1e-3, gt=0)
     vocoder_learning_rate: float = Field(2e-3, gt=0)

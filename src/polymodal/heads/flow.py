@@ -1,4 +1,4 @@
-"""Flow matching: a transformer learns the velocity that carries noise to data along straight lines.
+"""Flow matching: a network learns the velocity that carries noise to data along straight lines.
 
 Source: Lipman et al., "Flow matching for generative modeling", 2023; Liu et al., "Flow straight and fast", 2023;
 times and layout: Esser et al., "Scaling rectified flow transformers", 2024; Peebles and Xie, DiT, 2023.
@@ -8,6 +8,7 @@ import math
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, unknown
@@ -19,6 +20,7 @@ from polymodal.nn.ode import SOLVERS, euler
 from polymodal.nn.patches import from_tokens, pad_to_multiple, pool_mask, to_tokens
 from polymodal.nn.random import fold, normal, uniform
 from polymodal.nn.transformer import Transformer
+from polymodal.nn.unet import UNet
 from polymodal.types import Context, Field, Losses, Space
 
 SHORTEST = 0.05
@@ -40,6 +42,8 @@ class Flow(Head):
         depth: Transformer blocks.
         heads: Attention heads.
         patch: Side of the patches that become tokens.
+        channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer; it hears the
+            context as one vector. Convolutions learn the texture of pictures sooner. For grids of fixed sides.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
             lie near a manifold and noise does not, so large patches of many numbers are learned much faster as data;
             fine spread, as of low-dimensional vectors, is learned slower.
@@ -69,6 +73,7 @@ class Flow(Head):
         depth: int = 4,
         heads: int = 4,
         patch: int = 1,
+        channels: tuple[int, ...] | None = None,
         predict: Literal["data", "velocity"] = "velocity",
         repeats: int = 4,
         time_mean: float = 0.0,
@@ -90,20 +95,26 @@ class Flow(Head):
             raise ConfigError(f"patch: {patch} does not divide the grid {'x'.join(map(str, space.grid))}")
         self.canvas = (*space.grid[:-1], -(-space.grid[-1] // patch) * patch) if space.grid else ()
         features = space.channels * patch ** len(space.grid)
-        self.enter = nn.Linear(features, inner)
         cells = tuple(side // patch for side in self.canvas)
-        self.positions: Tensor
-        self.register_buffer("positions", grid_positions(cells, inner), persistent=False)
         self.time = TimeEmbedding(inner)
         self.summary = nn.Linear(width, inner)
         # How far a step goes, by its place in SHORTCUTS; the last row is of the velocity itself and stays zero.
         self.reach = nn.Embedding(len(SHORTCUTS) + 1, inner, padding_idx=len(SHORTCUTS)) if shortcuts else None
-        self.transformer = Transformer(inner, depth, heads, context_width=width, conditioned=True)
-        self.leave = nn.Linear(inner, features)
         if self.reach is not None:
             nn.init.zeros_(self.reach.weight)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.unet = None
+        if channels:
+            if space.variable:
+                raise ConfigError("channels: a U-Net is for fixed sides; this field's lengths vary")
+            self.unet = UNet(features, cells, inner, channels, blocks=1)
+        else:
+            self.enter = nn.Linear(features, inner)
+            self.positions: Tensor
+            self.register_buffer("positions", grid_positions(cells, inner), persistent=False)
+            self.transformer = Transformer(inner, depth, heads, context_width=width, conditioned=True)
+            self.leave = nn.Linear(inner, features)
+            nn.init.zeros_(self.leave.weight)
+            nn.init.zeros_(self.leave.bias)
         self.length = Lengths(width, space.max_length) if space.variable else None
 
     @classmethod
@@ -120,14 +131,19 @@ class Flow(Head):
         condition = self.time(time) + self.summary(context.pooled).repeat_interleave(copies, 0)
         if reach is not None and self.reach is not None:
             condition = condition + self.reach(reach)
+        out = self._network(x, mask, condition, context)
+        if self.predict == "velocity":
+            return out
+        return (hold(out, self.space) - x) / (1 - time).clamp(min=SHORTEST)[:, None, None]
+
+    def _network(self, x: Tensor, mask: Tensor, condition: Tensor, context: Context) -> Tensor:
+        if self.unet is not None:
+            return self.unet(x, F.silu(condition))
         hidden = self.enter(x) + self.positions[: x.shape[1]]
         hidden = self.transformer(
             hidden, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition
         )
-        out = self.leave(hidden)
-        if self.predict == "velocity":
-            return out
-        return (out - x) / (1 - time).clamp(min=SHORTEST)[:, None, None]
+        return self.leave(hidden)
 
     def _token_mask(self, mask: Tensor) -> Tensor:
         """Mask of the real positions (B, L) -> mask of the tokens (B, N)."""

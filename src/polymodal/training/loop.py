@@ -20,6 +20,7 @@ from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import Average
 from polymodal.training.feed import Feed
 from polymodal.training.log import Log
+from polymodal.training.muon import Muon, hidden_matrices
 
 MOMENTUM = 0.9
 """Of the gradient (Adam's first beta), but for parameters that say otherwise, as those of adversaries do."""
@@ -206,23 +207,28 @@ def make_optimizer(
     config: TrainConfig,
     owners: Mapping[nn.Parameter, str] = {},
 ) -> torch.optim.AdamW:
-    """AdamW over a player's parameters; only matrices decay. A part may give a parameter a ``momentum`` of its own.
+    """The optimiser of a player; only matrices decay. A part may give a parameter a ``momentum`` of its own.
 
     Parameters with an owner are in groups of their own, which say so.
     """
-    kinds: dict[tuple[bool, float, str], list[nn.Parameter]] = {}
+    matrices = hidden_matrices(trainee) if config.optimizer == "muon" else set()
+    kinds: dict[tuple[bool, bool, float, str], list[nn.Parameter]] = {}
     for p in trainee.parameters_of(player):
         if p.requires_grad:
-            kinds.setdefault((p.ndim < 2, getattr(p, "momentum", MOMENTUM), owners.get(p, "")), []).append(p)
+            momentum = getattr(p, "momentum", MOMENTUM)
+            kinds.setdefault((p in matrices and momentum > 0, p.ndim < 2, momentum, owners.get(p, "")), []).append(p)
     groups = [
         {
-            "params": kinds[vector, momentum, owner],
+            "params": kinds[orthogonal, vector, momentum, owner],
+            "orthogonal": orthogonal,
             "weight_decay": 0 if vector else config.weight_decay,
             "betas": (momentum, 0.98),
             "owner": owner,
         }
-        for vector, momentum, owner in sorted(kinds)
+        for orthogonal, vector, momentum, owner in sorted(kinds)
     ]
+    if config.optimizer == "muon":
+        return Muon(groups, learning_rate)
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 

@@ -28,6 +28,7 @@ from polymodal.training.adaptation import Adaptation
 from polymodal.training.balancing import BALANCERS
 from polymodal.training.feed import Feed
 from polymodal.training.loop import train
+from polymodal.training.precision import precision
 from polymodal.training.rates import Rates
 from polymodal.training.sampling import SAMPLINGS, Sampling
 from polymodal.types import Task
@@ -53,12 +54,12 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
-    precision = _precision(config.precision)
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+    kind = precision(config.precision)
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != kind:
         AcceleratorState._reset_state()  # else a run of another precision earlier in this process is an error
     accelerator = Accelerator(
         cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
-        mixed_precision=precision,
+        mixed_precision=kind,
         gradient_accumulation_steps=1,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # rows may lack any field
     )
@@ -158,17 +159,6 @@ def resolve(recipe: Recipe, data: Data) -> Recipe:
         if field.modality != kinds[name]:
             raise ConfigError(f"fields.{name}.modality: '{field.modality}', but the data's is '{kinds[name]}'")
     return recipe.model_copy(update={"fields": fields})
-
-
-def _precision(wanted: str) -> str:
-    if wanted not in ("auto", "fast"):
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    able = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # what older versions of torch do not tell counts as not there
-    return "bf16" if wanted == "fast" and able.get("amx_bf16") else "no"
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:

@@ -35,6 +35,7 @@ SPACES = {
     "sequence": (Space("continuous", (4, 12), variable=True), {"patch": 2}),
     "picture": (Space("continuous", (3, 8, 8)), {"patch": 4}),
     "clip": (Space("continuous", (2, 4, 4, 4)), {"patch": 2}),
+    "picture by a U-Net": (Space("continuous", (3, 8, 8)), {"patch": 2, "channels": (8, 16)}),
 }
 
 
@@ -53,6 +54,27 @@ def test_sample_k_equals_that_sample_alone(kind):
         torch.testing.assert_close(together.value[2, :, :length], alone.value[0], rtol=1e-4, atol=1e-5)
     else:
         torch.testing.assert_close(together.value[2], alone.value[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        (Space("continuous", (4, 12), variable=True), "lengths vary"),
+        (Space("continuous", (2, 4, 4, 4)), "one or two dimensions; this has 3"),
+        (Space("continuous", (3, 6, 7)), "6x7 cells cannot be halved 1 times"),
+    ],
+)
+def test_a_unet_says_what_it_cannot_model(space, says):
+    with pytest.raises(ConfigError, match=says):
+        Flow(space, 16, channels=(8, 16))
+
+
+def test_predicted_data_are_held_to_the_bounds():
+    head = wake(Flow(Space("continuous", (1, 8, 8), bounds=(-1.0, 1.0)), 16, channels=(8, 16), patch=2, predict="data"))
+    x, time = 9 * normal(make_keys(1, 2), (16, 4)), torch.tensor([0.0, 0.5])
+    data = x + (1 - time)[:, None, None] * head.velocity(x, torch.ones(2, 16, dtype=torch.bool), time, context(2))
+    assert data.min() >= -1 - 1e-5
+    assert data.max() <= 1 + 1e-5
 
 
 def test_padding_does_not_change_the_loss():

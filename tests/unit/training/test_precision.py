@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import polymodal as pm
-from polymodal.training.stages import _precision
+from polymodal.training.precision import precision as chosen
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ def test_the_precision_is_that_of_the_machine(monkeypatch, wanted, gpu, tiles, g
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles})
-    assert _precision(wanted) == got
+    assert chosen(wanted) == got
 
 
 def test_a_gpu_without_bf16_has_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    assert _precision("fast") == _precision("auto") == "no"
+    assert chosen("fast") == chosen("auto") == "no"
 
 
 def test_runs_of_one_process_may_differ_in_precision(world, tmp_path):

@@ -1,0 +1,42 @@
+"""The U-Net: what it keeps, and what it hears."""
+
+import pytest
+import torch
+
+from polymodal.nn.random import make_keys, normal
+from polymodal.nn.unet import UNet
+
+
+def unet(grid, channels=(8, 16), blocks=1) -> UNet:
+    torch.manual_seed(0)
+    return UNet(3, grid, 5, channels, blocks)
+
+
+@pytest.mark.parametrize(("grid", "channels"), [((8,), (8, 16)), ((4, 8), (8, 16, 24)), ((3, 5), (8,))])
+def test_it_starts_at_zero_and_every_parameter_learns(grid, channels):
+    net = unet(grid, channels, blocks=2)
+    x, vector = normal(make_keys(0, 2), (torch.Size(grid).numel(), 3)), normal(make_keys(1, 2), (5,))
+    assert net(x, vector).shape == x.shape
+    assert not net(x, vector).any()
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.1)
+    net(x, vector).square().sum().backward()
+    assert all(parameter.grad.any() for parameter in net.parameters())
+
+
+def test_a_cell_hears_of_its_neighbours_by_the_finest_level_and_of_all_by_the_coarsest():
+    net = unet((8, 8), (8, 16, 16))
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.1)
+    x = normal(make_keys(0, 1), (64, 3)).requires_grad_()
+    net(x, torch.zeros(1, 5))[0, 0].sum().backward()
+    heard = x.grad[0].abs().sum(1).view(8, 8)
+    assert heard[0, 0] > heard[7, 7] > 0
+
+
+def test_rows_are_seen_alone():
+    net = unet((4, 4))
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.1)
+    x, vector = normal(make_keys(0, 3), (16, 3)), normal(make_keys(1, 3), (5,))
+    torch.testing.assert_close(net(x, vector)[1:2], net(x[1:2], vector[1:2]), rtol=1e-4, atol=1e-5)
