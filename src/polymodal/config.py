@@ -150,7 +150,7 @@ class TrainConfig(_Strict):
         clip: Largest norm of a player's gradient.
         ema_decay: Of the averaged weights, which generate.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
-            processor with tiles for it (AMX) too.
+            processor with units for it (AMX, AVX-512 BF16) too.
         compile: Compile with ``torch.compile``.
         balance: The part that weighs the fields' losses against each other.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.

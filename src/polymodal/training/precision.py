@@ -8,7 +8,7 @@ def has_bf16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch cannot tell
-    return bool(able.get("amx_bf16"))
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def precision(wanted: str) -> str:

@@ -8,21 +8,22 @@ from polymodal.training.precision import precision as chosen
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpu", "tiles", "got"),
+    ("wanted", "gpu", "units", "got"),
     [
-        ("no", True, True, "no"),
-        ("bf16", False, False, "bf16"),
-        ("auto", True, False, "bf16"),
-        ("auto", False, True, "no"),
-        ("fast", True, False, "bf16"),
-        ("fast", False, True, "bf16"),
-        ("fast", False, False, "no"),
+        ("no", True, "amx_bf16", "no"),
+        ("bf16", False, "", "bf16"),
+        ("auto", True, "", "bf16"),
+        ("auto", False, "amx_bf16", "no"),
+        ("fast", True, "", "bf16"),
+        ("fast", False, "amx_bf16", "bf16"),
+        ("fast", False, "avx512_bf16", "bf16"),
+        ("fast", False, "avx512_f", "no"),
     ],
 )
-def test_the_precision_is_that_of_the_machine(monkeypatch, wanted, gpu, tiles, got):
+def test_the_precision_is_that_of_the_machine(monkeypatch, wanted, gpu, units, got):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {units: True})
     assert chosen(wanted) == got
 
 
