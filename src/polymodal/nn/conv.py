@@ -22,6 +22,23 @@ def convolution(inputs: int, outputs: int, dims: int, *, kernel: int = 3, zero: 
     return layer
 
 
+def halving(inputs: int, outputs: int, dims: int) -> nn.Conv1d | nn.Conv2d:
+    """A convolution that halves every side of the grid."""
+    layer = CONVOLUTIONS[dims](inputs, outputs, 4, stride=2, padding=1)
+    if dims == 2:
+        layer.weight = nn.Parameter(layer.weight.detach().contiguous(memory_format=torch.channels_last))
+    return layer
+
+
+def modulated(x: Tensor, said: Tensor) -> Tensor:
+    """Channels of x (B, C, *grid) scaled and shifted; ``said`` (B, 2 * C) is the scales, less one, then the shifts.
+
+    Source: Perez et al., "FiLM: visual reasoning with a general conditioning layer", 2018.
+    """
+    scale, shift = said.view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, dim=1)
+    return torch.addcmul(shift, x, 1 + scale)
+
+
 def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     """``x`` with zeros where ``mask`` is False."""
     return x if mask is None else x * mask

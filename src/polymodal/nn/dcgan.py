@@ -8,12 +8,11 @@ adversarial networks", 2016, section 3, but for batch norm, which mixes rows. A 
 the residual levels of ``nn.grids`` and the same channels.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.nn.bounds import hold
-from polymodal.nn.conv import CONVOLUTIONS, ChannelNorm, convolution, hide, shuffle, unshuffle
+from polymodal.nn.conv import ChannelNorm, convolution, halving, hide, modulated, shuffle, unshuffle
 from polymodal.nn.grids import canvas
 from polymodal.nn.layers import Linear, layer_norm
 from polymodal.nn.patches import pad_to_multiple, pool_mask
@@ -47,8 +46,7 @@ class Modulated(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (B, inputs, *grid), vector (B, W) -> (B, outputs, *grid)."""
-        scale, shift = self.modulation(vector).view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, dim=1)
-        return self.conv(leaky(self.norm(x) * (1 + scale) + shift))
+        return self.conv(leaky(modulated(self.norm(x), self.modulation(vector))))
 
 
 class ConvolutionalGenerator(nn.Module):
@@ -162,11 +160,3 @@ class ConvolutionalCritic(nn.Module):
 
     def _spread(self, mask: Tensor) -> Tensor:
         return mask.view(len(mask), *[1] * self.dims, -1)
-
-
-def halving(inputs: int, outputs: int, dims: int) -> nn.Conv1d | nn.Conv2d:
-    """A convolution that halves every side of the grid."""
-    layer = CONVOLUTIONS[dims](inputs, outputs, 4, stride=2, padding=1)
-    if dims == 2:
-        layer.weight = nn.Parameter(layer.weight.detach().contiguous(memory_format=torch.channels_last))
-    return layer

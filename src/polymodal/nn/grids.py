@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
-from polymodal.nn.conv import ChannelNorm, Downsample, Upsample, convolution, hide, shuffle, unshuffle
+from polymodal.nn.conv import ChannelNorm, Downsample, Upsample, convolution, hide, modulated, shuffle, unshuffle
 from polymodal.nn.layers import Linear, layer_norm
 from polymodal.nn.patches import pad_to_multiple, pool_mask
 from polymodal.types import Space
@@ -50,8 +50,7 @@ class ModulatedBlock(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (B, C, *grid), vector (B, W) -> (B, C, *grid)."""
-        scale, shift = self.modulation(vector).view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, dim=1)
-        h = self.conv_1(F.silu(self.norm_1(x) * (1 + scale) + shift))
+        h = self.conv_1(F.silu(modulated(self.norm_1(x), self.modulation(vector))))
         return x + self.conv_2(F.silu(self.norm_2(h)))
 
 

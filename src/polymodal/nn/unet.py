@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
-from polymodal.nn.conv import ChannelNorm, convolution, shuffle
-from polymodal.nn.dcgan import halving
+from polymodal.nn.conv import ChannelNorm, convolution, halving, modulated, shuffle
 from polymodal.nn.layers import Linear
 
 
@@ -38,8 +37,7 @@ class TimedBlock(nn.Module):
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (B, inputs, *grid), vector (B, W) -> (B, outputs, *grid)."""
         h = self.conv_1(F.silu(self.norm_1(x)))
-        scale, shift = self.modulation(vector).view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, dim=1)
-        return self.shortcut(x) + self.conv_2(F.silu(torch.addcmul(shift, self.norm_2(h), 1 + scale)))
+        return self.shortcut(x) + self.conv_2(F.silu(modulated(self.norm_2(h), self.modulation(vector))))
 
 
 class UNet(nn.Module):

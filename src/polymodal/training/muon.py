@@ -1,7 +1,8 @@
 """An optimiser for matrices: the mean gradient, its singular values all set to about one.
 
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; the kernels of convolutions
-are taken as matrices (outputs, inputs x places), as there.
+are taken as matrices (outputs, inputs x places), as there. ``torch.optim.Muon`` takes no kernels, and one matrix after
+another, where a model has a hundred small ones.
 """
 
 from collections.abc import Iterable
