@@ -120,12 +120,25 @@ class Feed:
     def stream(self, start: int) -> Iterator[list[Portion]]:
         """Portions of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""
         with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
+            _confine(pool)
             pending = pool.submit(self.portions, start)
             while True:
                 ready = pending.result()
                 start += 1
                 pending = pool.submit(self.portions, start)
                 yield ready
+
+
+def _confine(pool: ThreadPoolExecutor) -> None:
+    """Gives the pool's one thread a single core for its tensors; all other threads keep theirs.
+
+    OpenMP's threads wait for each other awake only while a process has no more of them than cores. With a second crew
+    of them, the feed's, each of the thousand small operations of a step ends in a sleep.
+    """
+    threads = torch.get_num_threads()
+    pool.submit(torch.set_num_threads, 1).result()
+    pool.submit(torch.get_num_threads).result()  # the thread's number is settled by the first call that asks for it
+    torch.set_num_threads(threads)  # which is also for threads to come
 
 
 def _pick(task: Task, places: Tensor) -> Task:

@@ -1,5 +1,7 @@
 """Rows of a step, and their views."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -39,3 +41,19 @@ def test_processes_divide_rows_with_all_their_views(rows):
     for view in range(2):
         together = torch.cat([part.keys.view(2, 3)[view] for part in (left, right)])
         assert torch.equal(together, whole.keys.view(2, 6)[view])
+
+
+def test_the_next_step_is_fetched_on_one_core_and_all_others_are_left_to_everybody_else(rows, monkeypatch):
+    before, fetching = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        feed = Feed(rows, draw, batch_size=6)
+        monkeypatch.setattr(feed, "portions", lambda step: fetching.append(torch.get_num_threads()) or [])
+        stream = feed.stream(0)
+        next(stream)
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+        stream.close()
+        assert set(fetching) == {1}
+    finally:
+        torch.set_num_threads(before)
