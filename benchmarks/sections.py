@@ -171,7 +171,7 @@ BOTH_CORES = Section(
     "The flow on pixels with both cores",
     "OMP_NUM_THREADS=2 python benchmarks/families.py --parts pictures --families pixel-flow --minutes 20 --output "
     "benchmarks/results/families_both_cores.json",
-    "As above, but twenty minutes of the processor's time with two threads (some 15 minutes by the clock), where the "
+    "As above, but twenty minutes of the processor's time with two threads (ten by the clock), where the "
     "families above had ten with one. On another machine than theirs, with a classifier trained there.",
     NO_PEER + "the distance of better generators from the floor is less.",
     [

@@ -246,3 +246,16 @@ def test_a_model_tells_its_heads_what_nothing_looks_like(world, recipe, tmp_path
     assert '"place.shortcut"' in (tmp_path / "metrics.jsonl").read_text()
     made = trained.generate({"colour": "red"}, to="place", n=2)["place"]
     assert made[0].shape == (2,)
+
+
+def test_late_times_weigh_no_more_than_the_cap():
+    space = Space("continuous", (3, 8, 8))
+    target, keys = full(normal(make_keys(1, 64), (3, 8, 8))), make_keys(0, 64)
+    free, capped, fresh = (
+        wake(Flow(space, 16, depth=1, heads=2, patch=4, repeats=1, predict="data", time_std=3.0, weight_cap=cap))
+        for cap in (1e9, 4.0, 1.0)
+    )
+    time = torch.sigmoid(3.0 * normal(fold(fold(keys, torch.zeros(64, dtype=torch.long)), 1)))
+    losses = [head.loss(context(64), target, "model", keys)["flow"] for head in (free, capped, fresh)]
+    torch.testing.assert_close(losses[1], losses[0] * (4 * (1 - time).square()).clamp(max=1))
+    torch.testing.assert_close(losses[2], losses[0] * (1 - time).square())
