@@ -183,14 +183,15 @@ class Flow(Head):
             velocity[here] = self._two_halves(x[here], mask[here], time[here], level, context)
         error = (self.velocity(x, mask, time, context, reach) - velocity).square().mean(2)
         per_draw = ((error * mask).sum(1) / mask.sum(1)).view(rows, copies)
-        left = (1 - time).square().view(rows, copies)  # an error of the data is so much less than that of the velocity
-        weight = (self.weight_cap * left).clamp(max=1) if self.predict == "data" else torch.ones_like(left)
-        losses["flow"] = (weight * per_draw)[:, : self.repeats].mean(1)
+        plain, shortcut = per_draw.split([self.repeats, self.shortcuts], dim=1)
+        if self.predict == "data":
+            # An error of the data is so much less than that of the velocity. For shortcuts it is the one that counts:
+            # their target, a mean of two predictions, is bounded then.
+            left, of_shortcut = (1 - time).square().view(rows, copies).split([self.repeats, self.shortcuts], dim=1)
+            plain, shortcut = plain * (self.weight_cap * left).clamp(max=1), shortcut * of_shortcut
+        losses["flow"] = plain.mean(1)
         if self.shortcuts:
-            per_shortcut = per_draw[:, self.repeats :]
-            if self.predict == "data":  # its error: the target, a mean of two predictions, is bounded then
-                per_shortcut = per_shortcut * left[:, self.repeats :]
-            losses["shortcut"] = per_shortcut.sum(1) / self.repeats  # each draw weighs as a plain one
+            losses["shortcut"] = shortcut.sum(1) / self.repeats  # each draw weighs as a plain one
         return losses
 
     @torch.no_grad()
