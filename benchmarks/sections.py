@@ -73,7 +73,7 @@ def _sound(name: str, wanted: float) -> Bar:
 
 
 def _best(result: Result, measure: str, choose: Callable[[Sequence[float]], float] = max) -> float:
-    families = ("gan", "vae", "flow", "masked", "autoregressive")
+    families = ("gan", "vae", "pixel-flow", "flow", "masked", "autoregressive")
     return choose([result["pictures"][family][measure] for family in families])
 
 
@@ -138,8 +138,8 @@ FAMILIES = Section(
     "`seeds` are further parts of the same command, of earlier calls on a Xeon, two at a time with OMP_NUM_THREADS=1: "
     "`speech`, six minutes by the clock of one busy core, is of an earlier version and of `text-to-audio` without its "
     "vocoder. The gan and the flow on pixels train in bf16, which these processors have units for.",
-    NO_PEER + "these are our own heads, trained for minutes. Generators that are trained on a GPU for hours draw better "
-    "by far; all but the flow on pixels are far from the floor, and miss half of the variety or more (recall).",
+    NO_PEER + "these are our own heads, trained for minutes. Generators that are trained on a GPU for hours draw "
+    "better by far; all but the flow on pixels are far from the floor, and miss half of the variety or more (recall).",
     [
         *(
             Bar(f"{family}: coherence", lambda result, f=family: result["pictures"][f]["coherence"], 0.85)

@@ -144,6 +144,8 @@ class TrainConfig(_Strict):
         codec_learning_rate: Peak of a codec's training.
         vocoder_learning_rate: Peak of a vocoder's training.
         warmup: Share of the training in which the learning rate climbs.
+        decay: Share of the training, its last, in which it falls in a line; without, it falls by half a cosine from the
+            warm-up on.
         final_rate: Share of the peak that it ends at. Players that chase one another find their best in the average of
             their weights only, which needs them to keep moving: about 1 where there is a critic.
         weight_decay: Of matrices; vectors have none.
@@ -179,6 +181,7 @@ class TrainConfig(_Strict):
     codec_learning_rate: float = Field(1e-3, gt=0)
     vocoder_learning_rate: float = Field(2e-3, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1)
+    decay: float | None = Field(None, gt=0, le=1)
     final_rate: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)

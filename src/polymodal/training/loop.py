@@ -97,7 +97,7 @@ def train(
             if clock.done:
                 break
             torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
-            rate = learning_rate * schedule(clock.progress, config.warmup, config.final_rate)
+            rate = learning_rate * schedule(clock.progress, config.warmup, config.final_rate, config.decay)
             for player, optimizer in optimizers.items():
                 pace = trainee.pace(player, clock.progress)
                 for group in optimizer.param_groups:
@@ -192,12 +192,20 @@ def _validations(clock: Clock, config: TrainConfig) -> int:
     return int(clock.progress / config.validate_every + 1e-9)
 
 
-def schedule(progress: float, warmup: float, final: float = 0.0) -> float:
-    """Factor of the learning rate: a linear climb over ``warmup``, then half a cosine to ``final``."""
+def schedule(progress: float, warmup: float, final: float = 0.0, decay: float | None = None) -> float:
+    """Factor of the learning rate: a climb over ``warmup``, then to ``final`` by half a cosine, or a line at the end.
+
+    Source: Loshchilov and Hutter, "SGDR", 2017; for the line over the last ``decay`` of the training: Hägele et al.,
+    "Scaling laws and compute-optimal training beyond fixed training durations", 2024.
+    """
     if progress < warmup:
         return max(progress / warmup, 1e-3)
-    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
-    return final + (1 - final) * falling
+    done = min(progress, 1.0)
+    if decay is None:
+        left = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    else:
+        left = min(1.0, (1 - done) / decay)
+    return final + (1 - final) * left
 
 
 def make_optimizer(

@@ -28,6 +28,15 @@ def test_schedule_may_end_above_nothing():
     assert schedule(0.7, 0.1, 1.0) == pytest.approx(1.0)
 
 
+def test_the_rate_may_stay_and_fall_in_a_line_at_the_end():
+    assert schedule(0.05, 0.1, decay=0.5) == pytest.approx(0.5)
+    assert schedule(0.1, 0.1, decay=0.5) == pytest.approx(1.0)
+    assert schedule(0.5, 0.1, decay=0.5) == pytest.approx(1.0)
+    assert schedule(0.75, 0.1, decay=0.5) == pytest.approx(0.5)
+    assert schedule(0.75, 0.1, 0.4, decay=0.5) == pytest.approx(0.7)
+    assert schedule(1.2, 0.0, decay=0.5) == pytest.approx(0.0)
+
+
 def test_the_processor_has_spent_no_time_where_a_process_waits():
     wall, processor = (
         Clock(Accelerator(cpu=True), 1 / 60, None, seconds=0.5, kind=kind) for kind in ("wall", "processor")
