@@ -11,7 +11,8 @@
   as its grammar, beside what it understands of the real speech.
 - ``seeds``: five seeds of the GAN on 2,000 pictures with nobody watching; recall tells a collapse.
 
-Minutes are of the processor's time: with OMP_NUM_THREADS=1, of one core, whatever else runs on the machine.
+Minutes are of the processor's time: with OMP_NUM_THREADS=1, of one core, whatever else runs on the machine; with
+OMP_NUM_THREADS=2 and nothing beside it, `--minutes 20` is ten by the clock.
 A run that is there is not trained again, and one that was stopped goes on; figures of families that are not named stay.
 Prints tables and writes benchmarks/results/families.json. `fashion` needs Debian's package `dataset-fashion-mnist` or
 the hub.

@@ -208,6 +208,14 @@ class TrainConfig(_Strict):
             raise ValueError("both minutes and steps are given; give one")
         return self
 
+    @model_validator(mode="after")
+    def _one_rate(self) -> TrainConfig:
+        if self.decay is not None and self.warmup + self.decay > 1:
+            raise ValueError(
+                f"warmup {self.warmup:g} and decay {self.decay:g} are more than the training; make one less"
+            )
+        return self
+
 
 class Recipe(_Strict):
     """A whole recipe.

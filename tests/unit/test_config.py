@@ -72,6 +72,7 @@ def test_overrides_are_yaml(text, parsed):
         ({"train": {"batch": 3}}, "train: key: 'batch' is unknown"),
         ({"train": {"batch_size": 0}}, "train.batch_size: input should be greater than or equal to 1, not 0"),
         ({"train": {"minutes": 1, "steps": 1}}, "train: both minutes and steps are given; give one"),
+        ({"train": {"warmup": 0.3, "decay": 0.8}}, "train: warmup 0.3 and decay 0.8 are more than the training"),
         ({"tasks": {"none": 0, "one": 0, "some": 0}}, "tasks: none, one, some and all are 0"),
         ({"fields": {"x": {}}}, "fields.x.modality: field required"),
         ({"fields": {"x": {"modality": "imag"}}}, "fields.x.modality: 'imag' is unknown; did you mean 'image'?"),
