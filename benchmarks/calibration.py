@@ -24,9 +24,9 @@ from rich.table import Table
 import polymodal as pm
 from polymodal.data.fashion import FIELDS
 from polymodal.evaluation import Judge
-from polymodal.evaluation.calibration import expected_calibration_error
-from polymodal.evaluation.confidence import apply, fit
-from polymodal.evaluation.scored_cells import collect
+from polymodal.evaluation.calibration.calibrator import expected_calibration_error
+from polymodal.evaluation.calibration.confidence import apply, fit
+from polymodal.evaluation.calibration.scored_cells import collect
 from record import RESULTS, about, save
 
 BAR = 0.05
@@ -38,7 +38,7 @@ RECIPE = {
         | {
             "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.2},
             "codec": {"kind": "kl", "latent": 32, "channels": [64], "patch": 7, "edge_weight": 0.3, "noise": 0.03},
-            "head": {"kind": "flow", "inner": 192, "depth": 2, "patch": 4, "predict": "data", "guidance": 2.0},
+            "head": {"kind": "flow", "hidden_size": 192, "depth": 2, "patch": 4, "predict": "data", "guidance": 2.0},
         },
         "caption": FIELDS["caption"] | {"head": {"kind": "autoregressive", "depth": 1}},
         "label": FIELDS["label"] | {"head": {"kind": "autoregressive", "depth": 1}},

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import CompileConfig, LlamaConfig, LlamaForCausalLM
 
 from polymodal.heads.autoregressive import Autoregressive
-from polymodal.nn.layers import lay_together
+from polymodal.nn.layers import flatten_parameters
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Space
 from record import RESULTS, about, save
@@ -50,7 +50,7 @@ def build(length: int) -> tuple[LlamaForCausalLM, Autoregressive]:
     options = {
         "depth": DEPTH,
         "heads": HEADS,
-        "hidden": HIDDEN,
+        "intermediate_size": HIDDEN,
         "tie_embeddings": False,
         "cross_attention": False,
         "norm": "rms",
@@ -74,7 +74,7 @@ def build(length: int) -> tuple[LlamaForCausalLM, Autoregressive]:
             block.feed_norm.weight.copy_(layer.post_attention_layernorm.weight)
             block.feed.gate_up.weight.copy_(joined(layer.mlp.gate_proj, layer.mlp.up_proj))
             block.feed.down.weight.copy_(joined(layer.mlp.down_proj))
-    lay_together(head)  # as ``polymodal.open`` does
+    flatten_parameters(head)  # as ``polymodal.open`` does
     return llama, head
 
 

@@ -36,9 +36,9 @@ import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, class_of
-from polymodal.evaluation.classifier import Classifier
-from polymodal.evaluation.distributions import frechet_distance, kernel_distance, neighbours
-from polymodal.evaluation.recogniser import Recogniser
+from polymodal.evaluation.judges.classifier import Classifier
+from polymodal.evaluation.judges.recogniser import Recogniser
+from polymodal.evaluation.metrics.distributions import frechet_distance, kernel_distance, neighbours
 from polymodal.generation import generate_rows, write
 from polymodal.modalities.audio import Waveform
 from polymodal.nn.random import make_keys
@@ -59,7 +59,7 @@ CAPTIONS = {"fields.name.column": "caption", "fields.name.max_length": 40}
 """The recipe writes names; here it writes captions."""
 
 
-class Bench:
+class Evaluator:
     """What the parts share: settings, the judge, the results.
 
     Args:
@@ -118,7 +118,7 @@ class Bench:
         save(self.results, self.output)
 
 
-def pictures(bench: Bench) -> None:
+def pictures(bench: Evaluator) -> None:
     """One recipe a family, caption -> picture."""
     train = bench.classifier.features(_field(bench.data.train.select(torch.arange(len(bench.real))), "picture"))
     floor = frechet_distance(bench.real, train)
@@ -157,7 +157,7 @@ def pictures(bench: Bench) -> None:
     Console().print(table)
 
 
-def steps(bench: Bench) -> None:
+def steps(bench: Evaluator) -> None:
     """The flow in few steps."""
     model, data = bench.train(PICTURES["flow"], PICTURES["flow"])
     table = Table("steps", "coherence", "FID", "images/s, one core", title="The flow in fewer steps")
@@ -174,7 +174,7 @@ def steps(bench: Bench) -> None:
     Console().print(table)
 
 
-def speech(bench: Bench) -> None:
+def speech(bench: Evaluator) -> None:
     """Speech of held-out voices -> caption, and caption -> speech."""
     listener, data = bench.train("audio-to-text", "audio-to-text", **CAPTIONS)
     rows = data.test.unique("speech")
@@ -216,7 +216,7 @@ def speech(bench: Bench) -> None:
     bench.keep("speech", result)
 
 
-def seeds(bench: Bench, count: int = 5, pictures: int = 2000, minutes: float = 3.0) -> None:
+def seeds(bench: Evaluator, count: int = 5, pictures: int = 2000, minutes: float = 3.0) -> None:
     """The GAN on few pictures, several times, with nobody watching."""
     result = {}
     table = Table("seed", "recall", "coherence", "FID", title=f"GAN on {pictures} pictures, {minutes:g} minutes each")
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/families"))
     parser.add_argument("--output", type=Path, default=RESULTS / "families.json")
     arguments = parser.parse_args()
-    bench = Bench(arguments)
+    bench = Evaluator(arguments)
     for part in arguments.parts:
         PARTS[part](bench)
 

@@ -19,8 +19,8 @@ import torch
 import polymodal as pm
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, NAMES, class_of
-from polymodal.evaluation.classifier import Classifier
-from polymodal.evaluation.recogniser import Recogniser
+from polymodal.evaluation.judges.classifier import Classifier
+from polymodal.evaluation.judges.recogniser import Recogniser
 from polymodal.generation import generate_rows, write
 from polymodal.modalities.base import Modality
 from polymodal.nn.random import make_keys
@@ -44,12 +44,12 @@ ANY_TO_ANY: dict[str, Any] = {
         "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.3, "noise": 3.0},
         "codec": {"kind": "kl", "latent": 40, "channels": [128], "patch": 7, "edge_weight": 0.2, "noise": 0.4,
                   "kl_weight": 0.006},
-        "head": {"kind": "flow", "inner": 192, "depth": 3, "patch": 4, "repeats": 4, "guidance": 5.0,
+        "head": {"kind": "flow", "hidden_size": 192, "depth": 3, "patch": 4, "repeats": 4, "guidance": 5.0,
                  "solver": "euler"},
     },
     "fields.caption": {**READ["caption"], "encoder": {"depth": 1}, "head": {"depth": 1}},
     "fields.speech": {**READ["speech"], "encoder": {"depth": 1}, "head": {"depth": 2, "repeats": 2, "solver": "euler"}},
-    "tasks.views": 1,
+    "tasks.tasks_per_row": 1,
     "tasks.one": 0.72,
     "tasks.some": 0.2,
     "train.clock": "processor",

@@ -50,7 +50,7 @@ from record import RESULTS, machine, save
 JUDGED = ("picture", "caption", "speech")
 
 
-class Bench:
+class Evaluator:
     """What the parts share: settings, the judges, the results.
 
     Args:
@@ -85,7 +85,7 @@ class Bench:
         save(self.results, self.output)
 
 
-def joint(bench: Bench) -> None:
+def joint(bench: Evaluator) -> None:
     """Everything from nothing."""
     result: dict[str, Any] = bench.results.get("joint", {})
     result |= {"classifier_accuracy": bench.classifier.accuracy, "real": _scores(_real(bench))}
@@ -113,7 +113,7 @@ def joint(bench: Bench) -> None:
     Console().print(table)
 
 
-def _made(bench: Bench, model: pm.Generator) -> tuple[Field, list[str], list[Waveform]]:
+def _made(bench: Evaluator, model: pm.Generator) -> tuple[Field, list[str], list[Waveform]]:
     """Pictures, captions and sounds that a model makes of nothing."""
     everywhere, keys = torch.ones(bench.samples, dtype=torch.bool), make_keys(bench.seed, bench.samples)
     made = generate_rows(model.model, {}, {}, dict.fromkeys(JUDGED, everywhere), keys)
@@ -121,7 +121,7 @@ def _made(bench: Bench, model: pm.Generator) -> tuple[Field, list[str], list[Wav
     return made["picture"], captions, sounds
 
 
-def _real(bench: Bench, count: int = 1000) -> list[tuple[Any, ...]]:
+def _real(bench: Evaluator, count: int = 1000) -> list[tuple[Any, ...]]:
     """What the judges make of real test rows."""
     rows = bench.data.test.select(torch.arange(count))
     sounds = [Waveform(*soundfile.read(io.BytesIO(cell), dtype="float32")) for cell in rows.column("speech")]
@@ -197,7 +197,7 @@ def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
     return Field(audio.to_model(stored) * mask[:, None], mask, field.present)
 
 
-def two(bench: Bench) -> None:
+def two(bench: Evaluator) -> None:
     """Two inputs that say the same, beside either alone; the model of each seed has test rows of its own."""
     worlds = {"fashion": bench.fashion, VAGUE: Fashion(bench.judge, VAGUE)}
     makers = {
@@ -207,7 +207,7 @@ def two(bench: Bench) -> None:
     levels = {name: min(found, key=lambda level: abs(found[level] - ALONE)) for name, found in told.items()}
     result: dict[str, Any] = {"minutes": bench.minutes, "seeds": len(bench.seeds), "told": told, "levels": levels}
     count = bench.samples * len(bench.seeds)
-    portions = dict(zip(bench.seeds, torch.arange(count).split(bench.samples), strict=True))
+    micro_batches = dict(zip(bench.seeds, torch.arange(count).split(bench.samples), strict=True))
     known: dict[tuple[str, ...], np.ndarray] = {}
 
     def right(source: str, names: tuple[str, ...], to: str) -> np.ndarray:
@@ -215,7 +215,7 @@ def two(bench: Bench) -> None:
         if (source, *names, to) not in known:
             found, truth, world = [], [], worlds[source]
             for seed, make in makers[source].items():
-                rows = world.data.test.select(portions[seed])
+                rows = world.data.test.select(micro_batches[seed])
                 given = {name: noisy(rows, name, levels.get(name, 0.0), seed + 1) for name in names}
                 made = make({name.split(",")[0]: field for name, field in given.items()}, [to], len(rows))
                 found += world.classes(to, made[to])
@@ -236,7 +236,7 @@ def two(bench: Bench) -> None:
     Console().print(table)
 
 
-def _maker(bench: Bench, world: Fashion, source: str, seed: int) -> Ours:
+def _maker(bench: Evaluator, world: Fashion, source: str, seed: int) -> Ours:
     """`any-to-any`, trained on the rows of a data set; on `fashion` it is that of missing.py."""
     run = run_folder(bench.runs, "any-to-any" if source == "fashion" else "any-to-any-vague", 0, seed)
     return Ours(fit(world.data, run, minutes=bench.minutes, seed=seed), seed)
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, default=Path("runs/families/classifier"))
     parser.add_argument("--output", type=Path, default=RESULTS / "fusion.json")
     arguments = parser.parse_args()
-    bench = Bench(arguments)
+    bench = Evaluator(arguments)
     for part in arguments.parts:
         PARTS[part](bench)
 

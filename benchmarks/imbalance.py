@@ -29,7 +29,7 @@ from rich.table import Table
 import polymodal as pm
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, class_of
-from polymodal.evaluation.classifier import Classifier
+from polymodal.evaluation.judges.classifier import Classifier
 from polymodal.generation import generate_rows, write
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
@@ -44,7 +44,7 @@ RECIPE: dict[str, Any] = {
         "picture": {
             **FIELDS["picture"],
             "encoder": {"kind": "picture", "channels": 16, "stages": 3, "depth": 0, "augment": 0.3},
-            "head": {"kind": "vae", "latent": 16, "hidden": 192, "channels": [32], "patch": 4, "blocks": 0,
+            "head": {"kind": "vae", "latent": 16, "hidden_size": 192, "channels": [32], "patch": 4, "blocks": 0,
                      "temperature": 0.8},
         },
         "caption": {

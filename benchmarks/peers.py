@@ -29,7 +29,7 @@ import multivae_peer as peers
 from fashion_scores import READ, Fashion, Maker, Ours, Results, command, everything, first, fit, mean, run_folder
 from multivae_peer import Peer, size
 from polymodal.data import Rows
-from polymodal.evaluation.distributions import frechet_distance
+from polymodal.evaluation.metrics.distributions import frechet_distance
 
 RECIPES: dict[str, dict[str, Any]] = {
     "any-to-any": {},
@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "fields.picture": READ["picture"],
         "defaults.image": {
             "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.3},
-            "head": {"kind": "vae", "latent": 32, "prior": "flow", "hidden": 256, "channels": [64], "patch": 4,
+            "head": {"kind": "vae", "latent": 32, "prior": "flow", "hidden_size": 256, "channels": [64], "patch": 4,
                      "blocks": 0, "temperature": 0.8},
         },
     },

@@ -36,10 +36,10 @@ from polymodal.checkpoint import find
 from polymodal.data.emoji.cells import draw
 from polymodal.data.emoji.concepts import load_concepts
 from polymodal.data.fashion import class_of
-from polymodal.evaluation.classifier import Classifier
-from polymodal.evaluation.distributions import frechet_distance, neighbours
+from polymodal.evaluation.judges.classifier import Classifier
+from polymodal.evaluation.metrics.distributions import frechet_distance, neighbours
 from polymodal.generation import contact, generate_rows, write
-from polymodal.heads.latent import Ids
+from polymodal.heads.likelihoods import Ids
 from polymodal.heads.vae import VariationalAutoencoder
 from polymodal.modalities import Audio
 from polymodal.nn.random import make_keys, normal
@@ -51,7 +51,7 @@ HEARD = 500
 BOUND_DRAWS = 16
 
 
-class Bench:
+class Evaluator:
     """What the scores share: settings, judges, trained models.
 
     Args:
@@ -98,13 +98,13 @@ class Bench:
                 write(modality, made.rows(torch.tensor([place])))[0].save(folder / f"{label.replace(' ', '-')}.wav")
 
 
-def one_way(bench: Bench, recipe: str) -> dict[str, Any]:
+def one_way(bench: Evaluator, recipe: str) -> dict[str, Any]:
     """A recipe with one input and one output."""
     given, to = {"audio-to-image": ("speech", "picture"), "image-to-audio": ("picture", "speech")}[recipe]
     return {f"{given} to {to}": bench.right(recipe, bench.train(recipe), given, to)}
 
 
-def speech(bench: Bench, recipe: str) -> dict[str, Any]:
+def speech(bench: Evaluator, recipe: str) -> dict[str, Any]:
     """Caption -> speech, the same spectrograms made heard in two ways."""
     model = bench.train(recipe)
     audio = model.fields["speech"]
@@ -116,7 +116,7 @@ def speech(bench: Bench, recipe: str) -> dict[str, Any]:
     return scores
 
 
-def joint(bench: Bench, recipe: str) -> dict[str, Any]:
+def joint(bench: Evaluator, recipe: str) -> dict[str, Any]:
     """A joint latent of three fields."""
     model = bench.train(recipe)
     scores: dict[str, Any] = {
@@ -136,7 +136,7 @@ def joint(bench: Bench, recipe: str) -> dict[str, Any]:
     return scores
 
 
-def text_vae(bench: Bench, recipe: str) -> dict[str, Any]:
+def text_vae(bench: Evaluator, recipe: str) -> dict[str, Any]:
     """Captions from a latent space."""
     model = bench.train(recipe)
     head, rows = model.model.heads["caption"], first(model.data().test, bench.samples)
@@ -169,7 +169,7 @@ def text_vae(bench: Bench, recipe: str) -> dict[str, Any]:
     }
 
 
-def dcgan(bench: Bench, recipe: str) -> dict[str, Any]:
+def dcgan(bench: Evaluator, recipe: str) -> dict[str, Any]:
     """Pictures of emoji."""
     source = emoji_folder(bench.folder / "emoji")
     fields = {"picture": {"modality": "image", "column": "image", "size": 64}, "label": {"modality": "label"}}
@@ -212,7 +212,7 @@ def emoji_folder(folder: Path) -> Path:
     return folder
 
 
-SCORES: dict[str, Callable[[Bench, str], dict[str, Any]]] = {
+SCORES: dict[str, Callable[[Evaluator, str], dict[str, Any]]] = {
     "audio-to-image": one_way,
     "image-to-audio": one_way,
     "text-to-audio": speech,
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "recipes.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    bench, results = Bench(arguments), Results(arguments.output)
+    bench, results = Evaluator(arguments), Results(arguments.output)
     for recipe in arguments.recipes:
         scores = SCORES[recipe](bench, recipe)
         budget = {"minutes": minutes(bench.folder / recipe), "steps": find(bench.folder / recipe).step}

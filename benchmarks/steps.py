@@ -35,7 +35,7 @@ from polymodal.encoders.base import Encoder
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head
 from polymodal.modalities import Image, Vector
-from polymodal.model import Model, Portion
+from polymodal.model import MicroBatch, Model
 from polymodal.nn.random import make_keys
 from polymodal.training import tasks
 from polymodal.training.ema import Average
@@ -161,7 +161,7 @@ def ours(
             task = Task(given, dict.fromkeys(data, there))
         else:
             task = tasks.draw(dict.fromkeys(data, there), open_to, open_to, recipe.tasks, keys)
-        loss, _ = model(Portion(batch, task, keys, dict.fromkeys(data, len(index)), len(index)), "model")
+        loss, _ = model(MicroBatch(batch, task, keys, dict.fromkeys(data, len(index)), len(index)), "model")
         loss.backward()
         if not bare:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

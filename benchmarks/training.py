@@ -23,22 +23,22 @@ import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.model import LATENT, Model
 from polymodal.training import tasks
-from polymodal.training.feed import Feed
 from polymodal.training.loop import train
 from polymodal.training.stages import resolve
+from polymodal.training.step_loader import StepLoader
 from record import RESULTS, about, save
 
 WARM = 3
 
 
-class TimedFeed(Feed):
+class TimedStepLoader(StepLoader):
     """Notes the process's CPU time at the start of each step."""
 
     def stream(self, start):
         self.marks = []
-        for portions in super().stream(start):
+        for micro_batches in super().stream(start):
             self.marks.append(time.process_time())
-            yield portions
+            yield micro_batches
 
 
 def setting(batch_size):
@@ -51,7 +51,7 @@ def setting(batch_size):
     model = Model(recipe, data.fields)
     rows = data.train
     for name, codec in model.codecs.items():
-        from polymodal.training.parts import latents
+        from polymodal.training.pretraining import latents
 
         with tempfile.TemporaryDirectory() as folder:
             rows = rows.with_column(name + LATENT, latents(name, codec, rows, Path(folder), Accelerator()))
@@ -60,27 +60,31 @@ def setting(batch_size):
     def draw(present, keys):
         return tasks.draw({name: present[name] for name in known}, known, known, recipe.tasks, keys)
 
-    return model, TimedFeed(rows, draw, batch_size=batch_size, views=recipe.tasks.views), recipe.train
+    return (
+        model,
+        TimedStepLoader(rows, draw, batch_size=batch_size, tasks_per_row=recipe.tasks.tasks_per_row),
+        recipe.train,
+    )
 
 
-def ours(model, feed, config, steps):
+def ours(model, loader, config, steps):
     folder = Path(tempfile.mkdtemp())
     config = config.model_copy(update={"checkpoint_steps": 10**9, "checkpoint_every": 1e9})
     train(
-        model, feed, config, folder, accelerator=Accelerator(), learning_rate=config.learning_rate, steps=steps + WARM
+        model, loader, config, folder, accelerator=Accelerator(), learning_rate=config.learning_rate, steps=steps + WARM
     )
     shutil.rmtree(folder)
-    return (feed.marks[-1] - feed.marks[WARM]) / (len(feed.marks) - 1 - WARM)
+    return (loader.marks[-1] - loader.marks[WARM]) / (len(loader.marks) - 1 - WARM)
 
 
-def bare(model, portions, config, steps):
+def bare(model, micro_batches, config, steps):
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=config.learning_rate, fused=True
     )
     for step in range(steps + WARM):
         if step == WARM:
             begin = time.process_time()
-        loss, _ = model(portions[step], "model")
+        loss, _ = model(micro_batches[step], "model")
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -96,16 +100,16 @@ def main():
     args = parser.parse_args()
     begin = time.perf_counter()
     torch.set_num_threads(1)
-    model, feed, config = setting(args.batch_size)
-    portions = [feed.portions(step)[0] for step in range(args.steps + WARM)]
+    model, loader, config = setting(args.batch_size)
+    micro_batches = [loader.micro_batches(step)[0] for step in range(args.steps + WARM)]
     model.train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     seconds = {"ours": [], "bare": []}
     for _ in range(args.rounds):
         model.load_state_dict(state)
-        seconds["ours"].append(ours(model, feed, config, args.steps))
+        seconds["ours"].append(ours(model, loader, config, args.steps))
         model.load_state_dict(state)
-        seconds["bare"].append(bare(model, portions, config, args.steps))
+        seconds["bare"].append(bare(model, micro_batches, config, args.steps))
     ratio = statistics.median(a / b for a, b in zip(seconds["ours"], seconds["bare"], strict=True))
     table = Table("loop", "CPU ms per step (median)", title=f"any-to-any, {args.batch_size} rows a step, one thread")
     for name, values in seconds.items():

@@ -36,10 +36,10 @@ import polymodal as pm  # noqa: E402
 from polymodal.config import TrainConfig, build_part, parse_override  # noqa: E402
 from polymodal.data.cells import resolve  # noqa: E402
 from polymodal.data.emoji import FIELDS  # noqa: E402
-from polymodal.evaluation.recogniser import Recogniser  # noqa: E402
+from polymodal.evaluation.judges.recogniser import Recogniser  # noqa: E402
 from polymodal.modalities.audio import Waveform  # noqa: E402
 from polymodal.modalities.stft import Stft  # noqa: E402
-from polymodal.training.parts import train_vocoder  # noqa: E402
+from polymodal.training.pretraining import train_vocoder  # noqa: E402
 from record import RESULTS, about, save  # noqa: E402
 
 FRAMES = (1024, 512, 256)

@@ -12,7 +12,7 @@ import polymodal
 ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
-    ["types", "errors"],
+    ["types", "errors", "migration"],
     ["nn"],
     ["modalities"],
     ["data"],

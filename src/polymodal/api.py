@@ -16,15 +16,15 @@ from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
-from polymodal.nn.layers import lay_together
+from polymodal.nn.layers import flatten_parameters
 from polymodal.training import stages
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
-    from polymodal.evaluation.attribution import Explanation
-    from polymodal.evaluation.confidence import Calibration
-    from polymodal.evaluation.embedder import Embedder
-    from polymodal.evaluation.privacy import Audit
+    from polymodal.evaluation.calibration.confidence import Calibration
+    from polymodal.evaluation.explanation.attribution import Explanation
+    from polymodal.evaluation.judges.embedder import Embedder
+    from polymodal.evaluation.privacy.audit import Audit
     from polymodal.fill import Filled
     from polymodal.prior import FittedPrior
     from polymodal.search import Hit, Index
@@ -40,7 +40,7 @@ class Generator:
     """
 
     def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
-        lay_together(model)
+        flatten_parameters(model)
         self.model, self.run, self.training = model.eval(), run, training
 
     @classmethod
@@ -157,7 +157,7 @@ class Generator:
             ConfigError: No rows are given, and the run does not know where its data are.
             DataError: There are no rows, or none that can be scored.
         """
-        from polymodal.evaluation.confidence import calibrate
+        from polymodal.evaluation.calibration.confidence import calibrate
 
         if rows is None:
             data = self.data()
@@ -170,7 +170,7 @@ class Generator:
 
     def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None) -> Calibration:
         """The run's calibration, made now if there is none for these options of the heads."""
-        from polymodal.evaluation.confidence import Calibration
+        from polymodal.evaluation.calibration.confidence import Calibration
 
         folder = self.run / "calibration" if self.run else None
         if folder and (folder / "calibration.json").exists():
@@ -268,7 +268,7 @@ class Generator:
             DataError: There is nothing to score.
         """
         from polymodal.evaluation import evaluate
-        from polymodal.evaluation.judges import open_judge
+        from polymodal.evaluation.judges.opening import open_judge
 
         if rows is None:
             data = self.data()
@@ -290,13 +290,13 @@ class Generator:
 
         Returns:
             Shapley values of the inputs, and attributions of their words, pixels and frames; ``write_explanation`` of
-            ``polymodal.evaluation.explanation_page`` draws them.
+            ``polymodal.evaluation.explanation.page`` draws them.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated.
             DataError: A given value cannot be read.
         """
-        from polymodal.evaluation.attribution import explain
+        from polymodal.evaluation.explanation.attribution import explain
 
         return explain(self.model, given, to, **options)
 
@@ -315,7 +315,7 @@ class Generator:
             ConfigError: No rows are given, and the run does not know where its data are; or the models differ.
             DataError: There are too few rows.
         """
-        from polymodal.evaluation.privacy import audit
+        from polymodal.evaluation.privacy.audit import audit
 
         if members is None or others is None:
             data = self.data()

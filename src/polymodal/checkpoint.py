@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError
+from polymodal.migration import FORMAT, migrate_config, migrate_weight
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
-FORMAT = 2
 CHECKPOINTS = "checkpoints"
 SAVED = {"model.safetensors", "config.json", "checksums.json"}
 """What ``save_model`` writes."""
@@ -68,7 +68,7 @@ class Checkpoint:
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of ``name``.safetensors."""
-        return load_file(self.path / f"{name}.safetensors")
+        return {migrate_weight(key): value for key, value in load_file(self.path / f"{name}.safetensors").items()}
 
     def document(self, name: str) -> Any:
         """The contents of ``name``.json."""
@@ -196,8 +196,9 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     Raises:
         CheckpointError: Its format is not known.
     """
+    config = migrate_config(config)
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads format {FORMAT}")
+        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads format {FORMAT} or 2")
     recipe = load_recipe(config["recipe"])
     modalities = {
         name: build_modality(recipe.fields[name].modality, **arguments) for name, arguments in config["fields"].items()

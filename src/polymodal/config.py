@@ -96,7 +96,7 @@ class TasksConfig(_Strict):
         reconstruct: What is given is to be generated as well, as autoencoders do; a joint latent needs it.
         alone: Share of the rows with a single field that are given it and asked for it, which teaches its encoder too;
             the others are given nothing.
-        views: Tasks drawn for each row of a step, which is read and encoded once for all of them.
+        tasks_per_row: Tasks drawn for each row of a step, which is read and encoded once for all of them.
         sampling: How often each field is a target: as the rows have it (``fixed``); more often what few rows have
             (``scarcity``); more often what is being learned now (``progress``). ``pairs`` draws the rows with more
             fields more often, for data of which many cells are missing.
@@ -109,7 +109,7 @@ class TasksConfig(_Strict):
     inputs: dict[str, float] = {}
     reconstruct: bool = False
     alone: float = Field(0.5, ge=0, le=1)
-    views: int = Field(1, ge=1)
+    tasks_per_row: int = Field(1, ge=1)
     sampling: Literal["fixed", "pairs", "progress", "scarcity"] = "fixed"
 
     @model_validator(mode="after")

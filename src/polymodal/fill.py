@@ -27,7 +27,7 @@ from polymodal.tables import Changes, ParquetTable, Shard, encoded, open_table
 from polymodal.types import Batch, Field, Space
 
 if TYPE_CHECKING:
-    from polymodal.evaluation.confidence import Calibration
+    from polymodal.evaluation.calibration.confidence import Calibration
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ LATENT = ".latent"
 
 
 @dataclasses.dataclass
-class Portion:
-    """What one process sees of one training step: B rows, each in V views, which differ in what is given and wanted.
+class MicroBatch:
+    """What one process sees of one training step: B rows, each with V tasks, which differ in what is given and wanted.
 
     Attributes:
         batch: Values (B, ...) in model form.
@@ -40,7 +40,7 @@ class Portion:
         counts: How often each field is a target in the whole step, over all processes and parts. A loss is a sum over
             the targets here, divided by these, so that it does not matter how a step is divided.
         rows: Rows of the whole step.
-        views: V.
+        tasks_per_row: V.
         present: By field, (B,) on the CPU, whether the row has it at all; what is given or wanted, where not said.
     """
 
@@ -50,15 +50,15 @@ class Portion:
     counts: Mapping[str, int]
     rows: int
     present: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
-    views: int = 1
+    tasks_per_row: int = 1
 
     @property
     def here(self) -> int:
         """B."""
-        return len(self.keys) // self.views
+        return len(self.keys) // self.tasks_per_row
 
 
-class Balance(Protocol):
+class LossWeigher(Protocol):
     """What training may put into a model, to weigh the losses of its heads by what it sees of them."""
 
     def weight(self, field: str, term: str) -> float: ...
@@ -74,10 +74,10 @@ class Model(nn.Module):
         modalities: By field, prepared (vocabularies and class names known).
 
     Attributes:
-        balance: In training, may weigh the losses beyond the recipe's weights.
+        loss_weigher: In training, may weigh the losses beyond the recipe's weights.
     """
 
-    balance: Balance | None = None
+    loss_weigher: LossWeigher | None = None
 
     def __init__(self, recipe: Recipe, modalities: Mapping[str, Modality]):
         super().__init__()
@@ -118,9 +118,11 @@ class Model(nn.Module):
             part.requires_grad_(False).eval()
 
     @property
-    def turns(self) -> tuple[str, ...]:
+    def players(self) -> tuple[str, ...]:
         """Players in the order in which they move: each field's adversary, ``picture.critic``; then ``model``."""
-        others = [f"{name}.{player}" for name, head in self.heads.items() for player in head.turns if player != "model"]
+        others = [
+            f"{name}.{player}" for name, head in self.heads.items() for player in head.players if player != "model"
+        ]
         return (*others, "model")
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
@@ -138,9 +140,9 @@ class Model(nn.Module):
         name, _, role = player.rpartition(".")
         return [(self.heads[name], role)] if name in self.heads else []
 
-    def pace(self, player: str, progress: float) -> float:
+    def lr_scale(self, player: str, progress: float) -> float:
         """Factor of the learning rate of ``player``'s next move, a share ``progress`` of the training being over."""
-        return 1.0 if player == "model" else self._playing(player)[0][0].pace(player.rpartition(".")[2], progress)
+        return 1.0 if player == "model" else self._playing(player)[0][0].lr_scale(player.rpartition(".")[2], progress)
 
     def decisions(self) -> list[str]:
         """What heads decided about their own training since this was last asked."""
@@ -164,7 +166,7 @@ class Model(nn.Module):
         keys: Tensor | None = None,
         align: Mapping[str, Tensor] | None = None,
         draw: Tensor | None = None,
-        views: int = 1,
+        tasks_per_row: int = 1,
     ) -> Context:
         """What the visible fields say.
 
@@ -175,15 +177,15 @@ class Model(nn.Module):
             keys: (B,) in training, for augmentation.
             align: By field, (B,) on the CPU: rows that are encoded for the alignment, visible or not.
             draw: (V B,) keys for a fusion that draws; it takes what is likeliest without them.
-            views: V. A row is encoded once for all of them.
+            tasks_per_row: V. A row is encoded once for all of them.
         """
         device = self.device
-        contexts, rows = rows, rows // views
+        contexts, rows = rows, rows // tasks_per_row
         tokens = {}
         encodings, encoded = {}, {}
         for place, (name, encoder) in enumerate(self.encoders.items()):
             seen = visible.get(name, torch.zeros(contexts, dtype=torch.bool))
-            read = align[name] if align else seen.view(views, rows).any(0)
+            read = align[name] if align else seen.view(tasks_per_row, rows).any(0)
             if not (index := read.nonzero()[:, 0]).numel():
                 if align:  # other processes may have it, and wait for this one where the alignment gathers all rows
                     nothing = torch.zeros(rows, self.recipe.width, device=device, requires_grad=torch.is_grad_enabled())
@@ -201,15 +203,15 @@ class Model(nn.Module):
             if align:
                 encodings[name], encoded[name] = Tokens(x, mask).mean, mask.any(1)
             if seen.any():
-                if views > 1:
-                    x, mask = x.repeat(views, 1, 1), mask.repeat(views, 1)
-                if align or views > 1:
+                if tasks_per_row > 1:
+                    x, mask = x.repeat(tasks_per_row, 1, 1), mask.repeat(tasks_per_row, 1)
+                if align or tasks_per_row > 1:
                     mask = mask & seen.to(device, non_blocking=True)[:, None]
                 tokens[name] = Tokens(x, mask)
         context = self.fusion(tokens, contexts, device, draw)
         if align and self.alignment:
             losses = self.alignment(encodings, encoded)
-            context.losses.update({name: term.repeat(views) for name, term in losses.items()})
+            context.losses.update({name: term.repeat(tasks_per_row) for name, term in losses.items()})
         return context
 
     def target(self, batch: Batch, name: str) -> Field:
@@ -221,63 +223,74 @@ class Model(nn.Module):
         with torch.no_grad():
             return self.codecs[name].encode(batch[name])
 
-    def forward(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, micro_batch: MicroBatch, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one player's move: the sum of all terms, and each term by ``field.term``, detached."""
-        batch, task, keys = portion.batch, portion.task, portion.keys
+        batch, task, keys = micro_batch.batch, micro_batch.task, micro_batch.keys
         if player != "model":
-            return self._adversary(portion, player)
+            return self._adversary(micro_batch, player)
         present = None
         if self.alignment:
             known = {name: task.visible[name] | task.target[name] for name in self.encoders}
-            known = {name: mask.view(portion.views, -1).any(0) for name, mask in known.items()}
-            present = {name: portion.present.get(name, mask) for name, mask in known.items()}
-        augment = keys[: portion.here] if self.training else None
+            known = {name: mask.view(micro_batch.tasks_per_row, -1).any(0) for name, mask in known.items()}
+            present = {name: micro_batch.present.get(name, mask) for name, mask in known.items()}
+        augment = keys[: micro_batch.here] if self.training else None
         context = self.context(
-            batch, task.visible, len(keys), augment, present, fold(keys, FUSION), views=portion.views
+            batch,
+            task.visible,
+            len(keys),
+            augment,
+            present,
+            fold(keys, FUSION),
+            tasks_per_row=micro_batch.tasks_per_row,
         )
         with torch.no_grad():
             context.nothing = self.context({}, {}, 1)
-        contexts = portion.rows * portion.views
+        contexts = micro_batch.rows * micro_batch.tasks_per_row
         terms: Losses = {f"context.{name}": term.sum() / contexts for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())
         for name in self.heads:
-            total = total + self._head_loss(name, context, portion, player, terms)
+            total = total + self._head_loss(name, context, micro_batch, player, terms)
         return total, terms
 
-    def _adversary(self, portion: Portion, player: str) -> tuple[Tensor, dict[str, Tensor]]:
+    def _adversary(self, micro_batch: MicroBatch, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a field's adversary, which moves nothing but itself: the context is given to it as it is."""
         name, _, role = player.rpartition(".")
-        keys = portion.keys
+        keys = micro_batch.keys
         terms: Losses = {}
         with torch.no_grad():
-            augment = keys[: portion.here] if self.training else None
+            augment = keys[: micro_batch.here] if self.training else None
             context = self.context(
-                portion.batch, portion.task.visible, len(keys), augment, draw=fold(keys, FUSION), views=portion.views
+                micro_batch.batch,
+                micro_batch.task.visible,
+                len(keys),
+                augment,
+                draw=fold(keys, FUSION),
+                tasks_per_row=micro_batch.tasks_per_row,
             )
         total = 0.0 * next(self.parameters_of(player)).sum()
-        return total + self._head_loss(name, context, portion, role, terms), terms
+        return total + self._head_loss(name, context, micro_batch, role, terms), terms
 
-    def _head_loss(self, name: str, context: Context, portion: Portion, role: str, terms: Losses) -> Tensor:
+    def _head_loss(self, name: str, context: Context, micro_batch: MicroBatch, role: str, terms: Losses) -> Tensor:
         """The weighted sum of a head's terms, which are added to ``terms``, detached."""
-        total, keys, head = context.pooled.new_zeros(()), portion.keys, self.heads[name]
-        index = portion.task.target[name].nonzero()[:, 0]
+        total, keys, head = context.pooled.new_zeros(()), micro_batch.keys, self.heads[name]
+        index = micro_batch.task.target[name].nonzero()[:, 0]
         if not index.numel():
             return total
-        balance = self.balance if role == "model" else None
-        told, target = context.of(name), self.target(portion.batch, name)
+        loss_weigher = self.loss_weigher if role == "model" else None
+        told, target = context.of(name), self.target(micro_batch.batch, name)
         keys = fold(keys, 1000 + list(self.heads).index(name))
         # whoever watches the gradient needs a context that is this head's alone
-        if balance or portion.views > 1 or len(index) < len(keys):
+        if loss_weigher or micro_batch.tasks_per_row > 1 or len(index) < len(keys):
             index = index.to(keys.device, non_blocking=True)
-            told, target, keys = told.rows(index), target.rows(index % portion.here), keys[index]
-        if balance:
-            balance.watch(name, told)
+            told, target, keys = told.rows(index), target.rows(index % micro_batch.here), keys[index]
+        if loss_weigher:
+            loss_weigher.watch(name, told)
         losses = head.loss(told, target, role, keys)
         for term, per_row in losses.items():
-            mean = per_row.sum() / portion.counts[name]
+            mean = per_row.sum() / micro_batch.counts[name]
             terms[f"{name}.{term}" if role == "model" else term] = mean.detach()
-            weight = self.recipe.fields[name].weight * (balance.weight(name, term) if balance else 1.0)
+            weight = self.recipe.fields[name].weight * (loss_weigher.weight(name, term) if loss_weigher else 1.0)
             total = total + weight * mean
         return total
 

@@ -16,7 +16,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 import polymodal as pm
 from polymodal.config import build_part, load_recipe
-from polymodal.model import Model, Portion
+from polymodal.model import MicroBatch, Model
 from polymodal.nn.random import make_keys, normal
 from polymodal.training import tasks
 from polymodal.training.adaptation import Adaptation
@@ -57,13 +57,13 @@ def draw(model: Model, batch: Batch, keys: torch.Tensor) -> Task:
     return tasks.draw(present, everything, everything, model.recipe.tasks, keys)
 
 
-def portion(model: Model, patterns, keys: torch.Tensor, places: torch.Tensor) -> Portion:
+def micro_batch(model: Model, patterns, keys: torch.Tensor, places: torch.Tensor) -> MicroBatch:
     """The rows at ``places`` of a step of rows of these patterns."""
     batch = make_batch(patterns)
     task = draw(model, batch, keys)
     counts = {name: int(mask.sum()) for name, mask in task.target.items()}
     own = Task(*({name: mask[places] for name, mask in group.items()} for group in (task.visible, task.target)))
-    return Portion({name: field.rows(places) for name, field in batch.items()}, own, keys[places], counts, len(keys))
+    return MicroBatch({name: field.rows(places) for name, field in batch.items()}, own, keys[places], counts, len(keys))
 
 
 def main() -> None:
@@ -71,13 +71,13 @@ def main() -> None:
     model = make_model(json.loads(Path(sys.argv[1]).read_text())).train()
     fields = list(model.heads)
     balancer = build_part(BALANCERS, model.recipe.train.balance, "train.balance", fields)
-    model.balance = adaptation = Adaptation(dict.fromkeys(fields, 1.0), balancer=balancer)
+    model.loss_weigher = adaptation = Adaptation(dict.fromkeys(fields, 1.0), balancer=balancer)
     wrapped, place = accelerator.prepare_model(model), torch.tensor([accelerator.process_index])
     wrong = []
     for step, pair in enumerate(itertools.product(PATTERNS, PATTERNS), 1):
-        own = portion(model, pair, make_keys(1, 2, start=2 * step), place)
-        for player in model.turns:
-            model.pace(player, 0.0)
+        own = micro_batch(model, pair, make_keys(1, 2, start=2 * step), place)
+        for player in model.players:
+            model.lr_scale(player, 0.0)
             loss, terms = wrapped(own, player)
             accelerator.backward(loss)
             adaptation.observe(player, terms, own.counts)

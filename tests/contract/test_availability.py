@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from contract.availability import MODALITIES, PATTERNS, make_batch, make_model, portion
+from contract.availability import MODALITIES, PATTERNS, make_batch, make_model, micro_batch
 from polymodal.alignment import ALIGNMENTS
-from polymodal.model import Portion
+from polymodal.model import MicroBatch
 from polymodal.nn.random import make_keys
 from polymodal.types import Task
 
@@ -22,7 +22,7 @@ NAMES = tuple(MODALITIES)
 def three(recipe):
     """The tiny recipe with three fields, one generated adversarially, an alignment and a balance."""
     kinds = {"picture": "image", "name": "text", "place": "vector"}
-    heads = {"place": {"kind": "gan", "channels": [8, 8], "inner": 8, "noise": 4}}
+    heads = {"place": {"kind": "gan", "channels": [8, 8], "hidden_size": 8, "noise": 4}}
     fields = {
         name: recipe["fields"][name] | {"encoder": recipe["defaults"][kind]["encoder"]}
         | {"head": heads.get(name, recipe["defaults"][kind]["head"] | ({"patch": 8} if name == "picture" else {}))}
@@ -49,7 +49,7 @@ def test_a_row_teaches_the_parts_of_the_fields_it_has_and_no_others(three, patte
     model = make_model({key: value for key, value in three.items() if key != "alignment"}).train()
     there = {name for name, has in zip(NAMES, pattern, strict=True) if has}
     rows = 12
-    own = portion(model, [pattern] * rows, make_keys(3, rows), torch.arange(rows))
+    own = micro_batch(model, [pattern] * rows, make_keys(3, rows), torch.arange(rows))
     loss, terms = model(own, "model")
     loss.backward()
     assert loss.isfinite()
@@ -63,7 +63,7 @@ def test_patterns_of_a_batch_may_differ_row_by_row(three, kind):
     model = make_model(three | {"alignment": {"kind": kind}}).train()
     for count in (1, 2, 7):
         for patterns in itertools.islice(itertools.combinations(PATTERNS, count), 21):
-            own = portion(model, patterns, make_keys(4, count), torch.arange(count))
+            own = micro_batch(model, patterns, make_keys(4, count), torch.arange(count))
             loss, _ = model(own, "model")
             loss.backward()
             assert loss.isfinite()
@@ -77,13 +77,13 @@ def test_a_row_with_one_field_teaches_its_codec(recipe):
     ).train()  # fmt: skip
     batch = make_batch([(True, False, False)] * 4)
     codec = model.codecs["picture"].requires_grad_(True)
-    for player in codec.turns:
+    for player in codec.players:
         losses = codec.loss(batch["picture"], player, make_keys(0, 4))
         assert all(loss.isfinite().all() for loss in losses.values())
     code = model.target(batch, "picture")
     everywhere, nowhere = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
     task = Task(dict.fromkeys(NAMES, nowhere), dict.fromkeys(NAMES, nowhere) | {"picture": everywhere})
-    _, terms = model(Portion(batch, task, make_keys(0, 4), {"picture": 4}, 4), "model")
+    _, terms = model(MicroBatch(batch, task, make_keys(0, 4), {"picture": 4}, 4), "model")
     assert code.present.all()
     assert all(term.isfinite() for term in terms.values())
 

@@ -18,11 +18,11 @@ from polymodal.types import Context, Field, Losses, Space
 TRANSFORMER = {"depth": 1, "heads": 2}
 SMALL: dict[str, dict[str, object]] = {
     "autoregressive": TRANSFORMER,
-    "decoder": TRANSFORMER | {"hidden": 16, "channels": [8, 8], "likelihood": "laplace"},
+    "decoder": TRANSFORMER | {"hidden_size": 16, "channels": [8, 8], "likelihood": "laplace"},
     "flow": TRANSFORMER,
-    "gan": {"noise": 4, "inner": 16, "channels": [8, 8]},
+    "gan": {"noise": 4, "hidden_size": 16, "channels": [8, 8]},
     "masked": TRANSFORMER,
-    "vae": TRANSFORMER | {"latent": 4, "hidden": 16, "channels": [8, 8], "prior": "flow"},
+    "vae": TRANSFORMER | {"latent": 4, "hidden_size": 16, "channels": [8, 8], "prior": "flow"},
 }
 CASES = [(kind, name) for kind, head in HEADS.items() for name, space in SPACES.items() if head.accepts(space) is None]
 CASES.append(("sketch", "vector"))  # somebody's own, below
@@ -55,8 +55,8 @@ def test_every_space_has_a_head_and_a_refusal_says_why():
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_players_partition_the_parameters(kind, name):
     head = make(kind, name)
-    assert head.turns[-1] == "model"
-    moved = [id(p) for player in head.turns for p in head.parameters_of(player)]
+    assert head.players[-1] == "model"
+    moved = [id(p) for player in head.players for p in head.parameters_of(player)]
     assert len(moved) == len(set(moved))
     assert set(moved) == {id(p) for p in head.parameters()}
     assert not list(head.parameters_of("nobody"))
@@ -65,7 +65,7 @@ def test_players_partition_the_parameters(kind, name):
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_losses_are_per_row_and_of_that_row_alone(kind, name):
     head, target, context, keys = make(kind, name), make_field(SPACES[name]), make_context(), make_keys(1, 4)
-    for player in head.turns:
+    for player in head.players:
         losses = head.loss(context, target, player, keys)
         assert losses
         for term, loss in losses.items():
@@ -85,7 +85,7 @@ def test_losses_are_per_row_and_of_that_row_alone(kind, name):
 def test_what_is_behind_a_mask_changes_nothing(kind, name):
     head, target, context, keys = make(kind, name), make_field(SPACES[name]), make_context(), make_keys(1, 4)
     other = Context(context.tokens.masked_fill(~context.mask[..., None], 9.0), context.mask, context.pooled)
-    for player in head.turns:
+    for player in head.players:
         clean, dirty = head.loss(context, target, player, keys), head.loss(other, behind_mask(target, 3), player, keys)
         for term in clean:
             torch.testing.assert_close(clean[term], dirty[term], rtol=1e-5, atol=1e-6)
@@ -118,22 +118,26 @@ def test_a_sample_has_its_own_seed_and_survives_saving(kind, name):
 class SketchedGan(Head):
     """An adversarial head, to prove that the loop, the model and the recipes need no change for one."""
 
-    turns = ("critic", "model")
+    players = ("critic", "model")
 
-    def __init__(self, space: Space, width: int, *, hidden: int = 32):
+    def __init__(self, space: Space, width: int, *, hidden_size: int = 32):
         super().__init__()
         self.space = space
         self.generator = nn.Sequential(
-            nn.Linear(width + space.channels, hidden), nn.SiLU(), nn.Linear(hidden, space.channels)
+            nn.Linear(width + space.channels, hidden_size), nn.SiLU(), nn.Linear(hidden_size, space.channels)
         )
-        self.critic = nn.Sequential(nn.Linear(width + space.channels, hidden), nn.SiLU(), nn.Linear(hidden, 1))
+        self.critic = nn.Sequential(
+            nn.Linear(width + space.channels, hidden_size), nn.SiLU(), nn.Linear(hidden_size, 1)
+        )
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
         return None if space.kind == "continuous" and not space.grid else "models vectors"
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
-        yield from {"critic": self.critic, "model": self.generator}[player].parameters() if player in self.turns else ()
+        yield from (
+            {"critic": self.critic, "model": self.generator}[player].parameters() if player in self.players else ()
+        )
 
     def _make(self, context: Context, keys: Tensor) -> Tensor:
         return self.generator(torch.cat([context.pooled, normal(keys, (self.space.channels,))], dim=1))
@@ -163,8 +167,8 @@ def test_the_loop_trains_both_players_of_a_gan(world, recipe, tmp_path):
     own["defaults"] = {"label": recipe["defaults"]["label"]}
     before = pm.fit(own, world / "rows.jsonl", run=tmp_path / "one", steps=1).model
     after = pm.fit(own, world / "rows.jsonl", run=tmp_path / "many", steps=9).model
-    assert after.turns == ("place.critic", "model")
-    everyone = [id(p) for player in after.turns for p in after.parameters_of(player)]
+    assert after.players == ("place.critic", "model")
+    everyone = [id(p) for player in after.players for p in after.parameters_of(player)]
     assert sorted(everyone) == sorted(id(p) for p in after.parameters())
     for name in ("generator", "critic"):
         for old, new in zip(

@@ -8,7 +8,7 @@ import torch
 
 import polymodal as pm
 from polymodal.config import load_recipe
-from polymodal.model import LATENT, Model, Portion
+from polymodal.model import LATENT, MicroBatch, Model
 from polymodal.nn.random import make_keys
 from polymodal.training import tasks
 from polymodal.types import Batch, Field, Task
@@ -35,10 +35,12 @@ def drawn(model: Model, batch: Batch, keys: torch.Tensor) -> Task:
     )
 
 
-def portion(batch: Batch, task: Task, keys: torch.Tensor, places: torch.Tensor) -> Portion:
+def micro_batch(batch: Batch, task: Task, keys: torch.Tensor, places: torch.Tensor) -> MicroBatch:
     counts = {name: int(mask.sum()) for name, mask in task.target.items()}
     picked = Task(*({name: mask[places] for name, mask in group.items()} for group in (task.visible, task.target)))
-    return Portion({name: field.rows(places) for name, field in batch.items()}, picked, keys[places], counts, len(keys))
+    return MicroBatch(
+        {name: field.rows(places) for name, field in batch.items()}, picked, keys[places], counts, len(keys)
+    )
 
 
 def spoiled(batch: Batch) -> Batch:
@@ -52,7 +54,7 @@ def spoiled(batch: Batch) -> Batch:
 
 
 def test_players_partition_the_parameters(model):
-    moved = [id(p) for player in model.turns for p in model.parameters_of(player)]
+    moved = [id(p) for player in model.players for p in model.parameters_of(player)]
     frozen = [id(p) for p in model.codecs.parameters()]
     assert len(moved) == len(set(moved))
     assert set(moved) | set(frozen) == {id(p) for p in model.parameters()}
@@ -77,7 +79,7 @@ def test_an_absent_field_is_inert(model, batch):
     losses = []
     for values in (batch, spoiled(batch)):
         model.zero_grad()
-        loss, _ = model(portion(values, task, keys, torch.arange(12)), "model")
+        loss, _ = model(micro_batch(values, task, keys, torch.arange(12)), "model")
         loss.backward()
         losses.append(loss)
         assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -97,8 +99,8 @@ def test_a_step_is_the_sum_of_its_parts(model, batch, training):
     task = drawn(model, batch, keys)
     try:
         model.train(training)
-        whole, terms = model(portion(batch, task, keys, torch.arange(12)), "model")
-        parts = [model(portion(batch, task, keys, places), "model") for places in torch.arange(12).split((5, 1, 6))]
+        whole, terms = model(micro_batch(batch, task, keys, torch.arange(12)), "model")
+        parts = [model(micro_batch(batch, task, keys, places), "model") for places in torch.arange(12).split((5, 1, 6))]
     finally:
         model.eval()
     torch.testing.assert_close(sum(part for part, _ in parts), whole, rtol=1e-4, atol=1e-5)
@@ -110,11 +112,11 @@ def test_views_of_a_row_are_rows_that_are_encoded_once(model, batch):
     keys = make_keys(7, 24)
     twice = {name: field.rows(torch.arange(12).repeat(2)) for name, field in batch.items()}
     task = drawn(model, twice, keys)
-    whole, terms = model(portion(twice, task, keys, torch.arange(24)), "model")
-    views = portion(twice, task, keys, torch.arange(24))
+    whole, terms = model(micro_batch(twice, task, keys, torch.arange(24)), "model")
+    tasks_per_row = micro_batch(twice, task, keys, torch.arange(24))
     calls = []
     hook = model.encoders["picture"].register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0].present)))
-    loss, parts = model(dataclasses.replace(views, batch=batch, rows=12, views=2), "model")
+    loss, parts = model(dataclasses.replace(tasks_per_row, batch=batch, rows=12, tasks_per_row=2), "model")
     hook.remove()
     torch.testing.assert_close(loss, whole, rtol=1e-4, atol=1e-5)
     for name, term in terms.items():
@@ -125,7 +127,7 @@ def test_views_of_a_row_are_rows_that_are_encoded_once(model, batch):
 
 def test_a_row_that_asks_for_nothing_has_a_loss_that_can_be_differentiated(model, batch):
     nothing = dict.fromkeys(FIELDS, torch.zeros(12, dtype=torch.bool))
-    loss, terms = model(portion(batch, Task(nothing, nothing), make_keys(0, 12), torch.arange(12)), "model")
+    loss, terms = model(micro_batch(batch, Task(nothing, nothing), make_keys(0, 12), torch.arange(12)), "model")
     assert loss == 0
     assert not terms
     loss.backward()

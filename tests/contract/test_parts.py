@@ -125,8 +125,8 @@ def test_a_codec_codes_each_row_alone_and_sees_nothing_behind_a_mask(kind, name)
 @pytest.mark.parametrize(("kind", "name"), CODEC_CASES)
 def test_losses_of_a_codec_are_per_row_and_of_that_row_alone(kind, name):
     codec, field, keys = make_codec(kind, name), make_field(SPACES[name]), make_keys(0, 4)
-    assert codec.turns == ("critic", "model")
-    for player in codec.turns:
+    assert codec.players == ("critic", "model")
+    for player in codec.players:
         codec.zero_grad()
         losses, dirty = codec.loss(field, player, keys), codec.loss(behind_mask(field, 2), player, keys)
         for term, loss in losses.items():
@@ -148,7 +148,7 @@ def test_losses_of_a_codec_are_per_row_and_of_that_row_alone(kind, name):
 @pytest.mark.parametrize(("kind", "name"), CODEC_CASES)
 def test_players_partition_the_parameters_of_a_codec(kind, name):
     codec = make_codec(kind, name)
-    moved = [id(p) for player in codec.turns for p in codec.parameters_of(player)]
+    moved = [id(p) for player in codec.players for p in codec.parameters_of(player)]
     assert len(moved) == len(set(moved))
     assert set(moved) == {id(p) for p in codec.parameters()}
     assert not list(codec.parameters_of("nobody"))

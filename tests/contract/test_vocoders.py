@@ -22,7 +22,7 @@ def audio_and_vocoder(request) -> tuple[Audio, Vocoder]:
     kind, setting, option = request.param
     torch.manual_seed(0)
     audio = Audio(**SETTINGS[setting])
-    return audio, VOCODERS[kind](audio, width=8, depth=1, hidden=16, crop_frames=6, **OPTIONS[option])
+    return audio, VOCODERS[kind](audio, width=8, depth=1, intermediate_size=16, crop_frames=6, **OPTIONS[option])
 
 
 def clips(audio: Audio, frames: tuple[int, ...] = (9, 4, 1)) -> tuple[Field, Field]:
@@ -53,7 +53,7 @@ def test_losses_are_per_row_and_follow_the_keys(audio_and_vocoder):
     audio, vocoder = audio_and_vocoder
     mel, samples = clips(audio)
     keys = make_keys(0, 3)
-    for player in vocoder.turns:
+    for player in vocoder.players:
         losses = vocoder.loss(mel, samples, player, keys)
         assert losses
         for term in losses.values():
@@ -69,9 +69,9 @@ def test_losses_are_per_row_and_follow_the_keys(audio_and_vocoder):
 def test_players_partition_the_parameters_and_move_their_own(audio_and_vocoder):
     audio, vocoder = audio_and_vocoder
     mel, samples = clips(audio)
-    owned = [parameter for player in vocoder.turns for parameter in vocoder.parameters_of(player)]
+    owned = [parameter for player in vocoder.players for parameter in vocoder.parameters_of(player)]
     assert len(owned) == len(set(owned)) == len(list(vocoder.parameters()))
-    for player in vocoder.turns:
+    for player in vocoder.players:
         vocoder.zero_grad(set_to_none=True)
         sum(term.sum() for term in vocoder.loss(mel, samples, player, make_keys(0, 3)).values()).backward()
         moved = {parameter for parameter in vocoder.parameters() if parameter.grad is not None}
@@ -81,7 +81,7 @@ def test_players_partition_the_parameters_and_move_their_own(audio_and_vocoder):
 def test_half_precision_trains(audio_and_vocoder):
     audio, vocoder = audio_and_vocoder
     mel, samples = clips(audio)
-    for player in vocoder.turns:
+    for player in vocoder.players:
         with torch.autocast("cpu", torch.bfloat16):
             losses = vocoder.loss(mel, samples, player, make_keys(0, 3))
         assert all(term.isfinite().all() for term in losses.values())

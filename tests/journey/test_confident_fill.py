@@ -125,7 +125,7 @@ def test_fill_calibrates_a_run_that_is_not(trained, tmp_path):
     calibration = model.calibrate(judge_steps=0, cells=30)
     (run / "calibration" / "calibration.json").unlink()
     assert list(calibration.calibrators) == ["name", "colour", "place"]
-    import polymodal.evaluation.confidence as confidence
+    import polymodal.evaluation.calibration.confidence as confidence
 
     real = confidence.calibrate
     asked = []

@@ -11,7 +11,7 @@ from polymodal.cli.main import main
 from polymodal.prior import latents
 
 DECODERS = {
-    "image": {"kind": "decoder", "hidden": 16, "channels": [8, 8]},
+    "image": {"kind": "decoder", "hidden_size": 16, "channels": [8, 8]},
     "audio": {"kind": "decoder", "channels": [8]},
 }
 

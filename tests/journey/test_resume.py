@@ -149,7 +149,7 @@ def test_a_run_from_before_an_option_goes_on(trained, recipe_file, world, tmp_pa
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     config = json.loads((run / "config.json").read_text())
-    del config["recipe"]["tasks"]["views"]
+    del config["recipe"]["tasks"]["tasks_per_row"]
     (run / "config.json").write_text(json.dumps(config))
     assert main(["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run)]) == 0
 

@@ -76,7 +76,7 @@ def test_validation_in_one_process_waits_for_no_other(recipe, world, tmp_path):
     aligned = plain(recipe) | {"alignment": {"kind": "infonce"}}
     (tmp_path / "aligned.yaml").write_text(json.dumps(aligned))
     command = ["train", str(tmp_path / "aligned.yaml"), "--data", str(world / "rows.jsonl"), "--set", "train.steps=4"]
-    command += ["--set", "train.validate_every=0.5", "--set", "tasks.views=2"]
+    command += ["--set", "train.validate_every=0.5", "--set", "tasks.tasks_per_row=2"]
     distributed([*command, "-o", str(tmp_path / "two")])
     assert main([*command, "-o", str(tmp_path / "one")]) == 0
     one, two = (tensors(tmp_path / run, 4, "ema") for run in ("one", "two"))

@@ -10,7 +10,7 @@ from polymodal.cli.main import main
 from polymodal.config import load_recipe, parse_override
 from polymodal.modalities import Audio
 
-VOCODER = {"kind": "istft", "width": 8, "depth": 1, "hidden": 16, "crop_frames": 4}
+VOCODER = {"kind": "istft", "width": 8, "depth": 1, "intermediate_size": 16, "crop_frames": 4}
 
 
 @pytest.fixture(scope="module")

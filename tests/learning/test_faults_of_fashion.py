@@ -10,7 +10,7 @@ import polymodal as pm
 from polymodal.data.fashion import FIELDS
 from polymodal.errors import DataError
 from polymodal.evaluation import Judge, evaluate
-from polymodal.evaluation.faults import BLURRED, COPIES, IGNORES, SAME
+from polymodal.evaluation.scorecard.faults import BLURRED, COPIES, IGNORES, SAME
 from polymodal.types import Field
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import polymodal as pm
-from polymodal.evaluation.attribution import distances, explain, integrated_gradients, pieces
-from polymodal.evaluation.shapley import coalitions, shapley_values
+from polymodal.evaluation.explanation.attribution import distances, explain, integrated_gradients, pieces
+from polymodal.evaluation.explanation.shapley import coalitions, shapley_values
 from polymodal.generation import read
 from polymodal.types import Field, Space
 

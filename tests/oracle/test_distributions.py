@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 import polymodal as pm
-from polymodal.evaluation.distributions import frechet_distance, kernel_distance, neighbours
+from polymodal.evaluation.metrics.distributions import frechet_distance, kernel_distance, neighbours
 
 
 @pytest.fixture

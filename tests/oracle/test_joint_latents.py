@@ -74,9 +74,9 @@ def test_draws_have_the_posterior_moments(tokens):
     many = {
         name: Tokens(part.x[:1].expand(4000, -1, -1), part.mask[:1].expand(4000, -1)) for name, part in tokens.items()
     }
-    leave = torch.linalg.pinv(fusion.leave.weight)
+    leave = torch.linalg.pinv(fusion.proj_out.weight)
     with torch.no_grad():
-        z = (fusion(many, 4000, CPU, make_keys(0, 4000)).pooled - fusion.leave.bias) @ leave
+        z = (fusion(many, 4000, CPU, make_keys(0, 4000)).pooled - fusion.proj_out.bias) @ leave
     torch.testing.assert_close(z.mean(0), mean[0], atol=0.06, rtol=0)
     torch.testing.assert_close(z.std(0), log_std[0].exp(), atol=0.05, rtol=0.05)
 
@@ -110,10 +110,10 @@ def test_a_fitted_prior_draws_where_the_codes_are(kind, clusters):
     assert after > before + 3
     fusion.eval()
     keys = make_keys(3, 500)
-    leave = torch.linalg.pinv(fusion.leave.weight)
+    leave = torch.linalg.pinv(fusion.proj_out.weight)
     with torch.no_grad():
         context = fusion({}, 500, CPU, keys)
-        z = (context.pooled - fusion.leave.bias) @ leave
+        z = (context.pooled - fusion.proj_out.bias) @ leave
     torch.testing.assert_close(z, context.latent, atol=1e-4, rtol=1e-4)
     nearest = torch.cdist(z, clusters).min(1).values
     assert float((nearest < 0.7).float().mean()) > 0.85
@@ -158,7 +158,7 @@ def test_an_unseen_private_latent_comes_from_the_auxiliary_prior_in_training_alo
     fusion = make(private=2)
     with torch.no_grad():
         fusion.private["a"].auxiliary.fill_(-1.0)
-    keys, leave = make_keys(0, 4000), fusion.private["a"].leave
+    keys, leave = make_keys(0, 4000), fusion.private["a"].proj_out
     for mode, deviation in ((True, torch.tensor(-1.0).exp()), (False, torch.tensor(1.0))):
         with torch.no_grad():
             private = fusion.train(mode)({}, 4000, CPU, keys).private["a"]

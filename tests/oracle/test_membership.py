@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from polymodal.evaluation.membership import area_under_curve, attack
+from polymodal.evaluation.privacy.membership import area_under_curve, attack
 
 
 def test_an_attack_that_knows_is_perfect():

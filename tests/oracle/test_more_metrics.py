@@ -10,8 +10,8 @@ import scipy.fft
 import torch
 
 from polymodal.evaluation import metrics
-from polymodal.evaluation.distributions import covered, neighbours, within
-from polymodal.evaluation.retrieval import recall_at_k
+from polymodal.evaluation.metrics.distributions import covered, neighbours, within
+from polymodal.evaluation.metrics.retrieval import recall_at_k
 from polymodal.types import Field
 
 REFERENCES = ["the cat sat on the mat", "a red apple lies here", "two birds fly over a house", "the sun"]

@@ -19,7 +19,7 @@ WIDTH = 8
 def make_head(space: Space, **options) -> VariationalAutoencoder:
     torch.manual_seed(0)
     head = VariationalAutoencoder(
-        space, WIDTH, latent=1, hidden=16, channels=(8,), depth=1, heads=2, prior="conditional", **options
+        space, WIDTH, latent=1, hidden_size=16, channels=(8,), depth=1, heads=2, prior="conditional", **options
     )
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -78,7 +78,7 @@ def test_values_by_quadrature():
 def test_a_linear_gaussian_model_has_the_likelihood_of_its_covariance():
     head = make_head(Space("continuous", (3,)), variance=0.3)
     slope = torch.tensor([[0.8, -0.5, 0.3]])
-    head.ends.enter, head.ends.decoder = nn.Identity(), Linear(1 + WIDTH, 3)
+    head.ends.proj_in, head.ends.decoder = nn.Identity(), Linear(1 + WIDTH, 3)
     head.ends.decoder.weight.data = torch.cat([slope, torch.zeros(WIDTH, 3)])
     head.prior.gaussian.weight.data.zero_()
     head.prior.gaussian.bias.data.zero_()

@@ -43,7 +43,7 @@ class Adversary(nn.Module):
         self.adversarial, self.perceptual = adversarial, perceptual
         channels = self.CHANNELS if factor % 2 == 0 else self.CHANNELS[1:]
         self.patch = factor // len(channels)
-        self.enter = convolution(space.channels * self.patch**dims, channels[0], dims)
+        self.proj_in = convolution(space.channels * self.patch**dims, channels[0], dims)
         self.blocks = nn.ModuleList(PlainBlock(size, dims, norm=False) for size in channels)
         self.down = Downsample(*channels, dims) if len(channels) > 1 else None
         self.score = convolution(self.CHANNELS[-1], 1, dims, kernel=1)
@@ -60,7 +60,7 @@ class Adversary(nn.Module):
         """
         x, features = unshuffle(hide(value, mask), self.patch), []
         real = None if mask is None else pool_mask(mask[:, 0], self.patch)[:, None]
-        x = hide(self.enter(x), real)
+        x = hide(self.proj_in(x), real)
         for number, block in enumerate(self.blocks):
             if number and self.down:
                 x = self.down(x, real)

@@ -16,10 +16,10 @@ class Codec(nn.Module, ABC):
     Attributes:
         space: What it compresses.
         latent: What it compresses to.
-        turns: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
+        players: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
     """
 
-    turns: tuple[str, ...] = ("model",)
+    players: tuple[str, ...] = ("model",)
     space: Space
     latent: Space
 

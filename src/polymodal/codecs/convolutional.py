@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
-from polymodal.nn.bounds import hold
+from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.conv import ChannelNorm, Downsample, ResidualBlock, Upsample, convolution, hide, shuffle, unshuffle
 from polymodal.nn.patches import pad_to_multiple, pool_mask
 from polymodal.types import Field, Losses, Space
@@ -64,7 +64,7 @@ class ConvolutionalAutoencoder(nn.Module):
         volume, whole = space.channels * patch**dims, space.channels * self.factor**dims
         if code > whole:
             raise ConfigError(f"patch: {code} numbers do not compress the {whole} of a place")
-        self.enter = convolution(volume, channels[0], dims)
+        self.proj_in = convolution(volume, channels[0], dims)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(channels):
             self.down.append(Level(width, dims, blocks))
@@ -75,14 +75,14 @@ class ConvolutionalAutoencoder(nn.Module):
         self.squeeze = nn.Sequential(ChannelNorm(channels[-1]), convolution(channels[-1], features, dims, zero=True))
         self.expand = convolution(code, channels[-1], dims)
         leave = convolution(channels[0], volume, dims, zero=True)
-        self.leave = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), leave)
+        self.proj_out = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), leave)
         self.project = convolution(whole, code, dims, kernel=1, zero=True)
         self.unproject = convolution(code, whole, dims, kernel=1, zero=True)
 
     def analyse(self, field: Field) -> tuple[Tensor, Tensor | None]:
         """Features (B, features, *grid / factor) and, where the length varies, the mask (B, 1, l) of their places."""
         value, mask = self.padded(field)
-        x, real = self.enter(unshuffle(value, self.patch)), mask
+        x, real = self.proj_in(unshuffle(value, self.patch)), mask
         if real is not None:
             real = pool_mask(real[:, 0], self.patch)[:, None]
         x = hide(x, real)
@@ -103,7 +103,7 @@ class ConvolutionalAutoencoder(nn.Module):
             if isinstance(part, Upsample) and mask is not None:
                 mask = mask.repeat_interleave(2, dim=2)
             x = part(x, mask)
-        return hold(linear + shuffle(self.leave(x), self.patch), self.space)
+        return clamp_to_bounds(linear + shuffle(self.proj_out(x), self.patch), self.space)
 
     def decode(self, code: Tensor, latent: Field) -> Field:
         """Code of the rows of ``latent``, whose mask is that of the places -> values in the space."""

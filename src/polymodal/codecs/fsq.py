@@ -66,7 +66,7 @@ class FiniteScalarQuantizer(Codec):
         numbers = codes * len(levels)
         self.network = ConvolutionalAutoencoder(space, numbers, numbers, channels=channels, blocks=blocks, patch=patch)
         self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
-        self.turns = ("critic", "model") if self.adversary else ("model",)
+        self.players = ("critic", "model") if self.adversary else ("model",)
         self.size = math.prod(levels)
         length = codes * math.prod(self.network.grid)
         vocab = self.size + FIRST if space.variable else self.size

@@ -56,7 +56,7 @@ class KLAutoencoder(Codec):
         )
         self.latent = Space("continuous", (latent, *self.network.grid), variable=space.variable)
         self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
-        self.turns = ("critic", "model") if self.adversary else ("model",)
+        self.players = ("critic", "model") if self.adversary else ("model",)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(latent))

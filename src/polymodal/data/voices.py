@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from polymodal.data.assembly import write_cells
+from polymodal.data.build_dataset import write_cells
 
 SAMPLE_RATE_HZ = 16_000
 NEURAL_VOICE = "heart"

@@ -12,13 +12,15 @@ class VectorEncoder(Encoder):
     Args:
         space: Continuous (size,).
         width: Of the token.
-        hidden: Units of the hidden layer; twice the width if not given.
+        hidden_size: Units of the hidden layer; twice the width if not given.
     """
 
-    def __init__(self, space: Space, width: int, *, hidden: int | None = None):
+    def __init__(self, space: Space, width: int, *, hidden_size: int | None = None):
         super().__init__()
-        hidden = hidden or 2 * width
-        self.perceptron = nn.Sequential(nn.Linear(space.channels, hidden), nn.SiLU(), nn.Linear(hidden, width))
+        hidden_size = hidden_size or 2 * width
+        self.perceptron = nn.Sequential(
+            nn.Linear(space.channels, hidden_size), nn.SiLU(), nn.Linear(hidden_size, width)
+        )
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:

@@ -21,15 +21,15 @@ class ConcatenationFusion(Fusion):
     Args:
         fields: Names, in order.
         width: Of the tokens.
-        hidden: Width of the hidden layer; twice ``width`` if not given.
+        hidden_size: Width of the hidden layer; twice ``width`` if not given.
     """
 
-    def __init__(self, fields: Sequence[str], width: int, *, hidden: int | None = None):
+    def __init__(self, fields: Sequence[str], width: int, *, hidden_size: int | None = None):
         super().__init__()
         self.fields = tuple(fields)
         self.absent = nn.ParameterDict({name: nn.Parameter(torch.randn(width) * 0.02) for name in fields})
-        self.enter = Linear(len(fields) * width, hidden or 2 * width, bias=True)
-        self.leave = Linear(hidden or 2 * width, width, bias=True)
+        self.proj_in = Linear(len(fields) * width, hidden_size or 2 * width, bias=True)
+        self.proj_out = Linear(hidden_size or 2 * width, width, bias=True)
         self.norm = layer_norm(width)
 
     def forward(
@@ -41,5 +41,5 @@ class ConcatenationFusion(Fusion):
             if name in tokens:
                 part = torch.where(tokens[name].seen[:, None], tokens[name].mean, part)
             parts.append(part)
-        pooled = self.norm(self.leave(F.silu(self.enter(torch.cat(parts, dim=1)))))
+        pooled = self.norm(self.proj_out(F.silu(self.proj_in(torch.cat(parts, dim=1)))))
         return Context(pooled[:, None], torch.ones(rows, 1, dtype=torch.bool, device=device), pooled)

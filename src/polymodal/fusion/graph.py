@@ -59,7 +59,7 @@ class GraphFusion(Fusion):
         super().__init__()
         self.fields = tuple(fields)
         self.hub = nn.Parameter(torch.randn(1, width) * 0.02)
-        self.enter = nn.ModuleDict({name: Linear(width, width, bias=True) for name in fields})
+        self.proj_in = nn.ModuleDict({name: Linear(width, width, bias=True) for name in fields})
         self.layers = nn.ModuleList(GraphLayer(width, heads) for _ in range(depth))
 
     def forward(
@@ -68,7 +68,7 @@ class GraphFusion(Fusion):
         nodes, masks = [self.hub.expand(rows, -1)], [torch.ones(rows, dtype=torch.bool, device=device)]
         for name in self.fields:
             if name in tokens:
-                nodes.append(self.enter[name](tokens[name].mean))
+                nodes.append(self.proj_in[name](tokens[name].mean))
                 masks.append(tokens[name].seen)
         x, mask = torch.stack(nodes, dim=1), torch.stack(masks, dim=1)
         for layer in self.layers:

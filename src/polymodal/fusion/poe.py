@@ -77,7 +77,7 @@ class ProductOfExperts(Fusion):
         self.fields, self.size, self.kl_weight = tuple(fields), latent, kl_weight
         self.free_bits, self.conditional = free_bits, conditional
         self.experts = nn.ModuleDict({name: Linear(width, 2 * latent, bias=True) for name in fields})
-        self.leave = Linear(latent, width, bias=True)
+        self.proj_out = Linear(latent, width, bias=True)
         own = self.fields if private else ()
         self.private = nn.ModuleDict({name: PrivateLatent(width, private) for name in own})
         self.prior = make_prior(prior, latent, components)
@@ -142,7 +142,7 @@ class ProductOfExperts(Fusion):
             divergence = divergence + own
         if self.training:
             losses["kl"] = self.kl_weight * divergence
-        pooled = self.leave(z)
+        pooled = self.proj_out(z)
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         return Context(pooled[:, None], mask, pooled, losses, latent=z, private=private)
 
@@ -190,7 +190,7 @@ class PrivateLatent(nn.Module):
         super().__init__()
         self.size = size
         self.expert = Linear(width, 2 * size, bias=True)
-        self.leave = Linear(size, width, bias=True)
+        self.proj_out = Linear(size, width, bias=True)
         self.auxiliary = nn.Parameter(torch.zeros(size))  # logarithms of the deviations s
 
     def forward(
@@ -200,11 +200,11 @@ class PrivateLatent(nn.Module):
         noise = torch.zeros(rows, self.size, device=device) if keys is None else normal(keys, (self.size,))
         unseen = noise * self.auxiliary.exp() if self.training else noise
         if tokens is None:
-            return self.leave(unseen), noise.new_zeros(rows)
+            return self.proj_out(unseen), noise.new_zeros(rows)
         mean, log_std = self.expert(tokens.mean).chunk(2, dim=1)
         log_std = log_std.clamp(-6, 3)
         w = torch.where(tokens.seen[:, None], mean + log_std.exp() * noise, unseen)
-        return self.leave(w), divergence_of(mean, log_std) * tokens.seen
+        return self.proj_out(w), divergence_of(mean, log_std) * tokens.seen
 
 
 def make_prior(kind: PriorKind, latent: int, components: int) -> Mixture | Prior | None:

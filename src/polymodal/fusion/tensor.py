@@ -30,7 +30,7 @@ class TensorFusion(Fusion):
         self.fields, self.rank = tuple(fields), rank
         self.factors = nn.ModuleDict({name: Linear(width, rank * width, bias=True) for name in fields})
         self.nothing = nn.Parameter(torch.randn(rank, width) * 0.02 + 1)
-        self.norm, self.leave = layer_norm(width), Linear(width, width, bias=True)
+        self.norm, self.proj_out = layer_norm(width), Linear(width, width, bias=True)
 
     def forward(
         self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
@@ -40,5 +40,5 @@ class TensorFusion(Fusion):
             if name in tokens:
                 factor = 1 + self.factors[name](tokens[name].mean).view(rows, self.rank, -1)  # products start near 1
                 product = torch.where(tokens[name].seen[:, None, None], product * factor, product)
-        pooled = self.leave(self.norm(product.sum(1)))
+        pooled = self.proj_out(self.norm(product.sum(1)))
         return Context(pooled[:, None], torch.ones(rows, 1, dtype=torch.bool, device=device), pooled)

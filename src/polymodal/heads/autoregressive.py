@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.heads.base import Head
-from polymodal.heads.decoding import (
+from polymodal.heads.token_sampling import (
     BEGIN,
     END,
     PAD,
-    Sampling,
+    DecodingOptions,
     cross_entropy,
     decode,
     forbid,
@@ -39,9 +39,9 @@ class Autoregressive(Head):
         space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
         width: D, of the context.
         depth: Number of transformer blocks.
-        heads: Attention heads; divides ``width_inside``.
-        width_inside: Width of the transformer; by default D.
-        hidden: Inner width of the feed-forward layers; by default 8/3 of ``width_inside``.
+        heads: Attention heads; divides ``hidden_size``.
+        hidden_size: Width of the transformer; by default D.
+        intermediate_size: Inner width of the feed-forward layers; by default 8/3 of ``hidden_size``.
         dropout: Share of each layer's output that is dropped in training.
         word_dropout: Share of the ids before that are hidden in training, so that each position must look at the
             context and not only at its neighbours. Source: Bowman et al., "Generating sentences from a continuous
@@ -52,7 +52,7 @@ class Autoregressive(Head):
         cross_attention: Whether to attend to the context's tokens, or to be told of the pooled context only.
         positions: Whether each place of a fixed length has a vector of its own beside the rotation: codes of a picture
             are told where in the grid they are.
-        guidance: As of ``decoding.Sampling``: what a sample takes unless told otherwise.
+        guidance: As of ``decoding.DecodingOptions``: what a sample takes unless told otherwise.
         temperature: Likewise.
         top_p: Likewise.
 
@@ -67,8 +67,8 @@ class Autoregressive(Head):
         *,
         depth: int = 4,
         heads: int = 4,
-        width_inside: int | None = None,
-        hidden: int | None = None,
+        hidden_size: int | None = None,
+        intermediate_size: int | None = None,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
         norm: Literal["layer", "rms"] = "layer",
@@ -81,26 +81,36 @@ class Autoregressive(Head):
         top_p: float = 1.0,
     ) -> None:
         super().__init__()
-        self.sampling = Sampling(guidance, temperature, top_p=top_p)
-        inside = width_inside or width
+        self.decoding = DecodingOptions(guidance, temperature, top_p=top_p)
+        hidden_size = hidden_size or width
         require(depth >= 1, "depth", depth, "at least 1")
-        require(heads >= 1 and inside % (2 * heads) == 0, "heads", heads, f"a divisor of half the width, {inside // 2}")
+        require(
+            heads >= 1 and hidden_size % (2 * heads) == 0,
+            "heads",
+            heads,
+            f"a divisor of half the width, {hidden_size // 2}",
+        )
         require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
         require(0 <= word_dropout < 1, "word_dropout", word_dropout, "in [0, 1)")
         require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         self.space = space
         self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
-        self.begin = Linear(width, inside, bias=True)
-        self.embedding = nn.Embedding(space.vocab, inside)
+        self.begin = Linear(width, hidden_size, bias=True)
+        self.embedding = nn.Embedding(space.vocab, hidden_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
         placed = positions and not space.variable
-        self.positions = nn.Parameter(torch.randn(space.shape[0], inside) * 0.02) if placed else None
+        self.positions = nn.Parameter(torch.randn(space.shape[0], hidden_size) * 0.02) if placed else None
         context_width = width if cross_attention else None
-        options: dict[str, Any] = {"context_width": context_width, "hidden": hidden, "dropout": dropout, "norm": norm}
-        self.transformer = Transformer(inside, depth, heads, rotary=True, **options)
+        options: dict[str, Any] = {
+            "context_width": context_width,
+            "intermediate_size": intermediate_size,
+            "dropout": dropout,
+            "norm": norm,
+        }
+        self.transformer = Transformer(hidden_size, depth, heads, rotary=True, **options)
         self.tied = tie_embeddings
         if not tie_embeddings:
-            self.output = Linear(inside, space.vocab)
+            self.output = Linear(hidden_size, space.vocab)
         self.forbidden: Tensor
         self.register_buffer("forbidden", forbidden_ids(space), persistent=False)
 
@@ -138,13 +148,13 @@ class Autoregressive(Head):
             keys: (B,) random keys of the rows.
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
             guidance: The constructor's if not given, likewise ``temperature`` and ``top_p``.
-            top_k: As of ``decoding.Sampling``, likewise ``max_length``.
+            top_k: As of ``decoding.DecodingOptions``, likewise ``max_length``.
 
         Raises:
             ConfigError: An option is out of range.
         """
         given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        sampling = self.sampling.but(**given, top_k=top_k, max_length=max_length)
+        sampling = self.decoding.but(**given, top_k=top_k, max_length=max_length)
         context = sampling.guided(context, unconditional)
         cache = self.transformer.cache(len(context.pooled), sampling.length(self.space))
 
@@ -156,7 +166,7 @@ class Autoregressive(Head):
         return decode(self.space, keys, step, sampling)
 
     def step(self, x: Tensor, context: Context, cache: KeyValueCache) -> Tensor:
-        """Logits (B, vocab) of the id after inputs ``x`` (B, N, inside), which continue those that ``cache`` holds."""
+        """Logits (B, vocab) of the id after ``x`` (B, N, hidden_size), which continues what ``cache`` holds."""
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True, cache=cache)
         return self._logits(h[:, -1])
 

@@ -17,10 +17,10 @@ class Head(nn.Module, ABC):
 
     Attributes:
         space: What it models.
-        turns: The players who move in one training step, in order. An adversarial head says ``("critic", "model")``.
+        players: The players who move in one training step, in order. An adversarial head says ``("critic", "model")``.
     """
 
-    turns: ClassVar[tuple[str, ...]] = ("model",)
+    players: ClassVar[tuple[str, ...]] = ("model",)
     space: Space
 
     @classmethod
@@ -35,7 +35,7 @@ class Head(nn.Module, ABC):
         Args:
             context: What is known, B rows.
             target: The real values, B rows, all present.
-            player: One of ``turns``.
+            player: One of ``players``.
             keys: (B,) random keys of the rows; see ``nn.random``.
         """
 
@@ -64,11 +64,11 @@ class Head(nn.Module, ABC):
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()
 
-    def pace(self, player: str, progress: float) -> float:
+    def lr_scale(self, player: str, progress: float) -> float:
         """Factor of the learning rate with which ``player`` moves now; asked before each of its moves.
 
         Args:
-            player: One of ``turns``.
+            player: One of ``players``.
             progress: Share of the training that is over.
         """
         return 1.0

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.heads.base import Head
-from polymodal.heads.decoding import (
+from polymodal.heads.lengths import Lengths
+from polymodal.heads.token_sampling import (
     END,
-    Sampling,
+    DecodingOptions,
     cross_entropy,
     forbid,
     forbidden_ids,
     refuse_other_than_sequences,
     require,
 )
-from polymodal.heads.lengths import Lengths
 from polymodal.heads.values import LEAST_VARIANCE, Likelihood, ValueDecoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold
@@ -36,7 +36,7 @@ class Decoder(Head):
     Args:
         space: Continuous of up to two dimensions, or discrete.
         width: Of the context.
-        hidden: Width inside: of the first layer of values, and of the transformer of ids.
+        hidden_size: Width inside: of the first layer of values, and of the transformer of ids.
         likelihood: Of values: ``gaussian`` or ``laplace``.
         variance: Of values: that of the likelihood; None for the optimal one, per channel.
         channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers.
@@ -56,7 +56,7 @@ class Decoder(Head):
         space: Space,
         width: int,
         *,
-        hidden: int = 192,
+        hidden_size: int = 192,
         likelihood: Likelihood = "gaussian",
         variance: float | None = None,
         channels: tuple[int, ...] = (32, 64, 128),
@@ -67,21 +67,21 @@ class Decoder(Head):
         temperature: float = 0.0,
     ) -> None:
         super().__init__()
-        require(hidden >= 1, "hidden", hidden, "at least 1")
+        require(hidden_size >= 1, "hidden_size", hidden_size, "at least 1")
         require(variance is None or variance >= LEAST_VARIANCE, "variance", variance or 0, f"at least {LEAST_VARIANCE}")
         require(len(channels) >= 1 and min(channels) >= 1, "channels", len(channels), "one or more numbers")
         require(depth >= 0, "depth", depth, "0 or more")
-        require(heads >= 1 and hidden % heads == 0, "heads", heads, f"a divisor of hidden, {hidden}")
+        require(heads >= 1 and hidden_size % heads == 0, "heads", heads, f"a divisor of hidden_size, {hidden_size}")
         require(temperature >= 0, "temperature", temperature, "0 or more")
         self.space, self.temperature = space, temperature
         self.ends: ValueDecoder | IdDecoder
         if space.kind == "continuous":
             sizes: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch}
             self.ends = ValueDecoder(
-                space, width, latent=0, hidden=hidden, variance=variance, likelihood=likelihood, **sizes
+                space, width, latent=0, hidden_size=hidden_size, variance=variance, likelihood=likelihood, **sizes
             )
         else:
-            self.ends = IdDecoder(space, width, hidden=hidden, depth=depth, heads=heads)
+            self.ends = IdDecoder(space, width, hidden_size=hidden_size, depth=depth, heads=heads)
         self.moves: Tensor
         self.register_buffer("moves", torch.zeros(()))
 
@@ -133,20 +133,20 @@ class IdDecoder(nn.Module):
     Args:
         space: Discrete.
         width: W.
-        hidden: Width inside.
+        hidden_size: Width inside.
         depth: Transformer blocks; with 0 each place is on its own.
         heads: Attention heads.
     """
 
     forbidden: Tensor
 
-    def __init__(self, space: Space, width: int, *, hidden: int, depth: int, heads: int) -> None:
+    def __init__(self, space: Space, width: int, *, hidden_size: int, depth: int, heads: int) -> None:
         super().__init__()
         self.space = space
-        self.enter = Linear(width, hidden, bias=True)
-        self.places = nn.Parameter(torch.randn(space.shape[0], hidden) * 0.5)
-        self.transformer = Transformer(hidden, depth, heads)
-        self.leave = Linear(hidden, space.vocab, bias=True)
+        self.proj_in = Linear(width, hidden_size, bias=True)
+        self.places = nn.Parameter(torch.randn(space.shape[0], hidden_size) * 0.5)
+        self.transformer = Transformer(hidden_size, depth, heads)
+        self.proj_out = Linear(hidden_size, space.vocab, bias=True)
         self.length = Lengths(width, space.max_length) if space.variable else None
         forbidden = forbidden_ids(space)
         if space.variable:
@@ -189,7 +189,11 @@ class IdDecoder(nn.Module):
         logits, longest = self._logits(context, real), real.shape[1]
         # A stream for each place, so that the draws do not depend on the longest row of the batch.
         streams = fold(fold(keys, 1)[:, None], torch.arange(longest, device=keys.device)).flatten()
-        ids = Sampling(temperature=decoder_temperature).choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
+        ids = (
+            DecodingOptions(temperature=decoder_temperature)
+            .choose(logits.flatten(0, 1), streams, 0)
+            .view(rows, longest)
+        )
         if self.length is None:
             mask = real[:, :1]
         else:
@@ -198,8 +202,8 @@ class IdDecoder(nn.Module):
 
     def _logits(self, context: Context, real: Tensor) -> Tensor:
         """(B, L, vocab) for places with mask (B, L)."""
-        x = self.enter(context.pooled)[:, None] + self.places[: real.shape[1]]
-        return forbid(self.leave(self.transformer(x, mask=real)), self.forbidden)
+        x = self.proj_in(context.pooled)[:, None] + self.places[: real.shape[1]]
+        return forbid(self.proj_out(self.transformer(x, mask=real)), self.forbidden)
 
     def _open(self, target: Field) -> Tensor:
         """(B, L) the places whose ids are to be told: those that are real, but for END's."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
 from polymodal.heads.lengths import Lengths
-from polymodal.nn.bounds import hold
+from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.embeddings import TimeEmbedding, grid_positions
 from polymodal.nn.ode import SOLVERS, euler
 from polymodal.nn.patches import from_tokens, pad_to_multiple, pool_mask, to_tokens
@@ -38,7 +38,7 @@ class Flow(Head):
     Args:
         space: Continuous (channels, *grid) of any number of dimensions up to three.
         width: Of the context.
-        inner: Width of the network; that of the context if not given.
+        hidden_size: Width of the network; that of the context if not given.
         depth: Transformer blocks.
         heads: Attention heads.
         patch: Side of the patches that become tokens.
@@ -72,7 +72,7 @@ class Flow(Head):
         space: Space,
         width: int,
         *,
-        inner: int | None = None,
+        hidden_size: int | None = None,
         depth: int = 4,
         heads: int = 4,
         patch: int = 1,
@@ -89,7 +89,7 @@ class Flow(Head):
         shortcuts: int = 0,
     ):
         super().__init__()
-        inner = inner or width
+        hidden_size = hidden_size or width
         self.space, self.patch, self.predict, self.repeats = space, patch, predict, repeats
         self.time_mean, self.time_std, self.shortcuts, self.weight_cap = time_mean, time_std, shortcuts, weight_cap
         self.options: dict[str, Any] = {
@@ -100,25 +100,25 @@ class Flow(Head):
         self.canvas = (*space.grid[:-1], -(-space.grid[-1] // patch) * patch) if space.grid else ()
         features = space.channels * patch ** len(space.grid)
         cells = tuple(side // patch for side in self.canvas)
-        self.time = TimeEmbedding(inner)
-        self.summary = nn.Linear(width, inner)
+        self.time = TimeEmbedding(hidden_size)
+        self.summary = nn.Linear(width, hidden_size)
         # How far a step goes, by its place in SHORTCUTS; the last row is of the velocity itself and stays zero.
-        self.reach = nn.Embedding(len(SHORTCUTS) + 1, inner, padding_idx=len(SHORTCUTS)) if shortcuts else None
+        self.reach = nn.Embedding(len(SHORTCUTS) + 1, hidden_size, padding_idx=len(SHORTCUTS)) if shortcuts else None
         if self.reach is not None:
             nn.init.zeros_(self.reach.weight)
         self.unet = None
         if channels:
             if space.variable:
                 raise ConfigError("channels: a U-Net is for fixed sides; this field's lengths vary")
-            self.unet = UNet(features, cells, inner, channels, blocks=1)
+            self.unet = UNet(features, cells, hidden_size, channels, blocks=1)
         else:
-            self.enter = nn.Linear(features, inner)
+            self.proj_in = nn.Linear(features, hidden_size)
             self.positions: Tensor
-            self.register_buffer("positions", grid_positions(cells, inner), persistent=False)
-            self.transformer = Transformer(inner, depth, heads, context_width=width, conditioned=True)
-            self.leave = nn.Linear(inner, features)
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(self.leave.bias)
+            self.register_buffer("positions", grid_positions(cells, hidden_size), persistent=False)
+            self.transformer = Transformer(hidden_size, depth, heads, context_width=width, conditioned=True)
+            self.proj_out = nn.Linear(hidden_size, features)
+            nn.init.zeros_(self.proj_out.weight)
+            nn.init.zeros_(self.proj_out.bias)
         self.length = Lengths(width, space.max_length) if space.variable else None
 
     @classmethod
@@ -138,16 +138,14 @@ class Flow(Head):
         out = self._network(x, mask, condition, context)
         if self.predict == "velocity":
             return out
-        return (hold(out, self.space) - x) / (1 - time).clamp(min=SHORTEST)[:, None, None]
+        return (clamp_to_bounds(out, self.space) - x) / (1 - time).clamp(min=SHORTEST)[:, None, None]
 
     def _network(self, x: Tensor, mask: Tensor, condition: Tensor, context: Context) -> Tensor:
         if self.unet is not None:
             return self.unet(x, F.silu(condition))
-        hidden = self.enter(x) + self.positions[: x.shape[1]]
-        hidden = self.transformer(
-            hidden, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition
-        )
-        return self.leave(hidden)
+        h = self.proj_in(x) + self.positions[: x.shape[1]]
+        h = self.transformer(h, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition)
+        return self.proj_out(h)
 
     def _token_mask(self, mask: Tensor) -> Tensor:
         """Mask of the real positions (B, L) -> mask of the tokens (B, N)."""
@@ -270,7 +268,7 @@ class Flow(Head):
         # Source: Karras et al., "Elucidating the design space of diffusion-based generative models", 2022, algorithm 1.
         x = (euler if short else SOLVERS[chosen["solver"]])(velocity, x, times[:-1])
         x = euler(velocity, x, times[-2:])
-        value = hold(from_tokens(x, self.space.channels, grid, self.patch), self.space)
+        value = clamp_to_bounds(from_tokens(x, self.space.channels, grid, self.patch), self.space)
         if self.space.variable:
             value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * len(grid), -1)
         return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))

@@ -17,8 +17,8 @@ from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalis
 
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.augmentation import augment
-from polymodal.heads.balance import Balance
 from polymodal.heads.base import Head
+from polymodal.heads.gan_controller import GanController
 from polymodal.heads.lengths import Lengths
 from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
@@ -52,12 +52,12 @@ class Generator(nn.Module):
     """Noise (B, Z) and context (B, W) -> value (B, C, *canvas), told of its length where that varies."""
 
     def __init__(
-        self, space: Space, width: int, inner: int, noise: int, channels: tuple[int, ...], blocks: int, patch: int
+        self, space: Space, width: int, hidden_size: int, noise: int, channels: tuple[int, ...], blocks: int, patch: int
     ):
         super().__init__()
         self.longest = space.max_length if space.variable else 0
-        self.mix = Linear(noise + width + space.variable, inner, bias=True)
-        self.decoder = ConvolutionalGenerator(space, inner, channels=channels, blocks=blocks, patch=patch)
+        self.mix = Linear(noise + width + space.variable, hidden_size, bias=True)
+        self.decoder = ConvolutionalGenerator(space, hidden_size, channels=channels, blocks=blocks, patch=patch)
 
     def forward(self, noise: Tensor, pooled: Tensor, mask: Tensor) -> Tensor:
         parts = [noise, pooled]
@@ -67,25 +67,25 @@ class Generator(nn.Module):
 
 
 class Judgement(nn.Module):
-    """Features (B, inner) and context (B, W) -> how real a value looks in its context (B,)."""
+    """Features (B, hidden_size) and context (B, W) -> how real a value looks in its context (B,)."""
 
-    def __init__(self, width: int, inner: int):
+    def __init__(self, width: int, hidden_size: int):
         super().__init__()
-        self.linear = Linear(inner, 1, bias=True)
-        self.project = Linear(width, inner)
-        self.scale = 1 / math.sqrt(inner)
+        self.linear = Linear(hidden_size, 1, bias=True)
+        self.project = Linear(width, hidden_size)
+        self.scale = 1 / math.sqrt(hidden_size)
 
     def forward(self, features: Tensor, pooled: Tensor) -> Tensor:
         return self.linear(features)[:, 0] + (self.project(pooled) * features).sum(1) * self.scale
 
 
 class Critic(nn.Module):
-    """Value and context -> how real it looks (B,), and the features (B, inner) that say so."""
+    """Value and context -> how real it looks (B,), and the features (B, hidden_size) that say so."""
 
-    def __init__(self, space: Space, width: int, inner: int, channels: tuple[int, ...], blocks: int, patch: int):
+    def __init__(self, space: Space, width: int, hidden_size: int, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
-        self.encoder = ConvolutionalCritic(space, inner, channels=channels[::-1], blocks=blocks, patch=patch)
-        self.judge = Judgement(width, inner)
+        self.encoder = ConvolutionalCritic(space, hidden_size, channels=channels[::-1], blocks=blocks, patch=patch)
+        self.judge = Judgement(width, hidden_size)
 
     def forward(self, value: Tensor, mask: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder(value, mask)
@@ -100,13 +100,13 @@ def frozen(module: nn.Module, *arguments: Tensor) -> Any:
 class Gan(Head):
     """p(field | context) of any continuous space of up to two dimensions, drawn in one step.
 
-    The critic moves first, then the generator. A controller (``heads.balance``) watches them, so that nobody need.
+    The critic moves first, then the generator. A controller (``heads.gan_controller``) watches both.
 
     Args:
         space: Continuous (channels, *grid): vectors, sounds, pictures.
         width: Of the context.
         noise: Numbers that a value is drawn from.
-        inner: Width of the vector that the generator unfolds, and of the critic's features.
+        hidden_size: Width of the vector that the generator unfolds, and of the critic's features.
         channels: Of the generator's levels, from the coarsest; the critic has the same in reverse. By default the grid
             is halved down to 8 places or fewer.
         blocks: Residual convolutions of each level besides the one that leaves or enters it.
@@ -131,7 +131,7 @@ class Gan(Head):
         ConfigError: The grid is not a multiple of the compression, or an argument is out of range.
     """
 
-    turns = ("critic", "model")
+    players = ("critic", "model")
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Gan(Head):
         width: int,
         *,
         noise: int = 64,
-        inner: int = 128,
+        hidden_size: int = 128,
         channels: tuple[int, ...] | None = None,
         blocks: int = 0,
         patch: int | None = None,
@@ -172,13 +172,15 @@ class Gan(Head):
         self.gamma, self.gamma_final, self.progress = gamma, gamma_final, 0.0
         self.critic_rate = critic_rate
         self.penalty_share, self.mismatched, self.flip, self.truncation = penalty_share, mismatched, flip, truncation
-        self.generator = Generator(space, width, inner, noise, channels, blocks, patch)
-        self._critic_shape = (space, width, inner, channels, blocks, patch)
+        self.generator = Generator(space, width, hidden_size, noise, channels, blocks, patch)
+        self._critic_shape = (space, width, hidden_size, channels, blocks, patch)
         self.spectral_norm = spectral_norm
         self.critic = self._new_critic()
         self.length = Lengths(width, space.max_length) if space.variable else None
         nothing = torch.zeros(1)
-        self.balance = Balance(inner, blank=float(CRITIC_LOSSES[loss](nothing, nothing)), augment=augment)
+        self.controller = GanController(
+            hidden_size, blank=float(CRITIC_LOSSES[loss](nothing, nothing)), augment=augment
+        )
         for parameter in (*self.generator.parameters(), *self.critic.parameters()):
             parameter.momentum = 0.0  # type: ignore[attr-defined]  # each chases a target that turns as it nears
 
@@ -200,25 +202,25 @@ class Gan(Head):
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         critic = {id(p) for p in self.critic.parameters()}
-        if player in self.turns:
+        if player in self.players:
             yield from (p for p in self.parameters() if (id(p) in critic) == (player == "critic"))
 
-    def pace(self, player: str, progress: float) -> float:
+    def lr_scale(self, player: str, progress: float) -> float:
         self.progress = progress
         if player != "critic" or not self.training:
             return 1.0
-        if self.balance.move():
+        if self.controller.move():
             self._redraw_critic()
-        return self.critic_rate * self.balance.level("pace")
+        return self.critic_rate * self.controller.level("lr_scale")
 
     def decisions(self) -> list[str]:
-        return self.balance.decisions()
+        return self.controller.decisions()
 
     @torch.no_grad()
     def _redraw_critic(self) -> None:
         """New weights in place of a dead critic's, the same on every process."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.balance.resets)
+            torch.manual_seed(self.controller.resets)
             fresh = self._new_critic().state_dict()
         for name, value in self.critic.state_dict().items():
             value.copy_(fresh[name])
@@ -233,7 +235,7 @@ class Gan(Head):
         fake = self._make(context.pooled, mask, normal(fold(keys, 1), (self.noise,)))
         fake = fake[..., :longest] if self.space.variable else fake
         if fake.requires_grad and self.training:
-            fake.register_hook(self.balance.watch_gradient)
+            fake.register_hook(self.controller.watch_gradient)
         judged, _ = frozen(self.critic, self._seen(fake, mask, fold(keys, 2)), mask, pooled)
         real, matching = judged.detach(), self.training and self.mismatched > 0
         if matching or self.loss_name == "relativistic":
@@ -256,7 +258,7 @@ class Gan(Head):
         losses = {"adversarial": CRITIC_LOSSES[self.loss_name](real, made)}
         if self.training:
             features = (real_features, made_features)
-            self.balance.watch((real, made), features, losses["adversarial"], self.loss_name in DIFFERENCES)
+            self.controller.watch((real, made), features, losses["adversarial"], self.loss_name in DIFFERENCES)
             if self.mismatched:
                 other = self.critic.judge(real_features, pooled.roll(1, 0))
                 losses["mismatched"] = self.mismatched * self._mismatch(real, other, pooled)
@@ -282,9 +284,9 @@ class Gan(Head):
         """A value as the critic sees it: augmented and blurred with noise as the controller wants it."""
         if not self.training:
             return value
-        if p := self.balance.level("augment"):
+        if p := self.controller.level("augment"):
             value = augment(value, keys, value.new_tensor(p), flip=self.flip, lengths=mask.sum(1))
-        if noise := self.balance.level("noise"):
+        if noise := self.controller.level("noise"):
             value = value + noise * normal(fold(keys, 100), value.shape[1:])
         return value
 
@@ -308,7 +310,7 @@ class Gan(Head):
             penalty = 0.5 * self._slopes(real, mask, pooled)
         weight = self.gamma * rows / some
         if self.training:
-            weight *= self.balance.level("strength") * self.gamma_final ** min(1.0, self.progress)
+            weight *= self.controller.level("strength") * self.gamma_final ** min(1.0, self.progress)
         return F.pad(weight * penalty, (0, rows - some))
 
     def _slopes(self, value: Tensor, mask: Tensor, pooled: Tensor) -> Tensor:

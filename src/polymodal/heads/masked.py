@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
-from polymodal.heads.decoding import (
+from polymodal.heads.lengths import Lengths
+from polymodal.heads.token_sampling import (
     END,
-    Sampling,
+    DecodingOptions,
     cross_entropy,
     forbid,
     forbidden_ids,
@@ -22,7 +23,6 @@ from polymodal.heads.decoding import (
     refuse_other_than_sequences,
     require,
 )
-from polymodal.heads.lengths import Lengths
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, uniform
 from polymodal.nn.transformer import Transformer
@@ -42,9 +42,9 @@ class Masked(Head):
         space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
         width: D, of the context.
         depth: Number of transformer blocks.
-        heads: Attention heads; divides ``width_inside``.
-        width_inside: Width of the transformer; by default D.
-        hidden: Inner width of the feed-forward layers; by default 8/3 of ``width_inside``.
+        heads: Attention heads; divides ``hidden_size``.
+        hidden_size: Width of the transformer; by default D.
+        intermediate_size: Inner width of the feed-forward layers; by default 8/3 of ``hidden_size``.
         dropout: Share of each layer's output that is dropped in training.
         ratios: Distribution of the share of hidden ids. ``cosine``, as in MaskGIT, dwells on many, which is where
             samples are decided. ``uniform`` makes the loss a bound on the negative log-likelihood, the order-agnostic
@@ -57,7 +57,7 @@ class Masked(Head):
             one of the distribution that ``log_likelihood`` bounds as the steps grow.
         noise: Standard Gumbel noise on the log-confidence, that much at the start and none at the end, so that samples
             differ.
-        guidance: As of ``decoding.Sampling``: what a sample takes unless told otherwise.
+        guidance: As of ``decoding.DecodingOptions``: what a sample takes unless told otherwise.
         temperature: Likewise.
         top_p: Likewise.
 
@@ -72,8 +72,8 @@ class Masked(Head):
         *,
         depth: int = 4,
         heads: int = 4,
-        width_inside: int | None = None,
-        hidden: int | None = None,
+        hidden_size: int | None = None,
+        intermediate_size: int | None = None,
         dropout: float = 0.0,
         ratios: Literal["cosine", "uniform"] = "cosine",
         label_smoothing: float = 0.0,
@@ -86,21 +86,23 @@ class Masked(Head):
         top_p: float = 1.0,
     ) -> None:
         super().__init__()
-        self.sampling = Sampling(guidance, temperature, top_p=top_p)
-        inside = width_inside or width
+        self.decoding = DecodingOptions(guidance, temperature, top_p=top_p)
+        hidden_size = hidden_size or width
         require(depth >= 1, "depth", depth, "at least 1")
-        require(heads >= 1 and inside % heads == 0, "heads", heads, f"a divisor of the width, {inside}")
+        require(heads >= 1 and hidden_size % heads == 0, "heads", heads, f"a divisor of the width, {hidden_size}")
         require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
         require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         require(repeats >= 1, "repeats", repeats, "at least 1")
         self.space, self.ratios, self.label_smoothing, self.repeats = space, ratios, label_smoothing, repeats
         self.steps, self.order, self.noise = _checked(steps, order, noise)
         self.hidden_id = space.vocab
-        self.embedding = nn.Embedding(space.vocab + 1, inside)
+        self.embedding = nn.Embedding(space.vocab + 1, hidden_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.positions = nn.Parameter(torch.randn(space.shape[0], inside) * 0.02)
-        self.summary = Linear(width, inside, bias=True)
-        self.transformer = Transformer(inside, depth, heads, context_width=width, hidden=hidden, dropout=dropout)
+        self.positions = nn.Parameter(torch.randn(space.shape[0], hidden_size) * 0.02)
+        self.summary = Linear(width, hidden_size, bias=True)
+        self.transformer = Transformer(
+            hidden_size, depth, heads, context_width=width, intermediate_size=intermediate_size, dropout=dropout
+        )
         self.bias = nn.Parameter(torch.zeros(space.vocab))
         self.length = Lengths(width, space.max_length) if space.variable else None
         forbidden = forbidden_ids(space)
@@ -184,13 +186,13 @@ class Masked(Head):
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
             guidance: The constructor's if not given, likewise ``top_p``, ``steps``, ``order`` and ``noise``.
             temperature: Likewise. 0 takes the likeliest length and ids, without noise.
-            top_k: As of ``decoding.Sampling``.
+            top_k: As of ``decoding.DecodingOptions``.
 
         Raises:
             ConfigError: An option is out of range.
         """
         given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        sampling = self.sampling.but(**given, top_k=top_k)
+        sampling = self.decoding.but(**given, top_k=top_k)
         noise = self.noise if noise is None else noise
         steps, order, noise = _checked(self.steps if steps is None else steps, order or self.order, noise)
         told = sampling.guided(context, unconditional)
@@ -208,7 +210,14 @@ class Masked(Head):
         return real[:, : int(real.sum(1).max())] if len(real) else real
 
     def _fill(
-        self, context: Context, real: Tensor, keys: Tensor, sampling: Sampling, steps: int, order: str, noise: float
+        self,
+        context: Context,
+        real: Tensor,
+        keys: Tensor,
+        sampling: DecodingOptions,
+        steps: int,
+        order: str,
+        noise: float,
     ) -> Tensor:
         """Ids (B, L). With guidance, ``context`` holds the B unconditional rows after the B rows."""
         rows, longest = real.shape

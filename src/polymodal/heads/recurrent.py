@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.heads.base import Head
-from polymodal.heads.decoding import (
+from polymodal.heads.token_sampling import (
     PAD,
-    Sampling,
+    DecodingOptions,
     cross_entropy,
     decode,
     forbid,
@@ -20,7 +20,7 @@ from polymodal.nn.random import fold, uniform
 from polymodal.types import Context, Field, Losses, Space
 
 State = tuple[Tensor, Tensor]
-"""Hidden and cell state of an LSTM, (depth, B, inside) each."""
+"""Hidden and cell state of an LSTM, (depth, B, hidden_size) each."""
 
 
 class Recurrent(Head):
@@ -39,13 +39,13 @@ class Recurrent(Head):
         space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
         width: D, of the context.
         depth: LSTM layers.
-        width_inside: Width of the LSTM; by default D.
+        hidden_size: Width of the LSTM; by default D.
         attention: Whether it looks at the context's tokens, or is told of the pooled context only.
         dropout: Share of what goes in and out of the LSTM's layers that is dropped in training.
         word_dropout: Share of the ids before that are hidden in training; see ``Autoregressive``.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
-        guidance: As of ``decoding.Sampling``: what a sample takes unless told otherwise.
+        guidance: As of ``decoding.DecodingOptions``: what a sample takes unless told otherwise.
         temperature: Likewise.
         top_p: Likewise.
 
@@ -59,7 +59,7 @@ class Recurrent(Head):
         width: int,
         *,
         depth: int = 1,
-        width_inside: int | None = None,
+        hidden_size: int | None = None,
         attention: bool = True,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
@@ -70,23 +70,23 @@ class Recurrent(Head):
         top_p: float = 1.0,
     ) -> None:
         super().__init__()
-        self.sampling = Sampling(guidance, temperature, top_p=top_p)
-        inside = width_inside or width
+        self.decoding = DecodingOptions(guidance, temperature, top_p=top_p)
+        hidden_size = hidden_size or width
         require(depth >= 1, "depth", depth, "at least 1")
-        require(inside >= 1, "width_inside", inside, "at least 1")
+        require(hidden_size >= 1, "hidden_size", hidden_size, "at least 1")
         for option, share in (("dropout", dropout), ("word_dropout", word_dropout)):
             require(0 <= share < 1, option, share, "in [0, 1)")
         require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         self.space, self.depth = space, depth
         self.dropout, self.word_dropout, self.label_smoothing = dropout, word_dropout, label_smoothing
-        self.begin = Linear(width, inside, bias=True)
-        self.state = Linear(width, 2 * depth * inside, bias=True)
-        self.embedding = nn.Embedding(space.vocab, inside)
-        nn.init.normal_(self.embedding.weight, std=inside**-0.5)  # as wide as what ``begin`` puts out
-        self.lstm = nn.LSTM(inside, inside, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
-        self.query = Linear(inside, width) if attention else None
-        self.combine = Linear(width + inside, inside)
-        self.output = None if tie_embeddings else Linear(inside, space.vocab)
+        self.begin = Linear(width, hidden_size, bias=True)
+        self.state = Linear(width, 2 * depth * hidden_size, bias=True)
+        self.embedding = nn.Embedding(space.vocab, hidden_size)
+        nn.init.normal_(self.embedding.weight, std=hidden_size**-0.5)  # as wide as what ``begin`` puts out
+        self.lstm = nn.LSTM(hidden_size, hidden_size, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
+        self.query = Linear(hidden_size, width) if attention else None
+        self.combine = Linear(width + hidden_size, hidden_size)
+        self.output = None if tie_embeddings else Linear(hidden_size, space.vocab)
         self.forbidden: Tensor
         self.register_buffer("forbidden", forbidden_ids(space), persistent=False)
 
@@ -125,13 +125,13 @@ class Recurrent(Head):
             keys: (B,) random keys of the rows.
             unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
             guidance: The constructor's if not given, likewise ``temperature`` and ``top_p``.
-            top_k: As of ``decoding.Sampling``, likewise ``max_length``.
+            top_k: As of ``decoding.DecodingOptions``, likewise ``max_length``.
 
         Raises:
             ConfigError: An option is out of range.
         """
         given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        sampling = self.sampling.but(**given, top_k=top_k, max_length=max_length)
+        sampling = self.decoding.but(**given, top_k=top_k, max_length=max_length)
         context = sampling.guided(context, unconditional)
         state: State | None = None
 
@@ -160,7 +160,7 @@ class Recurrent(Head):
         return self._logits(F.dropout(out, self.dropout, self.training), context).log_softmax(-1)
 
     def _logits(self, out: Tensor, context: Context) -> Tensor:
-        """Logits (B, L, vocab) from what the LSTM puts out (B, L, inside)."""
+        """Logits (B, L, vocab) from what the LSTM puts out (B, L, hidden_size)."""
         told = context.pooled[:, None].expand(-1, out.shape[1], -1)
         if self.query is not None:  # one head; queries are scaled by the root of their width
             tokens, mask = context.tokens[:, None], context.mask[:, None, None]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
-from polymodal.heads.latent import LEAST_VARIANCE, Ids, Values
+from polymodal.heads.likelihoods import LEAST_VARIANCE, Ids, Values
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import Prior, PriorKind, gaussian_log_prob
 from polymodal.nn.random import fold, normal
@@ -34,7 +34,7 @@ class VariationalAutoencoder(Head):
         width: Of the context.
         latent: Dimensions of z.
         prior: p(z | context): ``standard``, ``conditional`` or ``flow``; see ``nn.priors``.
-        hidden: Width inside: of the features from which z is read, and of the transformers of ids.
+        hidden_size: Width inside: of the features from which z is read, and of the transformers of ids.
         kl_weight: Of the divergence of the posterior from the prior (Higgins et al., "beta-VAE", 2017).
         anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z says
             anything (Bowman et al., "Generating sentences from a continuous space", 2016).
@@ -62,7 +62,7 @@ class VariationalAutoencoder(Head):
         *,
         latent: int = 32,
         prior: PriorKind = "conditional",
-        hidden: int = 192,
+        hidden_size: int = 192,
         kl_weight: float = 1.0,
         anneal: int = 0,
         free_nats: float = 0.0,
@@ -77,7 +77,7 @@ class VariationalAutoencoder(Head):
     ) -> None:
         super().__init__()
         for name, value, least in (
-            ("latent", latent, 1), ("hidden", hidden, 1), ("kl_weight", kl_weight, 0), ("anneal", anneal, 0),
+            ("latent", latent, 1), ("hidden_size", hidden_size, 1), ("kl_weight", kl_weight, 0), ("anneal", anneal, 0),
             ("free_nats", free_nats, 0), ("variance", 1.0 if variance is None else variance, LEAST_VARIANCE),
             ("temperature", temperature, 0),
         ):  # fmt: skip
@@ -88,15 +88,15 @@ class VariationalAutoencoder(Head):
         self.space, self.latent = space, latent
         self.kl_weight, self.anneal, self.free_nats = kl_weight, anneal, free_nats
         self.temperature = temperature
-        sizes: dict[str, Any] = {"latent": latent, "hidden": hidden}
+        sizes: dict[str, Any] = {"latent": latent, "hidden_size": hidden_size}
         self.ends: Values | Ids
         if space.kind == "continuous":
             own: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch, "variance": variance}
             self.ends = Values(space, width, **sizes, **own)
         else:
             self.ends = Ids(space, width, **sizes, depth=depth, heads=heads, word_dropout=word_dropout)
-        self.told = Linear(width, hidden, bias=True)
-        self.moments = Linear(hidden, 2 * latent, bias=True)
+        self.told = Linear(width, hidden_size, bias=True)
+        self.moments = Linear(hidden_size, 2 * latent, bias=True)
         self.prior = Prior(latent, width, kind=prior)
         self.moves: Tensor
         self.register_buffer("moves", torch.zeros(()))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.heads.lengths import Lengths
-from polymodal.nn.bounds import hold
+from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.grids import GridDecoder, canvas
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
@@ -31,7 +31,7 @@ class ValueDecoder(nn.Module):
         space: Continuous, of 0 to 2 dimensions.
         width: W.
         latent: Z; 0 where the context is all there is.
-        hidden: Width inside.
+        hidden_size: Width inside.
         channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual blocks of each level.
         patch: Side of the patches that the finest level puts out.
@@ -52,7 +52,7 @@ class ValueDecoder(nn.Module):
         width: int,
         *,
         latent: int,
-        hidden: int,
+        hidden_size: int,
         channels: tuple[int, ...],
         blocks: int,
         patch: int,
@@ -63,8 +63,8 @@ class ValueDecoder(nn.Module):
         self.space, self.optimal, self.likelihood = space, variance is None, likelihood
         self.whole = whole(space, channels, patch)
         sizes: dict[str, Any] = {"channels": channels[::-1], "blocks": blocks, "patch": patch}
-        self.enter = nn.Sequential(Linear(latent + width + space.variable, hidden, bias=True), nn.SiLU())
-        self.decoder = GridDecoder(self.whole, hidden, **sizes)
+        self.proj_in = nn.Sequential(Linear(latent + width + space.variable, hidden_size, bias=True), nn.SiLU())
+        self.decoder = GridDecoder(self.whole, hidden_size, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None
         self.register_buffer("variance", torch.full((space.channels,), 1.0 if variance is None else variance))
 
@@ -114,7 +114,9 @@ class ValueDecoder(nn.Module):
             mask = self.length.draw(context.pooled, fold(keys, 0), length_temperature)
         value = self._decode(z, context, mask)
         if decoder_temperature:
-            value = hold(value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space)
+            value = clamp_to_bounds(
+                value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space
+            )
         if self.space.variable:
             longest = int(mask.sum(1).max())
             mask = mask[:, :longest]
@@ -138,7 +140,7 @@ class ValueDecoder(nn.Module):
         told = [z, context.pooled]
         if self.space.variable:
             told.append(mask.sum(1, keepdim=True) / self.space.max_length)
-        value = hold(self.decoder(self.enter(torch.cat(told, dim=1))), self.space)
+        value = clamp_to_bounds(self.decoder(self.proj_in(torch.cat(told, dim=1))), self.space)
         return value[..., : self.space.max_length] if self.space.variable else value
 
 

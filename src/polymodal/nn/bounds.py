@@ -25,6 +25,6 @@ class _Hold(torch.autograd.Function):
         return gradient.masked_fill(outwards, 0.0), None, None
 
 
-def hold(x: Tensor, space: Space) -> Tensor:
+def clamp_to_bounds(x: Tensor, space: Space) -> Tensor:
     """``x`` (...) within the space's bounds; as it is where there are none."""
     return x if space.bounds is None else _Hold.apply(x, *space.bounds)

@@ -11,7 +11,7 @@ the residual levels of ``nn.grids`` and the same channels.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polymodal.nn.bounds import hold
+from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.conv import ChannelNorm, convolution, halving, hide, modulated, shuffle, unshuffle
 from polymodal.nn.grids import canvas
 from polymodal.nn.layers import Linear, layer_norm
@@ -71,14 +71,14 @@ class ConvolutionalGenerator(nn.Module):
             widths = (width, *channels)
             self.layers = nn.ModuleList(Linear(a, b, bias=True) for a, b in zip(widths, channels, strict=False))
             self.norms = nn.ModuleList(layer_norm(b) for b in channels)
-            self.leave = Linear(channels[-1], space.channels, bias=True)
+            self.proj_out = Linear(channels[-1], space.channels, bias=True)
             return
         factor = patch * 2 ** (len(channels) - 1)
         self.base = tuple(side // factor for side in canvas(space, channels, patch))
         cells = 1
         for side in self.base:
             cells *= side
-        self.enter = Linear(width, channels[0] * cells, bias=True)
+        self.proj_in = Linear(width, channels[0] * cells, bias=True)
         self.factors = (*[2] * (len(channels) - 1), patch)
         self.blocks, self.levels = nn.ModuleList(), nn.ModuleList()
         for size, after, by in zip(channels, (*channels[1:], space.channels), self.factors, strict=True):
@@ -90,13 +90,13 @@ class ConvolutionalGenerator(nn.Module):
         if not self.dims:
             for layer, norm in zip(self.layers, self.norms, strict=True):
                 vector = leaky(norm(layer(vector)))
-            return hold(self.leave(vector), self.space)
-        x = self.enter(vector).view(len(vector), *self.base, -1).movedim(-1, 1)  # channels last in memory
+            return clamp_to_bounds(self.proj_out(vector), self.space)
+        x = self.proj_in(vector).view(len(vector), *self.base, -1).movedim(-1, 1)  # channels last in memory
         for blocks, level, factor in zip(self.blocks, self.levels, self.factors, strict=True):
             for block in blocks:  # type: ignore[attr-defined]
                 x = x + block(x, vector)
             x = shuffle(level(x, vector), factor)
-        return hold(x, self.space)
+        return clamp_to_bounds(x, self.space)
 
 
 class ConvolutionalCritic(nn.Module):
@@ -120,7 +120,7 @@ class ConvolutionalCritic(nn.Module):
         if not dims:
             widths = (space.channels, *channels)
             self.layers = nn.ModuleList(Linear(a, b, bias=True) for a, b in zip(widths, channels, strict=False))
-            self.leave = Linear(channels[-1], width, bias=True)
+            self.proj_out = Linear(channels[-1], width, bias=True)
             return
         self.factor = patch * 2 ** (len(channels) - 1)
         cells = 1
@@ -132,14 +132,14 @@ class ConvolutionalCritic(nn.Module):
             self.levels.append(halving(before, size, dims) if number else convolution(before, size, dims))
             self.blocks.append(nn.ModuleList(convolution(size, size, dims) for _ in range(blocks)))
             before = size
-        self.leave = Linear(before * cells, width, bias=True)
+        self.proj_out = Linear(before * cells, width, bias=True)
 
     def forward(self, value: Tensor, mask: Tensor) -> Tensor:
         """Value (B, C, *grid) with the mask (B, L) of its varying axis -> (B, W)."""
         if not self.dims:
             for layer in self.layers:
                 value = leaky(layer(value))
-            return self.leave(value)
+            return self.proj_out(value)
         real = None
         if self.variable:
             value, mask = pad_to_multiple(value, self.factor), pad_to_multiple(mask, self.factor)
@@ -155,8 +155,8 @@ class ConvolutionalCritic(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = hide(leaky(x + block(x)), real)
         if real is None:
-            return self.leave(x.movedim(1, -1).flatten(1))
-        return self.leave(((x * real).sum(-1) / real.sum(-1)).flatten(1))  # the mean over what is real
+            return self.proj_out(x.movedim(1, -1).flatten(1))
+        return self.proj_out(((x * real).sum(-1) / real.sum(-1)).flatten(1))  # the mean over what is real
 
     def _spread(self, mask: Tensor) -> Tensor:
         return mask.view(len(mask), *[1] * self.dims, -1)

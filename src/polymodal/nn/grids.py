@@ -86,7 +86,7 @@ class GridDecoder(nn.Module):
             widths = (width, *channels)
             self.layers = nn.ModuleList(Linear(a, b, bias=True) for a, b in zip(widths, channels, strict=False))
             self.norms = nn.ModuleList(layer_norm(b) for b in channels)
-            self.leave: nn.Module = Linear(channels[-1], outputs, bias=True)
+            self.proj_out: nn.Module = Linear(channels[-1], outputs, bias=True)
             return
         self.canvas = canvas(space, channels, patch)
         factor = patch * 2 ** (len(channels) - 1)
@@ -94,28 +94,28 @@ class GridDecoder(nn.Module):
         cells = 1
         for side in self.base:
             cells *= side
-        self.enter = Linear(width, channels[0] * cells, bias=True)
+        self.proj_in = Linear(width, channels[0] * cells, bias=True)
         self.levels, self.ups = nn.ModuleList(), nn.ModuleList()
         for level, size in enumerate(channels):
             self.levels.append(nn.ModuleList(ModulatedBlock(size, self.dims, width) for _ in range(blocks)))
             if level + 1 < len(channels):
                 self.ups.append(Upsample(size, channels[level + 1], self.dims))
         last = convolution(channels[-1], outputs * patch**self.dims, self.dims)
-        self.leave = nn.Sequential(ChannelNorm(channels[-1]), nn.SiLU(), last)
+        self.proj_out = nn.Sequential(ChannelNorm(channels[-1]), nn.SiLU(), last)
 
     def forward(self, vector: Tensor) -> Tensor:
         """(B, W) -> (B, outputs, *canvas)."""
         if self.dims == 0:
             for layer, norm in zip(self.layers, self.norms, strict=True):
                 vector = F.silu(norm(layer(vector)))
-            return self.leave(vector)
-        x = self.enter(vector).view(len(vector), *self.base, -1).movedim(-1, 1)  # channels last in memory
+            return self.proj_out(vector)
+        x = self.proj_in(vector).view(len(vector), *self.base, -1).movedim(-1, 1)  # channels last in memory
         for number, level in enumerate(self.levels):
             for block in level:  # type: ignore[attr-defined]
                 x = block(x, vector)
             if number < len(self.ups):
                 x = self.ups[number](x)
-        return shuffle(self.leave(x), self.patch)
+        return shuffle(self.proj_out(x), self.patch)
 
 
 class GridEncoder(nn.Module):
@@ -151,27 +151,27 @@ class GridEncoder(nn.Module):
         if self.dims == 0:
             widths = (inputs, *channels)
             self.layers = nn.ModuleList(Linear(a, b, bias=True) for a, b in zip(widths, channels, strict=False))
-            self.leave = Linear(channels[-1], width, bias=True)
+            self.proj_out = Linear(channels[-1], width, bias=True)
             return
         self.canvas = canvas(space, channels, patch)
         factor = patch * 2 ** (len(channels) - 1)
         cells = 1
         for side in self.canvas if not self.variable else self.canvas[:-1]:
             cells *= side // factor
-        self.enter = convolution(inputs * patch**self.dims, channels[0], self.dims)
+        self.proj_in = convolution(inputs * patch**self.dims, channels[0], self.dims)
         self.levels, self.downs = nn.ModuleList(), nn.ModuleList()
         for level, size in enumerate(channels):
             self.levels.append(nn.ModuleList(PlainBlock(size, self.dims, norm) for _ in range(blocks)))
             if level + 1 < len(channels):
                 self.downs.append(Downsample(size, channels[level + 1], self.dims))
-        self.leave = Linear(channels[-1] * cells, width, bias=True)
+        self.proj_out = Linear(channels[-1] * cells, width, bias=True)
 
     def forward(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Value (B, inputs, *grid) with mask (B, L) where its length varies -> (B, W)."""
         if self.dims == 0:
             for layer in self.layers:
                 value = F.silu(layer(value))
-            return self.leave(value)
+            return self.proj_out(value)
         if self.variable:
             assert mask is not None
             factor = self.patch * 2 ** len(self.downs)
@@ -181,7 +181,7 @@ class GridEncoder(nn.Module):
             mask = pool_mask(mask, self.patch)
         x = unshuffle(value, self.patch)
         real = None if not self.variable else mask.view(len(value), *[1] * self.dims, -1)  # type: ignore[union-attr]
-        x = hide(self.enter(x), real)
+        x = hide(self.proj_in(x), real)
         for number, level in enumerate(self.levels):
             for block in level:  # type: ignore[attr-defined]
                 x = block(x, real)
@@ -191,9 +191,9 @@ class GridEncoder(nn.Module):
                     real = pool_mask(real.flatten(1), 2).view(len(x), *[1] * self.dims, -1)
         x = F.silu(x)
         if real is None:
-            return self.leave(x.movedim(1, -1).flatten(1))
+            return self.proj_out(x.movedim(1, -1).flatten(1))
         pooled = (x * real).sum(-1) / real.sum(-1)  # the mean over what is real of the axis that varies
-        return self.leave(pooled.flatten(1))
+        return self.proj_out(pooled.flatten(1))
 
 
 class PlainBlock(nn.Module):

@@ -67,20 +67,20 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {"layer": layer_norm, "rms": RMSN
 
 
 class SwiGLU(nn.Module):
-    """Feed-forward layer ``(silu(x gate) * (x up)) down``, gate and up in one projection.
+    """StepLoader-forward layer ``(silu(x gate) * (x up)) down``, gate and up in one projection.
 
     Source: Shazeer, "GLU variants improve transformer" (2020), equation 6.
 
     Args:
         width: Of input and output.
-        hidden: Inner width; by default 8/3 of ``width``, which has as many weights as a plain layer of 4 ``width``.
+        intermediate_size: By default 8/3 of ``width``, which has as many weights as a plain layer of 4 ``width``.
     """
 
-    def __init__(self, width: int, hidden: int | None = None) -> None:
+    def __init__(self, width: int, intermediate_size: int | None = None) -> None:
         super().__init__()
-        hidden = hidden or 32 * math.ceil(width * 8 / 3 / 32)
-        self.gate_up = Linear(width, 2 * hidden)
-        self.down = Linear(hidden, width)
+        intermediate_size = intermediate_size or 32 * math.ceil(width * 8 / 3 / 32)
+        self.gate_up = Linear(width, 2 * intermediate_size)
+        self.down = Linear(intermediate_size, width)
 
     def forward(self, x: Tensor) -> Tensor:
         # The weights are used directly: a module's call costs as much as the product does when decoding one token.
@@ -89,7 +89,7 @@ class SwiGLU(nn.Module):
 
 
 @torch.no_grad()
-def lay_together(module: nn.Module) -> nn.Module:
+def flatten_parameters(module: nn.Module) -> nn.Module:
     """Moves all parameters of a module, in order, to one piece of memory; values and names stay.
 
     Decoding token by token reads every weight once a step, and reads them faster when they follow one another.

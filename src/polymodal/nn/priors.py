@@ -27,21 +27,21 @@ class Coupling(nn.Module):
     Args:
         latent: Z, even.
         width: W.
-        hidden: Of the two networks.
+        hidden_size: Of the two networks.
     """
 
-    def __init__(self, latent: int, width: int, hidden: int) -> None:
+    def __init__(self, latent: int, width: int, hidden_size: int) -> None:
         super().__init__()
         half = latent // 2
-        self.enter = nn.ModuleList(Linear(half, hidden) for _ in range(2))
-        self.told = nn.ModuleList(Linear(width, hidden, bias=True) for _ in range(2))
-        self.inner = nn.ModuleList(Linear(hidden, hidden, bias=True) for _ in range(2))
-        self.leave = nn.ModuleList(Linear(hidden, 2 * half, bias=True, zero=True) for _ in range(2))
+        self.proj_in = nn.ModuleList(Linear(half, hidden_size) for _ in range(2))
+        self.told = nn.ModuleList(Linear(width, hidden_size, bias=True) for _ in range(2))
+        self.inner = nn.ModuleList(Linear(hidden_size, hidden_size, bias=True) for _ in range(2))
+        self.proj_out = nn.ModuleList(Linear(hidden_size, 2 * half, bias=True, zero=True) for _ in range(2))
 
     def _scale_shift(self, side: int, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        h = F.silu(self.enter[side](x) + self.told[side](context))
+        h = F.silu(self.proj_in[side](x) + self.told[side](context))
         h = F.silu(self.inner[side](h))
-        scale, shift = self.leave[side](h).chunk(2, dim=1)
+        scale, shift = self.proj_out[side](h).chunk(2, dim=1)
         return BOUND * torch.tanh(scale / BOUND), shift
 
     def whiten(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,14 +74,14 @@ class Prior(nn.Module):
             ``flow`` carries that Gaussian further by couplings, so that it can take the posteriors' own shape
             (Chen et al., "Variational lossy autoencoder", 2017, section 3.2).
         couplings: Of a flow.
-        hidden: Of the couplings' networks.
+        hidden_size: Of the couplings' networks.
 
     Raises:
         ConfigError: An odd latent cannot be halved by couplings.
     """
 
     def __init__(
-        self, latent: int, width: int, *, kind: PriorKind = "conditional", couplings: int = 4, hidden: int = 128
+        self, latent: int, width: int, *, kind: PriorKind = "conditional", couplings: int = 4, hidden_size: int = 128
     ) -> None:
         super().__init__()
         if kind == "flow" and latent % 2:
@@ -89,7 +89,7 @@ class Prior(nn.Module):
         self.latent, self.kind = latent, kind
         self.gaussian = None if kind == "standard" else Linear(width, 2 * latent, bias=True, zero=True)
         number = couplings if kind == "flow" else 0
-        self.couplings = nn.ModuleList(Coupling(latent, width, hidden) for _ in range(number))
+        self.couplings = nn.ModuleList(Coupling(latent, width, hidden_size) for _ in range(number))
 
     def _moments(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the deviation of the Gaussian, (B, Z) each."""

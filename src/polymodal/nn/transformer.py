@@ -20,7 +20,7 @@ class Block(nn.Module):
         context_width: C, width of the context to attend to; None for no cross-attention.
         conditioned: Whether a vector (B, D) scales, shifts and gates the block. It starts as the identity.
         rotary: Whether self-attention has rotary positions.
-        hidden: Inner width of the feed-forward layer.
+        intermediate_size: Inner width of the feed-forward layer.
         dropout: Share of each layer's output that is dropped in training.
         norm: ``layer`` or ``rms``.
     """
@@ -33,7 +33,7 @@ class Block(nn.Module):
         context_width: int | None = None,
         conditioned: bool = False,
         rotary: bool = False,
-        hidden: int | None = None,
+        intermediate_size: int | None = None,
         dropout: float = 0.0,
         norm: str = "layer",
     ) -> None:
@@ -46,7 +46,7 @@ class Block(nn.Module):
             self.cross = Attention(width, heads, context_width=context_width)
         self.crosses = context_width is not None
         self.feed_norm = NORMS[norm](width)
-        self.feed = SwiGLU(width, hidden)
+        self.feed = SwiGLU(width, intermediate_size)
         self.modulation = Linear(width, 6 * width, bias=True, zero=True) if conditioned else None
 
     def forward(

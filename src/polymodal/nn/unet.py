@@ -70,7 +70,7 @@ class UNet(nn.Module):
             return nn.ModuleList(TimedBlock(a, b, dims, width) for a, b in zip(sizes, sizes[1:], strict=False))
 
         *levels, coarsest = channels
-        self.enter = convolution(features, channels[0], dims)
+        self.proj_in = convolution(features, channels[0], dims)
         self.downs = nn.ModuleList(run(blocks, size, size) for size in levels)
         self.halvings = nn.ModuleList(halving(a, b, dims) for a, b in zip(levels, channels[1:], strict=True))
         self.middle = run(2 * blocks, coarsest, coarsest)
@@ -79,11 +79,11 @@ class UNet(nn.Module):
         )
         self.ups = nn.ModuleList(run(blocks, 2 * size, size) for size in levels)
         self.norm = ChannelNorm(channels[0])
-        self.leave = convolution(channels[0], features, dims, zero=True)
+        self.proj_out = convolution(channels[0], features, dims, zero=True)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (B, N, F), row by row, and vector (B, W) -> (B, N, F)."""
-        h = self.enter(x.view(len(x), *self.grid, -1).movedim(-1, 1))  # channels last in memory
+        h = self.proj_in(x.view(len(x), *self.grid, -1).movedim(-1, 1))  # channels last in memory
         kept = []
         for blocks, halve in zip(self.downs, self.halvings, strict=True):
             h = _through(blocks, h, vector)
@@ -92,7 +92,7 @@ class UNet(nn.Module):
         h = _through(self.middle, h, vector)
         for blocks, double in zip(reversed(self.ups), reversed(self.doublings), strict=True):
             h = _through(blocks, torch.cat([shuffle(double(h)), kept.pop()], dim=1), vector)
-        return self.leave(F.silu(self.norm(h))).movedim(1, -1).flatten(1, -2)
+        return self.proj_out(F.silu(self.norm(h))).movedim(1, -1).flatten(1, -2)
 
 
 def _through(blocks: Any, x: Tensor, vector: Tensor) -> Tensor:

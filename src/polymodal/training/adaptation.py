@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polymodal.training.balancing import Balancer, Seen
 from polymodal.training.rates import Rates
-from polymodal.training.sampling import Sampling
+from polymodal.training.target_sampling import TargetSampler
 from polymodal.types import Context
 
 EVERY = 16
@@ -39,7 +39,7 @@ class Adaptation:
         weights: Mapping[str, float] = {},
         *,
         balancer: Balancer | None = None,
-        sampling: Sampling | None = None,
+        sampling: TargetSampler | None = None,
         rates: Rates | None = None,
         owners: Mapping[nn.Parameter, str] = {},
     ):
@@ -72,7 +72,7 @@ class Adaptation:
         self._gradients[field] = self._gradients.get(field, 0.0) + norms
 
     def observe(self, player: str, terms: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Adds the terms of one portion.
+        """Adds the terms of one micro_batch.
 
         Args:
             player: Whose move it was; those of adversaries are their own affair.

@@ -56,7 +56,7 @@ class Log:
             self.board.close()
 
     def add(self, player: str, loss: Tensor, terms: dict[str, Tensor], *, first: bool) -> None:
-        """Terms of one portion, the ``first`` of its step or a later one: they add up to the step's."""
+        """Terms of one micro_batch, the ``first`` of its step or a later one: they add up to the step's."""
         if not self.enabled:
             return
         prefix = "" if player == "model" else f"{player}."

@@ -18,30 +18,30 @@ from polymodal.config import TrainConfig
 from polymodal.nn.random import make_keys
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import Average
-from polymodal.training.feed import Feed
 from polymodal.training.log import Log
 from polymodal.training.muon import Muon, hidden_matrices
+from polymodal.training.step_loader import StepLoader
 
 MOMENTUM = 0.9
 """Of the gradient (Adam's first beta), but for parameters that say otherwise, as those of adversaries do."""
 
 
 class Trainee(Protocol):
-    """What the loop trains: a module whose ``forward(portion, player)`` gives (loss, terms)."""
+    """What the loop trains: a module whose ``forward(micro_batch, player)`` gives (loss, terms)."""
 
     @property
-    def turns(self) -> tuple[str, ...]: ...
+    def players(self) -> tuple[str, ...]: ...
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]: ...
 
-    def pace(self, player: str, progress: float) -> float: ...
+    def lr_scale(self, player: str, progress: float) -> float: ...
 
     def decisions(self) -> list[str]: ...
 
 
 def train(
     trainee: Any,
-    feed: Feed,
+    loader: StepLoader,
     config: TrainConfig,
     stage: Path,
     *,
@@ -60,7 +60,7 @@ def train(
 
     Args:
         trainee: A ``Trainee`` module.
-        feed: Its rows.
+        loader: Its rows.
         config: Optimisation, checkpoints, logs.
         stage: Folder of checkpoints and metrics.
         accelerator: Device, processes, precision.
@@ -77,7 +77,7 @@ def train(
     adaptation = adaptation or Adaptation()
     averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
     optimizers = {
-        player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners) for player in trainee.turns
+        player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners) for player in trainee.players
     }
     step, seconds = 0, 0.0
     if saved := checkpoints.newest(stage):
@@ -93,22 +93,22 @@ def train(
 
     trainee.train()
     with Log(stage, step, clock, enabled=accelerator.is_main_process, share=1 / accelerator.num_processes) as log:
-        for portions in feed.stream(step):
+        for micro_batches in loader.stream(step):
             if clock.done:
                 break
             torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
             rate = learning_rate * schedule(clock.progress, config.warmup, config.final_rate, config.decay)
             for player, optimizer in optimizers.items():
-                pace = trainee.pace(player, clock.progress)
+                lr_scale = trainee.lr_scale(player, clock.progress)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * pace * adaptation.rate(group)
-                for number, portion in enumerate(portions, 1):
-                    waiting = accelerator.no_sync(wrapped) if number < len(portions) else nullcontext()
+                    group["lr"] = rate * lr_scale * adaptation.rate(group)
+                for number, micro_batch in enumerate(micro_batches, 1):
+                    waiting = accelerator.no_sync(wrapped) if number < len(micro_batches) else nullcontext()
                     with waiting:
-                        loss, terms = wrapped(portion, player)
+                        loss, terms = wrapped(micro_batch, player)
                         accelerator.backward(loss * accelerator.num_processes)  # whose gradients are averaged
                     log.add(player, loss, terms, first=number == 1)
-                    adaptation.observe(player, terms, portion.counts)
+                    adaptation.observe(player, terms, micro_batch.counts)
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 log.norm(player, accelerator.clip_grad_norm_(parameters, config.clip))
                 optimizer.step()
@@ -120,7 +120,7 @@ def train(
             adaptation.step(step)
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
-                log.write(step, rate, feed.batch_size * config.log_every, adaptation.numbers())
+                log.write(step, rate, loader.batch_size * config.log_every, adaptation.numbers())
             if validate and (_validations(clock, config) > validations or clock.done):
                 validations = _validations(clock, config)
                 scores = _validated(validate, step, trainee, averages)

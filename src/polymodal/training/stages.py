@@ -20,17 +20,18 @@ from polymodal.config import FieldConfig, Recipe, TrainConfig, build_part, load_
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.generation import sample_grid
+from polymodal.migration import migrate_config
 from polymodal.modalities import kind_of
 from polymodal.model import LATENT, Model
 from polymodal.nn.transformer import Transformer
-from polymodal.training import parts, tasks
+from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.balancing import BALANCERS
-from polymodal.training.feed import Feed
 from polymodal.training.loop import train
 from polymodal.training.precision import precision
 from polymodal.training.rates import Rates
-from polymodal.training.sampling import SAMPLINGS, Sampling
+from polymodal.training.step_loader import StepLoader
+from polymodal.training.target_sampling import TARGET_SAMPLERS, TargetSampler
 from polymodal.types import Task
 
 
@@ -72,8 +73,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     torch.manual_seed(config.seed)
     model = Model(recipe, data.fields)
     if config.vocoder_from is not None:
-        parts.take_vocoders(model, config.vocoder_from)
-    model.balance = adaptation = _adaptation(model, data.train)
+        pretraining.take_vocoders(model, config.vocoder_from)
+    model.loss_weigher = adaptation = _adaptation(model, data.train)
     if accelerator.is_main_process:
         _claim(run, model, data, overwrite)
     accelerator.wait_for_everyone()
@@ -89,11 +90,11 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
     rows = data.train
     for name, vocoder in learning.items():
-        parts.train_vocoder(name, vocoder, rows, config, run, len(learning), accelerator)
+        pretraining.train_vocoder(name, vocoder, rows, config, run, len(learning), accelerator)
     for name, codec in model.codecs.items():
-        parts.train_codec(name, codec, rows, config, run, len(model.codecs), accelerator)
+        pretraining.train_codec(name, codec, rows, config, run, len(model.codecs), accelerator)
     for name, codec in model.codecs.items():
-        rows = rows.with_column(name + LATENT, parts.latents(name, codec, rows, run, accelerator))
+        rows = rows.with_column(name + LATENT, pretraining.latents(name, codec, rows, run, accelerator))
 
     inputs = {name: name in model.encoders for name in model.modalities}
     outputs = {name: name in model.heads for name in model.modalities}
@@ -105,11 +106,13 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         if not accelerator.is_main_process or not len(data.validation):
             return {}
         sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
-        return _validation_losses(model, _feed(data.validation, draw, config, accelerator, alone=True))
+        return _validation_losses(model, _loader(data.validation, draw, config, accelerator, alone=True))
 
     averages = train(
         model,
-        _feed(rows, draw, config, accelerator, sampling=adaptation.sampling, views=recipe.tasks.views),
+        _loader(
+            rows, draw, config, accelerator, sampling=adaptation.sampling, tasks_per_row=recipe.tasks.tasks_per_row
+        ),
         config,
         run,
         accelerator=accelerator,
@@ -121,14 +124,14 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         adaptation=adaptation,
     )
     averages.swap()
-    model.balance = None
+    model.loss_weigher = None
     return model.eval()
 
 
 def _adaptation(model: Model, rows: Rows) -> Adaptation:
     """What follows the losses in training, as the recipe asks for it."""
     recipe, fields = model.recipe, list(model.heads)
-    sampling, owners = SAMPLINGS.get(recipe.tasks.sampling), {}
+    sampling, owners = TARGET_SAMPLERS.get(recipe.tasks.sampling), {}
     if recipe.train.adapt_rates:
         owners = {p: name for name, encoder in model.encoders.items() for p in encoder.parameters()}
         owners |= {p: name for name, head in model.heads.items() for p in head.parameters_of("model")}
@@ -199,7 +202,7 @@ def _config_of_run(file: Path) -> dict[str, Any]:
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
         if {"format", "recipe", "fields", "data"} <= there.keys() and "data" in there["recipe"]:
-            return there
+            return migrate_config(there)
     except (ValueError, AttributeError, TypeError):
         pass
     raise CheckpointError(f"{file}: is not that of a run; choose another folder")
@@ -218,17 +221,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _feed(
+def _loader(
     rows: Rows,
     draw: Any,
     config: TrainConfig,
     accelerator: Accelerator,
     *,
     alone: bool = False,
-    sampling: Sampling | None = None,
-    views: int = 1,
-) -> Feed:
-    return Feed(
+    sampling: TargetSampler | None = None,
+    tasks_per_row: int = 1,
+) -> StepLoader:
+    return StepLoader(
         rows,
         draw,
         batch_size=config.batch_size,
@@ -238,16 +241,16 @@ def _feed(
         processes=1 if alone else accelerator.num_processes,
         device=accelerator.device,
         sampling=sampling,
-        views=views,
+        tasks_per_row=tasks_per_row,
     )
 
 
 @torch.no_grad()
-def _validation_losses(model: Model, feed: Feed, steps: int = 4) -> dict[str, float]:
+def _validation_losses(model: Model, loader: StepLoader, steps: int = 4) -> dict[str, float]:
     """Means of the terms over the first validation rows, with the same tasks and noise every time."""
     sums: dict[str, list[float]] = {}
     for step in range(steps):
-        for portion in feed.portions(step):
-            for name, value in model(portion, "model")[1].items():
+        for micro_batch in loader.micro_batches(step):
+            for name, value in model(micro_batch, "model")[1].items():
                 sums.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in sums.items()}

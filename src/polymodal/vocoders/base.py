@@ -17,10 +17,10 @@ class Vocoder(nn.Module, ABC):
     arguments.
 
     Attributes:
-        turns: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
+        players: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
     """
 
-    turns: tuple[str, ...] = ("model",)
+    players: tuple[str, ...] = ("model",)
 
     @classmethod
     def accepts(cls, modality: Modality) -> str | None:
@@ -38,7 +38,7 @@ class Vocoder(nn.Module, ABC):
         Args:
             mel: Spectrograms (B, mels, L).
             samples: The sound they are of, frame by frame (B, hop_length, L), with the same mask.
-            player: One of ``turns``.
+            player: One of ``players``.
             keys: (B,) random keys.
         """
 

@@ -67,7 +67,7 @@ class _OneResolution(nn.Module):
     def __init__(self, stft: Stft, channels: int) -> None:
         super().__init__()
         self.stft, self.bands = stft, -(-(stft.n_fft // 2) // _BAND)
-        self.enter = nn.Linear(2 * _BAND, channels)
+        self.proj_in = nn.Linear(2 * _BAND, channels)
         self.place = nn.Parameter(torch.zeros(self.bands, channels))
         self.layers = nn.ModuleList(
             [
@@ -76,7 +76,7 @@ class _OneResolution(nn.Module):
                 convolution(2 * channels, 2 * channels, 2),
             ]
         )
-        self.leave = nn.Conv2d(2 * channels, 1, 1)
+        self.proj_out = nn.Conv2d(2 * channels, 1, 1)
 
     def forward(self, samples: Tensor) -> tuple[Tensor, list[Tensor]]:
         spectrum = self.stft.spectrum(samples)[..., :-1]
@@ -84,12 +84,12 @@ class _OneResolution(nn.Module):
         power = spectrum.square().sum(-1, keepdim=True)
         compressed = spectrum * (power + 1e-6) ** -0.35  # magnitudes to the power of 0.3
         x = compressed.unflatten(2, (self.bands, _BAND)).flatten(3)
-        x = (self.enter(x) + self.place).permute(0, 3, 1, 2)  # channels last in memory
+        x = (self.proj_in(x) + self.place).permute(0, 3, 1, 2)  # channels last in memory
         features = []
         for layer in self.layers:
             x = layer(F.leaky_relu(x, _SLOPE))
             features.append(x)
-        return self.leave(F.leaky_relu(x, _SLOPE)), features
+        return self.proj_out(F.leaky_relu(x, _SLOPE)), features
 
 
 def row_mean(x: Tensor) -> Tensor:

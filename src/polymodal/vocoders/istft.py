@@ -36,16 +36,16 @@ class ConvNeXtBlock(nn.Module):
 
     Args:
         width: D.
-        hidden: Width inside.
+        intermediate_size: Width inside.
         kernel: Frames that the convolution sees; odd.
     """
 
-    def __init__(self, width: int, hidden: int, kernel: int) -> None:
+    def __init__(self, width: int, intermediate_size: int, kernel: int) -> None:
         super().__init__()
         # Two dimensions, one of them of size 1: depthwise, that is several times as fast on a CPU as one dimension.
         self.near = nn.Conv2d(width, width, (1, kernel), padding=(0, kernel // 2), groups=width)
         self.norm = layer_norm(width)
-        self.widen, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.widen, self.narrow = nn.Linear(width, intermediate_size), nn.Linear(intermediate_size, width)
         self.scale = nn.Parameter(torch.full((width,), 0.2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class IstftVocoder(Vocoder):
         audio: Whose spectrograms it reads.
         width: Of the blocks.
         depth: Number of blocks.
-        hidden: Width inside the blocks.
+        intermediate_size: Width inside the blocks.
         kernel: Frames that a block's convolution sees; odd.
         refinements: Times that the phases are made consistent with the magnitudes, after training.
         magnitude_weight: Of the distance of magnitudes as predicted, before phases make them overlap.
@@ -79,7 +79,7 @@ class IstftVocoder(Vocoder):
         *,
         width: int = 128,
         depth: int = 5,
-        hidden: int = 384,
+        intermediate_size: int = 384,
         kernel: int = 7,
         refinements: int = 2,
         magnitude_weight: float = 1.0,
@@ -88,7 +88,7 @@ class IstftVocoder(Vocoder):
         feature_matching: float = 2.0,
     ) -> None:
         super().__init__()
-        for name, value in {"width": width, "hidden": hidden, "crop_frames": crop_frames}.items():
+        for name, value in {"width": width, "intermediate_size": intermediate_size, "crop_frames": crop_frames}.items():
             if value < 1:
                 raise ConfigError(f"{name}: {value} is not at least 1")
         if kernel % 2 == 0:
@@ -100,16 +100,16 @@ class IstftVocoder(Vocoder):
         self.loudest = math.log(n_fft / 4) + 0.5  # a full-scale sine's log-magnitude, and a little more
         self.resolutions = [Stft(max(2, n_fft // (2 * k) * 2), max(1, hop // k)) for k in (1, 2, 4)]
         bins = n_fft // 2 + 1
-        self.enter = nn.Conv1d(audio.mels, width, kernel, padding=kernel // 2)
-        self.enter_norm, self.leave_norm = layer_norm(width), layer_norm(width)
-        self.blocks = nn.ModuleList(ConvNeXtBlock(width, hidden, kernel) for _ in range(depth))
-        self.leave = nn.Linear(width, 2 * bins)
+        self.proj_in = nn.Conv1d(audio.mels, width, kernel, padding=kernel // 2)
+        self.proj_in_norm, self.proj_out_norm = layer_norm(width), layer_norm(width)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(width, intermediate_size, kernel) for _ in range(depth))
+        self.proj_out = nn.Linear(width, 2 * bins)
         self.magnitudes = nn.Linear(audio.mels, bins)
         self.filters: Tensor
         self.register_buffer("filters", audio.transform.filters, persistent=False)
         self._initialise()
         self.critic = SpectrumCritic(self.resolutions[:2]) if adversarial else None
-        self.turns = ("critic", "model") if adversarial else ("model",)
+        self.players = ("critic", "model") if adversarial else ("model",)
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -118,8 +118,8 @@ class IstftVocoder(Vocoder):
         weight = overlap / overlap.sum(1, keepdim=True).clamp(min=1e-9)
         self.magnitudes.weight.copy_(LOG_MEL_SCALE * weight)
         self.magnitudes.bias.copy_(LOG_MEL_MEAN - weight @ self.filters.sum(1).log())
-        self.leave.weight[: len(weight)] *= 0.3
-        self.leave.bias.zero_()
+        self.proj_out.weight[: len(weight)] *= 0.3
+        self.proj_out.bias.zero_()
 
     def forward(self, mel: Tensor) -> Tensor:
         log_magnitudes, phases = self._predict(mel.to(self.filters.device))
@@ -136,15 +136,15 @@ class IstftVocoder(Vocoder):
 
     def _predict(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrograms (B, mels, L) -> log-magnitudes and phases (B, L, F) each."""
-        x = self.enter_norm(self.enter(mel).mT)
+        x = self.proj_in_norm(self.proj_in(mel).mT)
         for block in self.blocks:
             x = block(x)
-        correction, phases = self.leave(self.leave_norm(x)).float().chunk(2, dim=-1)
+        correction, phases = self.proj_out(self.proj_out_norm(x)).float().chunk(2, dim=-1)
         return (self.magnitudes(mel.mT) + correction).clamp(max=self.loudest), phases
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         critics = set(self.critic.parameters()) if self.critic else set()
-        if player in self.turns:
+        if player in self.players:
             yield from (p for p in self.parameters() if (p in critics) == (player == "critic"))
 
     def loss(self, mel: Field, samples: Field, player: str, keys: Tensor) -> Losses:

@@ -72,7 +72,7 @@ def test_no_critic_where_none_is_asked_for():
     assert make_adversary(PICTURE, 2, 0.0, 0.0) is None
     for kind, options in {"kl": {"latent": 4}, "fsq": {"levels": (4, 4)}}.items():
         codec = CODECS[kind](PICTURE, channels=(8,), patch=2, **options)
-        assert codec.turns == ("model",)
+        assert codec.players == ("model",)
         assert not list(codec.parameters_of("critic"))
 
 
@@ -85,7 +85,7 @@ def test_a_codec_heeds_its_critic(kind):
     mask = torch.ones(8, 1, dtype=torch.bool)
     field = Field(blurred(normal(make_keys(1, 8), (1, 16, 16))), mask, mask[:, 0])
     codec.initialise([field])
-    optimizers = {player: torch.optim.Adam(codec.parameters_of(player), lr=2e-3) for player in codec.turns}
+    optimizers = {player: torch.optim.Adam(codec.parameters_of(player), lr=2e-3) for player in codec.players}
     before = codec.loss(field, "model", make_keys(0, 8))["perceptual"].mean()
     for _ in range(20):
         codec.zero_grad()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from polymodal.data.assembly import make_cells
+from polymodal.data.build_dataset import make_cells
 from polymodal.data.voices import SAMPLE_RATE_HZ, VOICES, Utterance, tidy
 from polymodal.errors import DataError
 

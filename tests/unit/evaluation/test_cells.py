@@ -1,4 +1,4 @@
-"""Cells: kept, resumed, shared among processes, and always the same."""
+"""ScoredCells: kept, resumed, shared among processes, and always the same."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import polymodal as pm
 from polymodal.errors import ConfigError
 from polymodal.evaluation import Judge, all_directions, evaluate
-from polymodal.evaluation.cells import Cell
+from polymodal.evaluation.scorecard.evaluator import DirectionResult
 
 FEW = [(("name",), "picture"), (("picture",), "name"), (("name", "place"), "colour"), (("name",), "place")]
 
@@ -116,12 +116,12 @@ def test_each_cell_has_every_aspect(score):
 
 def test_a_cell_is_kept_whole(score, tmp_path):
     card = score(folder=tmp_path, directions=FEW[:1], codecs=False)
-    cell = Cell.load(tmp_path / f"{card.files['name → picture']}.json")
+    cell = DirectionResult.load(tmp_path / f"{card.files['name → picture']}.json")
     assert cell.inputs == ("name",)
     assert len(cell.picks) == len(cell.made) == 3
     assert cell.outcomes[0].metric == "judge's top-1"
     assert cell.outcomes[0].values.mean() == pytest.approx(card.score("name", "picture").value)
-    assert Cell.load(tmp_path / "nothing.json") is None
+    assert DirectionResult.load(tmp_path / "nothing.json") is None
 
 
 def test_wrong_settings_are_refused(score):

@@ -7,7 +7,7 @@ from PIL import Image
 
 import polymodal as pm
 from polymodal.errors import CheckpointError, ConfigError, DataError
-from polymodal.evaluation.classifier import Classifier
+from polymodal.evaluation.judges.classifier import Classifier
 
 SETTINGS = {"epochs": 6, "batch_size": 16, "width": 8, "learning_rate": 1e-2}
 

@@ -7,10 +7,10 @@ import pytest
 
 from polymodal.errors import ConfigError
 from polymodal.evaluation import Score
-from polymodal.evaluation.cells import Cell
-from polymodal.evaluation.comparison import Evaluation, compare
-from polymodal.evaluation.heat_map import heat_map
-from polymodal.evaluation.measures import Outcome
+from polymodal.evaluation.report.heat_map import heat_map
+from polymodal.evaluation.scorecard.agreement import MetricResult
+from polymodal.evaluation.scorecard.comparison import Evaluation, compare
+from polymodal.evaluation.scorecard.evaluator import DirectionResult
 
 RIGHT = np.random.default_rng(0).random(200) < 0.5
 
@@ -22,7 +22,9 @@ def score(value: float, metric: str = "exact match", **changes) -> Score:
 
 def evaluation(name: str, *values: tuple[str, np.ndarray], data: str = "abc", **changes) -> Evaluation:
     rows = np.arange(200)
-    cell = Cell(("name",), "word", rows.tolist(), [Outcome(metric, rows, own.astype(float)) for metric, own in values])
+    cell = DirectionResult(
+        ("name",), "word", rows.tolist(), [MetricResult(metric, rows, own.astype(float)) for metric, own in values]
+    )
     scores = [score(float(own.mean()), metric, **changes) for metric, own in values]
     return Evaluation(name, scores, {"data": data, "judge": None, "seed": 0}, {cell.name: cell})
 

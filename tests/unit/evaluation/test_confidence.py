@@ -6,9 +6,9 @@ import torch
 
 import polymodal as pm
 from polymodal.evaluation import Judge
-from polymodal.evaluation.calibration import expected_calibration_error
-from polymodal.evaluation.confidence import Calibration, _report, calibrate
-from polymodal.evaluation.scored_cells import Cells, _Examiner, collect, patterns, score_cells
+from polymodal.evaluation.calibration.calibrator import expected_calibration_error
+from polymodal.evaluation.calibration.confidence import Calibration, _report, calibrate
+from polymodal.evaluation.calibration.scored_cells import ScoredCells, _Examiner, collect, patterns, score_cells
 from polymodal.generation import generate_rows
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
@@ -102,7 +102,7 @@ def test_scores_are_a_row_s_own(run, rows, judge):
 
 
 def test_rows_are_drawn_with_part_of_their_fields(run, rows, judge, monkeypatch):
-    monkeypatch.setattr("polymodal.evaluation.scored_cells.PART", 64)
+    monkeypatch.setattr("polymodal.evaluation.calibration.scored_cells.PART", 64)
     cells = collect(run.model, rows, judge=judge, cells=100, options=FAST)
     assert set(cells) == set(run.model.heads)
     for name, own in cells.items():
@@ -186,10 +186,10 @@ def test_nothing_to_learn_from_is_said(run, rows):
 
 
 def test_few_cells_still_give_a_report():
-    def cells(*rows: int) -> Cells:
+    def cells(*rows: int) -> ScoredCells:
         count = len(rows)
         scores, right = np.linspace(0.2, 0.8, count)[:, None], np.arange(count) % 2 == 0
-        return Cells(scores, right.astype(float), np.array(["a"] * count, dtype=object), np.array(rows))
+        return ScoredCells(scores, right.astype(float), np.array(["a"] * count, dtype=object), np.array(rows))
 
     assert np.isnan(_report(cells(5)).error)
     for few in (cells(1, 2, 3), cells(4, 4), cells(7, 9, 9)):

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 import polymodal as pm
 from polymodal.evaluation import Judge, evaluate
-from polymodal.evaluation.faults import BLURRED, COPIES, IGNORES, SAME
+from polymodal.evaluation.scorecard.faults import BLURRED, COPIES, IGNORES, SAME
 from polymodal.types import Field
 
 COLOURS = ("red", "green", "blue", "black", "orange", "purple")

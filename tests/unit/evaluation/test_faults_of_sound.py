@@ -8,7 +8,7 @@ import torch
 
 import polymodal as pm
 from polymodal.evaluation import Judge, evaluate
-from polymodal.evaluation.faults import BLURRED, COPIES, IGNORES, SAME
+from polymodal.evaluation.scorecard.faults import BLURRED, COPIES, IGNORES, SAME
 from polymodal.types import Field
 
 RATE = 4000

@@ -7,7 +7,7 @@ import torch
 import polymodal as pm
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.evaluation import Judge, evaluate
-from polymodal.evaluation.judges import open_judge
+from polymodal.evaluation.judges.opening import open_judge
 
 transformers = pytest.importorskip("transformers")
 

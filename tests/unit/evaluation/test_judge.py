@@ -9,7 +9,7 @@ import torch
 import polymodal as pm
 from polymodal.errors import CheckpointError, ConfigError, DataError
 from polymodal.evaluation import Judge
-from polymodal.evaluation.embedder import naming_field, texts
+from polymodal.evaluation.judges.embedder import naming_field, texts
 
 COLOURS = {f"{r} {g} {b}": (r, g, b) for r in (0, 250) for g in (0, 250) for b in (0, 250)}
 STEPS = 40

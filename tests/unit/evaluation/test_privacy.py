@@ -9,7 +9,7 @@ import torch
 import polymodal as pm
 from polymodal.errors import DataError
 from polymodal.evaluation.head_loss import head_loss
-from polymodal.evaluation.privacy import (
+from polymodal.evaluation.privacy.audit import (
     Leak,
     audit,
     distances_between,

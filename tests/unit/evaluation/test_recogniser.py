@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polymodal.errors import ConfigError
-from polymodal.evaluation.recogniser import Recogniser, words_of
+from polymodal.evaluation.judges.recogniser import Recogniser, words_of
 from polymodal.modalities.audio import Waveform
 
 pytest.importorskip("pocketsphinx")

@@ -12,8 +12,8 @@ import soundfile
 from PIL import Image
 
 from polymodal.evaluation import Card, Fault, Score, Scorecard, Section, write_page, write_report
-from polymodal.evaluation.report import command_line
-from polymodal.evaluation.scorecard import Sample
+from polymodal.evaluation.report.page import command_line
+from polymodal.evaluation.scorecard.scorecard import Sample
 from polymodal.modalities.audio import Waveform
 
 VOID = {"meta", "link", "img", "br"}

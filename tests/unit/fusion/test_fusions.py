@@ -52,7 +52,7 @@ def test_a_tensor_is_the_contraction_of_the_outer_product(tokens):
         one[-1] = 1
         weights.append(matrix + one)
     whole = torch.einsum("ird,jrd,rd->ijd", *weights, fusion.nothing)  # the low-rank tensor, put together
-    expected = fusion.leave(fusion.norm(torch.einsum("ij,ijd->d", outer, whole)))
+    expected = fusion.proj_out(fusion.norm(torch.einsum("ij,ijd->d", outer, whole)))
     torch.testing.assert_close(fusion(tokens, 3, CPU).pooled[0], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -17,7 +17,7 @@ VECTOR = Space("continuous", (3,))
 SOUND = Space("continuous", (3, 10), variable=True)
 TEXT = Space("discrete", (8,), vocab=20, variable=True)
 LABEL = Space("discrete", (1,), vocab=5)
-SMALL = {"hidden": 16, "channels": (16,), "depth": 1, "heads": 2}
+SMALL = {"hidden_size": 16, "channels": (16,), "depth": 1, "heads": 2}
 
 
 def make_head(space: Space, **options) -> Decoder:
@@ -126,8 +126,8 @@ def test_sound_of_its_own_length():
     [
         ({"variance": 0.0}, "variance is 0"),
         ({"channels": ()}, "channels is 0"),
-        ({"hidden": 0}, "hidden is 0"),
-        ({"heads": 3}, "heads is 3; it must be a divisor of hidden, 16"),
+        ({"hidden_size": 0}, "hidden_size is 0"),
+        ({"heads": 3}, "heads is 3; it must be a divisor of hidden_size, 16"),
         ({"depth": -1}, "depth is -1"),
         ({"temperature": -1.0}, "temperature is -1"),
     ],

@@ -143,7 +143,7 @@ def test_learns_a_mixture_and_its_condition(predict):
     """
     torch.manual_seed(0)
     centres = torch.tensor([[1.5, 1.5], [-1.5, -1.5]])
-    head = Flow(Space("continuous", (2,)), 8, inner=32, depth=2, heads=2, predict=predict, steps=10, guidance=1.0)
+    head = Flow(Space("continuous", (2,)), 8, hidden_size=32, depth=2, heads=2, predict=predict, steps=10, guidance=1.0)
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     which = torch.arange(64) % 2
     marks = torch.eye(8)[which]
@@ -209,7 +209,7 @@ def test_one_step_learns_the_exact_map_of_a_gaussian():
     """The flow of noise to N(m, s^2) takes z to m + s z; a plain step from noise takes every z to m."""
     torch.manual_seed(0)
     mean, std = torch.tensor([1.0, -0.5]), 0.6
-    head = Flow(Space("continuous", (2,)), 8, inner=32, depth=2, heads=2, repeats=4, shortcuts=4, guidance=1.0)
+    head = Flow(Space("continuous", (2,)), 8, hidden_size=32, depth=2, heads=2, repeats=4, shortcuts=4, guidance=1.0)
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     given = Context(torch.zeros(64, 1, 8), torch.ones(64, 1, dtype=torch.bool), torch.zeros(64, 8))
     for step in range(400):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
 from polymodal.heads.augmentation import augment
-from polymodal.heads.balance import BOUNDS, EVERY, PATIENCE, WARM_UP, Balance
 from polymodal.heads.gan import CRITIC_LOSSES, MODEL_LOSSES, Gan, shape_of, truncated_normal
+from polymodal.heads.gan_controller import BOUNDS, EVERY, PATIENCE, WARM_UP, GanController
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Context, Field, Space
 
@@ -21,7 +21,7 @@ WIDTH = 6
 
 def make(space: Space, **options) -> Gan:
     torch.manual_seed(0)
-    return Gan(space, WIDTH, **{"noise": 4, "inner": 8, "channels": (8, 8), "patch": 1, **options})
+    return Gan(space, WIDTH, **{"noise": 4, "hidden_size": 8, "channels": (8, 8), "patch": 1, **options})
 
 
 def context(rows: int, seed: int = 5) -> Context:
@@ -89,11 +89,11 @@ def test_penalties_of_a_linear_critic(loss, expected):
 
 
 def test_the_penalty_falls_to_its_last_share_in_training():
-    head = make(VECTOR, inner=3, gamma=3.0, gamma_final=0.25, penalty_share=1.0, mismatched=0.0)
+    head = make(VECTOR, hidden_size=3, gamma=3.0, gamma_final=0.25, penalty_share=1.0, mismatched=0.0)
     head.critic = LinearCritic(torch.tensor([1.0, 2.0, 3.0]))
 
     def penalty(progress: float) -> float:
-        head.pace("critic", progress)
+        head.lr_scale("critic", progress)
         return float(head.loss(context(4), values(VECTOR, 4), "critic", make_keys(0, 4))["penalty"].detach().mean())
 
     assert [penalty(progress) for progress in (0.0, 0.5, 1.0, 1.1)] == pytest.approx([42, 21, 10.5, 10.5], rel=1e-5)
@@ -102,7 +102,7 @@ def test_the_penalty_falls_to_its_last_share_in_training():
 
 
 def test_a_share_of_the_rows_bears_the_same_penalty_on_average():
-    head = make(VECTOR, inner=3, gamma=3.0, penalty_share=0.25, mismatched=0.0)
+    head = make(VECTOR, hidden_size=3, gamma=3.0, penalty_share=0.25, mismatched=0.0)
     head.critic = LinearCritic(torch.tensor([1.0, 2.0, 3.0]))
     penalty = head.loss(context(8), values(VECTOR, 8), "critic", make_keys(0, 8)).pop("penalty")
     assert (penalty != 0).sum() == 2
@@ -210,7 +210,7 @@ def test_wrong_arguments():
 )
 def test_usual_shapes(space, channels, patch):
     assert shape_of(space) == (channels, patch)
-    Gan(space, WIDTH, inner=8)
+    Gan(space, WIDTH, hidden_size=8)
 
 
 @pytest.mark.parametrize("space", [SOUND, PICTURE, Space("continuous", (3, 8, 8))])
@@ -235,13 +235,13 @@ def test_vectors_are_not_augmented():
     assert augment(field.value, make_keys(2, 6), torch.tensor(1.0)) is field.value
 
 
-def look(balance: Balance, real: Tensor, made: Tensor, spread: float = 1.0, gradient: float = 1.0) -> bool:
+def look(controller: GanController, real: Tensor, made: Tensor, spread: float = 1.0, gradient: float = 1.0) -> bool:
     """One look at so many moves alike; whether the critic is to be drawn anew."""
     features = normal(make_keys(3, len(real)), (4,))
     for _ in range(EVERY):
-        balance.watch((real, made), (features, spread * features), torch.ones(len(real)), centre=False)
-        balance.watch_gradient(torch.full((len(real), 2), gradient))
-        again = balance.move()
+        controller.watch((real, made), (features, spread * features), torch.ones(len(real)), centre=False)
+        controller.watch_gradient(torch.full((len(real), 2), gradient))
+        again = controller.move()
     return again
 
 
@@ -249,74 +249,74 @@ HEALTHY = (torch.tensor([1.0, 0.2, -0.1, 0.9]), torch.tensor([-1.0, 0.3, -0.5, 0
 
 
 def test_a_healthy_pair_is_left_alone():
-    balance = Balance(4, blank=2.0)
-    assert not any(look(balance, *HEALTHY) for _ in range(2 * WARM_UP))
-    assert balance.decisions() == []
-    assert [balance.level(name) for name in ("pace", "strength", "noise", "augment")] == [1, 1, 0, 0]
+    controller = GanController(4, blank=2.0)
+    assert not any(look(controller, *HEALTHY) for _ in range(2 * WARM_UP))
+    assert controller.decisions() == []
+    assert [controller.level(name) for name in ("lr_scale", "strength", "noise", "augment")] == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("real", "gradient"), [(torch.zeros(4), 1.0), (torch.full((4,), math.nan), 1.0), (HEALTHY[0], 0.0)]
 )
 def test_a_dead_critic_is_drawn_anew(real, gradient):
-    balance = Balance(4, blank=2.0)
+    controller = GanController(4, blank=2.0)
     made = HEALTHY[1] if gradient == 0 else real
-    assert look(balance, real, made, gradient=gradient)
-    assert balance.decisions()[0].startswith("the critic is drawn anew: the critic is dead")
-    assert balance.resets == 1
-    assert not look(balance, *HEALTHY)
+    assert look(controller, real, made, gradient=gradient)
+    assert controller.decisions()[0].startswith("the critic is drawn anew: the critic is dead")
+    assert controller.resets == 1
+    assert not look(controller, *HEALTHY)
 
 
 def test_a_critic_that_shouts_is_slowed_and_then_drawn_anew():
-    balance = Balance(4, blank=2.0)
-    resets = [look(balance, 1e4 * HEALTHY[0], 1e4 * HEALTHY[1]) for _ in range(PATIENCE + 1)]
+    controller = GanController(4, blank=2.0)
+    resets = [look(controller, 1e4 * HEALTHY[0], 1e4 * HEALTHY[1]) for _ in range(PATIENCE + 1)]
     assert resets == [False] * PATIENCE + [True]
-    assert balance.level("pace") < 0.1
-    assert balance.level("strength") == BOUNDS["strength"][1]
+    assert controller.level("lr_scale") < 0.1
+    assert controller.level("strength") == BOUNDS["strength"][1]
     for _ in range(80):
-        look(balance, *HEALTHY)
-    assert (balance.level("pace"), balance.level("strength")) == (1, 1)
+        look(controller, *HEALTHY)
+    assert (controller.level("lr_scale"), controller.level("strength")) == (1, 1)
 
 
 def test_a_collapse_is_met_with_noise_then_with_a_new_critic():
-    balance = Balance(4, blank=2.0)
+    controller = GanController(4, blank=2.0)
     for _ in range(WARM_UP):
-        assert not look(balance, *HEALTHY, spread=0.01)
-    assert balance.decisions() == []
-    resets = [look(balance, *HEALTHY, spread=0.01) for _ in range(3 * PATIENCE)]
+        assert not look(controller, *HEALTHY, spread=0.01)
+    assert controller.decisions() == []
+    resets = [look(controller, *HEALTHY, spread=0.01) for _ in range(3 * PATIENCE)]
     assert resets == [False] * (3 * PATIENCE - 1) + [True]
-    assert balance.level("noise") == pytest.approx(0.2)
-    assert any("all alike" in line for line in balance.decisions())
+    assert controller.level("noise") == pytest.approx(0.2)
+    assert any("all alike" in line for line in controller.decisions())
     for _ in range(80):
-        look(balance, *HEALTHY)
-    assert (balance.level("noise"), balance.level("strength")) == (0, 1)
+        look(controller, *HEALTHY)
+    assert (controller.level("noise"), controller.level("strength")) == (0, 1)
 
 
 def test_augmentation_follows_the_sign_statistic():
-    balance, real = Balance(4, blank=2.0, augment=0.3), torch.ones(2000)
+    controller, real = GanController(4, blank=2.0, augment=0.3), torch.ones(2000)
     for _ in range(10):
-        look(balance, real, torch.randn(2000, generator=torch.Generator().manual_seed(0)))
-    assert balance.level("augment") == pytest.approx(0.3)
-    assert [line.split(":")[0] for line in balance.decisions()][:2] == [
+        look(controller, real, torch.randn(2000, generator=torch.Generator().manual_seed(0)))
+    assert controller.level("augment") == pytest.approx(0.3)
+    assert [line.split(":")[0] for line in controller.decisions()][:2] == [
         "augmentation 0.06 -> 0.13", "augmentation 0.19 -> 0.26"
     ]  # fmt: skip
     for _ in range(10):
-        look(balance, -real, torch.randn(2000, generator=torch.Generator().manual_seed(0)))
-    assert balance.level("augment") == 0
+        look(controller, -real, torch.randn(2000, generator=torch.Generator().manual_seed(0)))
+    assert controller.level("augment") == 0
 
 
 def test_a_balance_that_is_resumed_goes_on_exactly():
-    one, other = Balance(4, blank=2.0, augment=0.5), Balance(4, blank=2.0, augment=0.5)
-    assert other.level("pace") == 1
+    one, other = GanController(4, blank=2.0, augment=0.5), GanController(4, blank=2.0, augment=0.5)
+    assert other.level("lr_scale") == 1
     loud = (1e3 * HEALTHY[0], 1e3 * HEALTHY[1])
     look(one, *loud)
     one.watch(loud, (normal(make_keys(0, 4), (4,)),) * 2, torch.ones(4), centre=True)
     one.move()
     other.load_state_dict(one.state_dict())
-    assert other.level("pace") == one.level("pace") == 0.5
-    for balance in (one, other):
+    assert other.level("lr_scale") == one.level("lr_scale") == 0.5
+    for controller in (one, other):
         for _ in range(3):
-            look(balance, *loud)
+            look(controller, *loud)
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
     assert one.level("strength") == other.level("strength")
@@ -333,13 +333,15 @@ def ring(head: Gan, rows: int = 64) -> tuple[Tensor, Context]:
 def play(head: Gan, steps: int, rate: float = 2e-3, critic_rate: float = 1.0, begin: int = 0) -> list[str]:
     """Trains on the ring as the loop does; the decisions."""
     centres, told = ring(head)
-    optimizers = {p: torch.optim.Adam(head.parameters_of(p), lr=rate, betas=(0.0, 0.98)) for p in head.turns}
+    optimizers = {p: torch.optim.Adam(head.parameters_of(p), lr=rate, betas=(0.0, 0.98)) for p in head.players}
     said: list[str] = []
     for step in range(begin, begin + steps):
         keys = make_keys(2, 64, start=64 * step)
         data = full(centres[torch.arange(64) % 8] + 0.1 * normal(keys, (2,)))
         for player, optimizer in optimizers.items():
-            optimizer.param_groups[0]["lr"] = rate * head.pace(player, 0.0) * (critic_rate if player == "critic" else 1)
+            optimizer.param_groups[0]["lr"] = (
+                rate * head.lr_scale(player, 0.0) * (critic_rate if player == "critic" else 1)
+            )
             sum(term.mean() for term in head.loss(told, data, player, keys).values()).backward()
             nn.utils.clip_grad_norm_(list(head.parameters_of(player)), 1.0)
             optimizer.step()
@@ -361,7 +363,7 @@ def found(head: Gan) -> float:
 
 def ring_gan(**options) -> Gan:
     torch.manual_seed(0)
-    return Gan(Space("continuous", (2,)), 8, noise=4, inner=32, channels=(64, 64), **{"gamma": 0.3, **options})
+    return Gan(Space("continuous", (2,)), 8, noise=4, hidden_size=32, channels=(64, 64), **{"gamma": 0.3, **options})
 
 
 def test_a_critic_whose_weights_are_zero_comes_back_to_life():
@@ -379,6 +381,6 @@ def test_a_critic_that_learns_far_too_fast_is_reined_in():
     """A hundred times the rate: left alone, a twentieth of the samples were where they should be."""
     head = ring_gan(loss="hinge", gamma=0.01)
     said = play(head, 320, critic_rate=100.0)
-    assert any(line.startswith("pace") for line in said)
-    assert head.balance.level("pace") < 0.5
+    assert any(line.startswith("lr_scale") for line in said)
+    assert head.controller.level("lr_scale") < 0.5
     assert found(head) > 0.8

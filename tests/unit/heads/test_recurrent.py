@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from polymodal.errors import ConfigError
-from polymodal.heads.decoding import BEGIN, END, PAD
 from polymodal.heads.recurrent import Recurrent
+from polymodal.heads.token_sampling import BEGIN, END, PAD
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Field, Space
 

@@ -13,7 +13,7 @@ VECTOR = Space("continuous", (2,))
 PICTURE = Space("continuous", (1, 8, 8))
 SOUND = Space("continuous", (3, 10), variable=True)
 TEXT = Space("discrete", (8,), vocab=20, variable=True)
-SMALL = {"latent": 4, "hidden": 16, "channels": (8, 8), "depth": 1, "heads": 2}
+SMALL = {"latent": 4, "hidden_size": 16, "channels": (8, 8), "depth": 1, "heads": 2}
 
 
 def make_head(space: Space, **options) -> VariationalAutoencoder:
@@ -63,7 +63,7 @@ def test_learns_two_modes_of_each_condition(prior):
         value[:, 1] += side * (2 * which - 1)
         return mark(which), full(value)
 
-    head = make_head(VECTOR, prior=prior, latent=2, channels=(32,), hidden=32)
+    head = make_head(VECTOR, prior=prior, latent=2, channels=(32,), hidden_size=32)
     learn(head, draw, 150)
     which = torch.arange(400) % 2
     made = head.sample(mark(which), make_keys(1, 400)).value
@@ -84,7 +84,7 @@ def test_a_text_posterior_does_not_collapse():
         word = 3 + (16 * uniform(make_keys(step, 64))).long()
         return mark(torch.zeros(64, dtype=torch.long)), text(word[:, None].expand(-1, 3))
 
-    head = make_head(TEXT, hidden=32, word_dropout=0.5, anneal=100, free_nats=0.1)
+    head = make_head(TEXT, hidden_size=32, word_dropout=0.5, anneal=100, free_nats=0.1)
     context, target = draw(10_000)
     before = head.eval().loss(context, target, "model", make_keys(0, 64))
     learn(head, draw, 150)

@@ -16,7 +16,7 @@ KINDS = ["standard", "conditional", "flow"]
 def make_prior(kind: str, latent: int = 4) -> Prior:
     """With random weights, zero though some start."""
     torch.manual_seed(0)
-    prior = Prior(latent, 6, kind=kind, couplings=3, hidden=8)
+    prior = Prior(latent, 6, kind=kind, couplings=3, hidden_size=8)
     for parameter in prior.parameters():
         nn.init.normal_(parameter, std=0.3)
     return prior
@@ -58,7 +58,7 @@ def test_the_divergence_is_what_many_draws_say(kind):
 
 def test_a_flow_learns_two_modes_that_its_context_places():
     torch.manual_seed(0)
-    prior = Prior(2, 1, kind="flow", couplings=3, hidden=32)
+    prior = Prior(2, 1, kind="flow", couplings=3, hidden_size=32)
     optimizer = torch.optim.Adam(prior.parameters(), lr=5e-3)
 
     def draw(rows, seed):

@@ -30,7 +30,7 @@ def take_steps(adapting, losses, steps=EVERY, counts=None):
 def test_the_gradient_at_the_context_is_summed_over_rows():
     adapting, whole = adaptation(), context(5)
     scale = normal(make_keys(1, 5), (3, 4))
-    for places in (torch.arange(2), torch.arange(2, 5)):  # two portions of one step
+    for places in (torch.arange(2), torch.arange(2, 5)):  # two micro_batches of one step
         own = whole.rows(places)
         adapting.watch("a", own)
         ((own.tokens * scale[places]).sum() + 2 * own.pooled.sum()).backward()

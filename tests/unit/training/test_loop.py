@@ -52,7 +52,7 @@ def test_the_processor_has_spent_no_time_where_a_process_waits():
 
 def test_only_matrices_decay():
     class Trainee(torch.nn.Linear):
-        turns = ("model",)
+        players = ("model",)
 
         def parameters_of(self, player):
             return self.parameters()
@@ -63,7 +63,7 @@ def test_only_matrices_decay():
 
 def test_parameters_with_an_owner_have_groups_that_say_so():
     class Trainee(torch.nn.Sequential):
-        turns = ("model",)
+        players = ("model",)
 
         def parameters_of(self, player):
             return self.parameters()

@@ -12,7 +12,7 @@ from polymodal.training.loop import make_optimizer
 
 
 class Trainee(torch.nn.Module):
-    turns = ("model",)
+    players = ("model",)
 
     def __init__(self, still: bool = False):
         super().__init__()

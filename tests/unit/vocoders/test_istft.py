@@ -17,7 +17,7 @@ RATE, HOP = 4000, 64
 def small(**options) -> IstftVocoder:
     torch.manual_seed(0)
     audio = Audio(sample_rate_hz=RATE, max_seconds=0.6, mels=24, n_fft=256, hop_length=HOP)
-    return IstftVocoder(audio, **{"width": 32, "depth": 2, "hidden": 64, "crop_frames": 8, **options})
+    return IstftVocoder(audio, **{"width": 32, "depth": 2, "intermediate_size": 64, "crop_frames": 8, **options})
 
 
 def tones(vocoder: IstftVocoder, frames: int = 30) -> tuple[Field, Field]:

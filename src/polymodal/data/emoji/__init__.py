@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from polymodal.data.assembly import assembled, check, identify, installed, make_cells
+from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells
 from polymodal.data.emoji.concepts import LANGUAGES, choose, load_concepts
 from polymodal.data.emoji.rows import TRAINING_VOICES, Row, plan
 from polymodal.data.voices import VOICES, Utterance

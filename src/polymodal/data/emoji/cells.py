@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from polymodal.data.assembly import write_cells
+from polymodal.data.build_dataset import write_cells
 from polymodal.data.voices import Utterance, speak
 
 

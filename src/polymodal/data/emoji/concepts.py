@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from polymodal.data.assembly import fraction
+from polymodal.data.build_dataset import fraction
 
 LANGUAGES = ("ar", "de", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
 STYLES = ("openmoji", "twemoji")

@@ -6,7 +6,7 @@ Every choice is made by a hash of what it is about, so the rows of two builds ag
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from polymodal.data.assembly import fraction
+from polymodal.data.build_dataset import fraction
 from polymodal.data.emoji.concepts import STYLES, Concept
 from polymodal.data.voices import NEURAL_VOICE, VOICES
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polymodal.data.assembly import assembled, check, identify, installed, make_cells
+from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells
 from polymodal.data.fashion.captions import KINDS, LABELS, NAMES, SYNONYMS, TEMPLATES, class_of
 from polymodal.data.fashion.pictures import Split, content, find
 from polymodal.data.fashion.rows import HELD_OUT_VOICES, TRAINING_VOICES, Row, plan, training_rows, utterances

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polymodal.data.assembly import fraction
+from polymodal.data.build_dataset import fraction
 from polymodal.data.fashion.captions import LABELS, NAMES, caption
 from polymodal.data.voices import NEURAL_VOICE, VOICES, Utterance
 

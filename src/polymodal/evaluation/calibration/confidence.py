@@ -1,0 +1,211 @@
+"""Confidence: the probability that a generated cell is right, learned on rows that were held out.
+
+A calibrator for each field, and one for each set of given fields that was seen often enough, turns a cell's scores (see
+``cells``) into the probability of being right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from polymodal.checkpoint import digest_of
+from polymodal.data import Rows
+from polymodal.errors import CheckpointError
+from polymodal.evaluation.calibration.calibrator import Calibrator, expected_calibration_error
+from polymodal.evaluation.calibration.scored_cells import ScoredCells, collect, patterns, score_cells
+from polymodal.evaluation.judges.contrastive import Judge
+from polymodal.model import Model
+from polymodal.types import Batch
+
+FORMAT = 1
+PATTERN_CELLS = 200
+"""ScoredCells of a set of given fields from which it gets calibrators of its own."""
+FOLDS = 5
+
+_POOLED = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well one field is calibrated.
+
+    Attributes:
+        cells: That were scored.
+        right: The share that is right.
+        before: Expected calibration error of the first raw score, taken as a probability.
+        error: That of the confidence, each cell's from calibrators that did not see its row.
+    """
+
+    cells: int
+    right: float
+    before: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibrators of one model's fields.
+
+    Attributes:
+        weights: Names the model's weights.
+        options: Of the heads, with which the cells were generated.
+        calibrators: By field, by set of given fields; under "" that of all sets together.
+        reports: By field.
+        judge: Of pictures and sound, if there is one.
+    """
+
+    weights: str
+    options: dict[str, dict[str, Any]]
+    calibrators: dict[str, dict[str, Calibrator]]
+    reports: dict[str, Report] = field(default_factory=dict)
+    judge: Judge | None = None
+
+    def confidences(
+        self, model: Model, batch: Batch, visible: Mapping[str, Tensor], made: Batch, keys: Tensor
+    ) -> dict[str, np.ndarray]:
+        """Probabilities (B,) of being right, by field; of no meaning where a field was not wanted.
+
+        Args:
+            model: That was calibrated.
+            batch: As of ``generate_rows``, likewise ``visible`` and ``keys``.
+            made: What it gave, with this calibration's ``options``.
+        """
+        scores = score_cells(model, self.judge, batch, visible, made, keys, self.options)
+        given = patterns(visible, len(keys))
+        return {name: apply(self.calibrators[name], values, given) for name, values in scores.items()}
+
+    def fits(self, model: Model, options: Mapping[str, Mapping[str, Any]] | None) -> bool:
+        """Whether it was learned from this model with these options of its heads."""
+        return (self.weights, self.options) == (digest_of(model), _plain(options))
+
+    @property
+    def digest(self) -> str:
+        """Names what it makes of scores: equal where calibrations are."""
+        return blake2b(json.dumps(self._document()).encode(), digest_size=8).hexdigest()
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "weights": self.weights,
+            "options": self.options,
+            "judge": self.judge.hash if self.judge else None,
+            "calibrators": {
+                name: {given: calibrator.state() for given, calibrator in own.items()}
+                for name, own in self.calibrators.items()
+            },
+            "reports": {name: vars(report) for name, report in self.reports.items()},
+        }
+
+    def save(self, folder: Path) -> None:
+        """Writes ``calibration.json``, and the judge beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.judge:
+            self.judge.save(folder)
+        partial = folder / "calibration.partial"
+        partial.write_text(json.dumps(self._document(), indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / "calibration.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> Calibration:
+        """What ``save`` wrote.
+
+        Raises:
+            CheckpointError: There is none, or it is broken.
+        """
+        try:
+            document = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder}: holds no calibration that can be read: {error}") from error
+        if document.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{folder}: the calibration's format is {document.get('format')}; this version's is {FORMAT}"
+            )
+        judge = Judge.load(folder) if document["judge"] else None
+        if judge and judge.hash != document["judge"]:
+            raise CheckpointError(f"{folder}: the judge is not the calibration's; calibrate again")
+        calibrators = {
+            name: {given: Calibrator(**state) for given, state in own.items()}
+            for name, own in document["calibrators"].items()
+        }
+        reports = {name: Report(**report) for name, report in document["reports"].items()}
+        return cls(document["weights"], document["options"], calibrators, reports, judge)
+
+
+def calibrate(
+    model: Model,
+    rows: Rows,
+    *,
+    judge: Judge | None = None,
+    cells: int = 2000,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Calibration:
+    """Learns how sure a model may be of what it fills, from rows of which it fills cells whose truth is known.
+
+    Each row is given some of its fields and asked for some of the others, as the rows of tables are that lack cells.
+
+    Args:
+        model: Any.
+        rows: That were held out, with the model's fields.
+        judge: Of pictures and sound, which are left out without one.
+        cells: Times that a row is drawn; with fewer rows each comes again, given other fields.
+        seed: Of what is given and of what is generated.
+        options: Of the heads by field.
+
+    Raises:
+        ConfigError: The rows lack a field of the model.
+        DataError: There are no rows, or no field of theirs can be scored.
+    """
+    found = collect(model, rows, judge=judge, cells=cells, seed=seed, options=options)
+    calibrators = {name: fit(own) for name, own in found.items()}
+    reports = {name: _report(own) for name, own in found.items()}
+    return Calibration(digest_of(model), _plain(options), calibrators, reports, judge)
+
+
+def fit(cells: ScoredCells) -> dict[str, Calibrator]:
+    """Calibrators by set of given fields, under "" that of all together."""
+    calibrators = {_POOLED: Calibrator.fit(cells.scores, cells.right)}
+    for given, count in zip(*np.unique(cells.given, return_counts=True), strict=True):
+        if count >= PATTERN_CELLS:
+            own = cells.given == given
+            calibrators[str(given)] = Calibrator.fit(cells.scores[own], cells.right[own])
+    return calibrators
+
+
+def apply(calibrators: Mapping[str, Calibrator], scores: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Scores (n, F) of cells and the fields that each was generated from (n,) -> probabilities (n,)."""
+    confidence = np.empty(len(scores))
+    for pattern in np.unique(given):
+        own = given == pattern
+        confidence[own] = calibrators.get(str(pattern), calibrators[_POOLED])(scores[own])
+    return confidence
+
+
+def _report(cells: ScoredCells) -> Report:
+    """How well others' cells calibrate each: those of its own row are left out, where there is more than one row."""
+    confidence, before = np.empty(len(cells.right)), np.nan_to_num(cells.scores[:, 0])
+    rows, group = np.unique(cells.rows, return_inverse=True)
+    if len(rows) < 2:
+        group = np.arange(len(cells.right))
+    if len(group) < 2:
+        return Report(len(cells.right), float(cells.right.mean()), math.nan, math.nan)
+    for number in range(min(FOLDS, int(group.max()) + 1)):
+        out = group % FOLDS == number
+        rest = ScoredCells(*(part[~out] for part in vars(cells).values()))
+        confidence[out] = apply(fit(rest), cells.scores[out], cells.given[out])
+    errors = [expected_calibration_error(told, cells.right) for told in (before, confidence)]
+    return Report(len(cells.right), float(cells.right.mean()), *errors)
+
+
+def _plain(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """Options as JSON gives them back."""
+    return json.loads(json.dumps({name: dict(values) for name, values in (options or {}).items()}))

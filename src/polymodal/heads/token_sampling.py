@@ -1,0 +1,176 @@
+"""Ids from left to right: what heads that draw one id after the other share.
+
+Shapes: B rows, L positions, ids in ``[0, vocab)``.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from polymodal.errors import ConfigError
+from polymodal.nn.random import fold, uniform
+from polymodal.types import Context, Field, Space
+
+PAD, END, BEGIN = 0, 1, 2
+"""Ids of a space of variable length. A stored sequence ends in END; PAD and BEGIN are never predicted."""
+
+Step = Callable[[Tensor | None], Tensor]
+"""Logits (rows, vocab) of the next id from the ids before it (rows,), None at the first position. It holds the state
+of one generation."""
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How ids are drawn.
+
+    Attributes:
+        guidance: Weight of the context: logits are unconditional + guidance * (conditional - unconditional).
+        temperature: Divides the logits; 0 takes the likeliest id.
+        top_k: Draw from the ``top_k`` likeliest ids only; 0 for all.
+        top_p: Draw from the fewest ids that have this probability together (Holtzman et al., 2020).
+        max_length: Bound on the length, END included; by default and at most the space's.
+
+    Raises:
+        ConfigError: An option is out of range.
+    """
+
+    guidance: float = 1.0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.temperature >= 0, "temperature", self.temperature, "0 (greedy) or more")
+        require(self.top_k >= 0, "top_k", self.top_k, "0 (all ids) or more")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+        require(self.guidance >= 0, "guidance", self.guidance, "0 or more")
+
+    def but(self, **options: float | None) -> "DecodingOptions":
+        """These, with the options that are given, which are not None, in place of their own."""
+        return replace(self, **{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+
+    def length(self, space: Space) -> int:
+        """Most positions of a value in ``space``."""
+        longest = space.shape[0]
+        length = longest if self.max_length is None else self.max_length
+        require(1 <= length <= longest, "max_length", length, f"between 1 and {longest}")
+        right = f"unset: all values have {longest} positions"
+        require(space.variable or length == longest, "max_length", length, right)
+        return length
+
+    def guided(self, context: Context, unconditional: Context | None) -> Context:
+        """The rows that are to be computed: those of the context, with guidance followed by the unconditional ones."""
+        if self.guidance == 1.0:
+            return context
+        if unconditional is None:
+            raise ConfigError(f"guidance is {self.guidance}; without an unconditional context it must be 1")
+        return context.beside(unconditional)
+
+    def choose(self, logits: Tensor, keys: Tensor, number: int) -> Tensor:
+        """Ids (B,), drawn from ``logits`` (B, vocab), each row by stream ``number`` of its key."""
+        if self.temperature == 0:
+            return logits.argmax(-1)
+        logits = logits / self.temperature
+        if 0 < self.top_k < logits.shape[-1]:
+            logits = logits.masked_fill(logits < logits.topk(self.top_k).values[:, -1:], -math.inf)
+        if self.top_p < 1:
+            ordered, order = logits.sort(descending=True)
+            before = ordered.softmax(-1).cumsum(-1).roll(1, -1)
+            before[:, 0] = 0.0
+            logits = logits.masked_fill((before >= self.top_p).scatter(-1, order, before >= self.top_p), -math.inf)
+        # The Gumbel-max trick. Matrix products round differently in batches of different sizes; an argmax, unlike a
+        # sum of probabilities, feels that only in a near tie, so that a row's draw does not depend on its batch.
+        return (logits + gumbel(fold(keys, number), logits.shape[1:])).argmax(-1)
+
+
+def gumbel(keys: Tensor, shape: Sequence[int]) -> Tensor:
+    """Standard Gumbel numbers (B, *shape)."""
+    return -(uniform(keys, shape) + 2.0**-25).log().neg().log()
+
+
+def require(condition: bool, option: str, given: float, right: str) -> None:
+    """Refuse an option.
+
+    Raises:
+        ConfigError: The condition does not hold, or the number is not finite.
+    """
+    if not condition or not math.isfinite(given):
+        raise ConfigError(f"{option} is {given}; it must be {right}")
+
+
+def refuse_other_than_sequences(kind: str, space: Space) -> str | None:
+    """The reason why a head of sequences of ids cannot model ``space``; None if it can."""
+    if space.kind != "discrete":
+        return f"{kind} head models discrete spaces; this one is continuous"
+    if len(space.shape) != 1:
+        return f"{kind} head models sequences; this space has {len(space.shape)} axes"
+    return None
+
+
+def forbidden_ids(space: Space) -> Tensor:
+    """(vocab,) the ids that are never predicted."""
+    forbidden = torch.zeros(space.vocab, dtype=torch.bool)
+    if space.variable:
+        forbidden[[PAD, BEGIN]] = True
+    return forbidden
+
+
+def forbid(logits: Tensor, forbidden: Tensor) -> Tensor:
+    """Logits (..., vocab) without the forbidden ids, as float32; finite, so that the loss of padding is no NaN."""
+    return logits.masked_fill(forbidden, torch.finfo(logits.dtype).min / 2).float()
+
+
+def cross_entropy(log_probs: Tensor, ids: Tensor, forbidden: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Negative log-likelihoods (B, L) of ``ids`` (B, L) from log-probabilities (B, L, vocab).
+
+    Args:
+        log_probs: Of all ids.
+        ids: The real ones.
+        forbidden: (vocab,).
+        smoothing: Share of the target distribution that is spread evenly over the ids that are not forbidden.
+    """
+    loss = -log_probs.gather(-1, ids[..., None]).squeeze(-1)
+    if smoothing:
+        even = -log_probs.masked_fill(forbidden, 0.0).sum(-1) / (~forbidden).sum()
+        loss = torch.lerp(loss, even, smoothing)
+    return loss
+
+
+def decode(space: Space, keys: Tensor, step: Step, sampling: DecodingOptions) -> Field:
+    """Ids (B, L), drawn from left to right until every row has ended.
+
+    Args:
+        space: Of the ids.
+        keys: (B,) random keys of the rows.
+        step: The network; with guidance it has the B unconditional rows after the B rows.
+        sampling: How ids are drawn.
+    """
+    with torch.inference_mode():
+        ids = _decode(space, keys, step, sampling)
+    ids = ids.clone()  # a tensor made in inference mode could never be trained on
+    mask = ids != PAD if space.variable else torch.ones_like(ids[:, :1], dtype=torch.bool)
+    return Field(ids, mask, torch.ones_like(ids[:, 0], dtype=torch.bool))
+
+
+def _decode(space: Space, keys: Tensor, step: Step, sampling: DecodingOptions) -> Tensor:
+    rows, length, repeats = len(keys), sampling.length(space), 1 if sampling.guidance == 1.0 else 2
+    ids = torch.zeros(rows, length, dtype=torch.long, device=keys.device)
+    ended = torch.zeros(rows, dtype=torch.bool, device=keys.device)
+    before = None
+    for position in range(length):
+        logits = step(before)
+        if repeats > 1:
+            logits = torch.lerp(logits[rows:], logits[:rows], sampling.guidance)
+        chosen = sampling.choose(logits, keys, position)
+        if space.variable:
+            chosen = chosen.masked_fill(ended, PAD)
+            ended |= chosen == END
+        ids[:, position] = chosen
+        if space.variable and bool(ended.all()):
+            return ids[:, : position + 1]
+        before = chosen if repeats == 1 else chosen.repeat(repeats)
+    return ids

@@ -1,0 +1,60 @@
+"""Runs of earlier versions: what they called otherwise, in their recipes and in their weights.
+
+Values never change, only names, so that a run of format 2 generates today what it generated then.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = 3
+"""Of what a run folder holds. Format 2 has the names below."""
+
+_ARGUMENTS: dict[str, dict[str, dict[str, str]]] = {
+    "encoder": {"vector": {"hidden": "hidden_size"}},
+    "head": {
+        "flow": {"inner": "hidden_size"},
+        "gan": {"inner": "hidden_size"},
+        "autoregressive": {"width_inside": "hidden_size", "hidden": "intermediate_size"},
+        "masked": {"width_inside": "hidden_size", "hidden": "intermediate_size"},
+        "recurrent": {"width_inside": "hidden_size"},
+        "vae": {"hidden": "hidden_size"},
+        "decoder": {"hidden": "hidden_size"},
+    },
+    "vocoder": {"istft": {"hidden": "intermediate_size"}},
+    "fusion": {"concatenation": {"hidden": "hidden_size"}},
+}
+"""By family and kind of a part: its arguments of format 2, and what they are called now."""
+
+_WEIGHTS = {"enter": "proj_in", "leave": "proj_out", "enter_norm": "proj_in_norm", "leave_norm": "proj_out_norm"}
+
+
+def migrate_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of a ``config.json`` of format 2 or 3, as format 3 has them; others as they are."""
+    if config.get("format") != 2:
+        return dict(config)
+    recipe = dict(config["recipe"])
+    for group in ("fields", "defaults"):
+        recipe[group] = {name: _migrate_parts(parts) for name, parts in recipe.get(group, {}).items()}
+    if "fusion" in recipe:
+        recipe["fusion"] = _renamed("fusion", recipe["fusion"])
+    if "views" in (tasks := recipe.get("tasks", {})):
+        recipe["tasks"] = {"tasks_per_row" if key == "views" else key: value for key, value in tasks.items()}
+    return {**config, "format": FORMAT, "recipe": recipe}
+
+
+def migrate_weight(name: str) -> str:
+    """The name of a weight of format 2, as format 3 has it; names of format 3 as they are."""
+    words = [_WEIGHTS.get(word, word) for word in name.split(".")]
+    return re.sub(r"^(heads\.[^.]+)\.balance\.", r"\1.controller.", ".".join(words))
+
+
+def _migrate_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _renamed(key, part) if key in _ARGUMENTS else part for key, part in parts.items()}
+
+
+def _renamed(family: str, part: Any) -> Any:
+    if not isinstance(part, Mapping):
+        return part
+    names = _ARGUMENTS[family].get(str(part.get("kind")), {})
+    return {names.get(key, key): value for key, value in part.items()}

@@ -1,0 +1,59 @@
+"""Rows of a step, and their tasks_per_row."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from polymodal.training.step_loader import StepLoader
+from polymodal.types import Task
+
+
+@pytest.fixture(scope="module")
+def rows(trained):
+    import polymodal as pm
+
+    return pm.open(trained).data().train
+
+
+def draw(present, keys):
+    seen = {name: mask & (keys % 2 == 0) for name, mask in present.items()}
+    return Task(seen, {name: mask & ~seen[name] for name, mask in present.items()})
+
+
+def test_the_first_view_is_what_there_would_be_without_others(rows):
+    [one] = StepLoader(rows, draw, batch_size=6, seed=3).micro_batches(2)
+    [three] = StepLoader(rows, draw, batch_size=6, seed=3, tasks_per_row=3).micro_batches(2)
+    assert (one.here, three.here, three.tasks_per_row) == (6, 6, 3)
+    assert torch.equal(three.keys[:6], one.keys)
+    assert len(set(three.keys.tolist())) == 18
+    for name, field in one.batch.items():
+        assert torch.equal(three.batch[name].value, field.value)
+        assert torch.equal(three.task.visible[name][:6], one.task.visible[name])
+        assert three.counts[name] == int(three.task.target[name].sum())
+
+
+def test_processes_divide_rows_with_all_their_views(rows):
+    [whole] = StepLoader(rows, draw, batch_size=6, tasks_per_row=2).micro_batches(0)
+    options = {"batch_size": 6, "tasks_per_row": 2, "processes": 2}
+    [left], [right] = (StepLoader(rows, draw, process=rank, **options).micro_batches(0) for rank in (0, 1))
+    assert left.counts == right.counts == whole.counts
+    for view in range(2):
+        together = torch.cat([part.keys.view(2, 3)[view] for part in (left, right)])
+        assert torch.equal(together, whole.keys.view(2, 6)[view])
+
+
+def test_the_next_step_is_fetched_on_one_core_and_all_others_are_left_to_everybody_else(rows, monkeypatch):
+    before, fetching = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        loader = StepLoader(rows, draw, batch_size=6)
+        monkeypatch.setattr(loader, "micro_batches", lambda step: fetching.append(torch.get_num_threads()) or [])
+        stream = loader.stream(0)
+        next(stream)
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+        stream.close()
+        assert set(fetching) == {1}
+    finally:
+        torch.set_num_threads(before)
