@@ -26,6 +26,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,14 +178,12 @@ def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
     if not level:
         return field
     if name == "picture":
-        return Field(
-            (field.value + level * normal(keys, field.value.shape[1:])).clamp(-1, 1), field.mask, field.present
-        )
+        return replace(field, value=(field.value + level * normal(keys, field.value.shape[1:])).clamp(-1, 1))
     if name == "caption":
         kept = ((uniform(keys, field.value.shape[1:]) >= level) | (field.value == Text.END)) & field.mask
         order = (~kept).int().argsort(dim=1, stable=True)  # those that are left move together
         kept = kept.gather(1, order)
-        return Field(field.value.gather(1, order) * kept, kept, field.present)
+        return Field(field.value.gather(1, order) * kept, kept, field.present, 0)
     audio, random = rows.fields[name], np.random.default_rng(seed)
     assert isinstance(audio, Audio)
     clips = []
@@ -194,7 +193,7 @@ def noisy(rows: Rows, name: str, level: float, seed: int) -> Field:
         clips.append(torch.from_numpy(audio.read(samples + noise)))
     stored = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
     mask = torch.arange(stored.shape[1]) < torch.tensor([len(clip) for clip in clips])[:, None]
-    return Field(audio.to_model(stored) * mask[:, None], mask, field.present)
+    return Field(audio.to_model(stored) * mask[:, None], mask, field.present, 1)
 
 
 def two(bench: Evaluator) -> None:

@@ -91,7 +91,7 @@ class Letters:
     def decode(self, made: Tensor) -> Field:
         letters = made.argmax(-1)
         mask = (letters > 0).cumprod(1).bool()
-        return Field(self.ids[(letters - 1).clamp(min=0)] * mask, mask, mask.any(1))
+        return Field(self.ids[(letters - 1).clamp(min=0)] * mask, mask, mask.any(1), 0)
 
 
 class Peer:
@@ -177,7 +177,7 @@ class Peer:
             return self.letters.decode(made)
         if name == "speech":
             low, high = SPEECH_RANGE
-            return Field(made * (high - low) + low, everywhere.expand(-1, made.shape[-1]), everywhere[:, 0])
+            return Field(made * (high - low) + low, everywhere.expand(-1, made.shape[-1]), everywhere[:, 0], 1)
         return Field(made * 2 - 1, everywhere, everywhere[:, 0])
 
     @torch.no_grad()

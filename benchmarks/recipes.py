@@ -95,7 +95,7 @@ class Evaluator:
             contact(lines).save(folder / f"{name}.png")
         elif name == "speech":
             for label, (place, *_) in chosen.items():
-                write(modality, made.rows(torch.tensor([place])))[0].save(folder / f"{label.replace(' ', '-')}.wav")
+                write(modality, made.pick(torch.tensor([place])))[0].save(folder / f"{label.replace(' ', '-')}.wav")
 
 
 def one_way(bench: Evaluator, recipe: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def ours(
     def step() -> None:
         nonlocal turn
         keys = make_keys(turn, len(index))
-        batch = {name: field.rows(index) for name, field in fields.items()} if every else fields
+        batch = {name: field.pick(index) for name, field in fields.items()} if every else fields
         if every:
             given = {name: torch.arange(len(index)) // count == place for place, name in enumerate(data)}
             task = Task(given, dict.fromkeys(data, there))

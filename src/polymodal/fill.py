@@ -24,7 +24,7 @@ from polymodal.generation import generate_rows, read, write
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.tables import Changes, ParquetTable, Shard, encoded, open_table
-from polymodal.types import Batch, Field, Space
+from polymodal.types import Batch, Field
 
 if TYPE_CHECKING:
     from polymodal.evaluation.calibration.confidence import Calibration
@@ -291,8 +291,10 @@ class _Job:
         self, given: Mapping[str, Mapping[int, Field]], places: list[int], first: int
     ) -> dict[str, dict[int, _Made]]:
         """By field: what was made, by place in the shard."""
-        spaces = {name: modality.space for name, modality in self.model.modalities.items()}
-        batch: Batch = {name: _stack(spaces[name], given[name], places) for name in self.model.modalities}
+        batch: Batch = {}
+        for name, modality in self.model.modalities.items():
+            absent = Field.absent(modality.space, 1)
+            batch[name] = Field.stack([given[name].get(place, absent) for place in places])
         visible = {name: batch[name].present for name in self.model.encoders}
         to = {name: ~batch[name].present for name in self.wanted}
         keys = make_keys(self.seed, places[-1] + 1, start=first)[torch.tensor(places)]
@@ -303,7 +305,7 @@ class _Job:
         result = {}
         for name, mask in to.items():
             index: Tensor = mask.nonzero()[:, 0]
-            things = write(self.model.modalities[name], made[name].rows(index)) if len(index) else []
+            things = write(self.model.modalities[name], made[name].pick(index)) if len(index) else []
             result[name] = {
                 places[i]: _Made(thing, round(float(told[name][i]), 4) if self.calibration else None)
                 for i, thing in zip(index.tolist(), things, strict=True)
@@ -322,21 +324,6 @@ class _Job:
 
 def _confidence_column(column: str) -> str:
     return f"{column}_confidence"
-
-
-def _stack(space: Space, rows: Mapping[int, Field], places: list[int]) -> Field:
-    """One batch of the rows at ``places``; those that are not there are absent."""
-    longest = max((field.mask.shape[1] for field in rows.values()), default=1)
-    shape = (*space.shape[:-1], longest) if space.variable else space.shape
-    value = torch.zeros(len(places), *shape, dtype=torch.float32 if space.kind == "continuous" else torch.int64)
-    mask = torch.zeros(len(places), longest, dtype=torch.bool)
-    for number, place in enumerate(places):
-        if place in rows:
-            length = rows[place].mask.shape[1]
-            own = rows[place].value[0]
-            value[number][..., : own.shape[-1]] = own
-            mask[number, :length] = True
-    return Field(value, mask, mask[:, 0].clone())
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -62,7 +62,7 @@ def generate(
         rows = min(CHUNK, first + n - start)
         everywhere = torch.ones(rows, dtype=torch.bool)
         index = torch.zeros(rows, dtype=torch.int64)
-        batch = {name: field.rows(index).to(model.device) for name, field in fields.items()}
+        batch = {name: field.pick(index).to(model.device) for name, field in fields.items()}
         made = model.sample(
             batch,
             dict.fromkeys(fields, everywhere),
@@ -120,17 +120,12 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     value = modality.to_model(torch.from_numpy(np.array(stored))[None])
-    length = value.shape[-1] if modality.space.variable else 1
-    mask = torch.ones(1, length, dtype=torch.bool)
-    return Field(value, mask, mask[:, 0])
+    return Field.full(value, varies=modality.space.varies)
 
 
 def write(modality: Modality, field: Field) -> list[Any]:
     """The rows of a field in model form -> objects."""
-    value, lengths = field.value.cpu(), field.lengths.tolist()
-    if not modality.space.variable:
-        return [modality.write(row) for row in value]
-    return [modality.write(row[..., :length]) for row, length in zip(value, lengths, strict=True)]
+    return [modality.write(value) for value in field.to("cpu").values()]
 
 
 def generate_rows(
@@ -145,28 +140,14 @@ def generate_rows(
     pieces: list[Batch] = []
     for part in torch.arange(len(keys)).split(CHUNK):
         made = model.sample(
-            {name: field.rows(part).to(model.device) for name, field in batch.items()},
+            {name: field.pick(part).to(model.device) for name, field in batch.items()},
             {name: mask[part] for name, mask in visible.items()},
             {name: mask[part] for name, mask in to.items()},
             keys[part].to(model.device),
             options,
         )
         pieces.append({name: field.to("cpu") for name, field in made.items()})
-    return {name: _joined([piece[name] for piece in pieces]) for name in to}
-
-
-def _joined(fields: list[Field]) -> Field:
-    longest = max(field.mask.shape[1] for field in fields)
-
-    def widen(t: Tensor, length: int) -> Tensor:
-        return torch.nn.functional.pad(t, (0, longest - length))
-
-    values = [
-        widen(field.value, field.mask.shape[1]) if field.value.shape[-1] == field.mask.shape[1] else field.value
-        for field in fields
-    ]
-    masks = [widen(field.mask, field.mask.shape[1]) for field in fields]
-    return Field(torch.cat(values), torch.cat(masks), torch.cat([field.present for field in fields]))
+    return {name: Field.stack([piece[name] for piece in pieces]) for name in to}
 
 
 def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed: int = 0) -> None:
@@ -186,7 +167,7 @@ def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed:
             made = generate_rows(model, batch, {source: batch[source].present}, {target: wanted}, keys)[target]
             modality = model.modalities[target]
             shown = wanted.nonzero()[:, 0]
-            real, fake = (write(modality, field.rows(shown)) for field in (batch[target], made))
+            real, fake = (write(modality, field.pick(shown)) for field in (batch[target], made))
             name = f"{source}-to-{target}"
             if isinstance(fake[0], PILImage.Image):
                 contact([real, fake]).save(folder / f"{name}.png")

@@ -197,7 +197,7 @@ class Model(nn.Module):
                 x, mask = part.x, part.mask
             else:
                 index = index.to(device, non_blocking=True)
-                part = encoder(batch[name].rows(index), None if own is None else own[index])
+                part = encoder(batch[name].pick(index), None if own is None else own[index])
                 x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
                 mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
             if align:
@@ -283,7 +283,7 @@ class Model(nn.Module):
         # whoever watches the gradient needs a context that is this head's alone
         if loss_weigher or micro_batch.tasks_per_row > 1 or len(index) < len(keys):
             index = index.to(keys.device, non_blocking=True)
-            told, target, keys = told.rows(index), target.rows(index % micro_batch.here), keys[index]
+            told, target, keys = told.pick(index), target.pick(index % micro_batch.here), keys[index]
         if loss_weigher:
             loss_weigher.watch(name, told)
         losses = head.loss(told, target, role, keys)
@@ -324,17 +324,17 @@ class Model(nn.Module):
         for name, wanted in to.items():
             index = wanted.nonzero()[:, 0].to(keys.device)
             if not index.numel():
-                made[name] = _absent(self.modalities[name].space, rows, keys.device)
+                made[name] = Field.absent(self.modalities[name].space, rows, keys.device)
                 continue
             value = self.heads[name].sample(
-                context.of(name).rows(index),
+                context.of(name).pick(index),
                 fold(keys[index], 1000 + places[name]),
-                unconditional=empty.of(name).rows(index),
+                unconditional=empty.of(name).pick(index),
                 **(options or {}).get(name, {}),
             )
             if name in self.codecs:
                 value = self.codecs[name].decode(value)
-            made[name] = _spread(value, index, rows)
+            made[name] = value.scatter(index, rows)
             if self.gives_on(name) and len(made) < len(to):
                 give(batch, visible, name, made[name])
                 context = self.context(batch, visible, rows, draw=own)
@@ -367,7 +367,7 @@ class Model(nn.Module):
             index = wanted.nonzero()[:, 0].to(keys.device)
             if name not in self.codecs and self.heads[name].space.kind == "discrete" and index.numel():
                 own_keys = fold(keys[index], 1000 + places[name])
-                value = self.heads[name].log_likelihood(context.of(name).rows(index), field.rows(index), own_keys)
+                value = self.heads[name].log_likelihood(context.of(name).pick(index), field.pick(index), own_keys)
                 if value is not None:
                     result[name] = value.new_zeros(rows).index_copy(0, index, value)
             if self.gives_on(name) and len(made) > 1:
@@ -383,46 +383,8 @@ def default_encoder(space: Space) -> dict[str, str]:
     return {"kind": {0: "vector", 1: "spectrogram"}.get(len(space.grid), "picture")}
 
 
-def _absent(space: Space, rows: int, device: torch.device) -> Field:
-    shape = (*space.shape[:-1], 1) if space.variable else space.shape
-    dtype = torch.float32 if space.kind == "continuous" else torch.int64
-    mask = torch.zeros(rows, 1, dtype=torch.bool, device=device)
-    return Field(torch.zeros(rows, *shape, dtype=dtype, device=device), mask, mask[:, 0])
-
-
-def _spread(value: Field, index: Tensor, rows: int) -> Field:
-    """The rows of ``value`` at places ``index`` of ``rows`` rows, the others absent."""
-
-    def place(t: Tensor) -> Tensor:
-        return t.new_zeros(rows, *t.shape[1:]).index_copy(0, index, t)
-
-    return Field(place(value.value), place(value.mask), place(value.present))
-
-
 def give(batch: Batch, visible: dict[str, Tensor], name: str, made: Field) -> None:
     """Adds the rows in which a field was made to what is given, ``batch`` and ``visible``, for those made after it."""
     wanted = made.present.cpu()
-    batch[name] = _overlay(batch.get(name), made, wanted.nonzero()[:, 0].to(made.present.device))
+    batch[name] = batch[name].overlay(made) if name in batch else made
     visible[name] = visible.get(name, torch.zeros_like(wanted)) | wanted
-
-
-def _overlay(given: Field | None, made: Field, index: Tensor) -> Field:
-    """``given`` with the rows at ``index`` taken from ``made``; the axis that varies is padded to the longer one."""
-    if given is None:
-        return made
-    longest = max(given.mask.shape[1], made.mask.shape[1])
-
-    def widen(t: Tensor, length: int) -> Tensor:
-        return nn.functional.pad(t, (0, longest - length)) if length < longest else t
-
-    pairs = []
-    for source in (given, made):
-        length = source.mask.shape[1]
-        varies = source.value.shape[-1] == length and longest > 1
-        pairs.append((widen(source.value, length) if varies else source.value, widen(source.mask, length)))
-    (value, mask), (new_value, new_mask) = pairs
-    return Field(
-        value.index_copy(0, index, new_value[index].to(value.dtype)),
-        mask.index_copy(0, index, new_mask[index]),
-        given.present.index_copy(0, index, made.present[index]),
-    )

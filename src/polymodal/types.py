@@ -6,7 +6,7 @@ Every mask says True where something is real.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -27,15 +27,21 @@ class Space:
             ids of shape (length,) in ``[0, vocab)``.
         shape: Shape of one row's value, at its longest.
         vocab: Number of ids of a discrete space, 0 for a continuous one.
-        variable: The last axis is a length that varies from row to row, at most ``shape[-1]``.
+        varies: The axis of ``shape`` whose length differs from row to row, at most ``shape[varies]``: 0 for text, the
+            last for sound, the first of the grid for video; None if all values have one shape.
         bounds: Least and greatest number of a continuous space that has them, as a picture has.
     """
 
     kind: Literal["continuous", "discrete"]
     shape: tuple[int, ...]
     vocab: int = 0
-    variable: bool = False
+    varies: int | None = None
     bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        first = 0 if self.kind == "discrete" else 1  # channels are as many in every row
+        if self.varies is not None and not first <= self.varies < len(self.shape):
+            raise ValueError(f"varies: {self.varies} is no axis of the grid of {self.shape}")
 
     @property
     def channels(self) -> int:
@@ -46,9 +52,24 @@ class Space:
         return self.shape[1:] if self.kind == "continuous" else self.shape
 
     @property
+    def variable(self) -> bool:
+        """Whether an axis varies."""
+        return self.varies is not None
+
+    @property
+    def varies_last(self) -> bool:
+        """Whether the axis that varies, if any, is the last one."""
+        return self.varies in (None, len(self.shape) - 1)
+
+    @property
     def max_length(self) -> int:
         """Positions along the axis that varies; 1 where no axis varies."""
-        return self.shape[-1] if self.variable else 1
+        return 1 if self.varies is None else self.shape[self.varies]
+
+    @property
+    def rest(self) -> tuple[int, ...]:
+        """``shape`` without the axis that varies."""
+        return tuple(side for axis, side in enumerate(self.shape) if axis != self.varies)
 
 
 @dataclass
@@ -56,29 +77,123 @@ class Field:
     """One field of a batch.
 
     Attributes:
-        value: (B, *shape), the last axis trimmed to the batch's longest row if it varies. Zeros where absent.
+        value: (B, *shape), the axis that varies trimmed to the batch's longest row. Zeros where absent.
         mask: (B, L) real positions of the axis that varies; (B, 1) where no axis varies.
         present: (B,) whether the row has this field.
+        varies: The axis of a row's value that varies, as of its ``Space``.
     """
 
     value: Tensor
     mask: Tensor
     present: Tensor
+    varies: int | None = None
+
+    def __post_init__(self) -> None:
+        length = 1 if self.varies is None else self.value.shape[1 + self.varies]
+        if self.mask.shape[1] != length:
+            raise ValueError(
+                f"a mask of {self.mask.shape[1]} positions for values {tuple(self.value.shape)} of which "
+                f"{'no axis' if self.varies is None else f'axis {self.varies} of a row'} varies"
+            )
+
+    @classmethod
+    def absent(cls, space: Space, rows: int, device: torch.device | str = "cpu") -> Field:
+        """Rows that lack the field, of length 1."""
+        shape = [1 if axis == space.varies else side for axis, side in enumerate(space.shape)]
+        dtype = torch.float32 if space.kind == "continuous" else torch.int64
+        mask = torch.zeros(rows, 1, dtype=torch.bool, device=device)
+        return cls(torch.zeros(rows, *shape, dtype=dtype, device=device), mask, mask[:, 0], space.varies)
+
+    @classmethod
+    def full(cls, value: Tensor, mask: Tensor | None = None, varies: int | None = None) -> Field:
+        """Values that every row has; all of them real where no mask is given."""
+        if mask is None:
+            mask = value.new_ones(len(value), 1 if varies is None else value.shape[1 + varies], dtype=torch.bool)
+        return cls(value, mask, torch.ones_like(mask[:, 0]), varies)
+
+    @classmethod
+    def stack(cls, fields: Sequence[Field]) -> Field:
+        """The rows of one field after those of another, the shorter ones padded."""
+        longest = max(field.mask.shape[1] for field in fields)
+        padded = [field.pad(longest) for field in fields]
+        value, mask, present = (
+            torch.cat([getattr(field, name) for field in padded]) for name in ("value", "mask", "present")
+        )
+        return cls(value, mask, present, fields[0].varies)
 
     def __len__(self) -> int:
         return len(self.value)
 
-    def rows(self, index: Tensor) -> Field:
-        """The rows at ``index`` (n,)."""
-        return Field(self.value[index], self.mask[index], self.present[index])
+    def pick(self, index: Tensor) -> Field:
+        """The rows at ``index`` (n,); rows may repeat."""
+        return replace(self, value=self.value[index], mask=self.mask[index], present=self.present[index])
+
+    def scatter(self, index: Tensor, rows: int) -> Field:
+        """These rows at places ``index`` (B,) of ``rows`` rows, of which the others are absent."""
+
+        def place(t: Tensor) -> Tensor:
+            return t.new_zeros(rows, *t.shape[1:]).index_copy(0, index, t)
+
+        return replace(self, value=place(self.value), mask=place(self.mask), present=place(self.present))
+
+    def overlay(self, other: Field) -> Field:
+        """These rows, those of which ``other`` (B rows) has replaced by its own."""
+        longest = max(self.mask.shape[1], other.mask.shape[1])
+        below, above, index = self.pad(longest), other.pad(longest), other.present.nonzero()[:, 0]
+        return replace(
+            self,
+            value=below.value.index_copy(0, index, above.value[index].to(below.value.dtype)),
+            mask=below.mask.index_copy(0, index, above.mask[index]),
+            present=below.present.index_copy(0, index, above.present[index]),
+        )
+
+    def pad(self, length: int) -> Field:
+        """The axis that varies as long as ``length``, by zeros at its end; as it is where no axis varies."""
+        missing = length - self.mask.shape[1]
+        if self.varies is None or not missing:
+            return self
+        after = 2 * (self.value.dim() - 2 - self.varies)  # numbers that ``pad`` takes of the axes behind it
+        return replace(self, value=pad(self.value, (0,) * (after + 1) + (missing,)), mask=pad(self.mask, (0, missing)))
+
+    def trim(self, length: int) -> Field:
+        """The axis that varies at most as long as ``length``; as it is where no axis varies."""
+        if self.varies is None or length >= self.mask.shape[1]:
+            return self
+        return replace(self, value=self.value.narrow(1 + self.varies, 0, length), mask=self.mask[:, :length])
+
+    def with_value(self, value: Tensor) -> Field:
+        """Other values of the same rows and lengths, zero where these are not real."""
+        made = replace(self, value=value)
+        return replace(made, value=made.value * made.real)
+
+    def values(self) -> list[Tensor]:
+        """The value of each row, cut to its own length."""
+        if self.varies is None:
+            return list(self.value)
+        lengths = self.lengths.tolist()
+        return [row.narrow(self.varies, 0, length) for row, length in zip(self.value, lengths, strict=True)]
 
     def to(self, device: torch.device | str) -> Field:
-        return Field(*(t.to(device, non_blocking=True) for t in (self.value, self.mask, self.present)))
+        value, mask, present = (t.to(device, non_blocking=True) for t in (self.value, self.mask, self.present))
+        return Field(value, mask, present, self.varies)
 
     @property
     def lengths(self) -> Tensor:
         """(B,) number of real positions."""
         return self.mask.sum(1)
+
+    @property
+    def real(self) -> Tensor:
+        """The mask with as many axes as ``value``, to be multiplied with it."""
+        return spread_mask(self.mask, self.value.dim(), self.varies)
+
+
+def spread_mask(mask: Tensor, dims: int, varies: int | None) -> Tensor:
+    """A mask (B, L) of the axis that varies -> of ``dims`` axes, all but the first and that one of length 1."""
+    shape = [1] * (dims - 1)
+    if varies is not None:
+        shape[varies] = mask.shape[1]
+    return mask.reshape(len(mask), *shape)
 
 
 Batch = dict[str, Field]
@@ -134,7 +249,7 @@ class Context:
         nothing = self.nothing and self.nothing.of(name)
         return replace(self, tokens=tokens, mask=mask, pooled=self.pooled + own, nothing=nothing, private={})
 
-    def rows(self, index: Tensor) -> Context:
+    def pick(self, index: Tensor) -> Context:
         """The rows at ``index`` (n,); rows may repeat."""
         losses = {name: term[index] for name, term in self.losses.items()}
         latent = None if self.latent is None else self.latent[index]

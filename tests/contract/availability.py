@@ -47,7 +47,7 @@ def make_batch(patterns) -> Batch:
         else:
             value, mask = normal(keys, space.shape), present[:, None]
         value = torch.where(present.view(-1, *[1] * (value.dim() - 1)), value, torch.zeros_like(value))
-        batch[name] = Field(value, mask.clone(), present)
+        batch[name] = Field(value, mask.clone(), present, space.varies)
     return batch
 
 
@@ -63,7 +63,7 @@ def micro_batch(model: Model, patterns, keys: torch.Tensor, places: torch.Tensor
     task = draw(model, batch, keys)
     counts = {name: int(mask.sum()) for name, mask in task.target.items()}
     own = Task(*({name: mask[places] for name, mask in group.items()} for group in (task.visible, task.target)))
-    return MicroBatch({name: field.rows(places) for name, field in batch.items()}, own, keys[places], counts, len(keys))
+    return MicroBatch({name: field.pick(places) for name, field in batch.items()}, own, keys[places], counts, len(keys))
 
 
 def main() -> None:

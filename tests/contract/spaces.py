@@ -1,5 +1,7 @@
 """One space of each sort, and values in it."""
 
+from dataclasses import replace
+
 import torch
 
 from polymodal.nn.random import fold, make_keys, normal, uniform
@@ -8,9 +10,9 @@ from polymodal.types import Context, Field, Space
 SPACES = {
     "picture": Space("continuous", (3, 16, 16)),
     "bounded": Space("continuous", (1, 16, 16), bounds=(-0.5, 1.0)),
-    "sound": Space("continuous", (12, 20), variable=True),
+    "sound": Space("continuous", (12, 20), varies=1),
     "vector": Space("continuous", (4,)),
-    "text": Space("discrete", (10,), vocab=40, variable=True),
+    "text": Space("discrete", (10,), vocab=40, varies=0),
     "label": Space("discrete", (1,), vocab=5),
     "codes": Space("discrete", (6,), vocab=9),
 }
@@ -35,7 +37,7 @@ def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:
         if space.kind == "discrete":
             value[torch.arange(rows), lengths - 1] = 1
         value = value * mask.view(rows, *[1] * (value.dim() - 2), -1)
-    return Field(value, mask, torch.ones(rows, dtype=torch.bool))
+    return Field.full(value, mask, space.varies)
 
 
 def behind_mask(field: Field, fill: float) -> Field:
@@ -43,7 +45,7 @@ def behind_mask(field: Field, fill: float) -> Field:
     if field.mask.shape[1] == 1:
         return field
     unreal = ~field.mask.view(len(field), *[1] * (field.value.dim() - 2), -1)
-    return Field(field.value.masked_fill(unreal, fill), field.mask, field.present)
+    return replace(field, value=field.value.masked_fill(unreal, fill))
 
 
 def make_context(rows: int = 4, tokens: int = 5, seed: int = 7) -> Context:

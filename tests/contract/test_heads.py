@@ -73,7 +73,7 @@ def test_losses_are_per_row_and_of_that_row_alone(kind, name):
             assert torch.isfinite(loss).all()
             for k in range(4):
                 row = torch.tensor([k])
-                alone = head.loss(context.rows(row), target.rows(row), player, keys[row])[term]
+                alone = head.loss(context.pick(row), target.pick(row), player, keys[row])[term]
                 torch.testing.assert_close(alone[0], loss[k], rtol=1e-4, atol=1e-5)
         sum(loss.sum() for loss in losses.values()).backward()
         grads = [p.grad for p in head.parameters_of(player)]
@@ -99,7 +99,7 @@ def test_a_sample_has_its_own_seed_and_survives_saving(kind, name):
     assert_well_formed(together, space)
     for k in range(4):
         row = torch.tensor([k])
-        alone = head.sample(context.rows(row), keys[row], unconditional=free.rows(row))
+        alone = head.sample(context.pick(row), keys[row], unconditional=free.pick(row))
         length = int(together.lengths[k])
         assert int(alone.lengths[0]) == length
         mine, whole = alone.value[0], together.value[k]

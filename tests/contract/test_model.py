@@ -39,7 +39,7 @@ def micro_batch(batch: Batch, task: Task, keys: torch.Tensor, places: torch.Tens
     counts = {name: int(mask.sum()) for name, mask in task.target.items()}
     picked = Task(*({name: mask[places] for name, mask in group.items()} for group in (task.visible, task.target)))
     return MicroBatch(
-        {name: field.rows(places) for name, field in batch.items()}, picked, keys[places], counts, len(keys)
+        {name: field.pick(places) for name, field in batch.items()}, picked, keys[places], counts, len(keys)
     )
 
 
@@ -49,7 +49,7 @@ def spoiled(batch: Batch) -> Batch:
     for name, field in batch.items():
         value = field.value.clone()
         value[~field.present] = float("nan") if value.is_floating_point() else 0
-        result[name] = Field(value, field.mask, field.present)
+        result[name] = dataclasses.replace(field, value=value)
     return result
 
 
@@ -110,7 +110,7 @@ def test_a_step_is_the_sum_of_its_parts(model, batch, training):
 
 def test_views_of_a_row_are_rows_that_are_encoded_once(model, batch):
     keys = make_keys(7, 24)
-    twice = {name: field.rows(torch.arange(12).repeat(2)) for name, field in batch.items()}
+    twice = {name: field.pick(torch.arange(12).repeat(2)) for name, field in batch.items()}
     task = drawn(model, twice, keys)
     whole, terms = model(micro_batch(twice, task, keys, torch.arange(24)), "model")
     tasks_per_row = micro_batch(twice, task, keys, torch.arange(24))
@@ -165,7 +165,7 @@ def test_rows_may_each_want_other_fields(model, batch):
     row = next(k for k in range(12) if to["colour"][k] or to["place"][k])
     one = torch.tensor([row])
     alone = model.sample(
-        {name: field.rows(one) for name, field in batch.items()},
+        {name: field.pick(one) for name, field in batch.items()},
         {name: mask[one] for name, mask in visible.items()},
         {name: mask[one] for name, mask in to.items()},
         make_keys(2, 12)[one],

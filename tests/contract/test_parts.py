@@ -30,7 +30,7 @@ def shortened(field: Field) -> Field:
     if field.mask.shape[1] == 1:
         return field
     longest = int(field.lengths.max())
-    return Field(field.value[..., :longest], field.mask[:, :longest], field.present)
+    return field.trim(longest)
 
 
 def make_encoder(kind: str, name: str) -> nn.Module:
@@ -67,7 +67,7 @@ def test_an_encoder_gives_tokens_of_each_row_alone(kind, name):
         assert tokens.mask.any(1).all()
         for k in range(4):
             row = torch.tensor([k])
-            alone = encoder(shortened(field.rows(row)), None if keys is None else keys[row])
+            alone = encoder(shortened(field.pick(row)), None if keys is None else keys[row])
             real, own = tokens.x[k][tokens.mask[k]], alone.x[0][alone.mask[0]]
             torch.testing.assert_close(own, real, rtol=1e-4, atol=1e-4)
 
@@ -114,7 +114,7 @@ def test_a_codec_codes_each_row_alone_and_sees_nothing_behind_a_mask(kind, name)
         code, dirty = codec.encode(field), codec.encode(behind_mask(field, 2))
         torch.testing.assert_close(code.value, dirty.value, rtol=1e-4, atol=1e-4)
         for k in range(4):
-            alone = codec.encode(shortened(field.rows(torch.tensor([k]))))
+            alone = codec.encode(shortened(field.pick(torch.tensor([k]))))
             length = alone.value.shape[-1]
             torch.testing.assert_close(alone.value[0], code.value[k, ..., :length], rtol=1e-4, atol=1e-4)
             back = codec.decode(alone).value[0]
@@ -135,7 +135,7 @@ def test_losses_of_a_codec_are_per_row_and_of_that_row_alone(kind, name):
             torch.testing.assert_close(dirty[term], loss, rtol=1e-4, atol=1e-5)
             for k in range(4):
                 row = torch.tensor([k])
-                alone = codec.loss(shortened(field.rows(row)), player, keys[row])[term]
+                alone = codec.loss(shortened(field.pick(row)), player, keys[row])[term]
                 torch.testing.assert_close(alone[0], loss[k], rtol=1e-3, atol=1e-5)
         sum(loss.sum() for loss in losses.values()).backward()
         own = {id(p) for p in codec.parameters_of(player)}

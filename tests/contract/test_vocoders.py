@@ -34,7 +34,8 @@ def clips(audio: Audio, frames: tuple[int, ...] = (9, 4, 1)) -> tuple[Field, Fie
     samples *= mask.repeat_interleave(hop, dim=1)
     mel = (audio.transform.log_mel(samples) + 5.5) / 2.6 * mask[:, None]
     present = mask[:, 0]
-    return Field(mel, mask, present), Field(samples.view(len(frames), longest, hop).mT, mask, present)
+    sounds = samples.view(len(frames), longest, hop).mT
+    return Field(mel, mask, present, 1), Field(sounds, mask, present, 1)
 
 
 def test_sound_is_as_long_as_the_spectrogram_and_rows_are_apart(audio_and_vocoder):
@@ -61,7 +62,7 @@ def test_losses_are_per_row_and_follow_the_keys(audio_and_vocoder):
             assert term.isfinite().all()
         again = vocoder.loss(mel, samples, player, keys)
         assert all(torch.equal(losses[name], again[name]) for name in losses)
-    alone = vocoder.loss(mel.rows(torch.tensor([0])), samples.rows(torch.tensor([0])), "model", keys[:1])
+    alone = vocoder.loss(mel.pick(torch.tensor([0])), samples.pick(torch.tensor([0])), "model", keys[:1])
     for name, term in vocoder.loss(mel, samples, "model", keys).items():
         torch.testing.assert_close(term[:1], alone[name], atol=1e-4, rtol=1e-4)
 

@@ -62,8 +62,7 @@ def test_who_keeps_no_tokens_of_fields_has_no_shares(generator, batch):
 
 
 def field(*shape: int) -> Field:
-    mask = torch.ones(1, shape[-1], dtype=torch.bool)
-    return Field(torch.zeros(1, *shape), mask, mask[:, 0])
+    return Field.full(torch.zeros(1, *shape))
 
 
 def test_shares_lie_where_their_tokens_do():
@@ -73,14 +72,14 @@ def test_shares_lie_where_their_tokens_do():
     assert picture.sum().item() == pytest.approx(0.5)
     assert picture[:, 4:, 8:].sum().item() == pytest.approx(6 / 42)
     assert picture[:, :4, 4:8].sum().item() == pytest.approx(2 / 42)
-    sound = spread(shares[:2], field(5, 8), Space("continuous", (5, 20), variable=True))
+    sound = spread(shares[:2], field(5, 8), Space("continuous", (5, 20), varies=1))
     assert sound.shape == (5, 8)
     assert sound[:, 4:].sum().item() == pytest.approx(2 / 42)
-    short = spread(shares[:2], field(5, 5), Space("continuous", (5, 20), variable=True))  # tokens of 4 frames
+    short = spread(shares[:2], field(5, 5), Space("continuous", (5, 20), varies=1))  # tokens of 4 frames
     assert short.sum(0).tolist() == pytest.approx([1 / 4 / 42] * 4 + [2 / 42])
-    thirds = spread(shares, field(1, 18), Space("continuous", (1, 20), variable=True))
+    thirds = spread(shares, field(1, 18), Space("continuous", (1, 20), varies=1))
     assert thirds[0, 3:6].tolist() == pytest.approx([2 / 3 / 42] * 3)
-    ids = spread(shares[:2], field(3), Space("discrete", (3,), vocab=9, variable=True))
+    ids = spread(shares[:2], field(3), Space("discrete", (3,), vocab=9, varies=0))
     assert ids.tolist() == pytest.approx([1 / 42, 2 / 42, 0])
     assert spread(shares[:5], field(3, 8, 12), Space("continuous", (3, 8, 12))) is None
     assert spread(shares, field(7), Space("continuous", (7,))) is None

@@ -90,16 +90,18 @@ def test_worth_of_all_is_the_likelihood_of_what_they_made(generator, raws):
 
 
 def test_distances_are_of_what_is_real():
-    space = Space("continuous", (2, 4), variable=True)
+    space = Space("continuous", (2, 4), varies=1)
 
     def field(values, length):
         mask = torch.arange(len(values)) < length
-        return Field(torch.tensor([values, values]).float()[None] * mask, mask[None], torch.ones(1, dtype=torch.bool))
+        return Field(
+            torch.tensor([values, values]).float()[None] * mask, mask[None], torch.ones(1, dtype=torch.bool), 1
+        )
 
     one, other = field([1, 2, 9], 2), field([1, 4, 2, 7], 3)
     assert distances(one, other, space).tolist() == pytest.approx([math.sqrt((0 + 4 + 4) / 3)])
-    ids = [Field(torch.tensor([v]), torch.ones(1, 3, dtype=torch.bool), torch.ones(1)) for v in ([3, 4, 1], [3, 5, 1])]
-    assert distances(*ids, Space("discrete", (3,), vocab=9, variable=True)).tolist() == pytest.approx([1 / 3])
+    ids = [Field.full(torch.tensor([v]), varies=0) for v in ([3, 4, 1], [3, 5, 1])]
+    assert distances(*ids, Space("discrete", (3,), vocab=9, varies=0)).tolist() == pytest.approx([1 / 3])
 
 
 def test_pieces_are_whole_characters(generator):

@@ -25,7 +25,7 @@ def head():
 def make_context(rows):
     torch.manual_seed(1)
     context = Context(torch.randn(1, 2, WIDTH), torch.ones(1, 2, dtype=torch.bool), torch.randn(1, WIDTH))
-    return context.rows(torch.zeros(rows, dtype=torch.long))
+    return context.pick(torch.zeros(rows, dtype=torch.long))
 
 
 def every_value():

@@ -125,8 +125,8 @@ def test_blur_takes_sharpness_away():
     assert metrics.sharpness(Field(ramp, mask[:1], mask[:1, 0])).item() == 0
     sound, real = noise(1, 8, 10), torch.arange(10)[None] < 6
     padded = torch.cat([sound[..., :6], 99 * torch.ones(1, 8, 4)], -1)
-    whole = metrics.sharpness(Field(sound[..., :6], real[:, :6], real[:, 0]))
-    assert metrics.sharpness(Field(padded, real, real[:, 0])).item() == pytest.approx(whole.item())
+    whole = metrics.sharpness(Field(sound[..., :6], real[:, :6], real[:, 0], 1))
+    assert metrics.sharpness(Field(padded, real, real[:, 0], 1)).item() == pytest.approx(whole.item())
 
 
 def test_spread_of_known_points():

@@ -40,7 +40,7 @@ def integral(head: VariationalAutoencoder, target: Field) -> torch.Tensor:
     context = one_context(len(row))
     with torch.no_grad():
         log_joint = head.prior.log_prob(point, context.pooled)
-        log_joint = log_joint - head.ends.nll(point, context, target.rows(row), make_keys(0, len(row)), head.moves)
+        log_joint = log_joint - head.ends.nll(point, context, target.pick(row), make_keys(0, len(row)), head.moves)
     return log_joint.view(len(target), -1).logsumexp(1) + math.log(24 / 399)
 
 
@@ -54,7 +54,7 @@ def test_ids_all_of_which_can_be_counted():
     # Many bounds for each: their means rise to the likelihood with the samples, and their weights are unbiased.
     index = torch.arange(9).repeat_interleave(128)
     one, many = (
-        head.log_likelihood(context.rows(0 * index), target.rows(index), make_keys(1, len(index)), samples=n)
+        head.log_likelihood(context.pick(0 * index), target.pick(index), make_keys(1, len(index)), samples=n)
         for n in (1, 16)
     )
     one, many = one.view(9, 128), many.view(9, 128)
@@ -90,11 +90,11 @@ def test_a_linear_gaussian_model_has_the_likelihood_of_its_covariance():
 
 
 def test_a_length_that_varies_is_part_of_the_likelihood():
-    head = make_head(Space("continuous", (2, 4), variable=True), variance=1.0)
+    head = make_head(Space("continuous", (2, 4), varies=1), variance=1.0)
     head.told.weight.data.zero_()
     mask = torch.arange(4) < torch.tensor([[2], [4]])
     value = normal(make_keys(3, 2), (2, 4)) * mask[:, None]
-    context, target = one_context(2), Field(value, mask, mask[:, 0])
+    context, target = one_context(2), Field(value, mask, mask[:, 0], 1)
     whole = head.log_likelihood(context, target, make_keys(1, 2), samples=4)
     of_length = head.ends.length.logits(context.pooled).log_softmax(1)[torch.arange(2), torch.tensor([1, 3])]
     head.ends.length.logits.weight.data.zero_()

@@ -20,7 +20,7 @@ from polymodal.types import Field, Losses, Space
 
 def refusal(space: Space) -> str | None:
     """None if the autoencoder can compress this space, else the reason why not."""
-    if space.kind == "continuous" and len(space.grid) in (1, 2) and (len(space.grid) == 1 or not space.variable):
+    if space.kind == "continuous" and (len(space.grid) == 1 or (len(space.grid) == 2 and not space.variable)):
         return None
     return "compresses pictures and spectrograms"
 
@@ -112,7 +112,7 @@ class ConvolutionalAutoencoder(nn.Module):
         value = self.synthesise(code, latent.mask[:, None])
         longest = self.space.max_length
         mask = latent.mask.repeat_interleave(self.factor, dim=1)[:, :longest]
-        return Field(value[..., :longest] * mask[:, None], mask, latent.present)
+        return Field(value[..., :longest] * mask[:, None], mask, latent.present, self.space.varies)
 
     def padded(self, field: Field) -> tuple[Tensor, Tensor | None]:
         """Values padded with zeros to whole places, and the mask (B, 1, L) of the real positions if they vary."""
@@ -160,7 +160,7 @@ class ConvolutionalAutoencoder(nn.Module):
         for field in fields:
             value, _ = self.padded(field)
             mask = pool_mask(field.mask, self.factor) if self.space.variable else field.mask
-            patches.append(Field(unshuffle(value, self.factor), mask, field.present))
+            patches.append(Field(unshuffle(value, self.factor), mask, field.present, self.space.varies))
         x = places(patches, self.space.variable)
         mean = x.mean(0)
         values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))

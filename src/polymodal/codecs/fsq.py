@@ -70,7 +70,7 @@ class FiniteScalarQuantizer(Codec):
         self.size = math.prod(levels)
         length = codes * math.prod(self.network.grid)
         vocab = self.size + FIRST if space.variable else self.size
-        self.latent = Space("discrete", (length + space.variable,), vocab, space.variable)
+        self.latent = Space("discrete", (length + space.variable,), vocab, varies=0 if space.variable else None)
         self.levels: Tensor
         self.worth: Tensor
         # The greatest components go to the first code of a place, so that those after it tell what is left.
@@ -103,11 +103,11 @@ class FiniteScalarQuantizer(Codec):
         digits = self._digits(torch.tanh(self.SLOPE * features.movedim(1, -1)))
         ids = (digits.unflatten(-1, (self.codes, -1)) * self.worth).sum(-1).flatten(1)
         if mask is None:
-            return Field(ids, field.mask, field.present)
+            return Field(ids, field.mask, field.present, self.latent.varies)
         lengths = self.codes * mask[:, 0].sum(1, keepdim=True)
         place = torch.arange(ids.shape[1] + 1, device=ids.device)
         ids = torch.nn.functional.pad(ids + FIRST, (0, 1)).where(place < lengths, 0)
-        return Field(ids.scatter(1, lengths, END), place <= lengths, field.present)
+        return Field(ids.scatter(1, lengths, END), place <= lengths, field.present, self.latent.varies)
 
     def decode(self, latent: Field) -> Field:
         ids, grid, mask = latent.value, self.network.grid, latent.mask
@@ -121,7 +121,7 @@ class FiniteScalarQuantizer(Codec):
             mask = torch.arange(grid[0], device=ids.device) < count
         digits = (ids.view(len(ids), *grid, self.codes, 1) // self.worth).flatten(-2) % self.levels
         code = self._value(digits).movedim(-1, 1)
-        return self.network.decode(code, Field(code, mask, latent.present))
+        return self.network.decode(code, Field(code, mask, latent.present, self.space.varies))
 
     @torch.no_grad()
     def initialise(self, fields: list[Field]) -> None:

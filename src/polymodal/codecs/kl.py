@@ -54,7 +54,7 @@ class KLAutoencoder(Codec):
         self.network = ConvolutionalAutoencoder(
             space, latent, 2 * latent, channels=channels, blocks=blocks, patch=patch
         )
-        self.latent = Space("continuous", (latent, *self.network.grid), variable=space.variable)
+        self.latent = Space("continuous", (latent, *self.network.grid), varies=space.varies)
         self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
         self.players = ("critic", "model") if self.adversary else ("model",)
         self.mean: Tensor
@@ -94,7 +94,9 @@ class KLAutoencoder(Codec):
     def encode(self, field: Field) -> Field:
         mean, _, mask = self._moments(field)
         code = (mean - self.mean.view(1, -1, *[1] * self.dims)) / self.std
-        return Field(code if mask is None else code * mask, field.mask if mask is None else mask[:, 0], field.present)
+        if mask is None:
+            return Field(code, field.mask, field.present)
+        return Field(code * mask, mask[:, 0], field.present, self.latent.varies)
 
     def decode(self, latent: Field) -> Field:
         return self.network.decode(latent.value * self.std + self.mean.view(1, -1, *[1] * self.dims), latent)

@@ -63,16 +63,16 @@ def build_column(
             if not folder.exists():
                 _sweep(folder.parent)
                 _build(folder, modality, _with_progress(raws(), len(names)))
-    return _open(folder, len(names), key)
+    return _open(folder, len(names), key, modality.space.varies)
 
 
-def _open(folder: Path, count: int, key: str) -> tuple[Column, dict[int, str]]:
+def _open(folder: Path, count: int, key: str, varies: int | None) -> tuple[Column, dict[int, str]]:
     values = np.load(folder / "values.npy", mmap_mode="r").view(np.ndarray)
     offsets = np.load(folder / "offsets.npy") if (folder / "offsets.npy").exists() else None
     failures = {int(i): reason for i, reason in json.loads((folder / "failures.json").read_text()).items()}
     good = np.ones(count, dtype=bool)
     good[list(failures)] = False
-    return Column(values, offsets, np.where(good, np.cumsum(good) - 1, -1), key), failures
+    return Column(values, offsets, np.where(good, np.cumsum(good) - 1, -1), key, varies), failures
 
 
 def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
@@ -142,8 +142,7 @@ class _Appender:
         self._file = path.open("w+b")
         self._dtype = np.dtype(modality.dtype)
         space = modality.space
-        # The stored form's variable axis comes first, the model's last.
-        self._rest = space.shape[:-1] if space.variable else space.shape
+        self._rest = space.rest  # the axis that varies comes first
         self._variable = space.variable
         self._count = 0
         self._header()

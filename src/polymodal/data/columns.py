@@ -19,12 +19,14 @@ class Column:
         offsets: (n + 1,) where each value begins in ``values``; None where no length varies.
         slots: (N,) which value each row has, -1 where it is absent.
         key: Names the values' content; equal keys mean equal values.
+        varies: Where ``offsets`` are: the axis of a value in model form that varies, as of its space.
     """
 
     values: np.ndarray
     offsets: np.ndarray | None
     slots: np.ndarray
     key: str = ""
+    varies: int | None = None
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -47,14 +49,14 @@ class Column:
         return replace(self, slots=self.slots[rows])
 
     def batch(self, rows: np.ndarray) -> Field:
-        """Stored values of the rows at ``rows`` (B,); the axis that varies comes last, padded to the longest row."""
+        """Stored values of the rows at ``rows`` (B,); the axis that varies is where the model form has it, padded."""
         slots = self.slots[rows]
         present = slots >= 0
         if self.offsets is None:
             value, mask = self._fixed(slots, present), present[:, None]
         else:
             value, mask = self._variable(slots, present, self.offsets)
-        return Field(_tensor(value), _tensor(mask), _tensor(present))
+        return Field(_tensor(value), _tensor(mask), _tensor(present), self.varies)
 
     def _fixed(self, slots: np.ndarray, present: np.ndarray) -> np.ndarray:
         if not present.any():  # there may be no value at all to read
@@ -74,7 +76,8 @@ class Column:
         else:
             value = self.values[np.where(mask, starts[:, None] + steps, starts[present][0])]
             value[~mask] = 0
-        return np.moveaxis(value, 1, -1), mask
+        assert self.varies is not None
+        return np.moveaxis(value, 1, 1 + self.varies), mask
 
 
 def _tensor(array: np.ndarray) -> Tensor:

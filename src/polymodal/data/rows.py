@@ -49,10 +49,7 @@ class Rows:
         return {name: self._object(name, batch[name]) for name in names}
 
     def _object(self, name: str, field: Field) -> Any:
-        if not field.present[0]:
-            return None
-        modality, value = self.fields[name], field.value[0]
-        return modality.write(value[..., : int(field.lengths[0])] if modality.space.variable else value)
+        return self.fields[name].write(field.values()[0]) if field.present[0] else None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[i] for i in range(len(self)))
@@ -69,15 +66,14 @@ class Rows:
     def _decode(self, name: str, field: Field) -> Field:
         modality = self.fields.get(name)
         if modality is not None:
-            stored = field.value.movedim(-1, 1) if modality.space.variable else field.value
-            value = modality.to_model(stored)
+            value = modality.to_model(field.value if field.varies is None else field.value.movedim(1 + field.varies, 1))
         else:
             value = field.value.to(torch.float32 if field.value.is_floating_point() else torch.int64)
         # On an accelerator the question would cost more than the filling.
+        decoded = replace(field, value=value)
         if value.device.type != "cpu" or not field.mask.all():
-            mask = field.mask.view(len(value), *[1] * (value.dim() - 2), -1) if value.dim() > 1 else field.mask
-            value = value.masked_fill(~mask, 0)
-        return Field(value, field.mask, field.present)
+            decoded = replace(decoded, value=value.masked_fill(~decoded.real, 0))
+        return decoded
 
     @property
     def present(self) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from polymodal.heads.token_sampling import (
     cross_entropy,
     forbid,
     forbidden_ids,
+    refuse_other_grids,
     refuse_other_than_sequences,
     require,
 )
@@ -89,7 +90,7 @@ class Decoder(Head):
     def accepts(cls, space: Space) -> str | None:
         if space.kind == "discrete":
             return refuse_other_than_sequences("a decoder", space)
-        return None if len(space.grid) <= 2 else f"models grids of up to two dimensions; this one has {len(space.grid)}"
+        return refuse_other_grids(space)
 
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll`` in nats per real number or id; ``length``, weighted, where lengths vary."""
@@ -198,7 +199,7 @@ class IdDecoder(nn.Module):
             mask = real[:, :1]
         else:
             ids, mask = ids.masked_fill(~real, 0).scatter(1, real.sum(1, keepdim=True) - 1, END), real
-        return Field(ids, mask, torch.ones_like(mask[:, 0]))
+        return Field.full(ids, mask, self.space.varies)
 
     def _logits(self, context: Context, real: Tensor) -> Tensor:
         """(B, L, vocab) for places with mask (B, L)."""

@@ -270,5 +270,6 @@ class Flow(Head):
         x = euler(velocity, x, times[-2:])
         value = clamp_to_bounds(from_tokens(x, self.space.channels, grid, self.patch), self.space)
         if self.space.variable:
-            value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * len(grid), -1)
-        return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))
+            value = value[..., : mask.shape[1]]
+        made = Field.full(value, mask, self.space.varies)
+        return made.with_value(value) if self.space.variable else made

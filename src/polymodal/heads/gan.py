@@ -188,7 +188,9 @@ class Gan(Head):
     def accepts(cls, space: Space) -> str | None:
         if space.kind != "continuous":
             return "models continuous values; these are ids"
-        return None if len(space.grid) <= 2 else "models vectors, sounds and pictures; this has more dimensions"
+        if len(space.grid) > 2 or not space.varies_last:
+            return "models vectors, sounds and pictures"
+        return None
 
     def _new_critic(self) -> Critic:
         critic = Critic(*self._critic_shape)
@@ -348,8 +350,9 @@ class Gan(Head):
         value = self._make(context.pooled, mask, noise)
         if self.space.variable:
             mask = mask[:, : int(mask.sum(1).max())]
-            value = value[..., : mask.shape[1]] * mask.view(rows, *[1] * (value.dim() - 2), -1)
-        return Field(value, mask, torch.ones(rows, dtype=torch.bool, device=device))
+            value = value[..., : mask.shape[1]]
+        made = Field.full(value, mask, self.space.varies)
+        return made.with_value(value) if self.space.variable else made
 
 
 def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:

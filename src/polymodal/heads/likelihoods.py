@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.heads.autoregressive import Autoregressive
-from polymodal.heads.values import LEAST_VARIANCE, ValueDecoder, spread, whole
+from polymodal.heads.values import LEAST_VARIANCE, ValueDecoder, whole
 from polymodal.nn.grids import GridEncoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.transformer import Transformer
@@ -59,7 +59,7 @@ class Values(ValueDecoder):
         """(B, H)."""
         value = target.value
         if self.space.variable:
-            real = spread(target.mask, value)
+            real = target.real
             value = torch.cat([value * real, real.expand_as(value[:, :1])], dim=1)
             value = F.pad(value, (0, self.whole.shape[-1] - value.shape[-1]))
         if value.dim() == 4:

@@ -200,7 +200,7 @@ class Masked(Head):
             real = self._real(context, keys, sampling.temperature)
             ids = self._fill(told, real, keys, sampling, steps, order, noise if sampling.temperature else 0.0)
         mask = real.clone() if self.space.variable else torch.ones_like(real[:, :1])
-        return Field(ids.clone(), mask, torch.ones_like(mask[:, 0]))
+        return Field.full(ids.clone(), mask, self.space.varies)
 
     def _real(self, context: Context, keys: Tensor, temperature: float) -> Tensor:
         """Mask (B, L) of the real positions of values of the lengths that are drawn."""

@@ -111,6 +111,13 @@ def refuse_other_than_sequences(kind: str, space: Space) -> str | None:
     return None
 
 
+def refuse_other_grids(space: Space) -> str | None:
+    """The reason why a head that draws a grid at once, by convolutions, cannot model ``space``; None if it can."""
+    if len(space.grid) > 2:
+        return f"models grids of up to two dimensions; this one has {len(space.grid)}"
+    return None if space.varies_last else "models values of which the last axis varies, or none"
+
+
 def forbidden_ids(space: Space) -> Tensor:
     """(vocab,) the ids that are never predicted."""
     forbidden = torch.zeros(space.vocab, dtype=torch.bool)
@@ -153,7 +160,7 @@ def decode(space: Space, keys: Tensor, step: Step, sampling: DecodingOptions) ->
         ids = _decode(space, keys, step, sampling)
     ids = ids.clone()  # a tensor made in inference mode could never be trained on
     mask = ids != PAD if space.variable else torch.ones_like(ids[:, :1], dtype=torch.bool)
-    return Field(ids, mask, torch.ones_like(ids[:, 0], dtype=torch.bool))
+    return Field.full(ids, mask, space.varies)
 
 
 def _decode(space: Space, keys: Tensor, step: Step, sampling: DecodingOptions) -> Tensor:

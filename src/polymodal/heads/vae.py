@@ -15,6 +15,7 @@ from torch import Tensor
 from polymodal.errors import ConfigError, unknown
 from polymodal.heads.base import Head
 from polymodal.heads.likelihoods import LEAST_VARIANCE, Ids, Values
+from polymodal.heads.token_sampling import refuse_other_grids, refuse_other_than_sequences
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import Prior, PriorKind, gaussian_log_prob
 from polymodal.nn.random import fold, normal
@@ -105,11 +106,7 @@ class VariationalAutoencoder(Head):
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
-        if len(space.grid) > 2:
-            return f"models grids of up to two dimensions; this one has {len(space.grid)}"
-        if space.kind == "discrete":
-            return None if len(space.shape) == 1 else f"models sequences of ids; these have {len(space.shape)} axes"
-        return None
+        return refuse_other_than_sequences("a vae", space) if space.kind == "discrete" else refuse_other_grids(space)
 
     def posterior(self, context: Context, target: Field) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the deviation of q(z | target, context), (B, Z) each."""

@@ -71,7 +71,7 @@ class ValueDecoder(nn.Module):
     def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
         """-log p(target | z, context) (B,), in nats; the optimal variance follows the errors in training."""
         error = self._decode(z, context, target.mask)[..., : target.value.shape[-1]] - target.value
-        real = spread(target.mask, error).expand_as(error).to(error.dtype)
+        real = target.real.expand_as(error).to(error.dtype)
         if self.optimal and self.training:
             with torch.no_grad():
                 axes = [axis for axis in range(error.dim()) if axis != 1]
@@ -120,8 +120,9 @@ class ValueDecoder(nn.Module):
         if self.space.variable:
             longest = int(mask.sum(1).max())
             mask = mask[:, :longest]
-            value = value[..., :longest] * spread(mask, value)
-        return Field(value, mask, torch.ones_like(mask[:, 0]))
+            value = value[..., :longest]
+        made = Field.full(value, mask, self.space.varies)
+        return made.with_value(value) if self.space.variable else made
 
     def _scale(self) -> Tensor:
         """Of the likelihood, (1, C, ...): the deviation of a Gaussian, the mean error of a Laplace distribution."""
@@ -149,9 +150,4 @@ def whole(space: Space, channels: tuple[int, ...], patch: int) -> Space:
     return Space("continuous", (space.channels, *(canvas(space, channels, patch) if space.grid else ())))
 
 
-def spread(mask: Tensor, value: Tensor) -> Tensor:
-    """(B, L) as (B, 1, ..., L), of as many axes as ``value``."""
-    return mask.view(len(mask), *[1] * (value.dim() - 2), -1)
-
-
-__all__ = ["LEAST_VARIANCE", "Likelihood", "ValueDecoder", "spread", "whole"]
+__all__ = ["LEAST_VARIANCE", "Likelihood", "ValueDecoder", "whole"]

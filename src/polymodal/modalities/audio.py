@@ -129,7 +129,7 @@ class Audio(Modality):
             f_max_hz=top,
         )
         frames = self.transform.stft.frames(round(max_seconds * sample_rate_hz))
-        self.space = Space("continuous", (mels, frames), variable=True)
+        self.space = Space("continuous", (mels, frames), varies=1)
         self.vocoder: Callable[[Tensor], Tensor] | None = None
 
     def read(self, raw: Any) -> np.ndarray:

@@ -20,7 +20,7 @@ class Modality(ABC):
 
     Attributes:
         space: Of the model's form.
-        dtype: Of the stored form. The stored form's variable axis, if any, comes first: (length, *rest); otherwise
+        dtype: Of the stored form. The axis that varies, if any, comes first in it: (length, *space.rest); otherwise
             its shape is ``space.shape``.
         suffixes: File endings that ``read`` understands, lower case with the dot.
         inline: A string in a table is the value itself; otherwise it is the path of a file.
@@ -46,7 +46,7 @@ class Modality(ABC):
 
     @abstractmethod
     def to_model(self, stored: Tensor) -> Tensor:
-        """Stored batch (B, *) -> values in ``space`` (B, *shape), on the same device."""
+        """Stored batch, (B, L, *rest) where an axis varies, -> values in ``space`` (B, *shape), on the same device."""
 
     @abstractmethod
     def write(self, value: Tensor) -> Any:

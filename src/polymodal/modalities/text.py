@@ -59,7 +59,7 @@ class Text(Modality):
         vocab = 256 + self.SHIFT if tokenizer is None else vocab_size
         if self._learned is not None:
             vocab = self._learned.get_vocab_size() + self.SHIFT
-        self.space = Space("discrete", (max_length,), vocab=vocab, variable=True)
+        self.space = Space("discrete", (max_length,), vocab=vocab, varies=0)
 
     def prepare(self, raws: Iterable[Any]) -> None:
         if self.tokenizer != "bpe":

@@ -247,7 +247,7 @@ def sound(name: str, rows: Rows, file: Path, accelerator: Accelerator) -> Column
         values.flush()
         os.replace(partial, file)
     accelerator.wait_for_everyone()
-    return Column(np.load(file, mmap_mode="r"), offsets, np.arange(len(rows)))
+    return Column(np.load(file, mmap_mode="r"), offsets, np.arange(len(rows)), varies=1)
 
 
 @torch.no_grad()
@@ -265,8 +265,8 @@ def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Acceler
         for part in np.array_split(order, -(-len(order) // ENCODE_ROWS)):
             code = codec.encode(own.decode(_moved(own.batch(part), accelerator.device))[name])
             value = code.value if code.value.is_floating_point() else code.value.int()  # half the size in the file
-            if codec.latent.variable:
-                parts.append(value.movedim(-1, 1)[code.mask].cpu().numpy())
+            if codec.latent.varies is not None:
+                parts.append(value.movedim(1 + codec.latent.varies, 1)[code.mask].cpu().numpy())
                 lengths.append(code.lengths.cpu().numpy())
             else:
                 parts.append(value.cpu().numpy())
@@ -276,4 +276,4 @@ def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Acceler
             np.save(offsets_file, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
     accelerator.wait_for_everyone()
     offsets = np.load(offsets_file) if codec.latent.variable else None
-    return Column(np.load(file, mmap_mode="r"), offsets, slots)
+    return Column(np.load(file, mmap_mode="r"), offsets, slots, varies=codec.latent.varies)

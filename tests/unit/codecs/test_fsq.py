@@ -11,7 +11,7 @@ from polymodal.nn.random import make_keys, normal
 from polymodal.types import Field, Space
 
 PICTURE = Space("continuous", (3, 16, 16))
-SOUND = Space("continuous", (20, 40), variable=True)
+SOUND = Space("continuous", (20, 40), varies=1)
 SMALL = {"levels": (5, 4, 3), "channels": (16,), "patch": 4}
 
 
@@ -27,7 +27,7 @@ def pictures(rows: int) -> Field:
 def sounds(rows: int) -> Field:
     value = normal(make_keys(1, rows), (20, 40)).cumsum(2) / 5
     mask = torch.arange(40) < torch.linspace(13, 40, rows).round()[:, None]
-    return Field(value * mask[:, None], mask, torch.ones(rows, dtype=torch.bool))
+    return Field.full(value * mask[:, None], mask, 1)
 
 
 def made(space: Space, fields: Field, **options) -> FiniteScalarQuantizer:
@@ -39,7 +39,7 @@ def made(space: Space, fields: Field, **options) -> FiniteScalarQuantizer:
 
 def ids_field(rows: list[list[int]]) -> Field:
     ids = torch.tensor(rows)
-    return Field(ids, ids != 0, torch.ones(len(ids), dtype=torch.bool))
+    return Field.full(ids, ids != 0, 0)
 
 
 def error(codec: FiniteScalarQuantizer, fields: Field) -> float:
@@ -54,7 +54,7 @@ def test_latent_spaces():
     assert FiniteScalarQuantizer(PICTURE, **SMALL).latent == Space("discrete", (16,), vocab=60)
     assert FiniteScalarQuantizer(PICTURE, codes=2, **SMALL).latent == Space("discrete", (32,), vocab=60)
     sound = FiniteScalarQuantizer(SOUND, codes=2, **SMALL).latent
-    assert sound == Space("discrete", (21,), vocab=63, variable=True)
+    assert sound == Space("discrete", (21,), vocab=63, varies=0)
 
 
 @pytest.mark.parametrize("codes", [1, 2])
@@ -108,7 +108,7 @@ def test_whatever_a_head_writes_is_decoded():
     with torch.no_grad():
         odd = codec.decode(ids_field([[1, 0, 0, 0, 0], [5, 1, 0, 0, 0], [5, 6, 7, 1, 0], [5, 6, 7, 8, 9]]))
         plain = codec.decode(ids_field([[5, 6, 1]]))
-        longest = codec.decode(Field(torch.full((1, 21), 7), torch.ones(1, 21, dtype=torch.bool), torch.ones(1) > 0))
+        longest = codec.decode(Field.full(torch.full((1, 21), 7), varies=0))
     assert odd.lengths.tolist() == [4, 4, 4, 8]
     torch.testing.assert_close(odd.value[2, :, :4], plain.value[0])
     assert torch.isfinite(odd.value).all()

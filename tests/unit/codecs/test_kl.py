@@ -9,7 +9,7 @@ from polymodal.nn.random import make_keys, normal
 from polymodal.types import Field, Space
 
 PICTURE = Space("continuous", (3, 32, 32))
-SOUND = Space("continuous", (20, 40), variable=True)
+SOUND = Space("continuous", (20, 40), varies=1)
 
 
 def pictures(rows: int) -> Field:
@@ -24,7 +24,7 @@ def pictures(rows: int) -> Field:
 def sounds(rows: int, longest: int = 40) -> Field:
     value = normal(make_keys(1, rows), (20, longest)).cumsum(2) / 5
     mask = torch.arange(longest) < torch.linspace(longest / 2, longest, rows)[:, None]
-    return Field(value * mask[:, None], mask, torch.ones(rows, dtype=torch.bool))
+    return Field.full(value * mask[:, None], mask, 1)
 
 
 def test_latent_spaces():
@@ -83,7 +83,7 @@ def test_a_row_does_not_depend_on_how_long_its_batch_is():
     codec, fields = KLAutoencoder(SOUND, latent=6, channels=(16, 16), patch=2), sounds(4)
     for parameter in codec.parameters():
         parameter.data.normal_(std=0.2)
-    short = Field(fields.value[:1, :, :24], fields.mask[:1, :24], fields.present[:1])
+    short = fields.pick(torch.arange(1)).trim(24)
     long, alone = codec.encode(fields), codec.encode(short)
     count = int(alone.mask.sum())
     assert int(long.mask[0].sum()) == count

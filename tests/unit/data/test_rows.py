@@ -64,7 +64,7 @@ def test_all_absent_and_empty_batches(rows):
 
 def test_the_axis_that_varies_comes_last():
     values = np.arange(1, 25, dtype=np.float16).reshape(8, 3)  # lengths 5 and 3, 3 channels
-    column = Column(values, np.array([0, 5, 8]), np.array([1, -1, 0]))
+    column = Column(values, np.array([0, 5, 8]), np.array([1, -1, 0]), varies=1)
     field = column.batch(np.array([0, 1, 2]))
     assert field.value.shape == (3, 3, 5)
     assert field.mask.sum(1).tolist() == column.lengths.tolist() == [3, 0, 5]

@@ -114,10 +114,10 @@ def test_the_asked_share_of_tokens_is_hidden():
             {"kind": "picture", "stages": 2, "rotate_degrees": 15.0, "erase": 0.4, "noise": 0.3},
         ),
         (
-            Space("continuous", (10, 40), variable=True),
+            Space("continuous", (10, 40), varies=1),
             {"kind": "spectrogram", "speed": 0.1, "shift": 0.1, "noise": 0.2},
         ),
-        (Space("discrete", (12,), 20, variable=True), {"kind": "sequence", "token_dropout": 0.3}),
+        (Space("discrete", (12,), 20, varies=0), {"kind": "sequence", "token_dropout": 0.3}),
     ],
     ids=lambda value: value.get("kind") if isinstance(value, dict) else "",
 )
@@ -129,12 +129,14 @@ def test_an_encoder_augments_in_training_alone_and_each_row_by_its_key(space, pa
     mask = torch.arange(longest) < lengths[:, None]
     keys = make_keys(5, 3)
     value = normal(keys, space.shape) if space.kind == "continuous" else torch.full((3, longest), 7)
-    field = Field(value * mask[:, None] if space.variable and value.dim() == 3 else value, mask, mask[:, 0])
+    field = Field(
+        value * mask[:, None] if space.variable and value.dim() == 3 else value, mask, mask[:, 0], space.varies
+    )
     plain, changed = encoder(field), encoder(field, keys)
     assert not torch.allclose(plain.x[plain.mask], changed.x[changed.mask], atol=1e-3)
     row, length = torch.tensor([1]), int(lengths[1])
-    alone = field.rows(row)
+    alone = field.pick(row)
     if space.variable:
-        alone = Field(alone.value[..., :length], alone.mask[:, :length], alone.present)
+        alone = alone.trim(length)
     own = encoder(alone, keys[row])
     torch.testing.assert_close(own.x[0][own.mask[0]], changed.x[1][changed.mask[1]], rtol=1e-4, atol=1e-4)

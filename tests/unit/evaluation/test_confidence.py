@@ -59,7 +59,7 @@ def test_likelihoods_of_all_labels_sum_to_one(run, rows):
 def test_a_field_that_follows_another_is_told_of_it(run, rows):
     model, batch = run.model, batch_of(rows)
     own = torch.arange(len(rows))[batch["colour"].present & batch["name"].present & batch["place"].present]
-    batch = {name: field.rows(own) for name, field in batch.items()}
+    batch = {name: field.pick(own) for name, field in batch.items()}
     everywhere, keys = torch.ones(len(own), dtype=torch.bool), make_keys(0, len(own))
     chained = model.log_likelihood(batch, {"place": everywhere}, {n: batch[n] for n in ("name", "colour")}, keys)
     both = {"place": everywhere, "name": everywhere}
@@ -90,7 +90,7 @@ def test_scores_are_a_row_s_own(run, rows, judge):
     whole, keys = batch_of(rows), make_keys(0, len(rows))
 
     def scored(index):
-        batch = {name: field.rows(index) for name, field in whole.items()}
+        batch = {name: field.pick(index) for name, field in whole.items()}
         visible = {name: batch[name].present for name in model.encoders}
         to = {name: ~batch[name].present for name in model.heads}
         made = generate_rows(model, batch, visible, to, keys[index], FAST)
@@ -123,7 +123,7 @@ def test_without_names_a_value_is_right_if_its_own_is_nearest(run, rows):
     real = batch_of(own)["picture"]
     assert judge.naming is None
     assert examiner.right("picture", own, real, real).all()
-    other = real.rows(torch.arange(len(own)).roll(1))
+    other = real.pick(torch.arange(len(own)).roll(1))
     assert not examiner.right("picture", own, real, other).any()
 
 

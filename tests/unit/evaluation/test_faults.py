@@ -138,7 +138,7 @@ def test_the_evidence_has_figures(data, judge, model):
 def test_words_that_never_change_are_told(data, judge, model):
     fake, first = copy(model), data.test.decode(data.test.only("name").batch(np.arange(1)))["name"]
     fake.sample = lambda batch, visible, to, keys, options=None: {
-        "name": first.rows(torch.zeros(len(keys), dtype=torch.int64))
+        "name": first.pick(torch.zeros(len(keys), dtype=torch.int64))
     }
     card = evaluate(fake, data.test, judge=judge, training=data.train, directions=[(["picture"], "name")], samples=4)
     assert [(fault.name, fault.direction) for fault in card.faults] == [(SAME, "picture → name")]

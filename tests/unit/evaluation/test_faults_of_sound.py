@@ -77,7 +77,7 @@ def expose(data, judge, model, values: torch.Tensor, chosen: dict[str, list[int]
         kinds = [label.write(value) for value in batch["kind"].value]
         rows = [chosen[kind][int(key) % len(chosen[kind])] for kind, key in zip(kinds, keys, strict=True)]
         mask = torch.ones(len(rows), values.shape[-1], dtype=torch.bool)
-        return {"sound": Field(values[rows], mask, mask[:, 0])}
+        return {"sound": Field(values[rows], mask, mask[:, 0], 1)}
 
     fake = copy(model)
     fake.sample = sample

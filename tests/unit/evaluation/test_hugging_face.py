@@ -51,7 +51,7 @@ def test_it_reads_what_it_has_towers_for(folder, run):
     vectors = judge.embed("picture", field)
     assert vectors.shape == (40, 8)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(40), atol=1e-5)
-    assert torch.allclose(judge.embed("picture", field.rows(torch.tensor([3]))), vectors[3:4], atol=1e-5)
+    assert torch.allclose(judge.embed("picture", field.pick(torch.tensor([3]))), vectors[3:4], atol=1e-5)
     assert judge.embed_names(judge.names).shape == (len(judge.names), 8)
     assert open_judge(folder, rows).hash == judge.hash
     with pytest.raises(ConfigError, match="judge: field: 'tone' is unknown"):

@@ -99,10 +99,9 @@ def test_losses_are_the_head_s_own(learned, data):
 def test_distances_between_rows():
     def field(values):
         value = torch.tensor(values)
-        mask = torch.ones(len(value), value.shape[-1], dtype=torch.bool)
-        return Field(value, mask, mask[:, 0])
+        return Field.full(value, varies=0)
 
-    ids = Space("discrete", (4,), vocab=9, variable=True)
+    ids = Space("discrete", (4,), vocab=9, varies=0)
     assert distances_between(field([[3, 1]]), field([[3, 1, 5], [4, 1, 0]]), ids).tolist() == [[1, 1]]
     vectors = Space("continuous", (2,))
     plain = [Field(torch.tensor(v), torch.ones(len(v), 1, dtype=torch.bool), torch.ones(len(v)))

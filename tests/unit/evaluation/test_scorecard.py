@@ -132,7 +132,7 @@ def test_a_perfect_generator_reaches_the_ceiling(rows, judge, to):
 
 
 def test_a_generator_that_always_gives_one_sample_is_at_chance(rows, judge):
-    outcome = measured(rows, judge, "name", "picture", lambda f: f.rows(torch.zeros(len(f), dtype=torch.int64)))[2][0]
+    outcome = measured(rows, judge, "name", "picture", lambda f: f.pick(torch.zeros(len(f), dtype=torch.int64)))[2][0]
     assert outcome.ceiling >= 0.8
     assert outcome.values.mean() < 0.5 * outcome.ceiling
 
@@ -147,7 +147,7 @@ def test_without_names_a_row_must_find_itself(run):
     batch = own.decode(own.batch(np.arange(len(own))))
     real, shuffled = (
         Examiner(bare, judge).measure(own, ["place"], "picture", batch, made)[0]
-        for made in (batch["picture"], batch["picture"].rows(torch.arange(len(own)).roll(1)))
+        for made in (batch["picture"], batch["picture"].pick(torch.arange(len(own)).roll(1)))
     )
     assert real.metric == "judge's recall@1"
     assert real.values.mean() == real.ceiling > 2 * real.chance

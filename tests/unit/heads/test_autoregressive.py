@@ -9,7 +9,7 @@ from polymodal.heads.autoregressive import BEGIN, END, PAD, Autoregressive
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Field, Space
 
-TEXT = Space("discrete", (12,), vocab=20, variable=True)
+TEXT = Space("discrete", (12,), vocab=20, varies=0)
 LABEL = Space("discrete", (1,), vocab=5)
 CODES = Space("discrete", (6,), vocab=9)
 WIDTH = 16
@@ -34,7 +34,7 @@ def make_context(rows, tokens=5):
 def text(*rows):
     length = max(map(len, rows))
     value = torch.tensor([list(row) + [PAD] * (length - len(row)) for row in rows])
-    return Field(value, value != PAD, torch.ones(len(rows), dtype=torch.bool))
+    return Field.full(value, value != PAD, 0)
 
 
 SAMPLING = [{}, {"temperature": 0.0}, {"temperature": 0.7, "top_k": 4}, {"top_p": 0.8}, {"guidance": 2.5}]
@@ -48,7 +48,7 @@ def test_a_sample_equals_itself_generated_alone(space, options):
     together = head.sample(context, keys, unconditional=nothing, **options)
     for k in range(16):
         row = torch.tensor([k])
-        alone = head.sample(context.rows(row), keys[row], unconditional=nothing.rows(row), **options)
+        alone = head.sample(context.pick(row), keys[row], unconditional=nothing.pick(row), **options)
         length = alone.value.shape[1]
         assert torch.equal(alone.value[0], together.value[k, :length])
         assert not together.value[k, length:].any()
@@ -81,20 +81,20 @@ def test_values_of_fixed_length_have_no_special_ids(space):
 
 def test_samples_follow_the_likelihood():
     head, rows = make_head(LABEL), 20_000
-    context = make_context(1).rows(torch.zeros(rows, dtype=torch.long))
+    context = make_context(1).pick(torch.zeros(rows, dtype=torch.long))
     drawn = head.sample(context, make_keys(0, rows)).value[:, 0]
     every = Field(torch.arange(5)[:, None], torch.ones(5, 1, dtype=torch.bool), torch.ones(5, dtype=torch.bool))
-    expected = head.log_likelihood(context.rows(torch.arange(5)), every).exp()
+    expected = head.log_likelihood(context.pick(torch.arange(5)), every).exp()
     assert expected.sum().item() == pytest.approx(1.0, abs=1e-5)
     error = (drawn.bincount(minlength=5) / rows - expected) / (expected * (1 - expected) / rows).sqrt()
     assert error.abs().max() < 5
 
 
 def test_likelihoods_of_all_texts_sum_to_one():
-    head = make_head(Space("discrete", (2,), vocab=6, variable=True))
+    head = make_head(Space("discrete", (2,), vocab=6, varies=0))
     letters = [3, 4, 5]
     rows = [(END,), *((a, END) for a in letters), *itertools.product(letters, letters)]
-    context = make_context(1).rows(torch.zeros(len(rows), dtype=torch.long))
+    context = make_context(1).pick(torch.zeros(len(rows), dtype=torch.long))
     assert head.log_likelihood(context, text(*rows)).exp().sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_padding_is_inert():
     head, context = make_head(TEXT), make_context(2)
     short, padded = text([5, END]), text([5, END], [5, 6, 7, 8, 9, END])
     row = torch.tensor([0])
-    alone = head.loss(context.rows(row), short, "model", make_keys(0, 1))["nll"]
+    alone = head.loss(context.pick(row), short, "model", make_keys(0, 1))["nll"]
     torch.testing.assert_close(head.loss(context, padded, "model", make_keys(0, 2))["nll"][:1], alone)
     longer = Context(
         torch.cat([context.tokens, torch.randn(2, 3, WIDTH)], dim=1),
@@ -154,7 +154,7 @@ def test_length_bound():
 
 def test_no_rows():
     empty = torch.zeros(0, dtype=torch.long)
-    assert len(make_head(TEXT).sample(make_context(2).rows(empty), empty)) == 0
+    assert len(make_head(TEXT).sample(make_context(2).pick(empty), empty)) == 0
 
 
 def test_what_was_sampled_can_be_trained_on():
@@ -185,7 +185,7 @@ def test_label_smoothing_against_its_definition():
     smooth.load_state_dict(plain.state_dict())
     context, keys = make_context(5), make_keys(0, 5)
     every = Field(torch.arange(5)[:, None], torch.ones(5, 1, dtype=torch.bool), torch.ones(5, dtype=torch.bool))
-    same = context.rows(torch.zeros(5, dtype=torch.long))
+    same = context.pick(torch.zeros(5, dtype=torch.long))
     nll = plain.loss(same, every, "model", keys)["nll"]
     torch.testing.assert_close(smooth.loss(same, every, "model", keys)["nll"], 0.7 * nll + 0.3 * nll.mean())
 

@@ -14,8 +14,8 @@ from polymodal.types import Context, Field, Space
 
 WIDTH = 8
 VECTOR = Space("continuous", (3,))
-SOUND = Space("continuous", (3, 10), variable=True)
-TEXT = Space("discrete", (8,), vocab=20, variable=True)
+SOUND = Space("continuous", (3, 10), varies=1)
+TEXT = Space("discrete", (8,), vocab=20, varies=0)
 LABEL = Space("discrete", (1,), vocab=5)
 SMALL = {"hidden_size": 16, "channels": (16,), "depth": 1, "heads": 2}
 
@@ -41,7 +41,7 @@ def words(which: torch.Tensor) -> Field:
     place = torch.arange(6)[None]
     last = which[:, None] + 1
     value = torch.where(place < last, 3 + which[:, None] * 3 + place % 3, (place == last).long())
-    return Field(value, place <= last, torch.ones(len(which), dtype=torch.bool))
+    return Field.full(value, place <= last, 0)
 
 
 def learn(head: Decoder, target, steps: int, rate: float = 1e-2) -> None:
@@ -112,7 +112,7 @@ def test_sound_of_its_own_length():
 
     def tone(which):
         mask = torch.arange(8)[None] < 2 + which[:, None] * 2
-        return Field(torch.ones(len(which), 3, 8) * which[:, None, None] * mask[:, None], mask, mask[:, 0])
+        return Field(torch.ones(len(which), 3, 8) * which[:, None, None] * mask[:, None], mask, mask[:, 0], 1)
 
     learn(head, tone, 150)
     which = torch.arange(4)

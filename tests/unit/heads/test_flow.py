@@ -32,7 +32,7 @@ def wake(head: Flow) -> Flow:
 
 SPACES = {
     "vector": (Space("continuous", (5,)), {}),
-    "sequence": (Space("continuous", (4, 12), variable=True), {"patch": 2}),
+    "sequence": (Space("continuous", (4, 12), varies=1), {"patch": 2}),
     "picture": (Space("continuous", (3, 8, 8)), {"patch": 4}),
     "clip": (Space("continuous", (2, 4, 4, 4)), {"patch": 2}),
     "picture by a U-Net": (Space("continuous", (3, 8, 8)), {"patch": 2, "channels": (8, 16)}),
@@ -46,7 +46,7 @@ def test_sample_k_equals_that_sample_alone(kind):
     given, nothing, keys = context(4), context(4, tokens=1), make_keys(3, 4)
     together = head.sample(given, keys, unconditional=nothing, steps=3)
     row = torch.tensor([2])
-    alone = head.sample(given.rows(row), keys[row], unconditional=nothing.rows(row), steps=3)
+    alone = head.sample(given.pick(row), keys[row], unconditional=nothing.pick(row), steps=3)
     length = int(alone.mask.sum())
     assert int(together.mask[2].sum()) == length
     if space.variable:
@@ -59,7 +59,7 @@ def test_sample_k_equals_that_sample_alone(kind):
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        (Space("continuous", (4, 12), variable=True), "lengths vary"),
+        (Space("continuous", (4, 12), varies=1), "lengths vary"),
         (Space("continuous", (2, 4, 4, 4)), "one or two dimensions; this has 3"),
         (Space("continuous", (3, 6, 7)), "6x7 cells cannot be halved 1 times"),
     ],
@@ -85,7 +85,7 @@ def test_padding_does_not_change_the_loss():
     rubbish = torch.where(mask[:, None], value, torch.full_like(value, 9.0))
     clean = torch.where(mask[:, None], value, torch.zeros_like(value))
     present = torch.ones(2, dtype=torch.bool)
-    losses = [head.loss(context(2), Field(v, mask, present), "model", make_keys(0, 2)) for v in (rubbish, clean)]
+    losses = [head.loss(context(2), Field(v, mask, present, 1), "model", make_keys(0, 2)) for v in (rubbish, clean)]
     torch.testing.assert_close(losses[0]["length"], losses[1]["length"])
     torch.testing.assert_close(losses[0]["flow"], losses[1]["flow"])
 
@@ -98,7 +98,7 @@ def test_a_step_costs_the_same_context_however_often_it_is_repeated():
     x, time = normal(make_keys(2, 6), (4, 48)), uniform(make_keys(3, 6))
     mask = torch.ones(6, 4, dtype=torch.bool)
     shared = often.velocity(x, mask, time, context(2))
-    copied = often.velocity(x, mask, time, context(2).rows(torch.arange(2).repeat_interleave(3)))
+    copied = often.velocity(x, mask, time, context(2).pick(torch.arange(2).repeat_interleave(3)))
     torch.testing.assert_close(shared, copied)
 
 
@@ -168,17 +168,17 @@ def test_shortcuts_of_one_row_do_not_depend_on_the_others():
     head = wake(Flow(space, 16, depth=1, heads=2, repeats=2, shortcuts=3, guidance=3.0, **options))
     value, keys = normal(make_keys(1, 4), (4, 12)), make_keys(0, 4)
     mask = torch.arange(12) < torch.tensor([6, 12, 3, 9])[:, None]
-    target = Field(value * mask[:, None], mask, torch.ones(4, dtype=torch.bool))
+    target = Field(value * mask[:, None], mask, torch.ones(4, dtype=torch.bool), 1)
     given = context(4)
     given.nothing = context(1, tokens=1)
     together = head.loss(given, target, "model", keys)
     assert together.keys() == {"length", "flow", "shortcut"}
     for k in range(4):
         row = torch.tensor([k])
-        alone = head.loss(given.rows(row), target.rows(row), "model", keys[row])
+        alone = head.loss(given.pick(row), target.pick(row), "model", keys[row])
         for name, term in together.items():
             torch.testing.assert_close(alone[name][0], term[k], rtol=1e-4, atol=1e-5)
-    samples = [head.sample(given.rows(rows), keys[rows], steps=2) for rows in (torch.arange(4), torch.tensor([1]))]
+    samples = [head.sample(given.pick(rows), keys[rows], steps=2) for rows in (torch.arange(4), torch.tensor([1]))]
     length = int(samples[1].mask.sum())
     torch.testing.assert_close(samples[0].value[1, :, :length], samples[1].value[0], rtol=1e-4, atol=1e-5)
 
@@ -188,7 +188,7 @@ def test_a_shortcut_is_taught_by_two_of_half_its_length_and_the_shortest_by_guid
     finest = len(SHORTCUTS) - 1
     given, x, mask = context(2), normal(make_keys(1, 2), (1, 5)), torch.ones(2, 1, dtype=torch.bool)
     given.nothing = context(1, tokens=1)
-    free = given.nothing.rows(torch.tensor([0, 0]))
+    free = given.nothing.pick(torch.tensor([0, 0]))
     time, level = torch.tensor([0.5, 0.0]), torch.tensor([finest, 1])
     taught = head._two_halves(x, mask, time, level, given)
 

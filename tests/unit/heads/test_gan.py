@@ -14,7 +14,7 @@ from polymodal.nn.random import make_keys, normal
 from polymodal.types import Context, Field, Space
 
 VECTOR, SOUND, PICTURE = (
-    Space("continuous", (3,)), Space("continuous", (4, 12), variable=True), Space("continuous", (1, 8, 8))
+    Space("continuous", (3,)), Space("continuous", (4, 12), varies=1), Space("continuous", (1, 8, 8))
 )  # fmt: skip
 WIDTH = 6
 
@@ -39,7 +39,7 @@ def values(space: Space, rows: int = 6) -> Field:
     if not space.variable:
         return full(value)
     mask = torch.arange(space.shape[-1]) < (torch.arange(rows) + 4)[:, None]
-    return Field(value * mask[:, None], mask, mask[:, 0])
+    return Field(value * mask[:, None], mask, mask[:, 0], 1)
 
 
 class LinearCritic(nn.Module):
@@ -172,7 +172,7 @@ def test_truncation():
     density, inside = math.exp(-0.32) / math.sqrt(2 * math.pi), math.erf(0.8 / math.sqrt(2))
     assert float(z.var()) == pytest.approx(1 - 1.6 * density / inside, rel=0.03)
     head = make(VECTOR).eval()
-    narrow, wide = (head.sample(context(1).rows(torch.zeros(500, dtype=torch.long)), make_keys(1, 500), truncation=t)
+    narrow, wide = (head.sample(context(1).pick(torch.zeros(500, dtype=torch.long)), make_keys(1, 500), truncation=t)
                     for t in (0.1, 0))  # fmt: skip
     assert narrow.value.std(0).mean() < 0.3 * wide.value.std(0).mean()
 
@@ -205,7 +205,7 @@ def test_wrong_arguments():
         (Space("continuous", (1, 28, 28)), (64, 32), 2),
         (Space("continuous", (3, 64, 64)), (128, 64, 32), 2),
         (Space("continuous", (16, 7, 7)), (32,), 1),
-        (Space("continuous", (80, 60), variable=True), (128, 64, 32), 2),
+        (Space("continuous", (80, 60), varies=1), (128, 64, 32), 2),
     ],
 )
 def test_usual_shapes(space, channels, patch):

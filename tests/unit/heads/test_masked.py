@@ -7,7 +7,7 @@ from polymodal.heads.token_sampling import BEGIN, END, PAD
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Field, Space
 
-TEXT = Space("discrete", (12,), vocab=20, variable=True)
+TEXT = Space("discrete", (12,), vocab=20, varies=0)
 LABEL = Space("discrete", (1,), vocab=5)
 CODES = Space("discrete", (6,), vocab=9)
 WIDTH = 16
@@ -32,7 +32,7 @@ def make_context(rows, tokens=5):
 def text(*rows):
     length = max(map(len, rows))
     value = torch.tensor([list(row) + [PAD] * (length - len(row)) for row in rows])
-    return Field(value, value != PAD, torch.ones(len(rows), dtype=torch.bool))
+    return Field.full(value, value != PAD, 0)
 
 
 SAMPLING = [
@@ -52,7 +52,7 @@ def test_a_sample_equals_itself_generated_alone(space, options):
     together = head.sample(context, keys, unconditional=nothing, **options)
     for k in range(8):
         row = torch.tensor([k])
-        alone = head.sample(context.rows(row), keys[row], unconditional=nothing.rows(row), **options)
+        alone = head.sample(context.pick(row), keys[row], unconditional=nothing.pick(row), **options)
         length = alone.value.shape[1]
         assert torch.equal(alone.value[0], together.value[k, :length])
         assert not together.value[k, length:].any()
@@ -97,7 +97,7 @@ def test_no_more_steps_than_ids_and_no_more_than_asked(monkeypatch):
         assert (hidden[1:] <= hidden[:-1]).all()
         assert (hidden[1:].sum(1) < hidden[:-1].sum(1)).all()
     calls.clear()
-    head.sample(context.rows(torch.tensor([0])), keys[:1], steps=100)
+    head.sample(context.pick(torch.tensor([0])), keys[:1], steps=100)
     assert len(calls) <= 11
 
 
@@ -113,10 +113,10 @@ def test_the_surest_are_kept_first():
 
 def test_samples_of_a_label_follow_the_likelihood():
     head, rows = make_head(LABEL), 20_000
-    context = make_context(1).rows(torch.zeros(rows, dtype=torch.long))
+    context = make_context(1).pick(torch.zeros(rows, dtype=torch.long))
     drawn = head.sample(context, make_keys(0, rows)).value[:, 0]
     every = Field(torch.arange(5)[:, None], torch.ones(5, 1, dtype=torch.bool), torch.ones(5, dtype=torch.bool))
-    expected = head.log_likelihood(context.rows(torch.arange(5)), every, make_keys(0, 5)).exp()
+    expected = head.log_likelihood(context.pick(torch.arange(5)), every, make_keys(0, 5)).exp()
     assert expected.sum().item() == pytest.approx(1.0, abs=1e-5)
     error = (drawn.bincount(minlength=5) / rows - expected) / (expected * (1 - expected) / rows).sqrt()
     assert error.abs().max() < 5
@@ -124,7 +124,7 @@ def test_samples_of_a_label_follow_the_likelihood():
 
 def test_what_is_hidden_is_not_seen():
     """All ids but one are hidden where a row has one to hide, so that the loss cannot depend on what it is."""
-    head, context = make_head(LABEL), make_context(1).rows(torch.zeros(5, dtype=torch.long))
+    head, context = make_head(LABEL), make_context(1).pick(torch.zeros(5, dtype=torch.long))
     every = Field(torch.arange(5)[:, None], torch.ones(5, 1, dtype=torch.bool), torch.ones(5, dtype=torch.bool))
     losses = [head.loss(context, every, "model", make_keys(seed, 5))["nll"] for seed in (0, 1)]
     assert torch.equal(*losses)
@@ -187,7 +187,7 @@ def test_what_was_sampled_can_be_trained_on():
 @pytest.mark.parametrize("space", [TEXT, CODES])
 def test_no_rows(space):
     empty = torch.zeros(0, dtype=torch.long)
-    assert len(make_head(space).sample(make_context(2).rows(empty), empty)) == 0
+    assert len(make_head(space).sample(make_context(2).pick(empty), empty)) == 0
 
 
 def test_ranks():

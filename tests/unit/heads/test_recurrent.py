@@ -9,7 +9,7 @@ from polymodal.heads.token_sampling import BEGIN, END, PAD
 from polymodal.nn.random import make_keys
 from polymodal.types import Context, Field, Space
 
-TEXT = Space("discrete", (12,), vocab=20, variable=True)
+TEXT = Space("discrete", (12,), vocab=20, varies=0)
 LABEL = Space("discrete", (1,), vocab=5)
 CODES = Space("discrete", (6,), vocab=9)
 WIDTH = 16
@@ -36,7 +36,7 @@ def make_context(rows, tokens=5):
 def text(*rows):
     length = max(map(len, rows))
     value = torch.tensor([list(row) + [PAD] * (length - len(row)) for row in rows])
-    return Field(value, value != PAD, torch.ones(len(rows), dtype=torch.bool))
+    return Field.full(value, value != PAD, 0)
 
 
 @pytest.mark.parametrize("space", [TEXT, LABEL, CODES])
@@ -51,7 +51,7 @@ def test_a_sample_equals_itself_generated_alone(space, options):
     together = head.sample(context, keys, unconditional=nothing, **options)
     for k in range(8):
         row = torch.tensor([k])
-        alone = head.sample(context.rows(row), keys[row], unconditional=nothing.rows(row), **options)
+        alone = head.sample(context.pick(row), keys[row], unconditional=nothing.pick(row), **options)
         length = alone.value.shape[1]
         assert torch.equal(alone.value[0], together.value[k, :length])
         assert not together.value[k, length:].any()
@@ -79,10 +79,10 @@ def test_decoding_one_by_one_is_the_whole_sequence(attention):
 
 @ATTENTION
 def test_likelihoods_of_all_texts_sum_to_one(attention):
-    head = make_head(Space("discrete", (2,), vocab=6, variable=True), attention=attention)
+    head = make_head(Space("discrete", (2,), vocab=6, varies=0), attention=attention)
     letters = [3, 4, 5]
     rows = [(END,), *((a, END) for a in letters), *itertools.product(letters, letters)]
-    context = make_context(1).rows(torch.zeros(len(rows), dtype=torch.long))
+    context = make_context(1).pick(torch.zeros(len(rows), dtype=torch.long))
     assert head.log_likelihood(context, text(*rows)).exp().sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_what_was_sampled_can_be_trained_on():
 
 def test_no_rows():
     empty = torch.zeros(0, dtype=torch.long)
-    assert len(make_head(TEXT).sample(make_context(2).rows(empty), empty)) == 0
+    assert len(make_head(TEXT).sample(make_context(2).pick(empty), empty)) == 0
 
 
 def test_accepts_sequences_of_ids_only():

@@ -11,8 +11,8 @@ from polymodal.types import Context, Field, Space
 WIDTH = 8
 VECTOR = Space("continuous", (2,))
 PICTURE = Space("continuous", (1, 8, 8))
-SOUND = Space("continuous", (3, 10), variable=True)
-TEXT = Space("discrete", (8,), vocab=20, variable=True)
+SOUND = Space("continuous", (3, 10), varies=1)
+TEXT = Space("discrete", (8,), vocab=20, varies=0)
 SMALL = {"latent": 4, "hidden_size": 16, "channels": (8, 8), "depth": 1, "heads": 2}
 
 
@@ -35,7 +35,7 @@ def full(value: torch.Tensor) -> Field:
 def text(ids: torch.Tensor) -> Field:
     """Rows of ids, ended."""
     value = torch.cat([ids, torch.ones_like(ids[:, :1])], dim=1)
-    return Field(value, value != 0, torch.ones(len(ids), dtype=torch.bool))
+    return Field.full(value, value != 0, 0)
 
 
 def learn(head: VariationalAutoencoder, draw, steps: int, rate: float = 4e-3) -> None:
@@ -130,10 +130,10 @@ def test_the_optimal_variance_is_the_mean_squared_error_of_each_channel():
     with torch.no_grad():
         for parameter in head.ends.decoder.parameters():
             parameter.zero_()  # it paints zeros, so the values are the errors
-    head.loss(mark(torch.arange(2)), Field(value, mask, mask[:, 0]), "model", make_keys(0, 2))
+    head.loss(mark(torch.arange(2)), Field(value, mask, mask[:, 0], 1), "model", make_keys(0, 2))
     torch.testing.assert_close(head.ends.variance, torch.tensor([1.0, 4.0, 9.0]))
     head.eval()
-    loss = head.loss(mark(torch.arange(2)), Field(2 * value, mask, mask[:, 0]), "model", make_keys(0, 2))
+    loss = head.loss(mark(torch.arange(2)), Field(2 * value, mask, mask[:, 0], 1), "model", make_keys(0, 2))
     torch.testing.assert_close(head.ends.variance, torch.tensor([1.0, 4.0, 9.0]))
     expected = torch.distributions.Normal(0.0, torch.tensor([1.0, 2.0, 3.0]))
     nll = -expected.log_prob(torch.tensor([2.0, 4.0, 6.0])).mean()

@@ -31,7 +31,7 @@ def test_the_gradient_at_the_context_is_summed_over_rows():
     adapting, whole = adaptation(), context(5)
     scale = normal(make_keys(1, 5), (3, 4))
     for places in (torch.arange(2), torch.arange(2, 5)):  # two micro_batches of one step
-        own = whole.rows(places)
+        own = whole.pick(places)
         adapting.watch("a", own)
         ((own.tokens * scale[places]).sum() + 2 * own.pooled.sum()).backward()
     expected = scale.flatten(1).norm(dim=1).sum() + 5 * 2 * 4**0.5

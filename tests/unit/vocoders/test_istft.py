@@ -29,7 +29,7 @@ def tones(vocoder: IstftVocoder, frames: int = 30) -> tuple[Field, Field]:
     )
     mask = torch.ones(3, frames, dtype=torch.bool)
     mel = (audio.transform.log_mel(samples) - LOG_MEL_MEAN) / LOG_MEL_SCALE
-    return Field(mel, mask, mask[:, 0]), Field(samples.view(3, frames, HOP).mT, mask, mask[:, 0])
+    return Field.full(mel, mask, 1), Field.full(samples.view(3, frames, HOP).mT, mask, 1)
 
 
 def test_starts_near_the_magnitudes_that_the_mels_tell():
@@ -47,8 +47,8 @@ def test_crops_keep_spectrogram_and_sound_together_and_end_in_silence():
     lengths = torch.tensor([20, 12, 5])
     mask = torch.arange(20) < lengths[:, None]
     count = torch.arange(20.0) * mask
-    mel = Field(count[:, None].expand(-1, 24, -1), mask, mask[:, 0])
-    samples = Field(count[:, None].expand(-1, HOP, -1), mask, mask[:, 0])
+    mel = Field(count[:, None].expand(-1, 24, -1), mask, mask[:, 0], 1)
+    samples = Field(count[:, None].expand(-1, HOP, -1), mask, mask[:, 0], 1)
     starts = set()
     for seed in range(20):
         seen, real = vocoder._crop(mel, samples, make_keys(seed, 3))

@@ -95,7 +95,7 @@ def collect(
         given = patterns(visible, len(part))
         for name, scores in score_cells(model, judge, batch, visible, made, own_keys, options).items():
             known = np.flatnonzero((to[name] & batch[name].present).numpy())
-            values = (field.rows(torch.from_numpy(known)) for field in (batch[name], made[name]))
+            values = (field.pick(torch.from_numpy(known)) for field in (batch[name], made[name]))
             right = examiner.right(name, own.select(known), *values)
             sure = ~np.isnan(right)
             kept = known[sure]
@@ -152,9 +152,9 @@ def _likelihoods(
     found: dict[str, np.ndarray] = {}
     for part in torch.arange(len(keys)).split(CHUNK):
         told = model.log_likelihood(
-            {name: value.rows(part).to(model.device) for name, value in batch.items()},
+            {name: value.pick(part).to(model.device) for name, value in batch.items()},
             {name: mask[part] for name, mask in visible.items()},
-            {name: value.rows(part).to(model.device) for name, value in made.items()},
+            {name: value.pick(part).to(model.device) for name, value in made.items()},
             keys[part].to(model.device),
         )
         for name, value in told.items():
@@ -190,8 +190,8 @@ def _agreement(modality: Modality, made: Field, samples: Sequence[Field]) -> np.
     index = made.present.nonzero()[:, 0]
     result = np.full(len(made), np.nan)
     if modality.space.kind == "discrete":
-        own = write(modality, made.rows(index))
-        alike = [exact_match(own, write(modality, sample.rows(index))) for sample in samples]
+        own = write(modality, made.pick(index))
+        alike = [exact_match(own, write(modality, sample.pick(index))) for sample in samples]
     else:
         alike = [(-(sample.value - made.value)[index].square().mean(1)).exp().double().numpy() for sample in samples]
     result[index.numpy()] = np.mean(alike, axis=0)
@@ -204,15 +204,15 @@ def _judged(
     """(B, 2) how near samples, and what was given, lie to what was made; NaN where nothing can be compared."""
     index = made.present.nonzero()[:, 0]
     own = torch.zeros(len(made), judge.settings["width"])
-    own[index] = judge.embed(name, made.rows(index))
-    near = [(own[index] * judge.embed(name, sample.rows(index))).sum(1) for sample in samples]
+    own[index] = judge.embed(name, made.pick(index))
+    near = [(own[index] * judge.embed(name, sample.pick(index))).sum(1) for sample in samples]
     agreement = torch.full((len(made),), torch.nan)
     agreement[index] = torch.stack(near).mean(0)
     total, count = torch.zeros(len(made)), torch.zeros(len(made))
     for other in judge.modalities:
         both = (visible[other] & made.present).nonzero()[:, 0] if other in visible and other != name else index[:0]
         if len(both):
-            total[both] += (own[both] * judge.embed(other, batch[other].rows(both))).sum(1)
+            total[both] += (own[both] * judge.embed(other, batch[other].pick(both))).sum(1)
             count[both] += 1
     return ((1 + torch.stack([agreement, total / count], dim=1)) / 2).double().numpy()
 
@@ -249,7 +249,7 @@ class _Examiner:
         named, result = own.present[naming], np.full(len(own), np.nan)
         index = torch.from_numpy(np.flatnonzero(named))
         if len(index):
-            found = [self.names[i] for i in self.judge.name(name, made.rows(index), self.names).tolist()]
+            found = [self.names[i] for i in self.judge.name(name, made.pick(index), self.names).tolist()]
             result[named] = exact_match(texts(own, naming), found)
         return result
 

@@ -45,7 +45,8 @@ def attention_shares(
     keeps = model.fusion.keeps
     if keeps is None:
         return {}
-    target = {to: _trimmed(made, model.modalities[to].space).to(model.device)}
+    # Nothing attends to the padding of the longest of a batch, for a reason.
+    target = {to: made.trim(int(made.lengths[0])).to(model.device)}
     inputs = {name: field.to(model.device) for name, field in batch.items()}
     ordered = [name for name in model.encoders if name in inputs]
     visible = dict.fromkeys(inputs, torch.ones(1, dtype=torch.bool))
@@ -101,14 +102,6 @@ def _places(length: int, count: int) -> Tensor:
     stride = 2 ** math.ceil(math.log2(max(1.0, length / count)))
     positions = torch.arange(length)
     return positions // stride if -(-length // stride) == count else positions * count // length
-
-
-def _trimmed(field: Field, space: Space) -> Field:
-    """Without the padding of the longest of a batch, to which nothing attends for a reason."""
-    if not space.variable:
-        return field
-    length = int(field.lengths[0])
-    return Field(field.value[..., :length], field.mask[:, :length], field.present)
 
 
 @contextmanager

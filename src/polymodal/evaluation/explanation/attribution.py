@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from polymodal.errors import ConfigError
 from polymodal.evaluation.explanation.attention import attention_shares
@@ -124,34 +123,30 @@ def subset_worth(
     """
     subsets = coalitions(list(batch))
     rows = len(subsets) * draws
-    many = {name: field.rows(torch.zeros(rows, dtype=torch.int64)) for name, field in batch.items()}
+    many = {name: field.pick(torch.zeros(rows, dtype=torch.int64)) for name, field in batch.items()}
     visible = {name: torch.tensor([name in chosen for chosen in subsets]).repeat(draws) for name in batch}
     keys = make_keys(seed, draws)  # one noise for all subsets of a draw
     full = torch.arange(draws)
     everywhere = torch.ones(draws, dtype=torch.bool)
-    inputs = {name: field.rows(torch.zeros(draws, dtype=torch.int64)) for name, field in batch.items()}
+    inputs = {name: field.pick(torch.zeros(draws, dtype=torch.int64)) for name, field in batch.items()}
     outputs = generate_rows(model, inputs, dict.fromkeys(batch, everywhere), {to: everywhere}, keys, options)[to]
-    targets, keys = outputs.rows(full.repeat_interleave(len(subsets))), keys.repeat_interleave(len(subsets))
+    targets, keys = outputs.pick(full.repeat_interleave(len(subsets))), keys.repeat_interleave(len(subsets))
     values, unit = _log_likelihoods(model, many, visible, targets, to, keys), "log-likelihood, nats"
     if values is None:
         wanted = {to: torch.ones(rows, dtype=torch.bool)}
         made = generate_rows(model, many, visible, wanted, keys, options)[to]
         values, unit = -distances(made, targets, model.modalities[to].space), "nearness"
     means = values.double().view(draws, -1).mean(0).tolist()
-    return dict(zip(subsets, means, strict=True)), unit, outputs.rows(full[:1])
+    return dict(zip(subsets, means, strict=True)), unit, outputs.pick(full[:1])
 
 
 def distances(first: Field, second: Field, space: Space) -> Tensor:
     """(B,) root mean square difference of values, or share of ids that differ, over the positions real in either."""
     longest = max(first.mask.shape[1], second.mask.shape[1])
-
-    def wide(field: Field) -> tuple[Tensor, Tensor]:
-        missing = longest - field.mask.shape[1]
-        return (pad(field.value, (0, missing)) if space.variable else field.value), pad(field.mask, (0, missing))
-
-    (x, x_mask), (y, y_mask) = wide(first), wide(second)
+    first, second = first.pad(longest), second.pad(longest)
+    x, y = first.value, second.value
     difference = (x != y).double() if space.kind == "discrete" else (x - y).double().square()
-    mask = (x_mask | y_mask).view(len(x), *[1] * (x.dim() - 2), -1).expand_as(difference)
+    mask = (first.real | second.real).expand_as(difference)
     mean = (difference * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
     return mean if space.kind == "discrete" else mean.sqrt()
 
@@ -162,12 +157,12 @@ def _log_likelihoods(
 ) -> Tensor | None:
     found = []
     for part in torch.arange(len(keys)).split(CHUNK):
-        inputs = {name: field.rows(part).to(model.device) for name, field in batch.items()}
+        inputs = {name: field.pick(part).to(model.device) for name, field in batch.items()}
         own = keys[part].to(model.device)
         context = model.context(
             inputs, {name: mask[part] for name, mask in visible.items()}, len(part), draw=fold(own, FUSION)
         )
-        target = model.target({to: targets.rows(part).to(model.device)}, to)
+        target = model.target({to: targets.pick(part).to(model.device)}, to)
         value = model.heads[to].log_likelihood(context.of(to), target, fold(own, stream(model, to)))
         if value is None:
             return None
@@ -215,9 +210,9 @@ def integrated_gradients(
         on_path = {
             name: (point * shares.view(-1, *[1] * (point.dim() - 1))).requires_grad_() for name, point in points.items()
         }
-        inputs = {name: field.rows(index) for name, field in batch.items()}
+        inputs = {name: field.pick(index) for name, field in batch.items()}
         for name in points.keys() - embeddings.keys():
-            inputs[name] = Field(on_path[name], inputs[name].mask, inputs[name].present)
+            inputs[name] = replace(inputs[name], value=on_path[name])
         key = make_keys(seed, 1, start=number).to(model.device).expand(rows)
         with ExitStack() as stack:
             for name, embedding in embeddings.items():
@@ -226,7 +221,7 @@ def integrated_gradients(
             context = model.context(
                 inputs, dict.fromkeys(inputs, torch.ones(rows, dtype=torch.bool)), rows, draw=fold(key, FUSION)
             )
-        return -head_loss(model, context, {to: target.rows(index)}, to, key), on_path
+        return -head_loss(model, context, {to: target.pick(index)}, to, key), on_path
 
     gain = 0.0
     times = (torch.arange(steps, device=model.device) + 0.5) / steps

@@ -170,7 +170,7 @@ class Judge(Embedder):
         if name not in self.modalities:
             raise ConfigError(unknown("judge: field", name, self.modalities))
         index = torch.arange(len(field)).split(CHUNK)
-        return torch.cat([self.network.embed(name, field.rows(part).to("cpu")) for part in index])
+        return torch.cat([self.network.embed(name, field.pick(part).to("cpu")) for part in index])
 
     @property
     def hash(self) -> str:
@@ -262,7 +262,7 @@ class _Network(nn.Module):
         for place, name in enumerate(self.encoders):
             present = batch[name].present.nonzero()[:, 0]
             if len(present) > 1:
-                x = self.embed(name, batch[name].rows(present), fold(keys[present], place))
+                x = self.embed(name, batch[name].pick(present), fold(keys[present], place))
                 embedded[name] = (x, concepts[present])
         scale = self.log_scale.clamp(max=math.log(100)).exp()
         terms = []

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from polymodal.data import Rows
 from polymodal.modalities import Label, Modality, Text
@@ -128,16 +127,11 @@ def texts(rows: Rows, name: str) -> list[str]:
     column, modality = own.columns[name], own.fields[name]
     _, first, inverse = np.unique(column.slots, return_index=True, return_inverse=True)
     field = own.decode(own.batch(first))[name]
-    texts = [
-        modality.write(value[..., :length] if modality.space.variable else value)
-        for value, length in zip(field.value, field.lengths.tolist(), strict=True)
-    ]
+    texts = [modality.write(value) for value in field.values()]
     return [texts[i] for i in inverse]
 
 
 def _as_field(stored: list[np.ndarray], modality: Modality) -> Field:
     """Stored values of a discrete field -> a field in model form."""
-    lengths = torch.tensor([len(ids) for ids in stored])
-    value = pad_sequence([torch.from_numpy(ids) for ids in stored], batch_first=True)
-    mask = torch.arange(value.shape[1]) < lengths[:, None]
-    return Field(modality.to_model(value).masked_fill(~mask, 0), mask, mask.any(1))
+    values = (modality.to_model(torch.from_numpy(ids)[None]) for ids in stored)
+    return Field.stack([Field.full(value, varies=modality.space.varies) for value in values])

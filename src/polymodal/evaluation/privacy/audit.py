@@ -13,7 +13,6 @@ import torch
 from markupsafe import Markup
 from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import pad
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
@@ -322,9 +321,7 @@ def distances_between(first: Field, second: Field, space: Space) -> Tensor:
     """(n, m) Euclidean distances of values, or numbers of differing ids, padded to the longest there can be."""
 
     def flat(field: Field) -> Tensor:
-        missing = space.shape[-1] - field.value.shape[-1]
-        value = pad(field.value * field.mask.view(len(field), *[1] * (field.value.dim() - 2), -1), (0, missing))
-        return value.flatten(1)
+        return field.with_value(field.value).pad(space.max_length).value.flatten(1)
 
     x, y = flat(first), flat(second)
     return torch.cdist(x.double(), y.double(), p=0.0 if space.kind == "discrete" else 2.0)
@@ -350,7 +347,7 @@ def variance_of_mean(values: np.ndarray, groups: np.ndarray) -> float:
 def _features(model: Model, name: str, field: Field) -> Tensor:
     """(n, D) the mean token of each row."""
     parts = torch.arange(len(field)).split(CHUNK)
-    return torch.cat([model.encoders[name](field.rows(part).to(model.device)).mean.cpu() for part in parts]).double()
+    return torch.cat([model.encoders[name](field.pick(part).to(model.device)).mean.cpu() for part in parts]).double()
 
 
 def _some(rows: Rows, names: Sequence[str], most: int, seed: int) -> Rows:

@@ -254,8 +254,8 @@ class Examiner:
             return []
         truth = texts(own, self.naming)
         best, index = self._best(own, given, self.naming), torch.from_numpy(rows)
-        found = [self.names[i] for i in self._nearest(to, made.rows(index))]
-        real = [self.names[i] for i in self._nearest(to, batch[to].rows(index))]
+        found = [self.names[i] for i in self._nearest(to, made.pick(index))]
+        real = [self.names[i] for i in self._nearest(to, batch[to].pick(index))]
         judged = MetricResult(
             "judge's top-1",
             rows,
@@ -288,7 +288,7 @@ class Examiner:
         return (self.judge.embed(name, values) @ self.name_vectors.T).argmax(1).tolist()
 
     def _sound(self, name: str, values: Field, rows: np.ndarray) -> list[Waveform]:
-        return write(self.rows.fields[name], values.rows(torch.from_numpy(rows)))
+        return write(self.rows.fields[name], values.pick(torch.from_numpy(rows)))
 
     def _hear_real(self, own: Rows, name: str, values: Field, rows: np.ndarray) -> list[str | None]:
         """What real speech is heard as, after the same way through the spectrogram that generated speech takes."""

@@ -73,7 +73,7 @@ class DistributionMetrics:
         field = self._others[to]
         step = max(1.0, len(field) / max(len(own), 1))
         places = (torch.arange(min(len(own), len(field))) * step).long()
-        return field.rows(places) if len(places) else None
+        return field.pick(places) if len(places) else None
 
     def _features(
         self, modality: object, to: str, real: Field, made: Field, others: Field | None
@@ -244,4 +244,4 @@ def _shuffled(field: Field, seed: int) -> Field:
     flat = field.value.flatten(1)
     index = np.random.default_rng([seed, 2]).integers(len(flat), size=tuple(flat.shape))
     value = flat.gather(0, torch.from_numpy(index)).view_as(field.value)
-    return Field(value * field.mask.view(len(value), *[1] * (value.dim() - 2), -1), field.mask, field.present)
+    return field.with_value(value)

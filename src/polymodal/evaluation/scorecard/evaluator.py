@@ -85,6 +85,7 @@ class DirectionResult:
     def save(self, path: Path) -> None:
         """Writes ``path`` and, for samples, a file of tensors beside it, which comes first: what is there is whole."""
         document = asdict(replace(self, outcomes=[], made=None)) | {"outcomes": [_to_json(o) for o in self.outcomes]}
+        document["varies"] = None if self.made is None else self.made.varies
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.made is not None:
             tensors = {name: getattr(self.made, name).contiguous() for name in ("value", "mask", "present")}
@@ -105,7 +106,7 @@ class DirectionResult:
                 [Fault(**entry) for entry in document["faults"]],
                 document["notes"],
                 [Pick(**entry) for entry in document["picks"]],
-                Field(**tensors) if tensors else None,
+                Field(**tensors, varies=document["varies"]) if tensors else None,
                 document["seconds"],
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
@@ -228,7 +229,7 @@ class Evaluator:
             faults = find_faults(examiner, given, to, batch, made, outcomes, name, self.seed)
         picked = _pick(measured[0], len(made), self.shown)
         picks = [self._describe(place, int(index[place]), measured[0], nearest) for place in picked]
-        shown = made.rows(torch.tensor(picked, dtype=torch.int64))
+        shown = made.pick(torch.tensor(picked, dtype=torch.int64))
         return DirectionResult(tuple(given), to, index.tolist(), outcomes, faults, [], picks, shown)
 
     def _generate(self, batch: Batch, given: Sequence[str], to: str) -> list[Field]:

@@ -46,7 +46,7 @@ def likelihood(model: Model, given: Sequence[str], to: str, batch: Batch, seed: 
     if len(batch[to]) < 2 or (told := _log_likelihood(model, given, to, batch, seed)) is None:
         return []
     ours, size = told
-    others = {**batch, **{name: batch[name].rows(torch.arange(len(ours)).roll(1)) for name in given}}
+    others = {**batch, **{name: batch[name].pick(torch.arange(len(ours)).roll(1)) for name in given}}
     told = _log_likelihood(model, given, to, others, seed)
     assert told is not None
     blind, _ = told
@@ -76,7 +76,7 @@ def _log_likelihood(
     head, keys = model.heads[to], fold(make_keys(seed, len(batch[to])), 1)
     found, sizes = [], []
     for part in torch.arange(len(keys)).split(CHUNK):
-        own = {name: batch[name].rows(part).to(model.device) for name in (*given, to)}
+        own = {name: batch[name].pick(part).to(model.device) for name in (*given, to)}
         context = model.context(own, {name: own[name].present.cpu() for name in given}, len(part))
         target = model.target(own, to)
         log_likelihood = head.log_likelihood(context.of(to), target, keys[part].to(model.device))
@@ -97,18 +97,17 @@ def reconstruction(model: Model, name: str, rows: Rows, examiner: Examiner) -> l
     real = rows.decode(rows.only(name).batch(np.arange(len(rows))))[name]
     copies, latents = [], []
     for part in torch.arange(len(rows)).split(CHUNK):
-        latent = model.codecs[name].encode(real.rows(part).to(model.device))
-        copies.append(model.codecs[name].decode(latent).value.cpu())
+        latent = model.codecs[name].encode(real.pick(part).to(model.device))
+        copies.append(model.codecs[name].decode(latent).to("cpu"))
         latents.append(_pooled(latent).cpu())
-    length = real.value.shape[-1]
-    made = torch.cat([torch.nn.functional.pad(x[..., :length], (0, max(0, length - x.shape[-1]))) for x in copies])
-    made = made * real.mask.view(len(made), *[1] * (made.dim() - 2), -1)
-    outcomes = _copied(name, rows, real, Field(made, real.mask, real.present), examiner)
+    length = real.mask.shape[1]
+    made = Field.stack([copy.trim(length).pad(length) for copy in copies])
+    outcomes = _copied(name, rows, real, real.with_value(made.value), examiner)
     return outcomes + _latents(torch.cat(latents), rows)
 
 
 def _copied(name: str, rows: Rows, real: Field, made: Field, examiner: Examiner) -> list[MetricResult]:
-    modality, other = rows.fields[name], real.rows(torch.arange(len(real)).roll(1))
+    modality, other = rows.fields[name], real.pick(torch.arange(len(real)).roll(1))
     pairs: list[tuple[str, Tensor, Tensor, float, bool]] = []
     if isinstance(modality, Image):
         pairs = [
@@ -167,9 +166,9 @@ def _pooled(latent: Field) -> Tensor:
     if not latent.value.is_floating_point():
         return latent.value.double()
     value = latent.value
-    if latent.mask.shape[1] > 1:  # the mean over time of what has a length
-        mask = latent.mask.view(len(value), *[1] * (value.dim() - 2), -1)
-        return ((value * mask).sum(-1) / mask.sum(-1).clamp(min=1)).flatten(1).double()
+    if latent.varies is not None:  # the mean over the axis that varies
+        real, axis = latent.real, 1 + latent.varies
+        return ((value * real).sum(axis) / real.sum(axis).clamp(min=1)).flatten(1).double()
     while value.dim() == 4 and value[0].numel() > 512 and min(value.shape[2:]) > 1:
         value = torch.nn.functional.avg_pool2d(value, 2)
     return value.flatten(1).double()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from polymodal.data import Rows
 from polymodal.evaluation.scorecard.agreement import Examiner, MetricResult
@@ -121,8 +120,7 @@ def near_copies(training: TrainingSet, to: str, real: Field, made: Field) -> tup
 
 def _flat(field: Field, space: Space) -> Tensor:
     """(n, F), lengths that vary padded to the longest that there can be."""
-    value = pad(field.value, (0, space.shape[-1] - field.value.shape[-1])) if space.variable else field.value
-    return value.flatten(1)
+    return field.pad(space.max_length).value.flatten(1)
 
 
 def _nearest(distances: Tensor, rows: np.ndarray) -> Nearest:
