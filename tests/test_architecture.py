@@ -12,7 +12,7 @@ import polymodal
 ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
-    ["types", "errors", "migration"],
+    ["types", "errors", "files", "migration"],
     ["nn"],
     ["modalities"],
     ["data"],

@@ -12,7 +12,6 @@ Nothing is pickled and nothing in it is executed.
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError
+from polymodal.files import atomic_folder, file_sha256, remove_partials
 from polymodal.migration import FORMAT, migrate_config, migrate_weight
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
@@ -59,7 +59,7 @@ class Checkpoint:
         for name, expected in sums.items():
             if not (path / name).is_file():
                 raise CheckpointError(f"{path}: {name} is missing")
-            if _digest(path / name) != expected:
+            if file_sha256(path / name) != expected:
                 raise CheckpointError(f"{path}: {name} is corrupt: its checksum differs from checksums.json")
 
     @property
@@ -91,34 +91,25 @@ def save(
     final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
     for old in _all(stage)[:-keep]:
         shutil.rmtree(old)
-    for left in folder.glob(".partial-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    remove_partials(folder)
     return final
 
 
 def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> Path:
     """Writes the folder ``final``, in place of an older one, all at once."""
-    partial = final.with_name(f".partial-{final.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    sums = {}
-    for name, group in tensors.items():
-        path = partial / f"{name}.safetensors"
-        path.parent.mkdir(exist_ok=True)
-        save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
-        sums[f"{name}.safetensors"] = _digest(path)
-    for name, document in documents.items():
-        path = partial / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        sums[f"{name}.json"] = _digest(path)
-    (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
-    for path in partial.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    with atomic_folder(final, replace=True) as partial:
+        sums = {}
+        for name, group in tensors.items():
+            path = partial / f"{name}.safetensors"
+            path.parent.mkdir(exist_ok=True)
+            save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
+            sums[f"{name}.safetensors"] = file_sha256(path)
+        for name, document in documents.items():
+            path = partial / f"{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            sums[f"{name}.json"] = file_sha256(path)
+        (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
     return final
 
 
@@ -222,11 +213,6 @@ def trained_parameters(trainee: nn.Module) -> dict[str, nn.Parameter]:
 
 def _all(stage: Path) -> list[Path]:
     return sorted(path for path in (stage / CHECKPOINTS).glob(f"{_PREFIX}*") if path.is_dir())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flatten_optimizer(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
 from polymodal.data.cells import resolve
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
+from polymodal.files import atomic_file, write_file
 from polymodal.generation import generate_rows, read, write
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
@@ -185,9 +185,8 @@ class _Job:
                 first += len(shard.rows)
                 progress.update(task, description=f"Filling: {first:,} rows")
         parts = [self._part(number) for number in range(len(notes))]
-        joined = self.partial / f"joined{self.output.suffix}"
-        self.table.join(parts, joined)
-        os.replace(joined, self.output)
+        with atomic_file(self.output) as joined:
+            self.table.join(parts, joined)
         shutil.rmtree(self.partial)
         counts, unsure = (
             {name: sum(note.get(kind, {}).get(name, 0) for note in notes) for name in self.wanted}
@@ -217,8 +216,7 @@ class _Job:
                         f"{self.partial}: holds a part that was begun with another {key}; overwrite it, or delete it"
                     )
             return
-        self.partial.mkdir(parents=True, exist_ok=True)
-        _write_whole(file, json.dumps(plan))
+        write_file(file, json.dumps(plan))
 
     def _part(self, number: int) -> Path:
         return self.partial / f"shard-{number:06d}{self.output.suffix}"
@@ -229,10 +227,11 @@ class _Job:
         if note_file.exists():
             return json.loads(note_file.read_text(encoding="utf-8"))
         changes, rejected, unsure = self._changes(shard, first)
-        self.table.write(self._part(number), shard, changes)
+        with atomic_file(self._part(number)) as part:
+            self.table.write(part, shard, changes)
         filled = {name: len(changes[self.names[name]]) for name in self.wanted}
         note = {"filled": filled, "unsure": unsure, "rejected": [[r.file, r.row, r.field, r.reason] for r in rejected]}
-        _write_whole(note_file, json.dumps(note))  # comes last: what is noted is done
+        write_file(note_file, json.dumps(note))  # comes last: what is noted is done
         return note
 
     def _changes(self, shard: Shard, first: int) -> tuple[Changes, list[Rejection], dict[str, int]]:
@@ -316,18 +315,10 @@ class _Job:
         suffix, content = encoded(thing)
         if not suffix or self.table.embeds:
             return self.table.cell(column, content)
-        self.files.mkdir(exist_ok=True)
         file = self.files / f"{column.replace('/', '_')}-{row + 1:08d}{suffix}"
-        file.write_bytes(content)
+        write_file(file, content)
         return f"{self.files.name}/{file.name}"
 
 
 def _confidence_column(column: str) -> str:
     return f"{column}_confidence"
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all."""
-    partial = file.with_suffix(".writing")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
 from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
 from polymodal.errors import ConfigError, DataError
+from polymodal.files import atomic_folder
 from polymodal.generation import read
 from polymodal.model import Model
 
@@ -110,17 +109,14 @@ class Index:
         return cls(AlignedEmbedder(model, moments), rows, flat)
 
     def _save(self, final: Path) -> None:
-        faiss, partial = _faiss(), final.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
-        partial.mkdir()
-        for number, index in enumerate(self.flat.values()):  # a field's name need not be one of a file
-            faiss.write_index(index, str(partial / f"{number}.faiss"))
-        moments = self.embedder.moments
+        faiss, moments = _faiss(), self.embedder.moments
         tensors = {f"{name}.{part}": getattr(m, part) for name, m in moments.items() for part in ("mean", "variance")}
-        save_file(tensors, partial / "moments.safetensors")
         names = {"embedded": list(moments), "indexed": list(self.flat)}
-        (partial / "fields.json").write_text(json.dumps(names), encoding="utf-8")
-        os.replace(partial, final)
+        with atomic_folder(final) as partial:
+            for number, index in enumerate(self.flat.values()):  # a field's name need not be one of a file
+                faiss.write_index(index, str(partial / f"{number}.faiss"))
+            save_file(tensors, partial / "moments.safetensors")
+            (partial / "fields.json").write_text(json.dumps(names), encoding="utf-8")
 
     def search(self, given: Mapping[str, Any], to: str, *, k: int = 10) -> list[Hit]:
         """The values of field ``to`` that are nearest to what is given, nearest first.

@@ -59,6 +59,7 @@ def run(args: Any) -> None:
 
     from polymodal.api import open_run
     from polymodal.evaluation import all_directions, single_directions, write_report
+    from polymodal.files import write_file
 
     model = open_run(args.folder)
     data = model.data(args.data)
@@ -98,7 +99,7 @@ def run(args: Any) -> None:
     name = f"{args.split}-quick" if args.quick else args.split  # what took long to measure is not replaced
     scores = folder / f"{name}.json"
     scorecard.to_json(scores)
-    (folder / f"{name}.cells.json").write_text(json.dumps(scorecard.files, indent=1) + "\n", encoding="utf-8")
+    write_file(folder / f"{name}.cells.json", json.dumps(scorecard.files, indent=1) + "\n")
     Console().print(scorecard.table())
     for fault in scorecard.faults:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")

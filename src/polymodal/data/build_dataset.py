@@ -1,7 +1,6 @@
 """How a built-in data set is assembled: once, by worker processes, in a folder that is whole or not there."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.errors import DataError
+from polymodal.files import atomic_folder, short_digest
 
 
 def fraction(*parts: str) -> float:
@@ -48,7 +48,7 @@ def installed(data_set: str, credits: Mapping[str, str]) -> list[dict[str, str]]
 
 def identify(*parts: Any) -> str:
     """Eight digits that name what a data set is made of: its format, options and packages, as JSON takes them."""
-    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return short_digest(json.dumps(parts, sort_keys=True), size=4)
 
 
 @contextmanager
@@ -59,15 +59,9 @@ def assembled(target: Path) -> Iterator[tuple[Path, Path]]:
         The folder to work in, which is removed, and the folder to fill.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-        finished = Path(scratch) / "finished"
-        finished.mkdir()
+    prefix = f".{target.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as scratch, atomic_folder(target) as finished:
         yield Path(scratch), finished
-        try:
-            os.replace(finished, target)
-        except OSError:
-            if not target.exists():  # else another process finished the same build first
-                raise
 
 
 def make_cells(data_set: str, module: str, tasks: Sequence[Any], scratch: Path) -> dict[str, bytes]:

@@ -24,9 +24,9 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import track
 
-from polymodal.data.cells import digest
 from polymodal.data.columns import Column
 from polymodal.errors import DataError
+from polymodal.files import PARTIAL, atomic_folder, digest
 from polymodal.modalities import Modality, kind_of
 
 FORMAT = 1
@@ -76,10 +76,7 @@ def _open(folder: Path, count: int, key: str, varies: int | None) -> tuple[Colum
 
 
 def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with atomic_folder(folder) as partial:
         failures: dict[int, str] = {}
         lengths = []
         with _Appender(partial / "values.npy", modality) as values:
@@ -92,9 +89,6 @@ def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
         if modality.space.variable:
             np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
         (partial / "failures.json").write_text(json.dumps(failures))
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _with_progress(raws: Iterable[Any], count: int) -> Iterable[Any]:
@@ -105,8 +99,8 @@ def _with_progress(raws: Iterable[Any], count: int) -> Iterable[Any]:
 
 def _sweep(columns: Path) -> None:
     """Remove what killed builds left: partial folders whose lock nobody holds."""
-    for partial in columns.glob("*.partial"):
-        with suppress(Timeout), FileLock(f"{partial.with_suffix('')}.lock", timeout=0):
+    for partial in columns.glob(f"{PARTIAL}*"):
+        with suppress(Timeout), FileLock(columns / f"{partial.name.rpartition('-')[2]}.lock", timeout=0):
             shutil.rmtree(partial, ignore_errors=True)
 
 

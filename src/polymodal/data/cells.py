@@ -4,7 +4,6 @@ import math
 import sqlite3
 import time
 from contextlib import closing
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from polymodal.errors import DataError
+from polymodal.files import digest
 from polymodal.modalities import Modality
 
 
@@ -136,12 +136,3 @@ class Digests:
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= self._settle_ns:
             self._new[str(path)] = (stamp, name)
         return name
-
-
-def digest(*parts: bytes) -> bytes:
-    """16 bytes that name a sequence of byte strings."""
-    state = blake2b(digest_size=16)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
-    return state.digest()

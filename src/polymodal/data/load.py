@@ -10,12 +10,13 @@ import numpy as np
 from torch import nn
 
 from polymodal.data.cache import build_column, cache_folder
-from polymodal.data.cells import Digests, digest, is_absent, resolve
+from polymodal.data.cells import Digests, is_absent, resolve
 from polymodal.data.columns import Column
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.splits import SPLITS, check_fractions, is_split_column, split_by_hash, split_name
 from polymodal.errors import ConfigError, DataError
+from polymodal.files import digest
 from polymodal.modalities import Modality, build
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.data.cells import digest
 from polymodal.data.columns import Column
 from polymodal.data.sources import Source
 from polymodal.errors import DataError, unknown
+from polymodal.files import digest
 from polymodal.modalities import Modality
 from polymodal.types import Batch, Field
 

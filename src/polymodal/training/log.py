@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from polymodal.files import write_file
+
 
 class Log:
     """Gathers terms on the device and reads them only when a line is written, so that no step waits for them.
@@ -37,7 +39,7 @@ class Log:
         if self.path.exists():
             lines = self.path.read_text().splitlines()
             lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            self.path.write_text("".join(line + "\n" for line in lines))
+            write_file(self.path, "".join(line + "\n" for line in lines))
         self.board = SummaryWriter(str(stage / "tensorboard"), purge_step=step)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.percentage:3.0f}%  {task.fields[text]}")

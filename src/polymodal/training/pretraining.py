@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from polymodal.config import TrainConfig
 from polymodal.data import Column, Rows
 from polymodal.data.cells import resolve
 from polymodal.errors import ConfigError
+from polymodal.files import atomic_file, write_file
 from polymodal.modalities import Audio
 from polymodal.model import MicroBatch, Model
 from polymodal.training.loop import train
@@ -96,7 +96,7 @@ def train_codec(
         steps=config.codec_steps,
     )
     if (found := codec.calibrate(fields)) and accelerator.is_main_process:
-        (stage / "calibration.json").write_text(json.dumps(found, indent=2) + "\n")
+        write_file(stage / "calibration.json", json.dumps(found, indent=2) + "\n")
         print(f"codec of {name}: " + ", ".join(f"{key} {value:.6g}" for key, value in found.items()), flush=True)
 
 
@@ -237,15 +237,13 @@ def sound(name: str, rows: Rows, file: Path, accelerator: Accelerator) -> Column
     hop_length = audio.hop_length
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     if accelerator.is_main_process and not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
         shape = (int(offsets[-1]), hop_length)
-        values = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        for cell, start in zip(rows.column(name), offsets[:-1], strict=True):
-            samples = audio.samples(resolve(cell, audio, rows.source.root))
-            values[start:].reshape(-1)[: len(samples)] = samples
-        values.flush()
-        os.replace(partial, file)
+        with atomic_file(file) as partial:
+            values = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            for cell, start in zip(rows.column(name), offsets[:-1], strict=True):
+                samples = audio.samples(resolve(cell, audio, rows.source.root))
+                values[start:].reshape(-1)[: len(samples)] = samples
+            values.flush()
     accelerator.wait_for_everyone()
     return Column(np.load(file, mmap_mode="r"), offsets, np.arange(len(rows)), varies=1)
 
@@ -270,10 +268,12 @@ def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Acceler
                 lengths.append(code.lengths.cpu().numpy())
             else:
                 parts.append(value.cpu().numpy())
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(file, np.concatenate(parts))
+        arrays = {file: np.concatenate(parts)}
         if lengths:
-            np.save(offsets_file, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
+            arrays[offsets_file] = np.append(0, np.cumsum(np.concatenate(lengths)))
+        for path, array in arrays.items():
+            with atomic_file(path) as partial:
+                np.save(partial, array)
     accelerator.wait_for_everyone()
     offsets = np.load(offsets_file) if codec.latent.variable else None
     return Column(np.load(file, mmap_mode="r"), offsets, slots, varies=codec.latent.varies)

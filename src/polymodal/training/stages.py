@@ -19,6 +19,7 @@ from polymodal import checkpoint as checkpoints
 from polymodal.config import FieldConfig, Recipe, TrainConfig, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
+from polymodal.files import write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import migrate_config
 from polymodal.modalities import kind_of
@@ -187,10 +188,7 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         return
     if run.exists() and any(run.iterdir()):
         raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
-    run.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, file)
+    write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
 def _config_of_run(file: Path) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def test_wrong_arguments():
     with pytest.raises(ConfigError, match="the grid 8x8 is not a multiple of the compression 16"):
         make(PICTURE, channels=(8, 8), patch=8)
     assert Gan.accepts(Space("discrete", (4,), vocab=3)) == "models continuous values; these are ids"
-    assert "dimensions" in Gan.accepts(Space("continuous", (3, 4, 8, 8)))
+    assert "pictures" in Gan.accepts(Space("continuous", (3, 4, 8, 8)))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ import json
 import logging
 from collections.abc import Mapping
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from polymodal.data.build_dataset import assembled, check, identify, installed, 
 from polymodal.data.fashion.captions import KINDS, LABELS, NAMES, SYNONYMS, TEMPLATES, class_of
 from polymodal.data.fashion.pictures import Split, content, find
 from polymodal.data.fashion.rows import HELD_OUT_VOICES, TRAINING_VOICES, Row, plan, training_rows, utterances
+from polymodal.files import short_digest
 
 __all__ = ["FIELDS", "HELD_OUT_VOICES", "KINDS", "LABELS", "NAMES", "SYNONYMS", "TEMPLATES", "TRAINING_VOICES", "build",
            "class_of"]  # fmt: skip
@@ -106,10 +106,7 @@ def build(
 
 
 def _name(splits: Mapping[str, Split]) -> str:
-    digest = blake2b(digest_size=8)
-    for part in content(splits):
-        digest.update(part)
-    return digest.hexdigest()
+    return short_digest(content(splits))
 
 
 def _png(pixels: np.ndarray) -> bytes:

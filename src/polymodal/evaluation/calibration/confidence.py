@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from polymodal.errors import CheckpointError
 from polymodal.evaluation.calibration.calibrator import Calibrator, expected_calibration_error
 from polymodal.evaluation.calibration.scored_cells import ScoredCells, collect, patterns, score_cells
 from polymodal.evaluation.judges.contrastive import Judge
+from polymodal.files import short_digest, write_file
 from polymodal.model import Model
 from polymodal.types import Batch
 
@@ -90,7 +90,7 @@ class Calibration:
     @property
     def digest(self) -> str:
         """Names what it makes of scores: equal where calibrations are."""
-        return blake2b(json.dumps(self._document()).encode(), digest_size=8).hexdigest()
+        return short_digest(json.dumps(self._document()))
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -107,12 +107,9 @@ class Calibration:
 
     def save(self, folder: Path) -> None:
         """Writes ``calibration.json``, and the judge beside it."""
-        folder.mkdir(parents=True, exist_ok=True)
         if self.judge:
             self.judge.save(folder)
-        partial = folder / "calibration.partial"
-        partial.write_text(json.dumps(self._document(), indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / "calibration.json")
+        write_file(folder / "calibration.json", json.dumps(self._document(), indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:

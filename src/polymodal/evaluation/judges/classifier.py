@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from polymodal.data import Rows
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
+from polymodal.files import short_digest, write_file
 from polymodal.modalities import Label, Modality, kind_of
 from polymodal.modalities import build as build_modality
 from polymodal.types import Field
@@ -99,7 +99,7 @@ class Classifier:
             torch.manual_seed(seed)
             classifier = cls(modality, classes, settings)
             # weights mean nothing to another network, so what it is made of is one of the settings
-            settings["network"] = _short_hash(repr(classifier.network).encode())
+            settings["network"] = short_digest(repr(classifier.network).encode())
             if folder is not None and (Path(folder) / "classifier.json").is_file():
                 kept = json.loads((Path(folder) / "classifier.json").read_text(encoding="utf-8"))
                 if (kept.get("settings"), kept.get("classes")) == (settings, classes):
@@ -180,7 +180,7 @@ class Classifier:
     @property
     def hash(self) -> str:
         """Names the weights and settings: equal where classifiers are equal."""
-        return _short_hash(self._bytes() + self._document().encode())
+        return short_digest(self._bytes() + self._document().encode())
 
     def _bytes(self) -> bytes:
         return save({name: value.contiguous() for name, value in self.network.state_dict().items()})
@@ -198,9 +198,8 @@ class Classifier:
     def save(self, folder: str | Path) -> None:
         """Writes ``classifier.safetensors`` and ``classifier.json``, which holds its held-out accuracy."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "classifier.safetensors").write_bytes(self._bytes())
-        (folder / "classifier.json").write_text(self._document(), encoding="utf-8")
+        write_file(folder / "classifier.safetensors", self._bytes())
+        write_file(folder / "classifier.json", self._document())
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
@@ -270,7 +269,3 @@ def _labelled(rows: Rows, picture: str, label: str, purpose: str) -> Rows:
     if not len(own):
         raise DataError(f"classifier: no row has both '{picture}' and '{label}' to {purpose}")
     return own
-
-
-def _short_hash(data: bytes) -> str:
-    return blake2b(data, digest_size=8).hexdigest()

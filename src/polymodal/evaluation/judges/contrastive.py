@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from polymodal.data import Rows
 from polymodal.encoders import PictureEncoder, SequenceEncoder, SpectrogramEncoder, VectorEncoder
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
 from polymodal.evaluation.judges.embedder import Embedder, naming_field, texts
+from polymodal.files import short_digest, write_file
 from polymodal.modalities import Label, Modality, kind_of
 from polymodal.modalities import build as build_modality
 from polymodal.nn.random import fold, make_keys
@@ -124,7 +123,7 @@ class Judge(Embedder):
             torch.manual_seed(seed)
             judge = cls(modalities, naming, names, settings)
             # Weights mean nothing to another network, so what it is made of is one of the settings.
-            settings = judge.settings = settings | {"network": _short_hash(repr(judge.network).encode())}
+            settings = judge.settings = settings | {"network": short_digest(repr(judge.network).encode())}
             if folder is not None and (kept := cls._kept(Path(folder), settings, naming)):
                 return kept
             judge._learn(rows)
@@ -174,7 +173,7 @@ class Judge(Embedder):
 
     @property
     def hash(self) -> str:
-        return _short_hash(self._bytes() + self._document().encode())
+        return short_digest(self._bytes() + self._document().encode())
 
     def _bytes(self) -> bytes:
         return save({name: value.contiguous() for name, value in self.network.state_dict().items()})
@@ -197,12 +196,8 @@ class Judge(Embedder):
     def save(self, folder: str | Path) -> None:
         """Writes ``judge.safetensors`` and ``judge.json``."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        document = self._document(hash=self.hash, held_out=self.held_out)
-        for name, content in (("judge.safetensors", self._bytes()), ("judge.json", document.encode())):
-            partial = folder / f".partial-{name}"
-            partial.write_bytes(content)
-            os.replace(partial, folder / name)
+        write_file(folder / "judge.safetensors", self._bytes())
+        write_file(folder / "judge.json", self._document(hash=self.hash, held_out=self.held_out))
 
     @classmethod
     def load(cls, folder: str | Path) -> Judge:
@@ -320,7 +315,3 @@ def _encoder(modality: Modality, width: int) -> nn.Module:
     if len(space.grid) == 1:
         return SpectrogramEncoder(space, width, depth=2)
     return VectorEncoder(space, width)
-
-
-def _short_hash(data: bytes) -> str:
-    return blake2b(data, digest_size=8).hexdigest()

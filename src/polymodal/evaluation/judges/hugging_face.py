@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch.nn.functional import normalize
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, unknown
 from polymodal.evaluation.judges.embedder import Embedder, naming_field, texts
+from polymodal.files import short_digest
 from polymodal.generation import write
 from polymodal.modalities import Audio, Image, Label, Modality, Text, kind_of
 from polymodal.types import Field
@@ -67,10 +67,10 @@ class HuggingFaceJudge(Embedder):
         self.naming = naming if naming in self.modalities else None
         self.names = sorted(set(texts(rows, self.naming))) if self.naming else []
         self.held_out = {}
-        weights = blake2b(digest_size=8)
-        for name, tensor in self.network.state_dict().items():
-            weights.update(name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        self._weights = weights.hexdigest()
+        self._weights = short_digest(
+            name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            for name, tensor in self.network.state_dict().items()
+        )
         kind = type(self.network).__name__
         # a folder's path says nothing elsewhere; the hash tells what was in it
         source = Path(place).name if Path(place).is_dir() else place
@@ -124,7 +124,7 @@ class HuggingFaceJudge(Embedder):
     @property
     def hash(self) -> str:
         content = repr([self._weights, self.naming, self.names, list(self.modalities)])
-        return blake2b(content.encode(), digest_size=8).hexdigest()
+        return short_digest(content)
 
 
 def _vector(output: Tensor | Mapping[str, Tensor]) -> Tensor:

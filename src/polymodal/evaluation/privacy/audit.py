@@ -19,6 +19,7 @@ from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.head_loss import head_loss
 from polymodal.evaluation.privacy.membership import LOW_RATES, Attack, attack
 from polymodal.evaluation.report.page import Section, command_line, write_page
+from polymodal.files import write_file
 from polymodal.generation import CHUNK, generate_rows
 from polymodal.model import FUSION, Model
 from polymodal.nn.random import fold, make_keys
@@ -109,7 +110,7 @@ class Audit:
             "notes": list(self.notes),
             "facts": dict(self.facts),
         }
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_file(path, json.dumps(document, indent=1) + "\n")
         return path
 
     def write_page(self, path: str | Path, *, command: str | None = None) -> Path:

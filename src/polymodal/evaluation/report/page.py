@@ -23,6 +23,7 @@ from polymodal.evaluation.report.heat_map import HeatMap, heat_map
 from polymodal.evaluation.scorecard.comparison import Difference, Evaluation
 from polymodal.evaluation.scorecard.faults import Fault
 from polymodal.evaluation.scorecard.scorecard import Score, Scorecard, number
+from polymodal.files import write_file
 from polymodal.modalities.audio import Waveform
 
 _WAVE_BARS = 64
@@ -136,8 +137,7 @@ def write_page(
         documents={name: _yaml(value) for name, value in facts.items() if isinstance(value, Mapping)},
     )
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_file(path, page)
     return path
 
 

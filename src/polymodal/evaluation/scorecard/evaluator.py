@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,6 +23,7 @@ from polymodal.evaluation.scorecard.distribution_metrics import DistributionMetr
 from polymodal.evaluation.scorecard.faults import Fault, find_faults
 from polymodal.evaluation.scorecard.likelihood import likelihood, reconstruction
 from polymodal.evaluation.scorecard.memorisation import Nearest, TrainingSet, near_copies
+from polymodal.files import short_digest, write_file
 from polymodal.generation import generate_rows
 from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys
@@ -86,11 +86,10 @@ class DirectionResult:
         """Writes ``path`` and, for samples, a file of tensors beside it, which comes first: what is there is whole."""
         document = asdict(replace(self, outcomes=[], made=None)) | {"outcomes": [_to_json(o) for o in self.outcomes]}
         document["varies"] = None if self.made is None else self.made.varies
-        path.parent.mkdir(parents=True, exist_ok=True)
         if self.made is not None:
             tensors = {name: getattr(self.made, name).contiguous() for name in ("value", "mask", "present")}
-            _write(path.with_suffix(".safetensors"), save(tensors))
-        _write(path, (json.dumps(document, ensure_ascii=False) + "\n").encode())
+            write_file(path.with_suffix(".safetensors"), save(tensors))
+        write_file(path, json.dumps(document, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> DirectionResult | None:
@@ -121,12 +120,6 @@ def _to_json(outcome: MetricResult) -> dict[str, Any]:
 def _from_json(entry: dict[str, Any]) -> MetricResult:
     arrays = {name: np.array(entry[name]) for name in ("rows", "values", "weights") if entry[name] is not None}
     return MetricResult(**(entry | arrays | {"whole": tuple(entry["whole"]) if entry["whole"] else None}))
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 class Evaluator:
@@ -193,7 +186,7 @@ class Evaluator:
     def key(self, facts: Mapping[str, Any], inputs: Sequence[str], output: str) -> str:
         """Names a cell by all that it depends on."""
         own = [facts, list(inputs), output, dict(self.options.get(output, {}))]
-        return blake2b(json.dumps(own, sort_keys=True).encode(), digest_size=12).hexdigest()
+        return short_digest(json.dumps(own, sort_keys=True), size=12)
 
     def measure(self, inputs: Sequence[str], output: str) -> DirectionResult:
         """One direction, or without inputs the reconstructions of a codec."""
@@ -256,10 +249,12 @@ class Evaluator:
 
 def model_hash(model: Model) -> str:
     """Names the weights and the recipe."""
-    content = blake2b(json.dumps(model.recipe.model_dump(mode="json"), sort_keys=True).encode(), digest_size=12)
-    for name, tensor in model.state_dict().items():
-        content.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return content.hexdigest()
+    recipe = json.dumps(model.recipe.model_dump(mode="json"), sort_keys=True).encode()
+    weights = (
+        name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        for name, tensor in model.state_dict().items()
+    )
+    return short_digest(itertools.chain([recipe], weights), size=12)
 
 
 def _choose(rows: Rows, needed: Sequence[str], given: Sequence[str], most: int, seed: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from polymodal.evaluation.scorecard.agreement import Aspect, MetricResult, direc
 from polymodal.evaluation.scorecard.evaluator import DirectionResult, Evaluator, model_hash
 from polymodal.evaluation.scorecard.faults import Fault
 from polymodal.evaluation.scorecard.workers import measure_all
+from polymodal.files import write_file
 from polymodal.generation import check_fields, write
 from polymodal.model import Model
 
@@ -137,7 +138,7 @@ class Scorecard:
         }
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_file(Path(path), text)
         return text
 
     def table(self) -> Table:

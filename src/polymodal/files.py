@@ -1,0 +1,105 @@
+"""Files and folders that are there whole or not at all, and digests of contents. Nothing else writes what must last."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+PARTIAL = ".partial-"
+"""How the name of what is being written begins; what is left of it was killed."""
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` at the end, in place of an older file; nothing if it fails before.
+
+    Yields:
+        A file of the same ending in the same folder, which is made if need be.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        _sync(partial)
+        os.replace(partial, path)
+        _sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes a file that is there whole or not at all; text in UTF-8, its line breaks as they are."""
+    with atomic_file(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty folder to fill, which becomes ``path`` at the end; nothing is left of it if it fails before.
+
+    Args:
+        path: Of the folder.
+        replace: Whether an older folder is replaced; else it stays, and what was filled is thrown away.
+
+    Raises:
+        OSError: It could not be put there.
+    """
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for inner in [*partial.rglob("*"), partial]:
+            _sync(inner)
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        try:
+            os.rename(partial, path)
+        except OSError:
+            if replace or not path.is_dir():  # else another process finished the same first
+                raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Removes what killed writers left in a folder. Whoever calls it holds the folder alone."""
+    for left in folder.glob(f"{PARTIAL}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(*parts: bytes) -> bytes:
+    """16 bytes that name a sequence of byte strings: equal where the sequences are."""
+    state = blake2b(digest_size=16)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.digest()
+
+
+def short_digest(content: str | bytes | Iterable[bytes], size: int = 8) -> str:
+    """``size`` bytes, as hexadecimal digits, that name a content, given whole or in pieces."""
+    state = blake2b(digest_size=size)
+    if isinstance(content, str):
+        content = content.encode()
+    for part in [content] if isinstance(content, bytes) else content:
+        state.update(part)
+    return state.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
