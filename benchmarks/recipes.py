@@ -145,7 +145,7 @@ def text_vae(bench: Evaluator, recipe: str) -> dict[str, Any]:
     keys, everywhere = make_keys(bench.seed, len(rows)), torch.ones(len(rows), dtype=torch.bool)
     target, captions = everything(rows.only("caption"))["caption"], rows.column("caption")
     with torch.no_grad():
-        context = model.model.context({}, {}, len(rows))
+        context = model.model.condition({}, {}, keys).context
         mean, log_std = head.posterior(context, target)
         drawn = mean + log_std.exp() * normal(keys, (head.latent,))
         divergence = head.prior.divergence(mean, log_std, drawn, context.pooled).sum(1).mean()

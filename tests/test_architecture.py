@@ -18,6 +18,7 @@ LAYERS = [
     ["data"],
     ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads"],
     ["config", "recipes"],
+    ["condition"],
     ["model"],
     ["checkpoint"],
     ["generation", "prior"],

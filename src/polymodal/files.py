@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b, file_digest
 from pathlib import Path
+from socket import gethostname
 
-PARTIAL = ".partial-"
-"""How the name of what is being written begins; what is left of it was killed."""
+_PARTIAL = ".partial-"
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         A file of the same ending in the same folder, which is made if need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial = _partial(path)
     try:
         yield partial
         _sync(partial)
@@ -46,7 +46,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: It could not be put there.
     """
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -66,9 +66,26 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Removes what killed writers left in a folder. Whoever calls it holds the folder alone."""
-    for left in folder.glob(f"{PARTIAL}*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    """Removes what killed processes of this machine left half written in a folder."""
+    for left in folder.glob(f"{_PARTIAL}*"):
+        process, _, host = left.name.removeprefix(_PARTIAL).partition("--")[0].partition("@")
+        if host == gethostname() and process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    """Where ``path`` is written before it is whole; its name says by whom."""
+    return path.with_name(f"{_PARTIAL}{os.getpid()}@{gethostname()}--{path.name}")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from polymodal.alignment import Alignment
 from polymodal.codecs import Codec
+from polymodal.condition import Condition
 from polymodal.config import Recipe, build_part
 from polymodal.encoders import Encoder
 from polymodal.errors import ConfigError
@@ -19,12 +20,9 @@ from polymodal.fusion import Fusion
 from polymodal.heads import Head
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.base import Modality
-from polymodal.nn.random import fold
-from polymodal.types import Batch, Context, Field, Losses, Space, Task, Tokens
+from polymodal.types import Batch, Context, Field, Losses, Space, Task
 from polymodal.vocoders import Vocoder
 
-FUSION = 998
-"""Stream of the keys that the fusion draws from."""
 LATENT = ".latent"
 """A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
 
@@ -158,61 +156,18 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         return next(self.fusion.parameters()).device
 
-    def context(
+    def condition(
         self,
         batch: Batch,
         visible: Mapping[str, Tensor],
-        rows: int,
-        keys: Tensor | None = None,
-        align: Mapping[str, Tensor] | None = None,
-        draw: Tensor | None = None,
+        keys: Tensor,
+        *,
         tasks_per_row: int = 1,
-    ) -> Context:
-        """What the visible fields say.
-
-        Args:
-            batch: Values (B, ...) in model form; fields that no row sees may be missing.
-            visible: By field, (V B,) on the CPU.
-            rows: V B, the rows of the context.
-            keys: (B,) in training, for augmentation.
-            align: By field, (B,) on the CPU: rows that are encoded for the alignment, visible or not.
-            draw: (V B,) keys for a fusion that draws; it takes what is likeliest without them.
-            tasks_per_row: V. A row is encoded once for all of them.
-        """
-        device = self.device
-        contexts, rows = rows, rows // tasks_per_row
-        tokens = {}
-        encodings, encoded = {}, {}
-        for place, (name, encoder) in enumerate(self.encoders.items()):
-            seen = visible.get(name, torch.zeros(contexts, dtype=torch.bool))
-            read = align[name] if align else seen.view(tasks_per_row, rows).any(0)
-            if not (index := read.nonzero()[:, 0]).numel():
-                if align:  # other processes may have it, and wait for this one where the alignment gathers all rows
-                    nothing = torch.zeros(rows, self.recipe.width, device=device, requires_grad=torch.is_grad_enabled())
-                    encodings[name], encoded[name] = nothing, read.to(device, non_blocking=True)
-                continue
-            own = None if keys is None else fold(keys, place)
-            if len(index) == rows:  # nothing is to be picked out, nor put back in its place
-                part = encoder(batch[name], own)
-                x, mask = part.x, part.mask
-            else:
-                index = index.to(device, non_blocking=True)
-                part = encoder(batch[name].pick(index), None if own is None else own[index])
-                x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
-                mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
-            if align:
-                encodings[name], encoded[name] = Tokens(x, mask).mean, mask.any(1)
-            if seen.any():
-                if tasks_per_row > 1:
-                    x, mask = x.repeat(tasks_per_row, 1, 1), mask.repeat(tasks_per_row, 1)
-                if align or tasks_per_row > 1:
-                    mask = mask & seen.to(device, non_blocking=True)[:, None]
-                tokens[name] = Tokens(x, mask)
-        context = self.fusion(tokens, contexts, device, draw)
-        if align and self.alignment:
-            losses = self.alignment(encodings, encoded)
-            context.losses.update({name: term.repeat(tasks_per_row) for name, term in losses.items()})
-        return context
+        present: Mapping[str, Tensor] | None = None,
+        augment: bool = False,
+    ) -> Condition:
+        """What the visible fields say, and with it losses, samples and likelihoods of any field; see ``Condition``."""
+        return Condition(self, batch, visible, keys, tasks_per_row=tasks_per_row, present=present, augment=augment)
 
     def target(self, batch: Batch, name: str) -> Field:
         """What the head of a field models: the field itself, or its codec's code, from the cache if it is there."""
@@ -225,72 +180,60 @@ class Model(nn.Module):
 
     def forward(self, micro_batch: MicroBatch, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one player's move: the sum of all terms, and each term by ``field.term``, detached."""
-        batch, task, keys = micro_batch.batch, micro_batch.task, micro_batch.keys
         if player != "model":
             return self._adversary(micro_batch, player)
+        task, terms = micro_batch.task, {}
         present = None
         if self.alignment:
             known = {name: task.visible[name] | task.target[name] for name in self.encoders}
             known = {name: mask.view(micro_batch.tasks_per_row, -1).any(0) for name, mask in known.items()}
             present = {name: micro_batch.present.get(name, mask) for name, mask in known.items()}
-        augment = keys[: micro_batch.here] if self.training else None
-        context = self.context(
-            batch,
-            task.visible,
-            len(keys),
-            augment,
-            present,
-            fold(keys, FUSION),
-            tasks_per_row=micro_batch.tasks_per_row,
-        )
-        with torch.no_grad():
-            context.nothing = self.context({}, {}, 1)
-        contexts = micro_batch.rows * micro_batch.tasks_per_row
-        terms: Losses = {f"context.{name}": term.sum() / contexts for name, term in context.losses.items()}
+        condition = self._condition(micro_batch, present)
+        context, contexts = condition.context, micro_batch.rows * micro_batch.tasks_per_row
+        terms = {f"context.{name}": term.sum() / contexts for name, term in context.losses.items()}
         # Rows that ask for nothing, such as those with inputs only, still give a loss that can be differentiated.
         total = sum(terms.values(), 0.0 * context.pooled.sum())
         for name in self.heads:
-            total = total + self._head_loss(name, context, micro_batch, player, terms)
+            total = total + self._head_loss(name, condition, micro_batch, player, terms)
         return total, terms
+
+    def _condition(self, micro_batch: MicroBatch, present: Mapping[str, Tensor] | None = None) -> Condition:
+        return self.condition(
+            micro_batch.batch,
+            micro_batch.task.visible,
+            micro_batch.keys,
+            tasks_per_row=micro_batch.tasks_per_row,
+            present=present,
+            augment=self.training,
+        )
 
     def _adversary(self, micro_batch: MicroBatch, player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a field's adversary, which moves nothing but itself: the context is given to it as it is."""
         name, _, role = player.rpartition(".")
-        keys = micro_batch.keys
         terms: Losses = {}
+        condition = self._condition(micro_batch)
         with torch.no_grad():
-            augment = keys[: micro_batch.here] if self.training else None
-            context = self.context(
-                micro_batch.batch,
-                micro_batch.task.visible,
-                len(keys),
-                augment,
-                draw=fold(keys, FUSION),
-                tasks_per_row=micro_batch.tasks_per_row,
-            )
+            condition.context  # noqa: B018  # computed here, and kept
         total = 0.0 * next(self.parameters_of(player)).sum()
-        return total + self._head_loss(name, context, micro_batch, role, terms), terms
+        return total + self._head_loss(name, condition, micro_batch, role, terms), terms
 
-    def _head_loss(self, name: str, context: Context, micro_batch: MicroBatch, role: str, terms: Losses) -> Tensor:
+    def _head_loss(self, name: str, condition: Condition, micro_batch: MicroBatch, role: str, terms: Losses) -> Tensor:
         """The weighted sum of a head's terms, which are added to ``terms``, detached."""
-        total, keys, head = context.pooled.new_zeros(()), micro_batch.keys, self.heads[name]
+        total = torch.zeros((), device=self.device)
         index = micro_batch.task.target[name].nonzero()[:, 0]
         if not index.numel():
             return total
-        loss_weigher = self.loss_weigher if role == "model" else None
-        told, target = context.of(name), self.target(micro_batch.batch, name)
-        keys = fold(keys, 1000 + list(self.heads).index(name))
-        # whoever watches the gradient needs a context that is this head's alone
-        if loss_weigher or micro_batch.tasks_per_row > 1 or len(index) < len(keys):
-            index = index.to(keys.device, non_blocking=True)
-            told, target, keys = told.pick(index), target.pick(index % micro_batch.here), keys[index]
-        if loss_weigher:
-            loss_weigher.watch(name, told)
-        losses = head.loss(told, target, role, keys)
+        weigher = self.loss_weigher if role == "model" else None
+        target, chosen = self.target(micro_batch.batch, name), None
+        # Whoever watches the gradient needs a context that is this head's alone.
+        if weigher or micro_batch.tasks_per_row > 1 or len(index) < len(condition):
+            chosen = index.to(condition.keys.device, non_blocking=True)
+            target = target.pick(chosen % micro_batch.here)
+        losses = condition.loss(name, target, role, index=chosen, watch=weigher.watch if weigher else None)
         for term, per_row in losses.items():
             mean = per_row.sum() / micro_batch.counts[name]
             terms[f"{name}.{term}" if role == "model" else term] = mean.detach()
-            weight = self.recipe.fields[name].weight * (loss_weigher.weight(name, term) if loss_weigher else 1.0)
+            weight = self.recipe.fields[name].weight * (weigher.weight(name, term) if weigher else 1.0)
             total = total + weight * mean
         return total
 
@@ -315,34 +258,16 @@ class Model(nn.Module):
         Returns:
             The wanted fields; rows in which a field is not wanted are absent.
         """
-        batch, visible, rows = dict(batch), dict(visible), len(keys)
-        places = {name: place for place, name in enumerate(self.heads)}
         made: Batch = {}
-        own = fold(keys, FUSION)
-        empty = self.context({}, {}, rows, draw=own)
-        context = self.context(batch, visible, rows, draw=own)
+        condition, rows = self.condition(batch, visible, keys), len(keys)
         for name, wanted in to.items():
             index = wanted.nonzero()[:, 0].to(keys.device)
             if not index.numel():
                 made[name] = Field.absent(self.modalities[name].space, rows, keys.device)
                 continue
-            value = self.heads[name].sample(
-                context.of(name).pick(index),
-                fold(keys[index], 1000 + places[name]),
-                unconditional=empty.of(name).pick(index),
-                **(options or {}).get(name, {}),
-            )
-            if name in self.codecs:
-                value = self.codecs[name].decode(value)
-            made[name] = value.scatter(index, rows)
-            if self.gives_on(name) and len(made) < len(to):
-                give(batch, visible, name, made[name])
-                context = self.context(batch, visible, rows, draw=own)
+            made[name] = condition.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
+            condition = condition.give(name, made[name])
         return made
-
-    def gives_on(self, name: str) -> bool:
-        """Whether what is made of a field is given to the fields that are made after it."""
-        return name in self.encoders and not self.fusion.joint
 
     @torch.no_grad()
     def log_likelihood(
@@ -351,28 +276,23 @@ class Model(nn.Module):
         """How likely what ``sample`` made is, each field given what it was conditioned on there.
 
         Args:
-            batch: As of ``sample``, likewise ``visible`` and ``keys``.
+            batch: As of ``sample``.
+            visible: As of ``sample``.
             made: What it gave.
+            keys: As of ``sample``.
 
         Returns:
             By field of ids, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head
             cannot tell, or models the code of a codec, are left out.
         """
-        batch, visible, rows = dict(batch), dict(visible), len(keys)
-        places, own = {name: place for place, name in enumerate(self.heads)}, fold(keys, FUSION)
-        context = self.context(batch, visible, rows, draw=own)
-        result = {}
+        condition, result = self.condition(batch, visible, keys), {}
         for name, field in made.items():
-            wanted = field.present.cpu()
-            index = wanted.nonzero()[:, 0].to(keys.device)
+            index = field.present.nonzero()[:, 0]
             if name not in self.codecs and self.heads[name].space.kind == "discrete" and index.numel():
-                own_keys = fold(keys[index], 1000 + places[name])
-                value = self.heads[name].log_likelihood(context.of(name).pick(index), field.pick(index), own_keys)
+                value = condition.log_likelihood(name, field.pick(index), index)
                 if value is not None:
-                    result[name] = value.new_zeros(rows).index_copy(0, index, value)
-            if self.gives_on(name) and len(made) > 1:
-                give(batch, visible, name, field)
-                context = self.context(batch, visible, rows, draw=own)
+                    result[name] = value.new_zeros(len(keys)).index_copy(0, index, value)
+            condition = condition.give(name, field)
         return result
 
 
@@ -381,10 +301,3 @@ def default_encoder(space: Space) -> dict[str, str]:
     if space.kind == "discrete":
         return {"kind": "sequence"}
     return {"kind": {0: "vector", 1: "spectrogram"}.get(len(space.grid), "picture")}
-
-
-def give(batch: Batch, visible: dict[str, Tensor], name: str, made: Field) -> None:
-    """Adds the rows in which a field was made to what is given, ``batch`` and ``visible``, for those made after it."""
-    wanted = made.present.cpu()
-    batch[name] = batch[name].overlay(made) if name in batch else made
-    visible[name] = visible.get(name, torch.zeros_like(wanted)) | wanted

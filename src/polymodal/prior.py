@@ -9,8 +9,8 @@ from torch import Tensor
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
-from polymodal.model import FUSION, Model
-from polymodal.nn.random import fold, make_keys, uniform
+from polymodal.model import Model
+from polymodal.nn.random import make_keys, uniform
 
 CHUNK = 250
 """Rows that are encoded together."""
@@ -109,8 +109,7 @@ def latents(model: Model, rows: Rows, *, limit: int | None = None, seed: int = 0
     for part in torch.arange(len(index)).split(CHUNK):
         batch = rows.decode({name: field.to(model.device) for name, field in rows.batch(index[part]).items()})
         visible = {name: field.present.cpu() for name, field in batch.items()}
-        own = fold(keys[part], FUSION).to(model.device)
-        latent = model.context(batch, visible, len(part), draw=own).latent
+        latent = model.condition(batch, visible, keys[part].to(model.device)).context.latent
         assert latent is not None
         pieces.append(latent)
     return torch.cat(pieces) if pieces else torch.zeros(0, 1)

@@ -16,7 +16,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
 from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
 from polymodal.errors import ConfigError, DataError
-from polymodal.files import atomic_folder
+from polymodal.files import atomic_folder, remove_partials
 from polymodal.generation import read
 from polymodal.model import Model
 
@@ -101,6 +101,7 @@ class Index:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{final}.lock"):
                 if not final.exists():
+                    remove_partials(folder)
                     cls.build(model, rows, reference)._save(final)
         tensors = load_file(final / "moments.safetensors")
         names = json.loads((final / "fields.json").read_text(encoding="utf-8"))

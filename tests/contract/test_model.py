@@ -66,7 +66,8 @@ def test_every_subset_is_a_context(model, batch):
     contexts = []
     for count in range(len(FIELDS) + 1):
         for names in itertools.combinations(FIELDS, count):
-            context = model.context(batch, {name: batch[name].present for name in names}, 12)
+            visible = {name: batch[name].present for name in names}
+            context = model.condition(batch, visible, make_keys(0, 12)).context
             assert context.mask.any(1).all()
             assert torch.isfinite(context.pooled).all()
             contexts.append(context.pooled)
@@ -86,8 +87,8 @@ def test_an_absent_field_is_inert(model, batch):
     assert torch.equal(*losses)
     visible = {name: batch[name].present for name in ("name", "tone")}
     for name in ("name", "tone"):
-        without = model.context(batch, {name: visible[name]}, 12).pooled
-        both = model.context(batch, visible, 12).pooled
+        without = model.condition(batch, {name: visible[name]}, keys).context.pooled
+        both = model.condition(batch, visible, keys).context.pooled
         other = next(iter({"name", "tone"} - {name}))
         absent = ~batch[other].present
         torch.testing.assert_close(both[absent], without[absent], rtol=1e-4, atol=1e-5)

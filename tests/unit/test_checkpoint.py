@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from socket import gethostname
 
 import pytest
 import torch
@@ -31,7 +34,9 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_the_newest_few_are_kept_and_rests_are_swept(tmp_path):
-    (tmp_path / "checkpoints" / ".partial-step-00000001-1").mkdir(parents=True)
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (tmp_path / "checkpoints" / f".partial-{killed.pid}@{gethostname()}--step-00000001").mkdir(parents=True)
     for step in (1, 2, 9, 10):
         save(tmp_path, step)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000009", "step-00000010"]

@@ -10,23 +10,21 @@ a process would take seconds to import torch, and a script without a main guard 
 
 import json
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
 from polymodal.data.columns import Column
 from polymodal.errors import DataError
-from polymodal.files import PARTIAL, atomic_folder, digest
+from polymodal.files import atomic_folder, digest, remove_partials
 from polymodal.modalities import Modality, kind_of
 
 FORMAT = 1
@@ -61,7 +59,7 @@ def build_column(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.exists():
-                _sweep(folder.parent)
+                remove_partials(folder.parent)
                 _build(folder, modality, _with_progress(raws(), len(names)))
     return _open(folder, len(names), key, modality.space.varies)
 
@@ -95,13 +93,6 @@ def _with_progress(raws: Iterable[Any], count: int) -> Iterable[Any]:
     """Show on a terminal how far a long build has come."""
     console = Console(stderr=True)
     return track(raws, "Decoding", total=count, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _sweep(columns: Path) -> None:
-    """Remove what killed builds left: partial folders whose lock nobody holds."""
-    for partial in columns.glob(f"{PARTIAL}*"):
-        with suppress(Timeout), FileLock(columns / f"{partial.name.rpartition('-')[2]}.lock", timeout=0):
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | str]:

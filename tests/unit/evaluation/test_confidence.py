@@ -65,7 +65,7 @@ def test_a_field_that_follows_another_is_told_of_it(run, rows):
     both = {"place": everywhere, "name": everywhere}
     alone = model.log_likelihood(batch, both, {"colour": batch["colour"]}, keys)
     torch.testing.assert_close(chained["colour"], alone["colour"], rtol=1e-4, atol=1e-5)
-    context = model.context(batch, both, len(own))
+    context = model.condition(batch, both, keys).context
     torch.testing.assert_close(model.heads["colour"].log_likelihood(context, batch["colour"], keys), alone["colour"])
 
 

@@ -86,12 +86,8 @@ def test_losses_are_the_head_s_own(learned, data):
     model, rows = learned.model, data.test.only("code", "answer")
     batch = rows.decode(rows.batch(np.arange(3)))
     key = make_keys(5, 1).expand(3)
-    from polymodal.model import FUSION
-    from polymodal.nn.random import fold
-
     with torch.no_grad():
-        context = model.context(batch, {"code": torch.ones(3, dtype=torch.bool)}, 3, draw=fold(key, FUSION))
-        one = head_loss(model, context, batch, "answer", key)
+        one = head_loss(model.condition(batch, {"code": torch.ones(3, dtype=torch.bool)}, key), batch, "answer")
     ours = row_losses(model, data.test, ["code"], "answer", draws=1, seed=5)
     assert ours[:3] == pytest.approx(one.double().numpy(), rel=1e-4)
 

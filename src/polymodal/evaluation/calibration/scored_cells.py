@@ -26,7 +26,7 @@ from polymodal.evaluation.judges.contrastive import Judge, texts
 from polymodal.evaluation.metrics import exact_match
 from polymodal.generation import CHUNK, generate_rows, write
 from polymodal.modalities import Modality
-from polymodal.model import Model, give
+from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
@@ -172,12 +172,12 @@ def _again(
     options: Mapping[str, Mapping[str, Any]] | None,
 ) -> list[Field]:
     """Further samples of a field, each conditioned on what it was conditioned on."""
-    told, seen = dict(batch), dict(visible)
+    condition = model.condition(batch, visible, keys)
     for earlier, value in itertools.takewhile(lambda item: item[0] != name, made.items()):
-        if model.gives_on(earlier):
-            give(told, seen, earlier, value)
+        condition = condition.give(earlier, value)
     to, own = {name: made[name].present}, {name: (options or {}).get(name, {})}
-    return [generate_rows(model, told, seen, to, fold(keys, _AGREEMENT + i), own)[name] for i in range(SAMPLES)]
+    streams = (fold(keys, _AGREEMENT + i) for i in range(SAMPLES))
+    return [generate_rows(model, condition.batch, condition.visible, to, stream, own)[name] for stream in streams]
 
 
 def _comparable(model: Model, name: str, judge: Judge | None) -> bool:

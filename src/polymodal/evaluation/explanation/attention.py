@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from polymodal.evaluation.head_loss import head_loss
-from polymodal.model import FUSION, Model
+from polymodal.model import Model
 from polymodal.nn.attention import Attention
-from polymodal.nn.random import fold, make_keys
+from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field, Space
 
 
@@ -53,12 +53,12 @@ def attention_shares(
     found: list[Tensor] = []
     for number in range(draws):
         key = make_keys(seed, 1, start=number).to(model.device)
-        counts, context = {}, model.context(inputs, visible, 1, draw=fold(key, FUSION))
+        counts, condition = {}, model.condition(inputs, visible, key)
         for name in ordered:
             counts[name] = int(model.encoders[name](inputs[name]).mask.sum()) if keeps == "tokens" else 1
         length = 1 + sum(counts.values())
         with _watched(model.heads[to], length, found):
-            head_loss(model, context, target, to, key)
+            head_loss(condition, target, to)
     if not found:
         return {}
     mean = torch.stack(found).mean(0).cpu()

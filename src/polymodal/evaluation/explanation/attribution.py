@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from polymodal.errors import ConfigError
 from polymodal.evaluation.explanation.attention import attention_shares
 from polymodal.evaluation.explanation.shapley import coalitions, shapley_values
-from polymodal.evaluation.head_loss import head_loss, stream
+from polymodal.evaluation.head_loss import head_loss
 from polymodal.generation import CHUNK, check_fields, generate_rows, read, write
-from polymodal.model import FUSION, Model
-from polymodal.nn.random import fold, make_keys
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field, Space
 
 MOST_FIELDS = 8
@@ -158,12 +158,9 @@ def _log_likelihoods(
     found = []
     for part in torch.arange(len(keys)).split(CHUNK):
         inputs = {name: field.pick(part).to(model.device) for name, field in batch.items()}
-        own = keys[part].to(model.device)
-        context = model.context(
-            inputs, {name: mask[part] for name, mask in visible.items()}, len(part), draw=fold(own, FUSION)
-        )
-        target = model.target({to: targets.pick(part).to(model.device)}, to)
-        value = model.heads[to].log_likelihood(context.of(to), target, fold(own, stream(model, to)))
+        own_visible = {name: mask[part] for name, mask in visible.items()}
+        condition = model.condition(inputs, own_visible, keys[part].to(model.device))
+        value = condition.log_likelihood(to, model.target({to: targets.pick(part).to(model.device)}, to))
         if value is None:
             return None
         found.append(value.cpu())
@@ -218,10 +215,9 @@ def integrated_gradients(
             for name, embedding in embeddings.items():
                 if embedding is not None:
                     stack.enter_context(_replaced(embedding, on_path[name]))
-            context = model.context(
-                inputs, dict.fromkeys(inputs, torch.ones(rows, dtype=torch.bool)), rows, draw=fold(key, FUSION)
-            )
-        return -head_loss(model, context, {to: target.pick(index)}, to, key), on_path
+            condition = model.condition(inputs, dict.fromkeys(inputs, torch.ones(rows, dtype=torch.bool)), key)
+            loss = head_loss(condition, {to: target.pick(index)}, to)
+        return -loss, on_path
 
     gain = 0.0
     times = (torch.arange(steps, device=model.device) + 0.5) / steps

@@ -21,8 +21,8 @@ from polymodal.evaluation.privacy.membership import LOW_RATES, Attack, attack
 from polymodal.evaluation.report.page import Section, command_line, write_page
 from polymodal.files import write_file
 from polymodal.generation import CHUNK, generate_rows
-from polymodal.model import FUSION, Model
-from polymodal.nn.random import fold, make_keys
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
 from polymodal.types import Field, Space
 
 ALIKE = 8
@@ -235,8 +235,7 @@ def row_losses(model: Model, rows: Rows, given: Sequence[str], to: str, *, draws
         for key in keys.to(model.device):
             own = key.expand(len(part))  # the same noise for all, which makes their losses easier to compare
             visible = {name: batch[name].present.cpu() for name in given}
-            context = model.context(batch, visible, len(part), draw=fold(own, FUSION))
-            total += head_loss(model, context, batch, to, own).cpu()
+            total += head_loss(model.condition(batch, visible, own), batch, to).cpu()
         found.append(total / draws)
     return torch.cat(found).numpy()
 

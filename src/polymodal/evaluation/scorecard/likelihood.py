@@ -73,13 +73,13 @@ def _log_likelihood(
     model: Model, given: Sequence[str], to: str, batch: Batch, seed: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """log p of each row in nats (n,), and its number of tokens or dimensions (n,); None if the head cannot tell."""
-    head, keys = model.heads[to], fold(make_keys(seed, len(batch[to])), 1)
+    keys = fold(make_keys(seed, len(batch[to])), 1)
     found, sizes = [], []
     for part in torch.arange(len(keys)).split(CHUNK):
         own = {name: batch[name].pick(part).to(model.device) for name in (*given, to)}
-        context = model.context(own, {name: own[name].present.cpu() for name in given}, len(part))
-        target = model.target(own, to)
-        log_likelihood = head.log_likelihood(context.of(to), target, keys[part].to(model.device))
+        visible = {name: own[name].present.cpu() for name in given}
+        condition, target = model.condition(own, visible, keys[part].to(model.device)), model.target(own, to)
+        log_likelihood = condition.log_likelihood(to, target)
         if log_likelihood is None:
             return None
         found.append(log_likelihood.cpu())
