@@ -1,0 +1,68 @@
+"""Runs of format 2 open: the same run under its old names generates the same."""
+
+import json
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+import polymodal as pm
+from polymodal.files import file_sha256
+from polymodal.migration import migrate_config, migrate_weight
+
+OLD = {"proj_in": "enter", "proj_out": "leave", "controller": "balance"}
+
+
+def as_format_2(run, folder):
+    """A copy of a run's checkpoint with the names that format 2 had."""
+    shutil.copytree(max((run / "checkpoints").iterdir()), folder)
+    for name in ("model", "ema"):
+        file = folder / f"{name}.safetensors"
+        weights = {".".join(OLD.get(word, word) for word in key.split(".")): v for key, v in load_file(file).items()}
+        save_file(weights, file)
+    config = json.loads((folder / "config.json").read_text())
+    config["format"] = 2
+    config["recipe"]["tasks"]["views"] = config["recipe"]["tasks"].pop("tasks_per_row")
+    config["recipe"].pop("size", None)
+    config["recipe"]["train"].pop("engine", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    names = json.loads((folder / "checksums.json").read_text())
+    (folder / "checksums.json").write_text(json.dumps({name: file_sha256(folder / name) for name in names}))
+    return folder
+
+
+def test_a_run_of_format_2_generates_what_it_did(trained, tmp_path):
+    old = as_format_2(trained, tmp_path / "step-00000008")
+    assert any(".enter." in name for name in load_file(old / "model.safetensors"))
+    made = [
+        pm.open(run).generate({"name": "red disc"}, to=["picture", "colour"], n=2, seed=3) for run in (trained, old)
+    ]
+    assert made[0]["colour"] == made[1]["colour"]
+    assert [p.tobytes() for p in made[0]["picture"]] == [p.tobytes() for p in made[1]["picture"]]
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        ("head", {"kind": "flow", "inner": 32}, {"kind": "flow", "hidden_size": 32}),
+        ("head", {"kind": "gan", "inner": 32}, {"kind": "gan", "hidden_size": 32}),
+        ("head", {"kind": "vae", "hidden": 32}, {"kind": "vae", "hidden_size": 32}),
+        (
+            "head",
+            {"kind": "autoregressive", "width_inside": 32, "hidden": 64},
+            {"kind": "autoregressive", "hidden_size": 32, "intermediate_size": 64},
+        ),
+        ("vocoder", {"kind": "istft", "hidden": 32}, {"kind": "istft", "intermediate_size": 32}),
+    ],
+)
+def test_arguments_have_their_new_names(part, old, new):
+    recipe = {"fields": {"x": {"modality": "image", part: old}}, "defaults": {"image": {part: old}}}
+    migrated = migrate_config({"format": 2, "recipe": recipe, "fields": {}})
+    assert migrated["recipe"]["fields"]["x"][part] == new
+    assert migrated["recipe"]["defaults"]["image"][part] == new
+
+
+def test_weights_have_their_new_names():
+    assert migrate_weight("heads.picture.balance.levels") == "heads.picture.controller.levels"
+    assert migrate_weight("codecs.picture.network.leave.0.weight") == "codecs.picture.network.proj_out.0.weight"
+    assert migrate_weight("heads.picture.proj_in.weight") == "heads.picture.proj_in.weight"
