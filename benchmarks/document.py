@@ -2,7 +2,8 @@
 
     python benchmarks/document.py
 
-What is said of a benchmark is in sections.py; a JSON file of which nothing is said there gets plain tables.
+The text and the bars of each benchmark are in sections.py; a JSON file without an entry there gets plain tables. The
+measurements behind the decisions of docs/adr are in decisions.md, which is appended as it is.
 """
 
 import argparse
@@ -16,51 +17,54 @@ from record import RESULTS, figure
 from sections import NO_PEER, SECTIONS, Section
 
 PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
+DECISIONS = RESULTS.parent / "decisions.md"
 FACTS = {"command", "machine", "seed", "minutes_in_all", "versions", "bar", "bars"}
-"""Keys that are no figures, or that are said elsewhere."""
+"""Keys that are no figures, or that the page shows elsewhere."""
 HEAD = """# Benchmarks
 
-`python benchmarks/document.py` makes this page from the JSON files in [benchmarks/results](../benchmarks/results).
-Each section has the command that measures, the machine, what was wanted and what was reached, and what others do
-better. Figures of quality are of held-out rows; times are process CPU time of one thread where nothing else is said.
+`python benchmarks/document.py` makes this page from the JSON files in [benchmarks/results](../benchmarks/results) and
+from `benchmarks/decisions.md`. Each section has the command that measures, the machine, the bars with what was reached
+(missed ones included), all figures, and what other libraries do better. Figures of quality are of held-out rows; times
+are process CPU time of one thread unless the section says otherwise. [The glossary](glossary.md) defines the terms.
 """
 Record = tuple[str, dict[str, Any]]
 
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page as Markdown, of every benchmark's JSON by its name; those of which nothing is said come last."""
+    """The page as Markdown, from each benchmark's JSON by name: in the order of ``SECTIONS``, then all others."""
     ordered = [*(name for name in SECTIONS if name in results), *sorted(set(results) - set(SECTIONS))]
-    return HEAD + "".join(section(name, results[name]) for name in ordered)
+    sections = "".join(section(name, results[name]) for name in ordered)
+    return HEAD + sections + DECISIONS.read_text(encoding="utf-8")
 
 
 def section(name: str, result: Mapping[str, Any]) -> str:
     """A benchmark: command, machine, bars, figures, and what others do better."""
-    said = SECTIONS.get(name) or Section(name.capitalize(), f"python benchmarks/{name}.py", "", "")
-    lines = [f"\n## {said.title}\n"]
-    lines += [f"{said.text}\n"] if said.text else []
-    lines.append(f"```bash\n{result.get('command', said.command)}\n```\n")
+    entry = SECTIONS.get(name) or Section(name.capitalize(), f"python benchmarks/{name}.py", "", "")
+    lines = [f"\n## {entry.title}\n"]
+    lines += [f"{entry.text}\n"] if entry.text else []
+    lines.append(f"```bash\n{result.get('command', entry.command)}\n```\n")
     lines.append(f"{'; '.join(_circumstances(result))}.\n")
-    if checked := said.checked(result):
+    if checked := entry.checked(result):
         lines.append(_bars(checked))
     lines += _tables(result)
-    if said.peer:
-        alone = said.peer.startswith(NO_PEER)
-        lines.append(said.peer + "\n" if alone else f"What the peer does better: {said.peer}\n")
+    if entry.peer:
+        alone = entry.peer.startswith(NO_PEER)
+        lines.append(entry.peer + "\n" if alone else f"What the peer does better: {entry.peer}\n")
     return "\n".join(lines)
 
 
 def _circumstances(result: Mapping[str, Any]) -> list[str]:
     """Machine, seed and time."""
-    told = []
+    facts = []
     if isinstance(machine := result.get("machine"), Mapping):
         counts = (f"{machine['cores']} cores, {machine['threads']} used" if "cores" in machine else "").strip()
         versions = [f"{key} {value}" for key, value in machine.items() if key not in ("processor", "cores", "threads")]
-        told.append(", ".join(filter(None, [machine.get("processor"), counts, *versions])))
+        facts.append(", ".join(filter(None, [machine.get("processor"), counts, *versions])))
     if "seed" in result:
-        told.append(f"seed {result['seed']}")
+        facts.append(f"seed {result['seed']}")
     if "minutes_in_all" in result:
-        told.append(f"{figure(result['minutes_in_all'])} minutes in all")
-    return told
+        facts.append(f"{figure(result['minutes_in_all'])} minutes in all")
+    return facts
 
 
 def _bars(checked: Sequence[Mapping[str, Any]]) -> str:
@@ -71,14 +75,14 @@ def _bars(checked: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tables(result: Mapping[str, Any]) -> list[str]:
-    """Everything measured: like records, one after another, share a table; a single one is a sentence."""
+    """Everything measured: consecutive records with the same keys share a table; a single record is a sentence."""
     found = []
     for columns, records in groupby(_records(result), lambda record: list(record[1])):
         rows = list(records)
         if len(rows) == 1:
             label, values = rows[0]
-            told = ", ".join(f"{_words(key)} {figure(value)}" for key, value in values.items())
-            found.append(f"{label + ': ' if label else ''}{told}.\n")
+            figures = ", ".join(f"{_words(key)} {figure(value)}" for key, value in values.items())
+            found.append(f"{label + ': ' if label else ''}{figures}.\n")
         else:
             cells = [[label, *map(figure, values.values())] for label, values in rows]
             found.append(_table(["", *map(_words, columns)], cells))
@@ -88,9 +92,9 @@ def _tables(result: Mapping[str, Any]) -> list[str]:
 def _records(value: Mapping[str, Any], place: tuple[str, ...] = ()) -> Iterator[Record]:
     """The mappings inside a mapping that hold figures, each with its place; lists of figures are left to the JSON."""
     kept = {key: item for key, item in value.items() if place or key not in FACTS}
-    own = {key: item for key, item in kept.items() if isinstance(item, str | int | float)}
-    if any(isinstance(item, int | float) for item in own.values()):
-        yield ", ".join(place), own
+    figures = {key: item for key, item in kept.items() if isinstance(item, str | int | float)}
+    if any(isinstance(item, int | float) for item in figures.values()):
+        yield ", ".join(place), figures
     for key, item in kept.items():
         inner = place if key == "results" else (*place, _words(str(key)))
         for one in item if isinstance(item, list) else [item]:
