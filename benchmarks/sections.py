@@ -156,7 +156,10 @@ DEMO = Section(
     "were held to their bounds, gave *speech -> name* 0.983; one with half of the machine, 560 steps, gave 0.482. "
     "Names are learned suddenly, at some 400 to 600 steps: a host that came to 493 in these minutes ended before that "
     "(*speech -> name* 0.005). Where the log shows fewer than 700 steps, give it more time: `python examples/demo.py "
-    "-o demo --minutes 15`.",
+    "-o demo --minutes 15`.\n\n"
+    "The picture in the README was drawn by this run, two samples of each name (`polymodal generate RUN --name NAME "
+    "--to picture -n 2`): red apple, sunflower, pizza, fire engine, penguin, violin, watermelon, sailboat, cactus, "
+    "umbrella, dolphin, candle, strawberry, key, giraffe, crown.",
     NO_PEER + "data, judge and minutes are our own. Models that are trained on GPUs for days are better by far.",
     [
         Bar("speech -> name, exact, voices never heard", _demo("speech -> name", EXACT, "voices never heard"), 0.8),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 Losses = dict[str, Tensor]
-"""Loss terms by name, each of shape (B,): one number per row. Only ``Model.loss`` averages."""
+"""Loss terms by name, each of shape (B,): one number per row. Only the model weighs and averages them."""
 
 
 @dataclass(frozen=True)
