@@ -44,7 +44,7 @@ def test_commands(told):
     assert told("recipes", "--lsit") == (
         "recipes: option: '--lsit' is unknown; (--help) (see polymodal recipes --help)"
     )
-    assert told("recipes", "x") == "recipes: 'x' is one too many (see polymodal recipes --help)"
+    assert told("recipes", "x") == "recipes: 'x' is one argument too many (see polymodal recipes --help)"
 
 
 def test_recipes_and_settings(told, recipe_file, world, tmp_path):
@@ -96,7 +96,7 @@ def test_data(told, recipe_file, world, tmp_path):
     )
     (tmp_path / "fields.yaml").write_text("[name]\n")
     assert told("data", "inspect", rows, "--fields", tmp_path / "fields.yaml") == (
-        f"fields: {tmp_path}/fields.yaml holds no mapping such as picture: {{modality: image, size: 64}}"
+        f"fields: {tmp_path}/fields.yaml is not a mapping such as picture: {{modality: image, size: 64}}"
     )
 
 
@@ -143,7 +143,7 @@ def test_generate(told, trained, world, tmp_path):
     )
     assert (
         told(*generate, "--to", "tone", "--option", "steps=3")
-        == "--option steps=3: names no field; picture.steps=... does"
+        == "--option steps=3: names no field; write picture.steps=... for the field picture"
     )
     assert told(*generate, "--to", "tone", "--option", "tone.stps=3") == (
         "option of flow: 'stps' is unknown; did you mean 'steps'? (guidance, guidance_interval, solver, steps)"

@@ -1,4 +1,4 @@
-"""Generate any modality from any others, on your own aligned data."""
+"""Train one model on rows of aligned data, with any cells missing, and generate any field of a row from any others."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported when first used, so that `import polymodal` and `polymodal --help` are quick: the module, and its name there.
+# The module of each name, and its name there; imported when first used, so that `import polymodal` is quick.
 _HOMES = {
     "Audio": ("polymodal.modalities", "Audio"),
     "Data": ("polymodal.data", "Data"),

@@ -1,4 +1,4 @@
-"""What a user types: ``fit`` and ``open`` give a ``Generator``."""
+"""What a user calls: ``fit`` trains a model and ``open`` opens a finished run; both return a ``Generator``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 class Generator:
-    """A trained model that takes and gives raw objects: pictures, strings, sound.
+    """A trained model that takes and returns raw objects: pictures, strings, sound.
 
     Args:
-        model: Trained.
-        run: Folder that it comes from, if any.
-        training: Rows that it learned from, if they are at hand.
+        model: The trained model.
+        run: The folder that it comes from, if any.
+        training: The rows that it learned from, if they are loaded.
     """
 
     def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
@@ -48,8 +48,8 @@ class Generator:
         """The model of a run, of one of its checkpoints, or of what ``save_pretrained`` wrote.
 
         Args:
-            run: Folder.
-            device: Where it computes; None takes a GPU if there is one.
+            run: The folder.
+            device: Where the model computes, such as ``cuda`` or ``cpu``; None takes a GPU if there is one.
 
         Raises:
             CheckpointError: The folder holds no whole checkpoint.
@@ -67,7 +67,7 @@ class Generator:
 
     @property
     def fields(self) -> dict[str, Modality]:
-        """Modalities by name."""
+        """The modality of each field."""
         return self.model.modalities
 
     @property
@@ -96,7 +96,7 @@ class Generator:
             to: Fields to generate, in this order.
             n: Number of samples.
             seed: Sample k of a seed is the same however many are drawn.
-            options: Of the heads by field, such as ``{"picture": {"steps": 10, "guidance": 3.0}}``.
+            options: Sampling options of the heads, by field, such as ``{"picture": {"steps": 10, "guidance": 3.0}}``.
 
         Returns:
             By field, ``n`` objects: strings of text and labels, else objects with ``save(path)``.
@@ -119,10 +119,12 @@ class Generator:
         """Fills the missing cells of a table from the other cells of their rows.
 
         Args:
-            table: As of ``polymodal.fill.fill``, likewise ``output`` and ``arguments``.
-            confidence: Add columns that tell how probable it is that each filled cell is right. The run is calibrated
-                on its validation rows first, if it is not yet.
-            min_confidence: Leave cells of which the model is less sure empty; implies ``confidence``.
+            table: A .parquet, .jsonl or .csv file.
+            output: The table to write.
+            confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
+                validation rows first, if it is not yet.
+            min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
+            arguments: Further arguments of ``polymodal.fill.fill``.
 
         Raises:
             ConfigError: A field is unknown, or cannot be generated or calibrated; or the output cannot be there.
@@ -144,14 +146,15 @@ class Generator:
         judge_steps: int = 500,
         **options: Any,
     ) -> Calibration:
-        """Learns how sure the model may be of what it fills, and keeps that in the run's folder.
+        """Learns how probable it is that a filled cell is right, and keeps that in the run's folder.
 
         Args:
-            rows: That were held out; the validation rows of the run's data if not given.
-            training: Real rows that a judge of pictures and sound learns from; as of ``evaluate``.
-            judge: A judge that has learned already.
-            judge_steps: Steps of the judge's training; 0 does without, and leaves pictures and sound out.
-            options: Of ``polymodal.evaluation.confidence.calibrate``: ``cells``, ``seed``, ``options`` of the heads.
+            rows: Held-out rows; the validation rows of the run's data if not given.
+            training: Real rows that a judge of pictures and sound learns from, as for ``evaluate``.
+            judge: A judge that has been trained already.
+            judge_steps: Steps of the judge's training; 0 trains none, and leaves pictures and sound out.
+            options: Further arguments of ``evaluation.calibration.confidence.calibrate``: ``cells``, ``seed``, and
+                ``options`` of the heads.
 
         Raises:
             ConfigError: No rows are given, and the run does not know where its data are.
@@ -261,7 +264,7 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
             judge: A judge that has learned already, or its folder; or an encoder of Hugging Face, folder or hub name.
             judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
-            options: Of ``evaluate``.
+            options: Further arguments of ``polymodal.evaluation.evaluate``.
 
         Raises:
             ConfigError: No rows are given, and the run does not know where its data are.
@@ -286,11 +289,12 @@ class Generator:
         Args:
             given: Raw values by field, as of ``generate``; at least one.
             to: The field to generate.
-            options: Of ``polymodal.evaluation.attribution.explain``: ``seed``, ``draws``, ``steps``, ``options``.
+            options: Further arguments of ``evaluation.explanation.attribution.explain``: ``seed``, ``draws``,
+                ``steps``, and ``options`` of the heads.
 
         Returns:
             Shapley values of the inputs, and attributions of their words, pixels and frames; ``write_explanation`` of
-            ``polymodal.evaluation.explanation.page`` draws them.
+            ``polymodal.evaluation.explanation.page`` makes a page of them.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated.
@@ -303,13 +307,13 @@ class Generator:
     def audit(
         self, members: Rows | None = None, others: Rows | None = None, *, reference: Generator | None = None, **options
     ) -> Audit:
-        """How well an attacker can tell training rows from others, and what is given away of them.
+        """How well an attacker can tell training rows from others, and what is given away about them.
 
         Args:
             members: Rows that the model learned from; the training rows if not given.
-            others: That it did not; the test rows of the run's data if not given.
-            reference: Another model of the same fields, which learned from neither.
-            options: Of ``polymodal.evaluation.privacy.audit``: ``n_rows``, ``draws``, ``seed``, ``options``.
+            others: Rows that it did not learn from; the test rows of the run's data if not given.
+            reference: Another model with the same fields, which learned from neither.
+            options: Further arguments of ``evaluation.privacy.audit.audit``, such as ``n_rows`` and ``seed``.
 
         Raises:
             ConfigError: No rows are given, and the run does not know where its data are; or the models differ.
@@ -327,8 +331,8 @@ class Generator:
         """Fits the prior of the joint latent, from which everything is generated where nothing is given.
 
         Args:
-            rows: To fit it to; the training rows if not given.
-            options: ``kind`` (standard, mixture, flow) and others of ``polymodal.prior.fit_prior``.
+            rows: The rows that the prior is fitted to; the training rows if not given.
+            options: ``kind`` (standard, mixture, flow) and further arguments of ``polymodal.prior.fit_prior``.
 
         Raises:
             ConfigError: There is no joint latent; or no rows are given, and the run does not know where its data are.
@@ -349,7 +353,7 @@ class Generator:
         return _load(self.model.recipe, source, self._fields(), strict)
 
     def trained_on(self) -> Rows | None:
-        """The rows that the model was trained on; None if it was moved from where they are, or was never told."""
+        """The rows that the model was trained on; None if the run has no source, or it is no longer at its place."""
         if self.training is None and self.model.recipe.data.source is not None:
             with suppress(DataError):
                 self.training = self.data().train
@@ -379,18 +383,18 @@ def fit(
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
 ) -> Generator:
-    """Trains a recipe on data. Stopped at any time and called again, it goes on where it was.
+    """Trains a recipe on data. A call that was stopped continues when it is made again.
 
     Args:
         recipe: Name of a recipe that comes with the package, a YAML file, or its contents.
-        data: What ``load`` gave, or a source as ``load`` takes it, whose fields are the recipe's, else inferred. None
+        data: What ``load`` returned, or a source as for ``load``, whose fields are the recipe's, else inferred. None
             takes the source that the recipe names.
         run: Folder of the run: recipe as resolved, checkpoints, metrics, samples.
-        minutes: Time budget of all stages together, or
-        steps: number of steps.
-        overwrite: Start anew if another run is there.
+        minutes: Time budget of all stages together; give either this or ``steps``.
+        steps: Number of steps.
+        overwrite: Delete the run that is in the folder, and start anew.
         strict: Raise at the first row that cannot be read, instead of setting it aside.
-        set: Any other key of the recipe, dotted, such as ``{"train.batch_size": 32}``.
+        set: Any other keys of the recipe, dotted, such as ``{"train.batch_size": 32}``.
 
     Returns:
         The model, ready to generate.

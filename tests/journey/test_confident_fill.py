@@ -58,7 +58,7 @@ def test_confidences_stand_beside_the_same_cells(run, table, tmp_path, capsys):
                 assert f"{name}_confidence" not in kept
             else:
                 assert kept[name] == all_of[name]
-    assert "left empty, not sure enough" in capsys.readouterr().out
+    assert "left empty, below --min-confidence" in capsys.readouterr().out
 
 
 def test_other_tables_have_the_columns_too(run, tmp_path):

@@ -100,7 +100,7 @@ def test_control_c_is_one_line(recipe_file, world, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors == "polymodal: stopped; the same command goes on from what is done\n"
+    assert errors == "polymodal: stopped; the same command continues\n"
 
 
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(trained, tmp_path):

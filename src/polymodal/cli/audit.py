@@ -13,23 +13,23 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "audit",
         run,
-        summary="Attack a model for what it gives away of its training rows.",
-        details="Membership inference for each field: how well its loss tells training rows from rows that were held\n"
-        "out, by itself and against a reference. Leakage for each pair of fields: whether what is generated from\n"
-        "one gives back the row's own value of the other, or somebody else's. Numbers go to\n"
-        "RUN/evaluation/privacy.json, and as a page to privacy.html.",
+        summary="Measure what a model gives away about its training rows.",
+        details="Two attacks are run. Membership inference asks, for each field, how well the model's loss separates\n"
+        "training rows from held-out rows, by itself and compared with a reference. Leakage asks, for each pair of\n"
+        "fields, whether generating one from the other gives back the value of that very row, or of another training\n"
+        "row. The figures are written to RUN/evaluation/privacy.json, and as a page to privacy.html.",
         examples="""
 polymodal audit runs/mine
 polymodal audit runs/mine --rows 1000 --reference runs/of-other-rows
 """,
     )
-    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
-    parser.add_argument("--split", choices=("validation", "test"), default="test", help="held out (default: test)")
-    parser.add_argument("--data", metavar="SOURCE", help="other data than the run was trained on")
-    parser.add_argument("--rows", type=int, default=200, help="most rows of either kind (default: 200)")
-    parser.add_argument("--draws", type=int, default=4, help="noises that a loss is averaged over (default: 4)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--reference", metavar="RUN", help="a run of the same fields that learned from other rows")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="the folder of the run")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="held-out rows")
+    parser.add_argument("--data", metavar="SOURCE", help="take the rows from other data than the run was trained on")
+    parser.add_argument("--rows", type=int, default=200, help="the largest number of rows of either kind")
+    parser.add_argument("--draws", type=int, default=4, help="noise draws to average a loss over")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed")
+    parser.add_argument("--reference", metavar="RUN", help="a run with the same fields that learned from other rows")
 
 
 def run(args: Any) -> None:

@@ -13,32 +13,29 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "calibrate",
         run,
-        summary="Learn how sure a model may be of the cells that it fills.",
-        details="Fills cells of held-out rows whose truth is known, and learns the probability of being right from\n"
-        "how likely each is or how well several samples agree. Text and labels are right if they are the\n"
-        "row's own; pictures and sound, if a judge, trained on real rows first, finds the row's name in\n"
-        "them. Kept in RUN/calibration, where `polymodal fill --confidence` finds it.",
+        summary="Learn how probable it is that a cell which a model fills is right.",
+        details="Fills cells of held-out rows whose true value is known, and learns the probability of being right\n"
+        "from the likelihood of each cell, or from the agreement of several samples. Text and labels are right if\n"
+        "they equal the row's value. Pictures and sound are right if a judge, which is trained on real rows first,\n"
+        "recognises the row's name in them. The result is kept in RUN/calibration, where `polymodal fill\n"
+        "--confidence` finds it.",
         examples="""
 polymodal calibrate runs/mine
 polymodal calibrate runs/mine --split test --cells 5000
 """,
     )
-    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
-    parser.add_argument("--split", choices=("validation", "test"), default="validation", help="default: validation")
-    parser.add_argument("--data", metavar="SOURCE", help="other data than the run was trained on")
-    parser.add_argument("--cells", type=int, default=2000, help="times that a row is drawn (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="the folder of the run")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation", help="the held-out rows")
+    parser.add_argument("--data", metavar="SOURCE", help="take the rows from other data than the run was trained on")
+    parser.add_argument("--cells", type=int, default=2000, help="how many times a row is drawn to fill cells of it")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument(
-        "--judge-steps",
-        metavar="STEPS",
-        type=int,
-        default=500,
-        help="of the judge's training; 0: no pictures and sound (default: 500)",
+        "--judge-steps", metavar="STEPS", type=int, default=500, help="steps to train a judge; 0: no pictures, no sound"
     )
 
 
 def run(args: Any) -> None:
-    """Calibrates, and says how well."""
+    """Calibrates, and prints how well."""
     from rich.console import Console
     from rich.table import Table
 

@@ -12,18 +12,21 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "compare",
         run,
-        summary="Put evaluated runs side by side, and say which differences are significant.",
-        details="Rows are paired and resampled (paired bootstrap); p is corrected for their number (Holm).\n"
-        "Evaluate the runs first, on the same data with the same judge: `polymodal evaluate RUN --judge FOLDER`.",
+        summary="Compare evaluated runs, and show which differences are significant.",
+        details="Rows are paired and resampled (paired bootstrap); p-values are corrected for the number of\n"
+        "comparisons (Holm). Evaluate the runs first, on the same data and with the same judge:\n"
+        "`polymodal evaluate RUN --judge FOLDER`.",
         examples="""
 polymodal compare runs/first runs/second
 polymodal compare runs/* --report comparison.html
 """,
     )
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs; the first is the measure")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
-    parser.add_argument("--report", metavar="FILE", type=Path, help="write a page")
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="folders; the first is what the others are compared with"
+    )
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="the evaluated rows")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed of the resampling")
+    parser.add_argument("--report", metavar="FILE", type=Path, help="write the comparison to an HTML page")
 
 
 def run(args: Any) -> None:

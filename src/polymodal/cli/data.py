@@ -9,24 +9,30 @@ from polymodal.cli.train import read_fields
 
 def add(commands: Commands, arguments: list[str]) -> None:
     """Adds the command and its verbs."""
-    data = commands.add_parser("data", help="Look at data: `polymodal data inspect SOURCE`.")
+    data = commands.add_parser("data", help="Look at a data set: `polymodal data inspect SOURCE`.")
     parser = add_command(
         data.add_subparsers(metavar="VERB", required=True, dest="verb"),
         "inspect",
         run,
-        summary="Show what a data set holds, what it lacks and which rows cannot be read.",
-        details="Prints rows by split, fields with sizes and lengths, and which fields occur together. Nothing of\n"
-        "yours is changed; what is decoded is cached, so that training starts at once.",
+        summary="Show what is in a data set, what is missing and which rows cannot be read.",
+        details="Prints the rows of each split, the fields with their sizes and lengths, and which fields occur\n"
+        "together. Your files are not changed. Decoded values are cached, so that a training starts at once.",
         examples="""
 polymodal data inspect rows.jsonl
 polymodal data inspect pictures/ --sheet sheet.png
 polymodal data inspect rows.parquet --fields fields.yaml --strict
 """,
     )
-    parser.add_argument("source", metavar="SOURCE", help="as `polymodal train --data` takes it")
-    parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML of the fields; guessed if not given")
-    parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a contact sheet, a PNG")
-    parser.add_argument("--strict", action="store_true", help="fail at the first row that cannot be read")
+    parser.add_argument("source", metavar="SOURCE", help="a source of rows, as for `polymodal train --data`")
+    parser.add_argument(
+        "--fields",
+        metavar="FILE",
+        type=Path,
+        help="a YAML file of the fields, with lines such as `picture: {modality: image, size: 64, "
+        "column: photo}` (default: guessed from the columns)",
+    )
+    parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a contact sheet of sample rows, as a PNG")
+    parser.add_argument("--strict", action="store_true", help="stop at the first row that cannot be read")
 
 
 def run(args: Any) -> None:

@@ -15,10 +15,11 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "evaluate",
         run,
         summary="Score a model on rows that it was not trained on.",
-        details="Generates every field from others, and scores it against the real one: agreement with the inputs,\n"
-        "quality, variety, likelihood, nearness to training rows. What pictures and sound show is named by a judge,\n"
-        "which is trained on the real training rows first, once a run, or given. Scores go to RUN/evaluation as\n"
-        "JSON, and as one HTML page with samples. Stop it at any time: the same command goes on where it was.",
+        details="Generates every field from others and scores it: agreement with the inputs, quality, variety,\n"
+        "likelihood, and nearness to training rows. A judge names what pictures and sound show; it is trained on\n"
+        "the real training rows first, once for each run, unless --judge gives one. Scores are written to\n"
+        "RUN/evaluation, as JSON and as one HTML page with samples. You can stop it at any time: the same command\n"
+        "continues.",
         examples="""
 polymodal evaluate runs/mine
 polymodal evaluate runs/mine --directions all --samples 2 --workers 2
@@ -26,30 +27,28 @@ polymodal evaluate runs/mine --split validation --rows 50 --report report.html
 polymodal evaluate runs/mine --judge judges/mine
 """,
     )
-    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-    parser.add_argument("--data", metavar="SOURCE", help="other data than the run was trained on")
-    parser.add_argument("--rows", type=int, default=200, help="most rows of a direction (default: 200)")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="the folder of the run")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="the rows to score")
+    parser.add_argument("--data", metavar="SOURCE", help="score other data than the run was trained on")
+    parser.add_argument("--rows", type=int, default=200, help="the largest number of rows for each direction")
     parser.add_argument(
         "--directions",
         choices=("single", "all"),
         default="single",
-        help="each field from each other alone, or from every subset of the others (default: single)",
+        help="generate each field from each other field alone, or from every subset of the others",
     )
-    parser.add_argument("--only", metavar="FIELD", nargs="+", help="leave all other fields out")
-    parser.add_argument("--samples", type=int, default=1, help="of each input (default: 1)")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one (default: 0)")
-    parser.add_argument("--judge", metavar="FOLDER", help="of a judge, or an encoder of Hugging Face: folder or name")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--only", metavar="FIELD", nargs="+", help="use only these fields")
+    parser.add_argument("--samples", type=int, default=1, help="the number of samples for each input")
     parser.add_argument(
-        "--judge-steps",
-        metavar="STEPS",
-        type=int,
-        default=500,
-        help="of the judge's training; 0: no judge (default: 500)",
+        "--workers", type=int, default=0, help="the number of further processes; 0 computes in this one"
     )
-    parser.add_argument("--quick", action="store_true", help="measure the agreement with the inputs alone")
-    parser.add_argument("--report", metavar="FILE", type=Path, help="where the page goes (default: in RUN/evaluation)")
+    parser.add_argument("--judge", metavar="FOLDER", help="a judge, or an encoder from Hugging Face (folder or name)")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed")
+    parser.add_argument(
+        "--judge-steps", metavar="STEPS", type=int, default=500, help="steps of the judge's training; 0: no judge"
+    )
+    parser.add_argument("--quick", action="store_true", help="measure only the agreement with the inputs")
+    parser.add_argument("--report", metavar="FILE", type=Path, help="the page to write (default: in RUN/evaluation)")
 
 
 def run(args: Any) -> None:
@@ -65,7 +64,7 @@ def run(args: Any) -> None:
     data = model.data(args.data)
     rows = data.splits[args.split]
     if not len(rows):
-        raise ConfigError(f"--split {args.split}: there are no such rows; {_counts(data.splits)}")
+        raise ConfigError(f"--split {args.split}: this split has no rows; choose another ({_counts(data.splits)})")
     for name, least in (("rows", 1), ("samples", 1), ("judge_steps", 0)):
         if getattr(args, name) < least:
             raise ConfigError(f"--{name.replace('_', '-')}: {getattr(args, name)} is not at least {least}")
@@ -81,8 +80,10 @@ def run(args: Any) -> None:
     training = model.trained_on() if args.data else data.train
     errors = Console(stderr=True)
     if training is None:
-        errors.print("The rows that the model was trained on are not where they were: no copies of them are looked")
-        errors.print("for, and no judge is trained; --judge FOLDER gives one.")
+        errors.print(
+            "The rows that the model was trained on are no longer at their place. No copies of them are looked"
+        )
+        errors.print("for, and no judge is trained; give one with --judge FOLDER.")
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         line = bar.add_task("Training the judge" if args.judge_steps else "Scoring")
 

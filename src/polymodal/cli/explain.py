@@ -13,23 +13,24 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "explain",
         run,
-        summary="Show which input made an output, and which part of it.",
-        details="Shapley values of the fields that are given, over all their subsets; integrated gradients over their\n"
-        "words, patches and time, and the head's attention to these, drawn on them, in one HTML page. Each field of\n"
-        "the run is an option, as of `polymodal generate`; the output is that command's first sample of that seed.",
+        summary="Show which inputs, and which parts of them, an output depends on.",
+        details="Computes Shapley values of the given fields, over all their subsets, and, for their words, patches\n"
+        "and frames, integrated gradients and the head's attention. All are drawn on the inputs in one HTML page.\n"
+        "Each field of the run is an option, as for `polymodal generate`; the output that is explained is the\n"
+        "first sample that `generate` gives for the same seed.",
         examples="""
 polymodal explain runs/mine --name "red apple" --to picture -o explain.html
 polymodal explain runs/mine --name "red apple" --speech apple.wav --to picture --seed 3
 """,
     )
-    parser.add_argument("folder", metavar="RUN", help="folder of a run")
-    parser.add_argument("--to", metavar="FIELD", required=True, help="field to generate")
+    parser.add_argument("folder", metavar="RUN", help="the folder of the run")
+    parser.add_argument("--to", metavar="FIELD", required=True, help="the field to generate")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, default=Path("explain.html"), help="default: explain.html"
+        "-o", "--output", metavar="FILE", type=Path, default=Path("explain.html"), help="the page to write"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
-    parser.add_argument("--draws", type=int, default=4, help="noises that are averaged over (default: 4)")
-    parser.add_argument("--steps", type=int, default=128, help="of the gradients' path (default: 128)")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed of the sample")
+    parser.add_argument("--draws", type=int, default=4, help="noise draws to average over")
+    parser.add_argument("--steps", type=int, default=128, help="steps of the integrated gradients")
     add_fields(parser, arguments)
 
 

@@ -14,32 +14,34 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Fill the missing cells of a table from the other cells of their rows.",
         details="The output has the same rows and columns in the same order. Parquet embeds pictures and sound; JSONL\n"
-        "and CSV name files in a folder beside the output. Stop it at any time: the same command goes on.\n"
-        "With --confidence, a column COLUMN_confidence beside each column tells how probable it is that a filled\n"
-        "cell is right; `polymodal calibrate` tells how well it knows that.",
+        "and CSV name files in a folder beside the output. You can stop it at any time: the same command continues.\n"
+        "With --confidence, a column COLUMN_confidence beside each column has the probability that a filled cell is\n"
+        "right; `polymodal calibrate` shows how reliable these probabilities are.",
         examples="""
 polymodal fill runs/mine table.parquet -o filled.parquet
 polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --seed 1
 polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence 0.9
 """,
     )
-    parser.add_argument("folder", metavar="RUN", help="folder of a run")
+    parser.add_argument("folder", metavar="RUN", help="the folder of the run")
     parser.add_argument("table", metavar="TABLE", type=Path, help="a .parquet, .jsonl or .csv file")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the table to write")
-    parser.add_argument("--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all that it can)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--confidence", action="store_true", help="add columns of how sure the model is of each cell")
+    parser.add_argument(
+        "--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all that can be generated)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the random seed")
+    parser.add_argument("--confidence", action="store_true", help="add the columns of probabilities")
     parser.add_argument(
         "--min-confidence",
         metavar="PROBABILITY",
         type=float,
-        help="leave cells of which it is less sure empty; implies --confidence",
+        help="leave a cell empty if the probability is less; implies --confidence",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
 
 
 def run(args: Any) -> None:
-    """Fills, and says what was done."""
+    """Fills, and prints what was done."""
     from polymodal.api import open_run
 
     done = open_run(args.folder).fill(
@@ -54,10 +56,9 @@ def run(args: Any) -> None:
     counts = ", ".join(f"{count:,} of {name}" for name, count in done.filled.items())
     print(f"{done.path}: {done.rows:,} rows; filled {counts or 'nothing'}")
     if any(done.unsure.values()):
-        print(
-            f"left empty, not sure enough: {', '.join(f'{count:,} of {name}' for name, count in done.unsure.items())}"
-        )
+        unsure = ", ".join(f"{count:,} of {name}" for name, count in done.unsure.items())
+        print(f"left empty, below --min-confidence: {unsure}")
     for rejection in done.rejected[:20]:
-        print(f"left as it is: {rejection}")
+        print(f"left unchanged: {rejection}")
     if len(done.rejected) > 20:
-        print(f"and {len(done.rejected) - 20:,} rows more were left as they are")
+        print(f"and {len(done.rejected) - 20:,} more rows were left unchanged")

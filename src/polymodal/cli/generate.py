@@ -19,32 +19,34 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "generate",
         run,
         summary="Generate fields from other fields, or from nothing.",
-        details="Each field of the run is an option: its text or class name, or the path of its picture or sound.\n"
-        "@FILE reads a text from a file, - reads standard input. Several outputs agree with one another.\n"
-        "`polymodal generate RUN --help` lists the fields of a run.",
+        details="Each field of the run is an option, whose value is a text, a class name, or the path of a picture\n"
+        "or sound. @FILE reads a text from a file; - reads standard input. Several outputs are generated one after\n"
+        "another, each given those before it, so that they agree. `polymodal generate RUN --help` lists the fields\n"
+        "of a run.",
         examples="""
 polymodal generate runs/mine --name "red apple" --to picture speech -n 4 -o out
 polymodal generate runs/mine --picture apple.png --to name
 polymodal generate runs/mine --to picture name -n 16 -o out --option picture.steps=10
 """,
     )
-    parser.add_argument("folder", metavar="RUN", help="folder of a run")
-    parser.add_argument("--to", metavar="FIELD", nargs="+", required=True, help="fields to generate, in this order")
-    parser.add_argument("-n", type=int, default=1, metavar="COUNT", help="samples (default: 1)")
-    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("out"), help="default: out")
-    parser.add_argument("--seed", type=int, default=0, help="sample k of a seed is always the same (default: 0)")
+    parser.add_argument("folder", metavar="RUN", help="the folder of the run")
+    parser.add_argument("--to", metavar="FIELD", nargs="+", required=True, help="the fields to generate, in this order")
+    parser.add_argument("-n", type=int, default=1, metavar="COUNT", help="the number of samples")
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("out"), help="where to write")
+    parser.add_argument("--seed", type=int, default=0, help="random seed; sample k of a seed is always the same")
     parser.add_argument(
         "--option",
         metavar="FIELD.NAME=VALUE",
         action="append",
         default=[],
-        help="of a head, such as picture.steps=10, picture.guidance=3 or name.temperature=0.7; again for more",
+        help="a sampling option of a field's head, such as picture.steps=10, picture.guidance=3 or "
+        "name.temperature=0.7; may be repeated",
     )
     add_fields(parser, arguments)
 
 
 def run(args: Any) -> None:
-    """Generates, writes files and says which."""
+    """Generates, writes files and prints their paths."""
     from polymodal.api import open_run
     from polymodal.config import parse_override
 
@@ -53,7 +55,7 @@ def run(args: Any) -> None:
         key, value = parse_override(text, "--option", "picture.steps=10")
         field, _, option = key.rpartition(".")
         if not field:
-            raise ConfigError(f"--option {text}: names no field; picture.{key}=... does")
+            raise ConfigError(f"--option {text}: names no field; write picture.{key}=... for the field picture")
         options.setdefault(field, {})[option] = value
     model = open_run(args.folder)
     made = model.generate(given_values(args, model), args.to, n=args.n, seed=args.seed, options=options)
@@ -66,7 +68,7 @@ def run(args: Any) -> None:
 def add_fields(parser: Parser, arguments: list[str]) -> None:
     """Adds one option for each field of the run that ``arguments`` name, and ``--given`` for all of them."""
     parser.add_argument(
-        "--given", metavar="FIELD=VALUE", action="append", default=[], help="as --FIELD VALUE, for any name of a field"
+        "--given", metavar="FIELD=VALUE", action="append", default=[], help="as --FIELD VALUE, for any field"
     )
     group = parser.add_argument_group("fields of the run")
     own = parser.prog.split()[-1:] == arguments[:1]
@@ -86,7 +88,7 @@ def given_values(args: Any, model: Any) -> dict[str, Any]:
     for text in args.given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--given {text}: not of the form FIELD=VALUE")
+            raise ConfigError(f"--given {text}: is not of the form FIELD=VALUE")
         given[name] = value
     raws = {name: raw_value(value, model.fields[name].inline) for name, value in given.items() if name in model.fields}
     return given | raws

@@ -14,11 +14,11 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "info",
         run,
-        summary="Tell what a run is: recipe, fields, sizes, progress, last scores, checkpoints.",
-        details="Reads the run folder alone; neither data nor a GPU is needed.",
+        summary="Show the recipe, fields, sizes, progress, last scores and checkpoints of a run.",
+        details="Reads only the folder of the run; neither data nor a GPU is needed.",
         examples="polymodal info runs/mine",
     )
-    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="the folder of the run")
 
 
 def run(args: Any) -> None:

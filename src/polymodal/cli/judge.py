@@ -11,43 +11,47 @@ from polymodal.errors import CheckpointError, ConfigError, unknown
 
 def add(commands: Commands, arguments: list[str]) -> None:
     """Adds the command and its verbs."""
-    verbs = commands.add_parser("judge", help="Train what scores models: `polymodal judge train DATA -o FOLDER`.")
+    verbs = commands.add_parser(
+        "judge", help="Train a judge, which scores models: `polymodal judge train DATA -o FOLDER`."
+    )
     verbs = verbs.add_subparsers(metavar="VERB", required=True, dest="verb")
     parser = add_command(
         verbs,
         "train",
         train,
-        summary="Train a judge on real rows, apart from any model.",
-        details="It learns which values belong together, and is scored on rows that it has not seen. The same data,\n"
-        "steps and seed give the same judge; every report tells its hash.",
+        summary="Train a judge on real rows, independently of any generator.",
+        details="A judge learns which values belong together, and is scored on rows that it has not seen. The same\n"
+        "data, steps and seed give the same judge; every report shows its hash.",
         examples="""
 polymodal judge train rows.jsonl -o judges/mine
 polymodal judge train rows.jsonl --like runs/mine --steps 2000 -o judges/mine
 polymodal evaluate runs/mine --judge judges/mine
 """,
     )
-    parser.add_argument("source", metavar="DATA", help="as `polymodal train --data` takes it")
-    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path, help="where the judge is kept")
-    parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML of the fields; guessed if not given")
-    parser.add_argument("--like", metavar="RUN", type=Path, help="take fields and splits of a run that it is to score")
-    parser.add_argument("--naming", metavar="FIELD", help="that names concepts (default: the first text, else label)")
-    parser.add_argument("--steps", type=int, default=500, help="default: 500")
-    parser.add_argument("--width", type=int, default=128, help="of its space (default: 128)")
-    parser.add_argument("--batch-size", type=int, default=64, help="concepts of a step (default: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("source", metavar="DATA", help="a source of rows, as for `polymodal train --data`")
+    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path, help="where to write the judge")
+    parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML file of the fields (default: guessed)")
+    parser.add_argument("--like", metavar="RUN", type=Path, help="take the fields and splits of this run")
+    parser.add_argument(
+        "--naming", metavar="FIELD", help="field that names concepts (default: first text, else first label)"
+    )
+    parser.add_argument("--steps", type=int, default=500, help="steps of the training")
+    parser.add_argument("--width", type=int, default=128, help="dimensions of the judge's space")
+    parser.add_argument("--batch-size", type=int, default=64, help="concepts in each step")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser = add_command(
         verbs,
         "info",
         info,
-        summary="Tell what a judge is: fields, names, settings, hash, its own score.",
-        details="Reads the folder alone; no data are needed.",
+        summary="Show the fields, names, settings, hash and score of a judge.",
+        details="Reads only the folder of the judge; no data are needed.",
         examples="polymodal judge info judges/mine",
     )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a judge")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder of the judge")
 
 
 def train(args: Any) -> None:
-    """Trains, and says what it reached."""
+    """Trains, and prints what the judge reached."""
     from polymodal.api import open_run
     from polymodal.data import infer_fields, load
     from polymodal.evaluation import Judge
@@ -58,9 +62,9 @@ def train(args: Any) -> None:
     if args.batch_size < 2:
         raise ConfigError(f"--batch-size: {args.batch_size} is not at least 2")
     if args.output.exists() and any(args.output.iterdir()) and not (args.output / "judge.json").is_file():
-        raise CheckpointError(f"{args.output}: is not empty and holds no judge; choose another folder")
+        raise CheckpointError(f"{args.output}: the folder is not empty, and no judge is in it; choose another folder")
     if args.like and args.fields:
-        raise ConfigError("--like, --fields: both are given; give one")
+        raise ConfigError("--like, --fields: both are given; give one of them")
     if args.like:
         data = open_run(args.like).data(args.source)
     else:
@@ -100,7 +104,7 @@ def info(args: Any, folder: Path | None = None) -> None:
         values = f"{score['values']:,.0f} values that it has not seen"
         table.add_row(f"names {name} right", f"{score['top_1']:.1%} of {values}, among {len(judge.names):,} names")
     if not judge.held_out:
-        table.add_row("its own score", "none: no held-out value that it has not learned from")
+        table.add_row("score of the judge", "none: it has learned from every held-out value")
     for name, value in judge.settings.items():
         table.add_row(name, str(value))
     Console().print(table)

@@ -55,15 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(error, 1)
         except KeyboardInterrupt:
             resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
-            print(f"polymodal: stopped{'; the same command goes on from what is done' * resumes}", file=sys.stderr)
+            print(f"polymodal: stopped{'; the same command continues' * resumes}", file=sys.stderr)
             return 130
 
 
 def _parser(arguments: list[str]) -> Parser:
     parser = Parser(
         prog="polymodal",
-        description="Generate any modality from any others, on your own aligned data.",
-        epilog="`polymodal COMMAND --help` explains a command.\n\n"
+        description="Train one model on rows of aligned data, with any cells missing,\n"
+        "and generate any field of a row from any others.",
+        epilog="`polymodal COMMAND --help` explains a command; docs/glossary.md defines the terms.\n\n"
         "start here:\n"
         "  polymodal data inspect emoji:concepts=200          what is in a data set\n"
         "  polymodal train any-to-any --data emoji:concepts=200 --set train.minutes=10 -o runs/mine\n"
@@ -82,6 +83,6 @@ def _fail(error: Exception, status: int) -> int:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Ours in one line; those of libraries are for developers."""
+    """Shows our warnings in one line; those of libraries are for developers."""
     if category is UserWarning:
         print(f"polymodal: warning: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Arguments of the commands. A wrong one is a ``ConfigError``, so that every mistake is told in the same one line."""
+"""Arguments of the commands. A wrong one is a ``ConfigError``, so that every mistake is reported in one line."""
 
 import argparse
 from collections.abc import Callable
@@ -10,24 +10,28 @@ Commands = Any
 """What ``ArgumentParser.add_subparsers`` gives."""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows the default of an option behind its help."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default not in (None, [], argparse.SUPPRESS) and action.default is not False
+        return f"{action.help} (default: %(default)s)" if shown else action.help
+
+
 class Parser(argparse.ArgumentParser):
-    """Never abbreviates, and raises in place of printing its usage."""
+    """Accepts no abbreviations, and raises in place of printing its usage."""
 
     def __init__(self, *args: Any, **settings: Any):
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _Formatter)
         super().__init__(*args, **{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        """Raises.
-
-        Raises:
-            ConfigError: Always.
-        """
+        """Raises a ``ConfigError``, where argparse prints its usage and exits."""
         command = self.prog.partition(" ")[2]
         raise ConfigError(f"{command}: {message} (see {self.prog} --help)" if command else message)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As usual, but an unknown option is told with the nearest known one.
+        """The parsed arguments; the error for an unknown option names the nearest known one.
 
         Raises:
             ConfigError: An argument is wrong.
@@ -37,7 +41,9 @@ class Parser(argparse.ArgumentParser):
             known: Parser = getattr(parsed, "parser", self)
             options = [option for option in known._option_string_actions if option.startswith("--")]
             first = rest[0].partition("=")[0]
-            known.error(unknown("option", first, options) if first.startswith("-") else f"'{first}' is one too many")
+            known.error(
+                unknown("option", first, options) if first.startswith("-") else f"'{first}' is one argument too many"
+            )
         return parsed
 
 

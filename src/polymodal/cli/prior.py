@@ -12,31 +12,31 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "prior",
         run,
-        summary="Fit the prior of a joint latent to a trained run.",
-        details="Runs that fuse by `poe` generate from one latent vector. Where nothing is given it is drawn from a\n"
-        "prior: the standard normal, as in training, or one that is fitted to the latents of the training rows, so\n"
-        "that the fields which are generated from nothing agree. The run stays as it is; the output is a model with\n"
-        "the prior, which `generate`, `fill` and `evaluate` take as they take a run.",
+        summary="Fit a prior to the joint latents of a trained run.",
+        details="A run whose fusion is `poe` generates all fields from one latent vector. Where nothing is given, the\n"
+        "vector is drawn from a prior: the standard normal distribution, as in training, or one that is fitted to\n"
+        "the latents of the training rows, so that fields which are generated from nothing agree. The run is not\n"
+        "changed. The output is a model with the new prior, which `generate`, `fill` and `evaluate` accept in\n"
+        "place of a run.",
         examples="""
 polymodal prior runs/mopoe --kind mixture
 polymodal generate runs/mopoe/prior-mixture --to picture caption speech -n 8 -o out
 """,
     )
-    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
-    kinds = ("standard", "mixture", "flow")
-    parser.add_argument("--kind", choices=kinds, default="mixture", help="default: mixture, of Gaussians")
-    parser.add_argument("--components", type=int, help="of a mixture (default: one for every 50 rows)")
-    parser.add_argument("--steps", type=int, default=2000, help="of a flow's training (default: 2000)")
-    parser.add_argument("--rows", type=int, default=10_000, help="most rows that it is fitted to (default: 10000)")
-    parser.add_argument("--data", metavar="SOURCE", help="in place of the data that the run was trained on")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="the folder of the run")
+    parser.add_argument("--kind", choices=("standard", "mixture", "flow"), default="mixture", help="the kind of prior")
+    parser.add_argument("--components", type=int, help="components of a mixture (default: one for every 50 rows)")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of a flow's training")
+    parser.add_argument("--rows", type=int, default=10_000, help="the largest number of rows to fit to")
+    parser.add_argument("--data", metavar="SOURCE", help="fit to other data than the run was trained on")
+    parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument(
-        "-o", "--output", metavar="FOLDER", type=Path, help="where the model goes (default: RUN/prior-KIND)"
+        "-o", "--output", metavar="FOLDER", type=Path, help="the model to write (default: RUN/prior-KIND)"
     )
 
 
 def run(args: Any) -> None:
-    """Fits, writes the model, and says how likely held-out latents are."""
+    """Fits, writes the model, and prints how likely held-out latents are."""
     from polymodal.api import open_run
 
     model = open_run(args.folder)

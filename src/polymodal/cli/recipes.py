@@ -12,7 +12,7 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "recipes",
         run,
         summary="List the recipes that come with the package.",
-        details="A recipe is a YAML file. `polymodal train` takes any of these names, or a file of your own.",
+        details="A recipe is a YAML file. `polymodal train` accepts any of these names, or a file of yours.",
         examples="polymodal recipes",
     )
 

@@ -13,29 +13,27 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "search",
         run,
-        summary="Find the real values that are nearest to what is given.",
-        details="Needs a run with an alignment that tells rows apart, such as `any-to-any` has. The embeddings of all\n"
-        "rows are computed once and kept in RUN/index. Several inputs are averaged. Each field of the run is\n"
-        "an option, as in `polymodal generate`.",
+        summary="Find the real values that are nearest to given ones.",
+        details="The run needs an alignment that separates rows, such as that of `any-to-any`. The embeddings of all\n"
+        "rows are computed once and kept in RUN/index. The embeddings of several inputs are averaged. Each field of\n"
+        "the run is an option, as for `polymodal generate`.",
         examples="""
 polymodal search runs/mine --name "red apple" --to picture
 polymodal search runs/mine --index test --speech apple.wav --name "red apple" --to picture -k 20 -o found
 polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
 """,
     )
-    parser.add_argument("folder", metavar="RUN", help="folder of a run")
-    parser.add_argument("--to", metavar="FIELD", required=True, help="field to look in")
+    parser.add_argument("folder", metavar="RUN", help="the folder of the run")
+    parser.add_argument("--to", metavar="FIELD", required=True, help="the field whose values are searched")
     parser.add_argument(
         "--index",
         metavar="ROWS",
         default="data",
-        help="rows to look in: `data` (all rows of the run's data), train, validation, test, or a source as `train "
-        "--data` takes it; a folder called data is ./data (default: data)",
+        help="the rows to search: `data` (all rows of the run's data), train, validation, test, or a source as for "
+        "`polymodal train --data`; write ./data for a folder called data",
     )
-    parser.add_argument("-k", type=int, default=10, metavar="COUNT", help="values to find (default: 10)")
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", type=Path, help="write what is found here, with index.html to look at"
-    )
+    parser.add_argument("-k", type=int, default=10, metavar="COUNT", help="the number of values to find")
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, help="write the found values here, with a page")
     add_fields(parser, arguments)
 
 

@@ -15,10 +15,11 @@ def add(commands: Commands, arguments: list[str]) -> None:
         commands,
         "train",
         run,
-        summary="Train a model on your data, in a folder of its own.",
-        details="Stop it at any time: the same command goes on from the last checkpoint. Rows that cannot be read are\n"
-        "set aside and counted. Fields come from the recipe if it names them; else from the data set if it is\n"
-        "built in; else from what the columns seem to hold (`polymodal data inspect SOURCE` shows it).",
+        summary="Train a model on your data.",
+        details="Everything is written to one folder, the run. You can stop the command at any time: the same command\n"
+        "continues from the last checkpoint. Rows that cannot be read are set aside and counted. The fields are those\n"
+        "of the recipe if it names any, else those of the data set if it is built in, else they are guessed from the\n"
+        "columns (`polymodal data inspect SOURCE` shows the guess).",
         examples="""
 polymodal train any-to-any --data rows.jsonl --set train.minutes=10 -o runs/mine
 polymodal train my-recipe.yaml --data rows.parquet --set train.steps=2000 --set train.batch_size=32 -o runs/mine
@@ -29,24 +30,24 @@ torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o r
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="a .jsonl, .csv or .parquet file, a folder of pictures or shards, hf:owner/name, or a built-in set such "
-        "as emoji; without it, the recipe's data.source",
+        help="a .jsonl, .csv or .parquet file, a folder of pictures or tar shards, hf:owner/name, or a built-in data "
+        "set such as emoji (default: the recipe's data.source)",
     )
-    parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML of the fields, in place of the recipe's")
+    parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML file of fields that replace the recipe's")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="any key of the recipe, such as train.minutes=10 or width=256; again for more",
+        help="change a key of the recipe, such as train.minutes=10 or width=256; may be repeated",
     )
-    parser.add_argument("-o", "--output", metavar="RUN", required=True, type=Path, help="folder of the run")
-    parser.add_argument("--overwrite", action="store_true", help="start anew if the folder holds another run")
-    parser.add_argument("--strict", action="store_true", help="refuse the first row that cannot be read")
+    parser.add_argument("-o", "--output", metavar="RUN", required=True, type=Path, help="the folder of the run")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run that is in the folder, and start anew")
+    parser.add_argument("--strict", action="store_true", help="stop at the first row that cannot be read")
 
 
 def run(args: Any) -> None:
-    """Trains, and says how to go on."""
+    """Trains, and prints what can be done next."""
     from polymodal.api import Generator, load_data
     from polymodal.config import load_recipe, parse_override
     from polymodal.training import stages
@@ -87,7 +88,7 @@ def read_fields(path: Path) -> dict[str, Any]:
         raise ConfigError(f"fields: {path} is not valid YAML: {' '.join(str(error).split())}") from None
     tree = tree.get("fields", tree) if isinstance(tree, dict) else tree
     if not isinstance(tree, dict) or not all(isinstance(field, dict) for field in tree.values()):
-        raise ConfigError(f"fields: {path} holds no mapping such as picture: {{modality: image, size: 64}}")
+        raise ConfigError(f"fields: {path} is not a mapping such as picture: {{modality: image, size: 64}}")
     return tree
 
 
