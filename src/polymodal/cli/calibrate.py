@@ -14,11 +14,10 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "calibrate",
         run,
         summary="Learn how probable it is that a cell which a model fills is right.",
-        details="Fills cells of held-out rows whose true value is known, and learns the probability of being right\n"
-        "from the likelihood of each cell, or from the agreement of several samples. Text and labels are right if\n"
-        "they equal the row's value. Pictures and sound are right if a judge, which is trained on real rows first,\n"
-        "recognises the row's name in them. The result is kept in RUN/calibration, where `polymodal fill\n"
-        "--confidence` finds it.",
+        details="Fills held-out cells whose true value is known, and learns the probability of being right from their\n"
+        "likelihood, or from the agreement of several samples. Text and labels are right if they equal the row's\n"
+        "value; pictures and sound, if a judge, trained on real rows first, recognises the row's name in them.\n"
+        "The result is kept in RUN/calibration, where `polymodal fill --confidence` finds it.",
         examples="""
 polymodal calibrate runs/mine
 polymodal calibrate runs/mine --split test --cells 5000

@@ -21,9 +21,7 @@ polymodal compare runs/first runs/second
 polymodal compare runs/* --report comparison.html
 """,
     )
-    parser.add_argument(
-        "runs", metavar="RUN", type=Path, nargs="+", help="folders; the first is what the others are compared with"
-    )
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders; all are compared with the first")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="the evaluated rows")
     parser.add_argument("--seed", type=int, default=0, help="the random seed of the resampling")
     parser.add_argument("--report", metavar="FILE", type=Path, help="write the comparison to an HTML page")

@@ -16,10 +16,9 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Score a model on rows that it was not trained on.",
         details="Generates every field from others and scores it: agreement with the inputs, quality, variety,\n"
-        "likelihood, and nearness to training rows. A judge names what pictures and sound show; it is trained on\n"
-        "the real training rows first, once for each run, unless --judge gives one. Scores are written to\n"
-        "RUN/evaluation, as JSON and as one HTML page with samples. You can stop it at any time: the same command\n"
-        "continues.",
+        "likelihood and nearness to training rows. A judge names what pictures and sound show; it is trained on the\n"
+        "real training rows first, unless --judge gives one. Scores are written to RUN/evaluation, as JSON and as an\n"
+        "HTML page with samples. You can stop it at any time: the same command continues.",
         examples="""
 polymodal evaluate runs/mine
 polymodal evaluate runs/mine --directions all --samples 2 --workers 2
@@ -39,9 +38,7 @@ polymodal evaluate runs/mine --judge judges/mine
     )
     parser.add_argument("--only", metavar="FIELD", nargs="+", help="use only these fields")
     parser.add_argument("--samples", type=int, default=1, help="the number of samples for each input")
-    parser.add_argument(
-        "--workers", type=int, default=0, help="the number of further processes; 0 computes in this one"
-    )
+    parser.add_argument("--workers", type=int, default=0, help="further processes; 0 computes in this one")
     parser.add_argument("--judge", metavar="FOLDER", help="a judge, or an encoder from Hugging Face (folder or name)")
     parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument(

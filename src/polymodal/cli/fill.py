@@ -26,9 +26,7 @@ polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence
     parser.add_argument("folder", metavar="RUN", help="the folder of the run")
     parser.add_argument("table", metavar="TABLE", type=Path, help="a .parquet, .jsonl or .csv file")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the table to write")
-    parser.add_argument(
-        "--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all that can be generated)"
-    )
+    parser.add_argument("--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument("--confidence", action="store_true", help="add the columns of probabilities")
     parser.add_argument(

@@ -32,9 +32,7 @@ polymodal evaluate runs/mine --judge judges/mine
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path, help="where to write the judge")
     parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML file of the fields (default: guessed)")
     parser.add_argument("--like", metavar="RUN", type=Path, help="take the fields and splits of this run")
-    parser.add_argument(
-        "--naming", metavar="FIELD", help="field that names concepts (default: first text, else first label)"
-    )
+    parser.add_argument("--naming", metavar="FIELD", help="field that names concepts (default: first text or label)")
     parser.add_argument("--steps", type=int, default=500, help="steps of the training")
     parser.add_argument("--width", type=int, default=128, help="dimensions of the judge's space")
     parser.add_argument("--batch-size", type=int, default=64, help="concepts in each step")

@@ -13,11 +13,10 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "prior",
         run,
         summary="Fit a prior to the joint latents of a trained run.",
-        details="A run whose fusion is `poe` generates all fields from one latent vector. Where nothing is given, the\n"
-        "vector is drawn from a prior: the standard normal distribution, as in training, or one that is fitted to\n"
-        "the latents of the training rows, so that fields which are generated from nothing agree. The run is not\n"
-        "changed. The output is a model with the new prior, which `generate`, `fill` and `evaluate` accept in\n"
-        "place of a run.",
+        details="A run whose fusion is `poe` generates all fields from one latent vector. Where nothing is given, it\n"
+        "is drawn from a prior: the standard normal distribution, as in training, or one that is fitted to the\n"
+        "latents of the training rows, so that fields generated from nothing agree. The run is not changed;\n"
+        "`generate`, `fill` and `evaluate` accept the output in place of a run.",
         examples="""
 polymodal prior runs/mopoe --kind mixture
 polymodal generate runs/mopoe/prior-mixture --to picture caption speech -n 8 -o out
