@@ -23,7 +23,7 @@ from polymodal.files import atomic_file, write_file
 from polymodal.generation import generate_rows, read, write
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
-from polymodal.tables import Changes, ParquetTable, Shard, encoded, open_table
+from polymodal.tables import Changes, Shard, open_table
 from polymodal.types import Batch, Field
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def fill(
     Args:
         model: Any.
         table: A ``.parquet``, ``.jsonl`` or ``.csv`` file, of any size.
-        output: A file of the same ending. Parquet embeds pictures and sound; the others name files in a folder
-            ``OUTPUT.files`` beside it.
+        output: A file of the same ending. Parquet embeds pictures, sound and other files; the others name
+            files in a folder ``OUTPUT.files`` beside it.
         columns: Fields to fill, whose columns are added where the table lacks them. None: all that it has.
         seed: Of what is drawn.
         options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
@@ -127,13 +127,12 @@ class _Job:
                     raise ConfigError(f"{source.name}: has a column '{column}' already; rename it, or leave it out")
             columns_wanted += told
         self.table.added = [column for column in columns_wanted if column not in self.table.columns]
-        if isinstance(self.table, ParquetTable):
-            for name in self.wanted:
-                modality = model.modalities[name]
-                example = "" if modality.space.kind == "discrete" else [0.0] if modality.inline else b""
-                self.table.prepare(self.names[name], example)
-                if calibration:
-                    self.table.prepare(_confidence_column(self.names[name]), 0.0)
+        for name in self.wanted:
+            modality = model.modalities[name]
+            zeros = Field.absent(modality.space, 1).value[0]
+            self.table.prepare(self.names[name], modality.cell(modality.write(zeros)) if modality.inline else b"")
+            if calibration:
+                self.table.prepare(_confidence_column(self.names[name]), 0.0)
         self.partial = output.with_name(output.name + ".partial")
         self.files = output.with_name(output.name + ".files")
 
@@ -255,7 +254,7 @@ class _Job:
             column, least = self.names[name], self.min_confidence or 0.0
             sure = {place: cell for place, cell in cells.items() if cell.confidence is None or cell.confidence >= least}
             unsure[name] = len(cells) - len(sure)
-            changes[column] = {place: self._cell(column, cell.thing, first + place) for place, cell in sure.items()}
+            changes[column] = {place: self._cell(name, cell.thing, first + place) for place, cell in sure.items()}
             if self.calibration:
                 told = {place: cell.confidence for place, cell in sure.items()}
                 changes[_confidence_column(column)] = told
@@ -311,12 +310,14 @@ class _Job:
             }
         return result
 
-    def _cell(self, column: str, thing: Any, row: int) -> Any:
-        suffix, content = encoded(thing)
-        if not suffix or self.table.embeds:
-            return self.table.cell(column, content)
-        file = self.files / f"{column.replace('/', '_')}-{row + 1:08d}{suffix}"
-        write_file(file, content)
+    def _cell(self, name: str, thing: Any, row: int) -> Any:
+        modality, column = self.model.modalities[name], self.names[name]
+        if modality.inline:
+            return self.table.cell(column, modality.cell(thing))
+        if self.table.embeds:
+            return self.table.cell(column, modality.encode(thing))
+        file = self.files / f"{column.replace('/', '_')}-{row + 1:08d}{modality.suffix}"
+        write_file(file, modality.encode(thing))
         return f"{self.files.name}/{file.name}"
 
 

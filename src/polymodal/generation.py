@@ -20,6 +20,8 @@ from polymodal.types import Batch, Field
 
 CHUNK = 64
 """Rows that are generated together."""
+MOST_PIXELS = 512
+"""Of a side of a picture in a grid of samples."""
 
 
 def generate(
@@ -153,7 +155,8 @@ def generate_rows(
 def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed: int = 0) -> None:
     """Writes what a model makes of a few rows: each field from each other field alone.
 
-    Pictures of one direction become one PNG, the real ones above; text goes to ``samples.txt``, sound to WAV files.
+    What can be seen becomes one PNG for each direction, the real values above. What a table would hold is listed in
+    ``samples.txt``; of anything else, such as sound, the first sample becomes a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     index = torch.arange(min(count, len(rows)))
@@ -169,22 +172,27 @@ def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed:
             shown = wanted.nonzero()[:, 0]
             real, fake = (write(modality, field.pick(shown)) for field in (batch[target], made))
             name = f"{source}-to-{target}"
-            if isinstance(fake[0], PILImage.Image):
-                contact([real, fake]).save(folder / f"{name}.png")
-            elif hasattr(fake[0], "save"):
-                fake[0].save(folder / f"{name}.wav") if hasattr(fake[0], "sample_rate_hz") else None
+            if modality.inline:
+                cells = [(modality.cell(r), modality.cell(f)) for r, f in zip(real, fake, strict=True)]
+                lines += [f"{name}: {r!r} -> {f!r}" for r, f in cells]
             else:
-                lines += [f"{name}: {r!r} -> {f!r}" for r, f in zip(real, fake, strict=True)]
+                (folder / f"{name}{modality.suffix}").write_bytes(modality.encode(fake[0]))
+            side = min(MOST_PIXELS, max(modality.space.grid, default=1))
+            pictures = [[modality.thumbnail(thing, side) for thing in things] for things in (real, fake)]
+            if any(picture for line in pictures for picture in line):
+                contact(pictures).save(folder / f"{name}.png")  # in place of the first sample, where that is a PNG
     (folder / "samples.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def contact(lines: list[list[PILImage.Image]], gap: int = 2) -> PILImage.Image:
-    """Pictures of one size in rows, on white."""
-    wide, high = lines[0][0].size
+def contact(lines: Sequence[Sequence[PILImage.Image | None]], gap: int = 2) -> PILImage.Image:
+    """Pictures in rows, on white, in places of the size of the largest; at least one."""
+    sizes = [picture.size for line in lines for picture in line if picture]
+    wide, high = (max(sides) for sides in zip(*sizes, strict=True))
     sheet = PILImage.new(
         "RGB", (max(map(len, lines)) * (wide + gap) + gap, len(lines) * (high + gap) + gap), (255, 255, 255)
     )
     for y, line in enumerate(lines):
         for x, picture in enumerate(line):
-            sheet.paste(picture.convert("RGB"), (gap + x * (wide + gap), gap + y * (high + gap)))
+            if picture:
+                sheet.paste(picture.convert("RGB"), (gap + x * (wide + gap), gap + y * (high + gap)))
     return sheet

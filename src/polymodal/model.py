@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from copy import copy
 from typing import Protocol
 
 import torch
@@ -18,7 +17,6 @@ from polymodal.encoders import Encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
-from polymodal.modalities.audio import Audio
 from polymodal.modalities.base import Modality
 from polymodal.types import Batch, Context, Field, Losses, Space, Task
 from polymodal.vocoders import Vocoder
@@ -104,9 +102,7 @@ class Model(nn.Module):
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.vocoders: Mapping[str, Vocoder] = nn.ModuleDict(vocoders)  # type: ignore[assignment]
         for name, vocoder in vocoders.items():
-            self.modalities[name] = audible = copy(modalities[name])  # the data's own still speaks without a model
-            assert isinstance(audible, Audio)
-            audible.vocoder = vocoder
+            self.modalities[name] = modalities[name].with_vocoder(vocoder)  # that of the data does without one
         self.fusion: Fusion = build_part("fusion", recipe.fusion, "fusion", list(encoders), recipe.width)
         self.alignment: Alignment | None = None
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows

@@ -11,11 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-import soundfile
-from PIL import Image as PILImage
 
 from polymodal.errors import ConfigError, DataError
 
@@ -55,7 +52,7 @@ class Table(ABC):
     """
 
     embeds: ClassVar[bool] = False
-    """A cell holds a picture or sound itself; otherwise it holds the path of a file."""
+    """A cell holds the bytes of a file; otherwise it holds the path of one."""
 
     columns: list[str]
 
@@ -75,9 +72,12 @@ class Table(ABC):
     def join(self, parts: Sequence[Path], file: Path) -> None:
         """Makes one table of files that ``write`` wrote."""
 
-    def cell(self, column: str, thing: Any) -> Any:
-        """A generated string, or list of numbers, as a cell of a column; where ``embeds``, bytes too."""
-        return thing
+    def prepare(self, column: str, example: Any) -> None:
+        """Makes sure that a column can hold cells such as ``example``."""
+
+    def cell(self, column: str, content: Any) -> Any:
+        """A string, a number or a list of these, and where ``embeds`` the bytes of a file, as a cell of a column."""
+        return content
 
 
 class JsonLinesTable(Table):
@@ -166,12 +166,15 @@ class CsvTable(Table):
             for part in parts:
                 out.write(part.read_text(encoding="utf-8"))
 
-    def cell(self, column: str, thing: Any) -> Any:
-        return " ".join(map(str, thing)) if isinstance(thing, list) else thing
+    def cell(self, column: str, content: Any) -> Any:
+        if not isinstance(content, list):
+            return content
+        nested = any(isinstance(part, list) for part in content)
+        return json.dumps(content) if nested else " ".join(map(str, content))
 
 
 class ParquetTable(Table):
-    """A Parquet file. Pictures and sound are embedded as ``{bytes, path}``, as the ``datasets`` library does, or as
+    """A Parquet file. Files are embedded as ``{bytes, path}``, as the ``datasets`` library does, or as
     bytes where the column holds bytes."""
 
     embeds = True
@@ -224,27 +227,33 @@ class ParquetTable(Table):
         return own if own and own.type == self.kinds[name] else pa.field(name, self.kinds[name])
 
     def prepare(self, column: str, example: Any) -> None:
-        """Gives a column a type that holds cells such as ``example``: a string, numbers or one of them, or bytes."""
+        """Gives a column the type of ``example``, unless it has one; a file needs a column of files or bytes."""
         old = self.kinds.get(column)
-        if isinstance(example, bytes):
-            if old is None or not (_is_bytes(old) or _is_file(old)):
-                self.kinds[column] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-        elif old is None or pa.types.is_null(old):
-            kinds = {list: pa.list_(pa.float32()), float: pa.float64()}
-            self.kinds[column] = kinds.get(type(example), pa.string())
+        unfit = isinstance(example, bytes) and old is not None and not (_is_bytes(old) or _is_file(old))
+        if old is None or pa.types.is_null(old) or unfit:
+            self.kinds[column] = _type_of(example)
 
-    def cell(self, column: str, thing: Any) -> Any:
+    def cell(self, column: str, content: Any) -> Any:
         kind = self.kinds[column]
-        if isinstance(thing, bytes):
-            return {"bytes": thing, "path": None} if _is_file(kind) else thing
-        if isinstance(thing, list) and not pa.types.is_nested(kind):
-            return thing[0]
-        if isinstance(thing, str) and pa.types.is_integer(kind):
+        if isinstance(content, bytes):
+            return {"bytes": content, "path": None} if _is_file(kind) else content
+        if isinstance(content, list) and not pa.types.is_nested(kind):
+            return content[0]
+        if isinstance(content, str) and pa.types.is_integer(kind):
             try:
-                return int(thing)
+                return int(content)
             except ValueError:
-                raise DataError(f"{self.path.name}: column '{column}' holds whole numbers; '{thing}' is none") from None
-        return thing
+                raise DataError(f"{self.path.name}: column '{column}' holds integers; '{content}' is none") from None
+        return content
+
+
+def _type_of(example: Any, number: pa.DataType | None = None) -> pa.DataType:
+    """The type of a column of such cells; numbers of lists, of which there are many, in 32 bits."""
+    if isinstance(example, bytes):
+        return pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    if isinstance(example, list):
+        return pa.list_(_type_of(example[0], pa.float32()))
+    return {float: number or pa.float64(), int: pa.int64()}.get(type(example), pa.string())
 
 
 def _is_file(kind: pa.DataType) -> bool:
@@ -276,18 +285,3 @@ def open_table(path: Path) -> Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     return TABLES[path.suffix.lower()](path)
-
-
-def encoded(thing: Any) -> tuple[str, Any]:
-    """A generated object -> (ending of a file of it, its bytes), or ("", what a table holds as it is)."""
-    if isinstance(thing, PILImage.Image):
-        file = io.BytesIO()
-        thing.save(file, format="PNG")
-        return ".png", file.getvalue()
-    if hasattr(thing, "sample_rate_hz"):
-        file = io.BytesIO()
-        soundfile.write(file, np.clip(thing.samples, -1.0, 1.0), thing.sample_rate_hz, format="WAV")
-        return ".wav", file.getvalue()
-    if isinstance(thing, np.ndarray):
-        return "", np.asarray(thing).tolist()
-    return "", thing

@@ -9,8 +9,6 @@ from typing import Any
 from polymodal.cli.parser import Commands, Parser, add_command
 from polymodal.errors import ConfigError
 
-_SUFFIXES = {"image": ".png", "audio": ".wav", "vector": ".npy"}
-
 
 def add(commands: Commands, arguments: list[str]) -> None:
     """Adds the command, with one option for each field of the run that ``arguments`` name."""
@@ -62,7 +60,7 @@ def run(args: Any) -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     for name, things in made.items():
         for number, thing in enumerate(things):
-            print(write_value(thing, args.output / f"{name}-{number}{suffix(model, name)}"))
+            print(write_value(model.fields[name], thing, args.output / f"{name}-{number}"))
 
 
 def add_fields(parser: Parser, arguments: list[str]) -> None:
@@ -94,11 +92,6 @@ def given_values(args: Any, model: Any) -> dict[str, Any]:
     return given | raws
 
 
-def suffix(model: Any, name: str) -> str:
-    """The ending of a file of a field's value."""
-    return _SUFFIXES.get(model.model.recipe.fields[name].modality, ".txt")
-
-
 def raw_value(text: str, inline: bool) -> Any:
     """What was typed for a field -> a raw value: ``-``, ``@file`` and, where no text is meant, a path are read."""
     if text == "-":
@@ -113,13 +106,11 @@ def raw_value(text: str, inline: bool) -> Any:
     return text
 
 
-def write_value(thing: Any, path: Path) -> str:
-    """Writes one generated object; gives the line that tells of it."""
-    if not hasattr(thing, "save"):
-        path.write_text(f"{thing}\n", encoding="utf-8")
-        return f"{path}: {thing}"
-    thing.save(path)
-    return str(path)
+def write_value(modality: Any, thing: Any, path: Path) -> str:
+    """Writes one generated object to a path, to which its ending is added; gives the line that tells of it."""
+    path = path.with_name(path.name + modality.suffix)
+    path.write_bytes(modality.encode(thing))
+    return f"{path}: {thing}" if modality.suffix == ".txt" else str(path)
 
 
 def _fields(arguments: list[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.generate import add_fields, given_values, suffix, write_value
+from polymodal.cli.generate import add_fields, given_values, write_value
 from polymodal.cli.parser import Commands, add_command
 
 
@@ -59,16 +59,16 @@ def run(args: Any) -> None:
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
     Console().print(table)
     if args.output:
-        _write(args.output, args.to, suffix(model, args.to), hits)
+        _write(args.output, args.to, model.fields[args.to], hits)
 
 
-def _write(folder: Path, to: str, ending: str, hits: Any) -> None:
+def _write(folder: Path, to: str, modality: Any, hits: Any) -> None:
     """One file for each value, and a page of all."""
     from polymodal.evaluation import Card, Section, write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     for hit in hits:
-        print(write_value(hit.value, folder / f"{to}-{hit.rank}{ending}"))
+        print(write_value(modality, hit.value, folder / f"{to}-{hit.rank}"))
     cards = [
         Card(
             {name: value for name, value in hit.fields.items() if value is not None and name != to},

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as PILImage
 
 from polymodal.errors import DataError
 from polymodal.files import digest
@@ -42,7 +41,9 @@ def is_absent(cell: Any) -> bool:
     """Whether a cell holds nothing: None, an empty string, list or file, or the NaN that tables put for null."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return True
-    return isinstance(cell, str | bytes | list | np.ndarray) and len(cell) == 0
+    if isinstance(cell, np.ndarray):
+        return cell.size == 0
+    return isinstance(cell, str | bytes | list) and len(cell) == 0
 
 
 def inside(text: str, root: Path | None) -> Path:
@@ -104,23 +105,13 @@ class Digests:
             )
         self._new.clear()
 
-    def of(self, raw: Any) -> bytes:
-        """The name of a raw value's content.
+    def of(self, raw: Any, modality: type[Modality] | Modality = Modality) -> bytes:
+        """The name of a raw value's content; a file is named by its bytes, anything else by a modality.
 
         Raises:
-            DataError: A file cannot be read.
+            DataError: A file cannot be read, or the modality has no name for such a value.
         """
-        if isinstance(raw, Path):
-            return self._of_file(raw)
-        if isinstance(raw, bytes):
-            return digest(b"file", raw)
-        if isinstance(raw, str):
-            return digest(b"text", raw.encode(errors="surrogatepass"))
-        if isinstance(raw, np.ndarray):
-            return digest(b"array", repr((raw.dtype.str, raw.shape)).encode(), np.ascontiguousarray(raw).tobytes())
-        if isinstance(raw, PILImage.Image):
-            return digest(b"picture", repr((raw.mode, raw.size, raw.getpalette())).encode(), raw.tobytes())
-        return digest(b"value", repr(raw).encode(errors="surrogatepass"))
+        return self._of_file(raw) if isinstance(raw, Path) else modality.identity(raw)
 
     def _of_file(self, path: Path) -> bytes:
         try:

@@ -210,7 +210,7 @@ class _Scan:
             content = b""
             try:
                 raw = resolve(record.cells.get(column), modality, self.origin.root)
-                content = b"" if raw is None else digests.of(raw)
+                content = b"" if raw is None else digests.of(raw, modality)
             except DataError as error:
                 self.reject(number, name, str(error))
             contents.append(content)
@@ -222,13 +222,19 @@ class _Scan:
         if not any(contents):
             self.reject(number, None, f"no field is present ({', '.join(self.typed)})")
         self.split_cells.append(record.cells.get(split))
-        if key is None:
-            self.keys.append(digest(*contents))
-        elif is_absent(record.cells.get(key)):
-            self.keys.append(b"")
-            self.reject(number, None, f"the key column '{key}' is empty")
-        else:
-            self.keys.append(digests.of(record.cells[key]))
+        self.keys.append(digest(*contents) if key is None else self._key(number, key, record.cells.get(key), digests))
+
+    def _key(self, number: int, column: str, cell: Any, digests: Digests) -> bytes:
+        """The name of what a record's key column holds."""
+        if is_absent(cell):
+            self.reject(number, None, f"the key column '{column}' is empty")
+            return b""
+        modality = next((modality for modality, its in self.typed.values() if its == column), Modality)
+        try:
+            return digests.of(cell, modality)
+        except DataError as error:
+            self.reject(number, None, f"the key column '{column}': {error}")
+            return b""
 
     def assign_splits(self, explicit: bool, validation: float, test: float) -> None:
         """Give every record a split, by its cell if that names one, else by its key."""

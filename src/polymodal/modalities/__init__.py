@@ -5,21 +5,22 @@ from typing import Any
 
 from polymodal.errors import ConfigError, unknown
 from polymodal.modalities.audio import Audio
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.image import Image
 from polymodal.modalities.label import Label
 from polymodal.modalities.text import Text
 from polymodal.modalities.vector import Vector
 
 MODALITIES: dict[str, type[Modality]] = {
-    "image": Image,
     "text": Text,
-    "audio": Audio,
-    "label": Label,
     "vector": Vector,
+    "label": Label,
+    "image": Image,
+    "audio": Audio,
 }
+"""By name, the most general first: a column that several recognise is the last one's."""
 
-__all__ = ["MODALITIES", "Audio", "Image", "Label", "Modality", "Text", "Vector", "build", "kind_of"]
+__all__ = ["MODALITIES", "Audio", "ColumnSample", "Image", "Label", "Modality", "Text", "Vector", "build", "kind_of"]
 
 
 def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:

@@ -2,18 +2,22 @@
 
 import io
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import soundfile
 import soxr
 import torch
-from torch import Tensor
+from markupsafe import Markup
+from PIL import Image as PILImage
+from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.html import data_address
 from polymodal.modalities.mel import MelTransform
 from polymodal.nn.random import make_keys
 from polymodal.types import Space
@@ -22,6 +26,10 @@ from polymodal.types import Space
 LOG_MEL_MEAN = -5.5
 LOG_MEL_SCALE = 2.6
 _MOST_CHANNELS = 32
+_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
+"""How files of sound begin."""
+_WAVE_BARS = 100
+"""Of the drawing of a sound on a page."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +87,16 @@ class Audio(Modality):
 
     Attributes:
         transform: Samples <-> log-mels, before they are standardised.
-        vocoder: Standardised log-mels (B, mels, L) -> samples (B, L * hop_length); a model sets what it has learned.
+        vocoder: Standardised log-mels (B, mels, L) -> samples (B, L * hop_length), as ``with_vocoder`` set it; None:
+            Griffin and Lim's algorithm.
 
     Raises:
         ConfigError: A setting is out of range.
     """
 
+    transform: MelTransform
     dtype = np.float16
+    suffix = ".wav"
     suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")
 
     def __init__(
@@ -189,6 +200,42 @@ class Audio(Modality):
             samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
         return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
 
+    @classmethod
+    def recognise(cls, sample: ColumnSample) -> Self | None:
+        """Files that are sound by their endings or their first bytes."""
+        content = sample.content or b""
+        sound = content.startswith(_MAGIC) and b"WEBP" not in content[:16]
+        return cls() if sound or sample.suffix in cls.suffixes else None
+
+    def encode(self, thing: Waveform) -> bytes:
+        return _encode(thing, "WAV")
+
+    def preview(self, thing: Waveform) -> Markup:
+        """The loudness over time, drawn, and a player."""
+        pieces = np.array_split(np.clip(thing.samples, -1, 1), _WAVE_BARS)
+        heights = [round(19 * float(np.abs(piece).max(initial=0)), 1) + 0.5 for piece in pieces]
+        bars = "".join(f"M{2 * i + 1} {20 - height:.1f}v{2 * height:.1f}" for i, height in enumerate(heights))
+        wave = Markup('<svg viewBox="0 0 {} 40" aria-hidden="true"><path d="{}"/></svg>').format(2 * _WAVE_BARS, bars)
+        kind = "flac" if len(thing) else "wav"  # half as long, and every browser plays it; but it cannot be empty
+        address = data_address(f"audio/{kind}", _encode(thing, kind))
+        player = Markup('<audio controls preload="none" src="{}"></audio>').format(address)
+        return Markup('<span class="sound">{}{}</span>').format(wave, player)
+
+    def thumbnail(self, thing: Waveform, side: int) -> PILImage.Image | None:
+        """The spectrogram: low bands below, bright where loud."""
+        if not len(thing):
+            return None
+        with torch.inference_mode():
+            bands = self.transform.log_mel(torch.from_numpy(thing.samples)[None].float())[0].flip(0)
+        span = (bands.max() - bands.min()).clamp(min=1e-6)
+        grey = ((bands - bands.min()) / span * 255).to(torch.uint8).numpy()
+        return PILImage.fromarray(grey).convert("RGB").resize((side, side))
+
+    def with_vocoder(self, vocoder: nn.Module) -> Self:
+        voiced = copy(self)
+        voiced.vocoder = vocoder
+        return voiced
+
     def _griffin_lim(self, mel: Tensor) -> Tensor:
         magnitudes = self.transform.magnitudes(mel.cpu() * LOG_MEL_SCALE + LOG_MEL_MEAN)
         return self.transform.griffin_lim(magnitudes, make_keys(0, len(mel)))
@@ -204,3 +251,10 @@ class Audio(Modality):
     def _check_length(self, seconds: float) -> None:
         if seconds > self.max_seconds:
             raise DataError(f"{seconds:.2f} s long; at most max_seconds={self.max_seconds}")
+
+
+def _encode(sound: Waveform, kind: str) -> bytes:
+    """A file in a format of libsndfile."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(sound.samples, -1.0, 1.0), sound.sample_rate_hz, format=kind)
+    return file.getvalue()

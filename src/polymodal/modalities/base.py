@@ -1,37 +1,94 @@
-"""What every modality is: raw objects <-> tensors."""
+"""What every modality is: raw objects <-> tensors, and all else that is particular to one kind of value."""
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from torch import Tensor
+from markupsafe import Markup
+from PIL import Image as PILImage
+from torch import Tensor, nn
 
+from polymodal.errors import ConfigError, DataError
+from polymodal.modalities.html import picture_html
+from polymodal.modalities.identity import content_name
+from polymodal.modalities.mel import MelTransform
 from polymodal.types import Space
+
+_PREVIEW_PIXELS = 256
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """The first cells of a source's column, from which a modality recognises its own.
+
+    Attributes:
+        cells: Those that hold something, as the source has them; at least one.
+        column: Reads all cells of the column, None where absent.
+    """
+
+    cells: Sequence[Any]
+    column: Callable[[], Sequence[Any]]
+
+    @cached_property
+    def first(self) -> Any:
+        """The first cell; a list if it is one in JSON."""
+        first = self.cells[0]
+        if isinstance(first, str) and first.startswith("["):
+            with suppress(ValueError, RecursionError):  # a text that begins with a bracket
+                return json.loads(first)
+        return first
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file that the first cell names, lower case with the dot; empty if it names none."""
+        path = self.cells[0].get("path") if isinstance(self.cells[0], dict) else self.cells[0]
+        return Path(path).suffix.lower() if isinstance(path, str) else ""
+
+    @property
+    def content(self) -> bytes | None:
+        """The first cell's bytes, if it is a file or embeds one."""
+        cell = self.cells[0]
+        if isinstance(cell, dict) and cell.keys() <= {"bytes", "path"}:
+            cell = cell.get("bytes")
+        return cell if isinstance(cell, bytes) else None
 
 
 class Modality(ABC):
-    """What a field is made of.
+    """What a field is made of, and all that is particular to it: no other code asks which modality a field has.
 
     A value has three forms: *raw* (a path, bytes, or an object such as a PIL image), *stored* (a compact array, as
-    the cache keeps it: bytes of pixels, ids of text) and *model* (a tensor in ``space``). Constructors take plain
-    keyword arguments, all of them configuration, and keep each as an attribute of the same name.
+    the cache keeps it: bytes of pixels, ids of text) and *model* (a tensor in ``space``). What ``write`` makes of the
+    model's form is raw again: ``read`` takes it. Constructors take plain keyword arguments, all of them configuration,
+    and keep each as an attribute of the same name.
+
+    A new modality has to define ``space``, ``dtype``, ``read``, ``to_model`` and ``write``. The other methods have
+    defaults, which fit objects that are written out as a line of text.
 
     Attributes:
         space: Of the model's form.
         dtype: Of the stored form. The axis that varies, if any, comes first in it: (length, *space.rest); otherwise
             its shape is ``space.shape``.
-        suffixes: File endings that ``read`` understands, lower case with the dot.
-        inline: A string in a table is the value itself; otherwise it is the path of a file.
+        suffix: Ending of the files that ``encode`` makes, lower case with the dot.
+        suffixes: Endings of the files that ``read`` understands.
+        inline: A cell of a table, or a word of a command, is the value itself; otherwise it is the path of a file.
         prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
+        transform: Samples <-> log-mels, where the model's form is a standardised log-mel spectrogram of sound.
     """
 
     space: Space
     dtype: ClassVar[Any]
+    suffix: ClassVar[str] = ".txt"
     suffixes: ClassVar[tuple[str, ...]] = ()
     inline: ClassVar[bool] = False
     prepares_on: ClassVar[Literal["train", "all"]] = "train"
+    transform: MelTransform | None = None
 
     @abstractmethod
     def read(self, raw: Any) -> np.ndarray:
@@ -58,3 +115,47 @@ class Modality(ABC):
     def state(self) -> dict[str, Any]:
         """The arguments, as JSON, that build this modality again, what ``prepare`` learned included."""
         return {name: getattr(self, name) for name in signature(type(self).__init__).parameters if name != "self"}
+
+    @classmethod
+    def recognise(cls, sample: ColumnSample) -> Self | None:
+        """The modality, with arguments that fit, of a column that seems to be of this kind; None if it is not."""
+        return None
+
+    @classmethod
+    def identity(cls, raw: Any) -> bytes:
+        """16 bytes that name a raw value's content: equal only where ``read`` cannot tell two values apart.
+
+        Raises:
+            DataError: The content of a value of this type has no name.
+        """
+        try:
+            return content_name(raw, cls.identity)
+        except RecursionError:
+            raise DataError(f"a {type(raw).__name__} that is nested too deeply") from None
+
+    def encode(self, thing: Any) -> bytes:
+        """What ``write`` made -> the bytes of a file that ends in ``suffix``, which ``read`` takes."""
+        return f"{thing}\n".encode()
+
+    def cell(self, thing: Any) -> Any:
+        """What ``write`` made -> a cell of a table, where ``inline``: a string, a number, or a list of these."""
+        return thing
+
+    def preview(self, thing: Any) -> Markup:
+        """What ``write`` made -> HTML that shows it, without a network."""
+        picture = self.thumbnail(thing, _PREVIEW_PIXELS)
+        if picture:
+            return picture_html(picture)
+        return Markup('<span class="text">{}</span>').format(str(thing) or Markup("<i>nothing</i>"))
+
+    def thumbnail(self, thing: Any, side: int) -> PILImage.Image | None:
+        """What ``write`` made -> an RGB picture of it of at most ``side`` x ``side`` pixels, or None if it has none."""
+        return None
+
+    def with_vocoder(self, vocoder: nn.Module) -> Self:
+        """A copy whose ``write`` makes sound by a vocoder.
+
+        Raises:
+            ConfigError: There is no spectrogram that it could be made of.
+        """
+        raise ConfigError(f"vocoder: makes sound of spectrograms, not of {type(self).__name__}")

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from markupsafe import Markup
+from PIL import ExifTags, ImageCms, ImageColor, ImageOps
 from PIL import Image as PILImage
-from PIL import ImageCms, ImageColor, ImageOps
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import Modality
+from polymodal.files import digest
+from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.html import picture_html
 from polymodal.types import Space
 
 FITS = ("crop", "pad", "stretch")
@@ -41,6 +44,7 @@ class Image(Modality):
     """A picture that claims more pixels (a quarter of a GiB in RGB) is refused before any is decoded."""
 
     dtype = np.uint8
+    suffix = ".png"
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
     def __init__(
@@ -85,6 +89,45 @@ class Image(Modality):
     def write(self, value: Tensor) -> PILImage.Image:
         pixels = value.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return PILImage.fromarray(pixels[0] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+    @classmethod
+    def recognise(cls, sample: ColumnSample) -> Self | None:
+        """PIL images, and files that are pictures by their endings or their content."""
+        if isinstance(sample.first, PILImage.Image) or sample.suffix in cls.suffixes:
+            return cls()
+        if sample.content is None:
+            return None
+        try:
+            cls().read(sample.content)
+        except DataError:
+            return None
+        return cls()
+
+    @classmethod
+    def identity(cls, raw: Any) -> bytes:
+        """Of a PIL image, by all that ``read`` looks at: its frame's pixels, palette, transparency and orientation."""
+        if not isinstance(raw, PILImage.Image):
+            return super().identity(raw)
+        try:
+            palette = raw.getpalette()
+            parts = [repr((raw.mode, raw.size, palette)).encode(), raw.tobytes()]
+            seen = (raw.getexif().get(ExifTags.Base.Orientation, 1), raw.info.get("transparency"), raw.getpalette(None))
+        except Exception as error:  # Pillow's decoders raise nearly every kind of error on broken files
+            raise DataError(f"cannot decode the picture: {error}") from error
+        if seen != (1, None, palette):
+            parts.append(repr(seen).encode())
+        return digest(b"picture", *parts)
+
+    def encode(self, thing: PILImage.Image) -> bytes:
+        file = BytesIO()
+        thing.save(file, "PNG")
+        return file.getvalue()
+
+    def preview(self, thing: PILImage.Image) -> Markup:
+        return picture_html(thing)
+
+    def thumbnail(self, thing: PILImage.Image, side: int) -> PILImage.Image:
+        return ImageOps.contain(thing.convert("RGB"), (side, side))
 
     def _open(self, raw: Path | bytes) -> PILImage.Image:
         too_large = f"is over {self.MAX_PIXELS:,} pixels"

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, unknown
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.text import decode_text, shown
 from polymodal.types import Space
+
+_MOST_CLASSES = 1000
+_LONGEST_CLASS = 40
 
 
 class Label(Modality):
@@ -60,6 +63,15 @@ class Label(Modality):
 
     def write(self, value: Tensor) -> str:
         return (self.names or [])[int(value.reshape(-1)[0])]
+
+    @classmethod
+    def recognise(cls, sample: ColumnSample) -> Self | None:
+        """Truth values, and strings or whole numbers that come at least twice on average."""
+        if not isinstance(sample.first, str | int):  # True is an integer
+            return None
+        names = {str(cell) for cell in sample.cells}
+        few = len(names) <= min(_MOST_CLASSES, len(sample.cells) // 2) and max(map(len, names)) <= _LONGEST_CLASS
+        return cls() if few or isinstance(sample.first, bool) else None
 
 
 def _name(raw: Any) -> str:

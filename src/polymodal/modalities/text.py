@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.types import Space
 
 
@@ -113,6 +113,14 @@ class Text(Modality):
         if self._learned is None:
             return tokens.astype(np.uint8).tobytes().decode(errors="replace")
         return self._learned.decode(tokens.tolist(), skip_special_tokens=False)
+
+    @classmethod
+    def recognise(cls, sample: ColumnSample) -> Self | None:
+        """Strings; of the length of the longest in the column."""
+        if not isinstance(sample.first, str):
+            return None
+        longest = max(len(cell.encode(errors="replace")) for cell in sample.column() if isinstance(cell, str))
+        return cls(max_length=8 * (longest // 8 + 1))  # at least one more than the longest, for the end
 
 
 def decode_text(raw: Any) -> str:

@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
@@ -33,13 +34,14 @@ class Vector(Modality):
     Args:
         size: How many numbers.
         mean: Of each number, or one for all. None: that of the training rows.
-        std: Likewise. A number that does not vary is divided by 1.
+        std: Of each number, or one for all. None: that of the training rows; 1 for a number that does not vary.
 
     Raises:
         ConfigError: An argument is out of range.
     """
 
     dtype = np.float32
+    suffix = ".npy"
     suffixes = (".npy",)
     inline = True
 
@@ -101,6 +103,30 @@ class Vector(Modality):
     def write(self, value: Tensor) -> Numbers:
         mean, std = self._moments(value.device)
         return (value.detach().float() * std + mean).cpu().numpy().view(Numbers)
+
+    @classmethod
+    def recognise(cls, sample: ColumnSample) -> Self | None:
+        """Numbers, and lists of numbers, of the size of the first one."""
+        if isinstance(sample.first, int | float):
+            return cls(1)
+        if not isinstance(sample.first, list | np.ndarray):
+            return None
+        try:
+            numbers = np.asarray(sample.first)
+        except ValueError:  # lists of several lengths
+            return None
+        return cls(len(numbers)) if numbers.ndim == 1 and numbers.dtype.kind in "iuf" else None
+
+    def encode(self, thing: Numbers) -> bytes:
+        file = BytesIO()
+        np.save(file, np.asarray(thing))
+        return file.getvalue()
+
+    def cell(self, thing: Numbers) -> list[float]:
+        return np.asarray(thing).tolist()
+
+    def preview(self, thing: Numbers) -> Markup:
+        return Markup('<code class="text">{}</code>').format(np.array2string(np.asarray(thing), precision=2))
 
     def _moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self.mean is None or self.std is None:

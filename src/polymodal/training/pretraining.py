@@ -119,7 +119,7 @@ def train_vocoder(
     """
     own = _distinct(name, rows, "vocoder")
     stage = run / "vocoders" / name
-    own = own.with_column(name + SAMPLES, sound(name, own, stage / "samples.npy", accelerator))
+    own = own.with_column(name + SAMPLES, sound(name, own, vocoder.audio, stage / "samples.npy", accelerator))
     _train(
         PartTraining(vocoder, [name, name + SAMPLES]),
         own,
@@ -223,21 +223,19 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
     return {name: field.to(device) for name, field in batch.items()}
 
 
-def sound(name: str, rows: Rows, file: Path, accelerator: Accelerator) -> Column:
+def sound(name: str, rows: Rows, audio: Audio, file: Path, accelerator: Accelerator) -> Column:
     """The samples of every clip (hop_length, frames), memory-mapped; as long as its spectrogram, with zeros at the end.
 
     Args:
         name: Of the field.
         rows: Each with a clip.
+        audio: Reads the clips.
         file: To be written, unless it is there.
         accelerator: Of its processes the first one writes.
     """
-    audio, lengths = rows.fields[name], rows.columns[name].lengths
-    assert isinstance(audio, Audio)
-    hop_length = audio.hop_length
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = np.concatenate([[0], np.cumsum(rows.columns[name].lengths)])
     if accelerator.is_main_process and not file.exists():
-        shape = (int(offsets[-1]), hop_length)
+        shape = (int(offsets[-1]), audio.hop_length)
         with atomic_file(file) as partial:
             values = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
             for cell, start in zip(rows.column(name), offsets[:-1], strict=True):

@@ -5,27 +5,33 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from polymodal.modalities import Audio
-from polymodal.modalities.base import Modality
+from polymodal.modalities import Audio, Modality
 from polymodal.types import Field, Losses
 
 
 class Vocoder(nn.Module, ABC):
     """Turns spectrograms into sound. Trained before the model, by the same loop, then frozen.
 
-    A constructor takes ``(audio,)`` by position, whose settings it keeps to, and its configuration as keyword-only
-    arguments.
+    A constructor takes ``(audio,)`` by position, and its configuration as keyword-only arguments.
+
+    Args:
+        audio: Whose spectrograms it reads.
 
     Attributes:
+        audio: The same, which itself makes sound without a vocoder.
         players: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
     """
 
     players: tuple[str, ...] = ("model",)
 
+    def __init__(self, audio: Audio):
+        super().__init__()
+        self.audio = audio
+
     @classmethod
     def accepts(cls, modality: Modality) -> str | None:
         """None if it can make this modality heard, else the reason why not."""
-        return None if isinstance(modality, Audio) else "makes sound of spectrograms"
+        return None if modality.transform else "makes sound of spectrograms"
 
     @abstractmethod
     def forward(self, mel: Tensor) -> Tensor:

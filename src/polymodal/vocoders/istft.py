@@ -87,7 +87,7 @@ class IstftVocoder(Vocoder):
         adversarial: float = 0.0,
         feature_matching: float = 2.0,
     ) -> None:
-        super().__init__()
+        super().__init__(audio)
         for name, value in {"width": width, "intermediate_size": intermediate_size, "crop_frames": crop_frames}.items():
             if value < 1:
                 raise ConfigError(f"{name}: {value} is not at least 1")
