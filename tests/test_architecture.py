@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import polymodal
+from polymodal.modalities import MODALITIES
 
 ROOT = Path(polymodal.__file__).parent
 
@@ -90,7 +91,6 @@ def test_inheritance_is_one_level_deep():
     from polymodal.encoders import ENCODERS
     from polymodal.fusion import FUSIONS
     from polymodal.heads import HEADS
-    from polymodal.modalities import MODALITIES
     from polymodal.training.balancing import BALANCERS
     from polymodal.vocoders import VOCODERS
 
@@ -99,6 +99,50 @@ def test_inheritance_is_one_level_deep():
             ours = [base for base in part.__mro__[1:] if base.__module__.startswith("polymodal")]
             assert len(ours) == 1, f"{part.__name__}: {[base.__name__ for base in ours]}"
             assert part.__doc__
+
+
+KNOWS_MODALITIES = ("modalities", "evaluation")
+"""Packages that may ask which modality a field is."""
+
+
+def questions(tree: ast.AST) -> list[str]:
+    """Where code asks what kind a modality, or an object that one wrote, is: by its class, a name or an attribute."""
+    classes = {kind.__name__ for kind in MODALITIES.values()} | {"Waveform", "Numbers", "PILImage"}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            asked = [inner for argument in node.args[1:] for inner in ast.walk(argument)]
+            if node.func.id in ("isinstance", "issubclass") and classes & {getattr(a, "id", None) for a in asked}:
+                found.append(ast.unparse(node))
+            if node.func.id in ("hasattr", "getattr") and {"save", "sample_rate_hz", "vocoder"} & {
+                getattr(a, "value", None) for a in asked if isinstance(getattr(a, "value", None), str)
+            }:
+                found.append(ast.unparse(node))
+        if isinstance(node, ast.Compare):
+            asked = [inner for side in (node.left, *node.comparators) for inner in ast.walk(side)]
+            names = {a.value for a in asked if isinstance(a, ast.Constant) and isinstance(a.value, str)}
+            if names & set(MODALITIES):
+                found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_only_modalities_know_their_kind(file):
+    if package(file) not in KNOWS_MODALITIES:
+        assert questions(ast.parse(file.read_text(encoding="utf-8"))) == []
+
+
+def test_questions_about_kinds_are_found():
+    for code in (
+        "isinstance(modality, Audio)",
+        "isinstance(modality, Text | Label)",
+        "isinstance(thing, PILImage.Image)",
+        "hasattr(thing, 'save')",
+        "field.modality == 'image'",
+        "kind in ('audio', 'video')",
+    ):
+        assert questions(ast.parse(code)) == [code]
+    assert questions(ast.parse("isinstance(path, Path) or kind == 'flow' or hasattr(self, 'save_model')")) == []
 
 
 def test_importing_is_light():

@@ -6,10 +6,12 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+from markupsafe import Markup
 from PIL import Image as PILImage
 
 from polymodal import ConfigError, DataError
-from polymodal.modalities import MODALITIES, build, kind_of
+from polymodal.data import infer_fields
+from polymodal.modalities import MODALITIES, Text, build, kind_of
 
 
 def _png() -> bytes:
@@ -53,7 +55,7 @@ def test_stored_form(case):
     stored = modality.read(raw)
     assert stored.dtype == modality.dtype
     if modality.space.variable:
-        assert stored.shape[1:] == modality.space.shape[:-1]
+        assert stored.shape[1:] == modality.space.rest
         assert 0 < len(stored) <= modality.space.max_length
     else:
         assert stored.shape == modality.space.shape
@@ -65,7 +67,9 @@ def test_model_form(case):
     before = stored.clone()
     value = modality.to_model(stored)
     assert torch.equal(stored, before), "to_model changed its argument"
-    shape = (*modality.space.shape[:-1], value.shape[-1]) if modality.space.variable else modality.space.shape
+    shape = list(modality.space.shape)
+    if modality.space.varies is not None:
+        shape[modality.space.varies] = stored.shape[1]
     assert value.shape == (1, *shape)
     if modality.space.kind == "discrete":
         assert value.dtype == torch.int64
@@ -118,6 +122,80 @@ def test_saves(case, tmp_path):
         path = tmp_path / f"out{modality.suffixes[0]}"
         written.save(path)
         assert modality.read(path).shape[-1] == modality.read(raw).shape[-1]
+
+
+@pytest.fixture
+def written(case):
+    """A modality, what it stores, and what it makes of that."""
+    _, modality, raw = case
+    stored = modality.read(raw)
+    return modality, stored, modality.write(modality.to_model(torch.from_numpy(stored[None]))[0])
+
+
+def test_its_file_reads_as_the_same_again(case, written, tmp_path):
+    modality, stored, thing = written
+    content = modality.encode(thing)
+    path = tmp_path / f"file{modality.suffix}"
+    path.write_bytes(content)
+    for raw in (content, path):
+        again = modality.read(raw)
+        if case[0] == "audio":  # its phase is lost; its length is not
+            assert abs(len(again) - len(stored)) <= 1
+        else:
+            np.testing.assert_array_equal(again, stored)
+    if hasattr(thing, "save"):
+        thing.save(tmp_path / f"saved{modality.suffix}")
+        assert (tmp_path / f"saved{modality.suffix}").read_bytes() == content
+
+
+def test_its_cell_is_json_and_reads_as_the_same_again(written):
+    modality, stored, thing = written
+    if modality.inline:
+        np.testing.assert_array_equal(modality.read(json.loads(json.dumps(modality.cell(thing)))), stored)
+
+
+def test_it_is_shown_without_a_network(written):
+    modality, _, thing = written
+    shown = modality.preview(thing)
+    assert isinstance(shown, Markup)
+    assert "http" not in shown
+    for side in (5, 200):
+        picture = modality.thumbnail(thing, side)
+        assert picture is None or (picture.mode == "RGB" and max(picture.size) == side)
+
+
+def test_its_own_column_is_recognised(case, written, tmp_path):
+    kind, modality, thing = case[0], written[0], written[2]
+    cells = [modality.cell(thing) if modality.inline else {"bytes": modality.encode(thing), "path": None}] * 4
+    if kind == "text":
+        cells = [f"{thing} {i}" for i in range(4)]  # what is repeated is a label
+    (found,) = infer_fields([{"field": cell} for cell in cells], tmp_path).values()
+    assert kind_of(found) == kind
+
+
+def test_its_values_have_names(written):
+    modality, stored, thing = written
+    assert modality.identity(thing) == modality.identity(thing) == type(modality).identity(thing)
+    assert modality.identity(stored) != modality.identity(stored[:0])
+    with pytest.raises(DataError):
+        modality.identity(object())
+
+
+def test_text_on_a_page_is_escaped():
+    assert "<b>" not in Text().preview("<b>bold</b>")
+    assert Text().preview("") == '<span class="text"><i>nothing</i></span>'
+
+
+def test_only_sound_takes_a_vocoder(case):
+    kind, modality, _ = case
+    if kind == "audio":
+        voiced = modality.with_vocoder(torch.nn.Identity())
+        assert voiced.vocoder is not None
+        assert modality.vocoder is None
+        assert voiced.state() == modality.state()
+    else:
+        with pytest.raises(ConfigError, match=r"vocoder: .* spectrograms"):
+            modality.with_vocoder(torch.nn.Identity())
 
 
 def test_unknown_names():

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import polymodal as pm
-from polymodal.generation import CHUNK, contact, generate, generate_rows, read, write
+from polymodal.generation import CHUNK, contact, generate, generate_rows, read, sample_grid, write
 from polymodal.modalities import Label, Text, Vector
 from polymodal.nn.random import make_keys
 
@@ -80,3 +80,17 @@ def test_a_contact_sheet_has_a_place_for_every_picture():
     assert sheet.getpixel((1, 1)) == (255, 0, 0)
     assert sheet.getpixel((1, 5)) == (0, 0, 255)
     assert sheet.getpixel((15, 8)) == (255, 255, 255)
+    assert contact([[None, red], [blue]], gap=1).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_a_grid_of_samples_holds_what_each_modality_shows(trained, tmp_path):
+    run = pm.open(trained)
+    sample_grid(run.model, run.data().train, tmp_path, count=12)
+    with Image.open(tmp_path / "name-to-picture.png") as grid:
+        assert (grid.height - 2) % (16 + 2) == 0  # pictures at their own size
+    with Image.open(tmp_path / "name-to-tone.png") as grid:
+        assert grid.mode == "RGB"
+    assert len(run.fields["tone"].read(tmp_path / "name-to-tone.wav"))
+    lines = (tmp_path / "samples.txt").read_text().splitlines()
+    assert any(line.startswith("picture-to-name: '") and "' -> '" in line for line in lines)
+    assert any(line.startswith("name-to-place: [") and "] -> [" in line for line in lines)

@@ -28,7 +28,7 @@ LOG_MEL_SCALE = 2.6
 _MOST_CHANNELS = 32
 _MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
 """How files of sound begin."""
-_WAVE_BARS = 100
+_WAVE_BARS = 64
 """Of the drawing of a sound on a page."""
 
 
