@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
+import polymodal as pm
 from contract import test_balancers, test_heads, test_parts
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.modalities import MODALITIES
+from polymodal.tables import open_table
 from polymodal.training.balancing import BALANCERS
 
 PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
@@ -37,9 +42,25 @@ def test_every_family_has_a_page_that_runs(page, capsys):
     made = page["model"].generate({"name": "west"}, to="wind", n=3)["wind"]
     assert len(made) == 3
     assert all(0 <= degrees < 360 for degrees in made)
-    assert page["Angle"](2.0).write(
-        page["Angle"](2.0).to_model(page["torch"].from_numpy(page["Angle"](2.0).read(45)))
-    ) == (pytest.approx(45, abs=1e-3))
+    angle = page["Angle"](2.0)
+    written = angle.write(angle.to_model(page["torch"].from_numpy(angle.read(45))))
+    assert written == pytest.approx(45, abs=1e-3)
+    np.testing.assert_allclose(angle.read(angle.encode(written)), angle.read(45), atol=1e-5)
+    assert angle.preview(0.5) == '<span class="text">0.5</span>'
+    assert angle.identity(0.5) != angle.identity("0.5")
+
+
+@pytest.mark.usefixtures("page")
+def test_what_the_page_adds_is_filled_in_tables(tmp_path):
+    model = pm.open("runs/wind")
+    for ending in (".jsonl", ".parquet"):
+        table = tmp_path / f"table{ending}"
+        names = pa.table({"name": ["east", "west"]})
+        pa.parquet.write_table(names, table) if ending == ".parquet" else table.write_text('{"name": "east"}\n' * 2)
+        done = model.fill(table, tmp_path / f"filled{ending}", columns=["wind"])
+        assert done.filled == {"wind": 2}
+        (rows, *_) = (shard.rows for shard in open_table(done.path).shards())
+        assert all(0 <= row["wind"] < 360 for row in rows)
 
 
 @pytest.mark.usefixtures("page")

@@ -75,8 +75,8 @@ def fill(
         seed: Of what is drawn.
         options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
         overwrite: Replace an older output, and begin anew.
-        calibration: Of this model with these options. With it, a column ``COLUMN_confidence`` beside each column tells,
-            for each cell that was filled, the probability in [0, 1] that it is right.
+        calibration: Of this model with these options. With it, a column ``COLUMN_confidence`` is added for each
+            column, with the probability in [0, 1] that a filled cell is right.
         min_confidence: Leave cells of which the model is less sure empty.
 
     Raises:
@@ -121,11 +121,11 @@ class _Job:
         self._check_calibration()
         columns_wanted = [self.names[name] for name in self.wanted]
         if calibration:
-            told = [_confidence_column(column) for column in columns_wanted]
-            for column in told:
+            confidences = [_confidence_column(column) for column in columns_wanted]
+            for column in confidences:
                 if column in self.table.columns:
                     raise ConfigError(f"{source.name}: has a column '{column}' already; rename it, or leave it out")
-            columns_wanted += told
+            columns_wanted += confidences
         self.table.added = [column for column in columns_wanted if column not in self.table.columns]
         for name in self.wanted:
             modality = model.modalities[name]
@@ -152,7 +152,7 @@ class _Job:
         return [name for name in heads if name in columns]
 
     def _check_calibration(self) -> None:
-        """Whether the confidence of all that is wanted can be told, if it is to be."""
+        """Makes sure that the calibration, if there is one, covers all fields to fill."""
         if self.calibration is None:
             if self.min_confidence is not None:
                 raise ConfigError("min_confidence: needs a calibration; `polymodal calibrate` makes one")
@@ -208,9 +208,9 @@ class _Job:
         }
         file = self.partial / "plan.json"
         if file.exists() and any(self.partial.glob("shard-*.json")):
-            there = json.loads(file.read_text(encoding="utf-8"))
+            begun = json.loads(file.read_text(encoding="utf-8"))
             for key, value in plan.items():
-                if there.get(key) != json.loads(json.dumps(value)):
+                if begun.get(key) != json.loads(json.dumps(value)):
                     raise CheckpointError(
                         f"{self.partial}: holds a part that was begun with another {key}; overwrite it, or delete it"
                     )
@@ -221,7 +221,7 @@ class _Job:
         return self.partial / f"shard-{number:06d}{self.output.suffix}"
 
     def _shard(self, number: int, shard: Shard, first: int) -> dict[str, Any]:
-        """Fills a shard, if that is not done yet; gives what there is to tell of it."""
+        """Fills a shard, if that is not done yet; gives the note that is kept of it."""
         note_file = self.partial / f"shard-{number:06d}.json"
         if note_file.exists():
             return json.loads(note_file.read_text(encoding="utf-8"))
@@ -256,8 +256,7 @@ class _Job:
             unsure[name] = len(cells) - len(sure)
             changes[column] = {place: self._cell(name, cell.thing, first + place) for place, cell in sure.items()}
             if self.calibration:
-                told = {place: cell.confidence for place, cell in sure.items()}
-                changes[_confidence_column(column)] = told
+                changes[_confidence_column(column)] = {place: cell.confidence for place, cell in sure.items()}
         return changes, rejected, unsure
 
     def _read(self, row: dict[str, Any] | str) -> dict[str, Field]:
@@ -297,15 +296,15 @@ class _Job:
         to = {name: ~batch[name].present for name in self.wanted}
         keys = make_keys(self.seed, places[-1] + 1, start=first)[torch.tensor(places)]
         made = generate_rows(self.model, batch, visible, to, keys, self.options)
-        told: dict[str, np.ndarray] = {}
+        confidences: dict[str, np.ndarray] = {}
         if self.calibration:
-            told = self.calibration.confidences(self.model, batch, visible, made, keys)
+            confidences = self.calibration.confidences(self.model, batch, visible, made, keys)
         result = {}
         for name, mask in to.items():
             index: Tensor = mask.nonzero()[:, 0]
             things = write(self.model.modalities[name], made[name].pick(index)) if len(index) else []
             result[name] = {
-                places[i]: _Made(thing, round(float(told[name][i]), 4) if self.calibration else None)
+                places[i]: _Made(thing, round(float(confidences[name][i]), 4) if self.calibration else None)
                 for i, thing in zip(index.tolist(), things, strict=True)
             }
         return result

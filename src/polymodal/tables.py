@@ -44,8 +44,8 @@ class Table(ABC):
         path: Of the file.
 
     Attributes:
-        columns: Its own.
-        added: Columns that ``write`` and ``join`` put behind them; none until a user of the table says so.
+        columns: Names of the columns of the file.
+        added: Names of columns that ``write`` and ``join`` put behind them; to be set before these are called.
 
     Raises:
         DataError: It cannot be read.
@@ -66,7 +66,7 @@ class Table(ABC):
 
     @abstractmethod
     def write(self, file: Path, shard: Shard, changes: Changes) -> None:
-        """Writes a shard to a file of its own."""
+        """Writes one shard to a file."""
 
     @abstractmethod
     def join(self, parts: Sequence[Path], file: Path) -> None:
@@ -223,8 +223,8 @@ class ParquetTable(Table):
                 writer.write_table(pa.parquet.read_table(part).cast(schema))
 
     def _field(self, name: str) -> pa.Field:
-        own = self.schema.field(name) if name in self.columns else None
-        return own if own and own.type == self.kinds[name] else pa.field(name, self.kinds[name])
+        field = self.schema.field(name) if name in self.columns else None
+        return field if field and field.type == self.kinds[name] else pa.field(name, self.kinds[name])
 
     def prepare(self, column: str, example: Any) -> None:
         """Gives a column the type of ``example``, unless it has one; a file needs a column of files or bytes."""

@@ -41,9 +41,7 @@ def is_absent(cell: Any) -> bool:
     """Whether a cell holds nothing: None, an empty string, list or file, or the NaN that tables put for null."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return True
-    if isinstance(cell, np.ndarray):
-        return cell.size == 0
-    return isinstance(cell, str | bytes | list) and len(cell) == 0
+    return isinstance(cell, str | bytes | list | np.ndarray) and len(cell) == 0
 
 
 def inside(text: str, root: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""Infer fields: what a source's columns seem to hold, for a user who has not said."""
+"""Infer fields: what a source's columns seem to hold, where the user names no fields."""
 
 import re
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ _PEEK_ROWS = 1000
 
 
 def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Any]:
-    """Fields of a source by its first rows, with default settings; a built-in data set knows its own.
+    """Fields of a source by its first rows, with default settings; those of a built-in data set are known.
 
     A column whose name cannot be a field's, such as ``type`` or ``meta.title``, gives ``type_`` or ``meta_title``.
 
-    Each modality says which columns are its own (``Modality.recognise``); the most particular one is asked first.
-    Columns that none recognises, splits, and names that begin with ``__`` are left out.
+    Each modality is asked whether it recognises a column, the last of ``MODALITIES`` first. Columns that none
+    recognises, splits, and names that begin with ``__`` are left out.
 
     Raises:
         DataError: There is no such source, or nothing in it is known.
@@ -40,8 +40,8 @@ def infer_fields(source: Any, cache: str | Path | None = None) -> dict[str, Any]
         cells = [cell for cell in cells if not is_absent(cell)]
         if cells and not (name == "split" and is_split_column(cells)):
             modality = _recognised(ColumnSample(cells, partial(origin.column, name)))
-            if modality is not None and (own := _field_name(name, names)) != name:
-                fields[own] = {"modality": modality, "column": name}
+            if modality is not None and (free := _field_name(name, names)) != name:
+                fields[free] = {"modality": modality, "column": name}
             elif modality is not None:
                 fields[name] = modality
     if not fields:

@@ -21,7 +21,7 @@ class FieldReport:
 
     Attributes:
         name: Of the field.
-        modality: Its kind.
+        modality: Name of its modality, such as ``image``.
         present: Rows that have it.
         distinct: Distinct values.
         shape: Of one value, at its longest.

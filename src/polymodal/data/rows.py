@@ -81,7 +81,7 @@ class Rows:
         return {name: column.present for name, column in self.columns.items()}
 
     def column(self, name: str) -> list[Any]:
-        """The cells of any column of the source, as they are there; None where absent.
+        """The cells of any column, as the source has them; None where absent.
 
         Raises:
             DataError: There is no such column.
@@ -147,7 +147,7 @@ class Rows:
         return self._with({**self.columns, name: column}, self.index)
 
     def written_by(self, modalities: Mapping[str, Modality]) -> "Rows":
-        """These rows, whose values become objects by a model's modalities: sound, say, by its vocoder."""
+        """These rows, whose values are written by a model's modalities, so that its vocoder makes their sound."""
         fields = {name: modalities.get(name, modality) for name, modality in self.fields.items()}
         return Rows(fields, self.columns, self.source, self.index, self.names)
 

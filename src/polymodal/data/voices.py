@@ -44,7 +44,7 @@ VOICES = {
 understands best (70 to 90 % of 239 names) and that differ clearly in timbre, accent or pitch."""
 
 WORDS_PER_MINUTE = 140
-"""The usual pace; hibari's own is taken to be the same."""
+"""The usual pace; that of hibari's voice is taken to be the same."""
 
 _LOUDNESS = 0.08  # root mean square of the spoken part, about -22 dB of full scale
 _PEAK = 0.95
@@ -60,7 +60,7 @@ class Utterance(NamedTuple):
 
     Attributes:
         key: Of the clip.
-        text: That is said.
+        text: What is spoken.
         voice: As eSpeak names it, such as ``gmw/en-US+f2``; empty for hibari's.
         pitch: From 0 to 100; eSpeak's only.
         words_per_minute: The pace.
@@ -76,7 +76,7 @@ class Utterance(NamedTuple):
 
     @property
     def manner(self) -> tuple[str, int, int]:
-        """What eSpeak has to be told only once for all that is said in the same manner."""
+        """Settings of eSpeak, which are set once for all utterances that share them."""
         return self.voice, self.pitch, self.words_per_minute
 
 

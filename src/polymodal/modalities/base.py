@@ -26,7 +26,7 @@ _PREVIEW_PIXELS = 256
 
 @dataclass(frozen=True)
 class ColumnSample:
-    """The first cells of a source's column, from which a modality recognises its own.
+    """The first cells of a source's column, by which a modality recognises whether the column is of its kind.
 
     Attributes:
         cells: Those that hold something, as the source has them; at least one.

@@ -45,7 +45,7 @@ CREDITS = {
 }
 PICTURES_CREDIT = "pictures: Fashion-MNIST, copyright 2017 Zalando SE, MIT"
 _FORMAT = 1  # raise it when the same options give other rows
-_WORKERS = 2  # no option: eSpeak's clips depend a little on what it said before, so other workers would make others
+_WORKERS = 2  # no option: eSpeak's clips depend a little on what it spoke before, so other workers would make others
 _MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
 
 _check = partial(check, "fashion")
@@ -82,22 +82,22 @@ def build(
     _check("voices", 1 <= voices <= len(TRAINING_VOICES), f"{voices}; from 1 to {len(TRAINING_VOICES)}")
     _check("vague", 0 <= vague <= 1, f"{vague}; from 0 to 1")
     _check("train", train is None or train >= len(LABELS), f"{train}; at least {len(LABELS)}, one of each class")
-    own = find(Path(folder).expanduser(), cache) if folder else None
-    options = {"train": train, "voices": voices, "vague": vague, "pictures": _name(own) if own else "official"}
+    given = find(Path(folder).expanduser(), cache) if folder else None
+    options = {"train": train, "voices": voices, "vague": vague, "pictures": _name(given) if given else "official"}
     target = cache / f"fashion-{train or 'all'}-{identify(_FORMAT, options, credits)}"
     if target.exists():
         return target
 
-    splits = own or find(None, cache)
+    splits = given or find(None, cache)
     labels = {name: split.labels for name, split in splits.items()}
     if train is not None:
         most = training_rows(labels["train"])
         _check("train", train <= most, f"{train}; from {len(LABELS)} to {most}")
     rows = plan(labels, train, voices, vague)
     with assembled(target) as (scratch, finished):
-        said = list(utterances(rows))
-        _log.info("building the fashion data set: %d rows, %d clips", len(rows), len(said))
-        tasks = [said[worker::_WORKERS] for worker in range(_WORKERS)]
+        spoken = list(utterances(rows))
+        _log.info("building the fashion data set: %d rows, %d clips", len(rows), len(spoken))
+        tasks = [spoken[worker::_WORKERS] for worker in range(_WORKERS)]
         clips = make_cells("fashion", "polymodal.data.voices", tasks, scratch)
         notes = {"options": options, "pictures": PICTURES_CREDIT, "packages": credits}
         (finished / "credits.json").write_text(json.dumps(notes, indent=2))
@@ -127,10 +127,10 @@ def _write(rows: list[Row], splits: Mapping[str, Split], clips: Mapping[str, byt
         ),
         "speech": pa.array([clips[row.clip] for row in rows], pa.large_binary()),
     }
-    said = {name: [getattr(row, name) for row in rows] for name in ("caption", "template", "label", "voice", "split")}
-    said["name"] = [NAMES[row.label] for row in rows]
-    said["held_out"] = ["voice" if row.split == "test" else None for row in rows]
-    table = pa.table(cells | {name: pa.array(column, pa.string()) for name, column in said.items()})
+    texts = {name: [getattr(row, name) for row in rows] for name in ("caption", "template", "label", "voice", "split")}
+    texts["name"] = [NAMES[row.label] for row in rows]
+    texts["held_out"] = ["voice" if row.split == "test" else None for row in rows]
+    table = pa.table(cells | {name: pa.array(column, pa.string()) for name, column in texts.items()})
     # one group, so that a clip that many rows share is written once
     pq.write_table(
         table,

@@ -104,12 +104,12 @@ def _row(split: str, place: int, labels: Mapping[str, np.ndarray], voices: int, 
         return fraction(what, official, str(place))
 
     voice = heard[int(draw("voice") * len(heard))]
-    said, template = caption(label, draw("caption"), vague=draw("vague") < vague)
-    return Row(place, label, said, template, voice, int(draw("take") * len(TAKES)), split)
+    text, template = caption(label, draw("caption"), vague=draw("vague") < vague)
+    return Row(place, label, text, template, voice, int(draw("take") * len(TAKES)), split)
 
 
 def utterances(rows: Sequence[Row]) -> Iterator[Utterance]:
-    """What is to be said for these rows, each once."""
+    """What is to be spoken for these rows, each once."""
     for row in {row.clip: row for row in rows}.values():
         voice, pitch = VOICES[row.voice]
         higher, words_per_minute = TAKES[row.take]
