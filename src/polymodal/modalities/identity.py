@@ -17,7 +17,7 @@ from torch import Tensor
 from polymodal.errors import DataError
 from polymodal.files import digest
 
-_PLAIN = (NoneType, bool, int, float, complex, str, bytes)
+_PLAIN = frozenset((NoneType, bool, int, float, complex, str, bytes))
 _EXACT = (np.number, np.bool_, Decimal, Fraction, UUID, date, time, timedelta)
 
 
@@ -67,7 +67,7 @@ def content_name(raw: Any, inner: Callable[[Any], bytes]) -> bytes:
 def _is_written_out(raw: Any) -> bool:
     """Whether a value's text says all that it is, as that of a cell of JSON does; their names have always been so."""
     if type(raw) in (list, tuple):
-        return all(map(_is_written_out, raw))
+        return _PLAIN.issuperset(map(type, raw)) or all(map(_is_written_out, raw))
     if type(raw) is dict:
         return all(map(_is_written_out, raw)) and all(map(_is_written_out, raw.values()))
     return type(raw) in _PLAIN or isinstance(raw, _EXACT)
