@@ -53,13 +53,17 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         yield partial
         for inner in [*partial.rglob("*"), partial]:
             _sync(inner)
-        if replace:
-            shutil.rmtree(path, ignore_errors=True)
-        try:
+        if replace and path.is_dir():
+            older = partial.with_name(f"{partial.name}.older")
+            os.rename(path, older)  # there is a whole folder at every moment but between these two lines
             os.rename(partial, path)
-        except OSError:
-            if replace or not path.is_dir():  # else another process finished the same first
-                raise
+            shutil.rmtree(older, ignore_errors=True)
+        else:
+            try:
+                os.rename(partial, path)
+            except OSError:
+                if not path.is_dir():  # else another process finished the same first
+                    raise
         _sync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
