@@ -31,16 +31,21 @@ def kill_after(command: list[str], stage: Path, step: int) -> int:
     process = subprocess.Popen(
         [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 240
-    while newest_step(stage) < step:
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for(process, stage, step)
     process.kill()
     process.wait()
     process.stderr.close()
     assert process.returncode == -9
     return newest_step(stage)
+
+
+def wait_for(process: subprocess.Popen, stage: Path, step: int) -> None:
+    """Returns once the stage has a checkpoint at or after ``step``."""
+    deadline = time.monotonic() + 240
+    while newest_step(stage) < step:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def newest_step(stage: Path) -> int:
@@ -92,9 +97,7 @@ def test_control_c_is_one_line(recipe_file, world, tmp_path):
     finally:
         signal.signal(signal.SIGINT, handler)
     try:
-        while newest_step(tmp_path / "run" / "codecs" / "picture") < 4:
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_for(process, tmp_path / "run" / "codecs" / "picture", 4)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     finally:
