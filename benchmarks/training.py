@@ -15,14 +15,15 @@ import time
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
 import polymodal as pm
 from polymodal.config import load_recipe
-from polymodal.model import LATENT, Model
+from polymodal.model import Model
 from polymodal.training import tasks
+from polymodal.training.engines.data_parallel import DataParallel
+from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
 from polymodal.training.stages import resolve
 from polymodal.training.step_loader import StepLoader
@@ -49,12 +50,8 @@ def setting(batch_size):
     recipe = resolve(load_recipe("any-to-any"), data)
     torch.manual_seed(0)
     model = Model(recipe, data.fields)
-    rows = data.train
-    for name, codec in model.codecs.items():
-        from polymodal.training.pretraining import latents
-
-        with tempfile.TemporaryDirectory() as folder:
-            rows = rows.with_column(name + LATENT, latents(name, codec, rows, Path(folder), Accelerator()))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = with_frozen(model, data.train, Path(folder), DataParallel("no"))
     known = dict.fromkeys(model.modalities, True)
 
     def draw(present, keys):
@@ -71,7 +68,7 @@ def ours(model, loader, config, steps):
     folder = Path(tempfile.mkdtemp())
     config = config.model_copy(update={"checkpoint_steps": 10**9, "checkpoint_every": 1e9})
     train(
-        model, loader, config, folder, accelerator=Accelerator(), learning_rate=config.learning_rate, steps=steps + WARM
+        model, loader, config, folder, engine=DataParallel("no"), learning_rate=config.learning_rate, steps=steps + WARM
     )
     shutil.rmtree(folder)
     return (loader.marks[-1] - loader.marks[WARM]) / (len(loader.marks) - 1 - WARM)

@@ -26,9 +26,10 @@ from statistics import median
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # read by the libraries below when they are loaded
 
+os.environ["ACCELERATE_USE_CPU"] = "true"
+
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from accelerate import Accelerator  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
@@ -39,6 +40,7 @@ from polymodal.data.emoji import FIELDS  # noqa: E402
 from polymodal.evaluation.judges.recogniser import Recogniser  # noqa: E402
 from polymodal.modalities.audio import Waveform  # noqa: E402
 from polymodal.modalities.stft import Stft  # noqa: E402
+from polymodal.training.engines.data_parallel import DataParallel  # noqa: E402
 from polymodal.training.pretraining import train_vocoder  # noqa: E402
 from record import RESULTS, about, save  # noqa: E402
 
@@ -60,7 +62,7 @@ def trained(data: pm.Data, options: dict, config: TrainConfig, run: Path) -> tup
     """A vocoder that has learned from the training voices, and what that took."""
     torch.manual_seed(config.seed)
     vocoder = build_part("vocoder", {"kind": "istft", **options}, "--set", data.fields["speech"])
-    train_vocoder("speech", vocoder, data.train, config, run, 1, Accelerator(cpu=True))
+    train_vocoder("speech", vocoder, data.train, config, run, DataParallel("no"))
     last = json.loads((run / "vocoders/speech/metrics.jsonl").read_text().splitlines()[-1])
     return vocoder, last
 

@@ -1,8 +1,9 @@
 """Checkpoints: folders of safetensors and JSON, written all at once or not at all, and checked when read.
 
     step-00001000/
-        config.json          recipe as resolved, fields with what they learned, format number
-        model.safetensors    weights, codecs included
+        config.json          recipe as resolved, fields with what they learned, format number, references to the weights
+                             of parts that do not learn
+        model.safetensors    all other weights, those of codecs included
         ema.safetensors      averaged weights of what trains
         trainer/             what resuming needs: optimizer.safetensors, state.json
         checksums.json       SHA-256 of every file above
@@ -84,7 +85,7 @@ def save(
         stage: Folder of the run or of one of its stages.
         step: Number of steps taken.
         tensors: By file name without suffix, such as ``trainer/optimizer``.
-        documents: Likewise, as JSON.
+        documents: By file name without suffix, as JSON.
         keep: At least 1.
     """
     folder = stage / CHECKPOINTS
@@ -124,7 +125,7 @@ def save_model(model: Model, folder: Path) -> Path:
             raise CheckpointError(f"{folder}: is there and holds no saved model; choose another folder")
         if more := sorted({path.name for path in folder.iterdir()} - SAVED):
             raise CheckpointError(f"{folder}: holds more than a saved model ({', '.join(more)}); choose another folder")
-    return write(folder, {"model": model.state_dict()}, {"config": config_of(model)})
+    return write(folder, {"model": weights_of(model)}, {"config": config_of(model)})
 
 
 def newest(stage: Path) -> Checkpoint | None:
@@ -161,31 +162,34 @@ def load_model(run: str | Path, *, averaged: bool = True) -> Model:
         averaged: Take the averaged weights, which generate better, in place of the last ones.
 
     Raises:
-        CheckpointError: The folder holds no whole checkpoint, or one of a newer format.
+        CheckpointError: The folder holds no whole checkpoint, or one of a newer format; or a part that does not learn
+            has other weights than when the run was trained.
     """
     checkpoint = find(run)
     model = model_from_config(checkpoint.document("config"), str(checkpoint.path))
     weights = checkpoint.tensors("model")
     if averaged and (checkpoint.path / "ema.safetensors").exists():
         weights |= checkpoint.tensors("ema")
-    model.load_state_dict(weights)
+    load_weights(model, weights)
     return model.eval()
 
 
 def config_of(model: Model) -> dict[str, Any]:
     """What ``config.json`` holds."""
-    return {
+    config = {
         "format": FORMAT,
         "recipe": model.recipe.model_dump(mode="json"),
         "fields": {name: modality.state() for name, modality in model.modalities.items()},
     }
+    references = {name: {**part.reference, "digest": digest_of(part)} for name, part in untrained_parts(model).items()}
+    return config | ({"references": references} if references else {})
 
 
 def model_from_config(config: Mapping[str, Any], where: str) -> Model:
-    """A model with fresh weights from the contents of a ``config.json``.
+    """A model with fresh weights from the contents of a ``config.json``; parts that do not learn bring theirs.
 
     Raises:
-        CheckpointError: Its format is not known.
+        CheckpointError: Its format is not known, or a part that does not learn has other weights than it refers to.
     """
     config = migrate_config(config)
     if config.get("format") != FORMAT:
@@ -194,7 +198,34 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     modalities = {
         name: build_modality(recipe.fields[name].modality, **arguments) for name, arguments in config["fields"].items()
     }
-    return Model(recipe, modalities)
+    model = Model(recipe, modalities)
+    for name, part in untrained_parts(model).items():
+        reference, found = config.get("references", {}).get(name, {}), digest_of(part)
+        if found != reference.get("digest"):
+            known = ", ".join(f"{key} {value}" for key, value in reference.items())
+            raise CheckpointError(
+                f"{where}: {name}: its weights have the digest {found}, but the run was trained with other ones "
+                f"({known or 'no reference is kept'}); put those back"
+            )
+    return model
+
+
+def untrained_parts(module: nn.Module) -> dict[str, Any]:
+    """By name in the module, the parts that do not learn, of whose weights a checkpoint holds references."""
+    return {name: part for name, part in module.named_modules() if not getattr(part, "trains", True)}
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """The weights that a checkpoint holds."""
+    absent = tuple(f"{name}." for name in untrained_parts(module))
+    return {name: value for name, value in module.state_dict().items() if not name.startswith(absent)}
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Puts back what ``weights_of`` gave."""
+    state = module.state_dict()
+    kept = {name: state[name] for name in state.keys() - weights_of(module).keys()}
+    module.load_state_dict({**kept, **weights})
 
 
 def digest_of(*modules: nn.Module) -> str:
@@ -202,7 +233,9 @@ def digest_of(*modules: nn.Module) -> str:
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in module.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(
+                name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            )
     return digest.hexdigest()
 
 

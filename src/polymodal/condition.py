@@ -6,7 +6,7 @@ Shapes: B rows of a batch, V tasks for each of them, so V B contexts, all rows w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from polymodal.nn.random import fold
-from polymodal.types import Batch, Context, Field, Losses, Tokens
+from polymodal.types import Batch, Context, Field, Losses, Needs, Tokens
 
 if TYPE_CHECKING:
     from polymodal.model import Model
@@ -40,6 +40,7 @@ class Condition:
         present: By field, (B,) on the CPU: the rows that are encoded for the alignment, visible or not; None for no
             alignment.
         augment: Whether encoders augment what they read, as in training.
+        needs: Fields that are encoded and fused although no row here may need them.
         empty: The same rows with nothing visible, where that is known already.
     """
 
@@ -53,11 +54,12 @@ class Condition:
         tasks_per_row: int = 1,
         present: Mapping[str, Tensor] | None = None,
         augment: bool = False,
+        needs: Needs | None = None,
         empty: Condition | None = None,
     ):
         self.model, self.batch, self.visible, self.keys = model, batch, visible, keys
         self.tasks_per_row, self.present, self.augment = tasks_per_row, present, augment
-        self._empty = empty
+        self.needs, self._empty = needs or Needs(), empty
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,8 +70,10 @@ class Condition:
         rows = len(self) // self.tasks_per_row
         seen = {name: mask.reshape(self.tasks_per_row, rows).any(0) for name, mask in self.visible.items()}
         read = seen if self.present is None else self.present
-        tokens = encode(self.model, self.batch, read, self.keys[:rows] if self.augment else None)
-        context = fuse(self.model, tokens, self.visible, self.keys, exact=self.present is None)
+        given = self.needs.given
+        held = given if self.present is None else self.needs.held
+        tokens = encode(self.model, self.batch, read, self.keys[:rows] if self.augment else None, always=held)
+        context = fuse(self.model, tokens, self.visible, self.keys, exact=self.present is None, always=given)
         if self.present is not None:
             losses = align(self.model, tokens, read)
             context.losses.update({name: term.repeat(self.tasks_per_row) for name, term in losses.items()})
@@ -150,7 +154,14 @@ class Condition:
         return Condition(self.model, batch, visible, self.keys, empty=self.empty)
 
 
-def encode(model: Model, batch: Batch, read: Mapping[str, Tensor], keys: Tensor | None = None) -> dict[str, Tokens]:
+def encode(
+    model: Model,
+    batch: Batch,
+    read: Mapping[str, Tensor],
+    keys: Tensor | None = None,
+    *,
+    always: Collection[str] = (),
+) -> dict[str, Tokens]:
     """Tokens of each field that any row reads, with an all-False mask in the other rows.
 
     Args:
@@ -158,17 +169,22 @@ def encode(model: Model, batch: Batch, read: Mapping[str, Tensor], keys: Tensor 
         batch: Values (B, ...).
         read: By field, (B,) on the CPU.
         keys: (B,) for augmentation in training.
+        always: Fields whose encoders are called all the same if no row reads them; what they make then is not real.
     """
     tokens = {}
-    for place, (name, encoder) in enumerate(model.encoders.items()):
+    for place, name in enumerate(model.encoders):
         if name not in read or not (index := read[name].nonzero()[:, 0]).numel():
+            if name in always:
+                blank = model.tokens(name, model.blank(name))
+                x, mask = (t.expand(len(read[name]), *t.shape[1:]) for t in (0.0 * blank.x, blank.mask))
+                tokens[name] = Tokens(x, torch.zeros_like(mask))
             continue
         rows, own_keys = len(read[name]), None if keys is None else fold(keys, place)
         if len(index) == rows:  # nothing is to be picked out, nor put back in its place
-            tokens[name] = encoder(batch[name], own_keys)
+            tokens[name] = model.tokens(name, batch, keys=own_keys)
             continue
         index = index.to(model.device, non_blocking=True)
-        part = encoder(batch[name].pick(index), None if own_keys is None else own_keys[index])
+        part = model.tokens(name, batch, index, None if own_keys is None else own_keys[index])
         x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
         mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
         tokens[name] = Tokens(x, mask)
@@ -183,6 +199,7 @@ def fuse(
     *,
     rows: int | None = None,
     exact: bool = False,
+    always: Collection[str] = (),
 ) -> Context:
     """The context of V B rows.
 
@@ -193,11 +210,12 @@ def fuse(
         keys: (V B,); a fusion that draws takes what is likeliest without them.
         rows: V B, where there are no keys.
         exact: With V = 1, no row was encoded that does not see the field.
+        always: Fields that the fusion takes in all the same if no row sees them.
     """
     rows = len(keys) if keys is not None else rows or 0
     seen = {}
     for name, part in tokens.items():
-        if name not in visible or not visible[name].any():
+        if name not in visible or not (visible[name].any() or name in always):
             continue
         copies = rows // len(part.x)
         x, mask = (part.x, part.mask) if copies == 1 else (part.x.repeat(copies, 1, 1), part.mask.repeat(copies, 1))

@@ -154,6 +154,7 @@ class TrainConfig(_Strict):
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
             processor with units for it (AMX, AVX-512 BF16) too.
         compile: Compile with ``torch.compile``.
+        engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
         seed: Of everything that is random.
@@ -188,6 +189,7 @@ class TrainConfig(_Strict):
     ema_decay: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "fast", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
+    engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}
     adapt_rates: bool = False
     seed: int = 0
@@ -196,6 +198,11 @@ class TrainConfig(_Strict):
     checkpoint_every: float = Field(2.0, gt=0)
     checkpoint_steps: int | None = Field(None, ge=1)
     keep: int = Field(2, ge=1)
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _engine_by_name(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
 
     @field_validator("precision", mode="before")
     @classmethod

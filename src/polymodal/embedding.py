@@ -138,7 +138,8 @@ def aligned_fields(model: Model) -> list[str]:
 def encode(model: Model, name: str, field: Field) -> Tensor:
     """Values in model form -> the mean of each one's tokens (B, D), on the CPU."""
     parts = torch.arange(len(field)).split(CHUNK)
-    return torch.cat([model.encoders[name](field.pick(part).to(model.device)).mean.float().cpu() for part in parts])
+    pieces = [{name: field.pick(part).to(model.device)} for part in parts]
+    return torch.cat([model.tokens(name, piece).mean.float().cpu() for piece in pieces])
 
 
 def encode_rows(model: Model, name: str, rows: Rows) -> Tensor:

@@ -18,11 +18,14 @@ from polymodal.errors import ConfigError
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
 from polymodal.modalities.base import Modality
-from polymodal.types import Batch, Context, Field, Losses, Space, Task
+from polymodal.nn.layers import Linear
+from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
 from polymodal.vocoders import Vocoder
 
 LATENT = ".latent"
 """A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
+FEATURES = ".features"
+"""A batch may hold ``name.features`` beside ``name``: the tokens (B, N, *) of an encoder that does not learn."""
 
 
 @dataclasses.dataclass
@@ -38,6 +41,7 @@ class MicroBatch:
         rows: Rows of the whole step.
         tasks_per_row: V.
         present: By field, (B,) on the CPU, whether the row has it at all; what is given or wanted, where not said.
+        needs: Of the whole step, where there are many processes: parts that no row here needs are called all the same.
     """
 
     batch: Batch
@@ -47,6 +51,7 @@ class MicroBatch:
     rows: int
     present: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     tasks_per_row: int = 1
+    needs: Needs = dataclasses.field(default_factory=Needs)
 
     @property
     def here(self) -> int:
@@ -98,6 +103,9 @@ class Model(nn.Module):
         if not heads:
             raise ConfigError("fields: every role is 'input'; at least one field must be generated")
         self.encoders: Mapping[str, Encoder] = nn.ModuleDict(encoders)  # type: ignore[assignment]
+        self.projections: Mapping[str, Linear] = nn.ModuleDict(  # type: ignore[assignment]
+            {name: Linear(part.width, recipe.width, bias=True) for name, part in encoders.items() if not part.trains}
+        )
         self.codecs: Mapping[str, Codec] = nn.ModuleDict(codecs)  # type: ignore[assignment]
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.vocoders: Mapping[str, Vocoder] = nn.ModuleDict(vocoders)  # type: ignore[assignment]
@@ -108,7 +116,9 @@ class Model(nn.Module):
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, recipe.width)
-        for part in (*codecs.values(), *vocoders.values()):
+        still = [encoder for encoder in encoders.values() if not encoder.trains]
+        self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
+        for part in self._still:
             part.requires_grad_(False).eval()
 
     @property
@@ -120,10 +130,11 @@ class Model(nn.Module):
         return (*others, "model")
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
-        """The parameters that one player moves; codecs and vocoders are frozen."""
+        """The parameters that one player moves; codecs, vocoders and parts that do not learn are frozen."""
         if player == "model":
-            yield from (*self.encoders.parameters(), *self.fusion.parameters())  # type: ignore[attr-defined]
-            yield from self.alignment.parameters() if self.alignment else ()
+            learning = (part for part in self.encoders.values() if part.trains)
+            for part in (*learning, self.projections, self.fusion, *([self.alignment] if self.alignment else [])):
+                yield from part.parameters()  # type: ignore[attr-defined]
         for head, role in self._playing(player):
             yield from head.parameters_of(role)
 
@@ -144,8 +155,8 @@ class Model(nn.Module):
 
     def train(self, mode: bool = True) -> Model:
         super().train(mode)
-        self.codecs.eval()  # type: ignore[attr-defined]
-        self.vocoders.eval()  # type: ignore[attr-defined]
+        for part in self._still:
+            part.eval()
         return self
 
     @property
@@ -161,9 +172,37 @@ class Model(nn.Module):
         tasks_per_row: int = 1,
         present: Mapping[str, Tensor] | None = None,
         augment: bool = False,
+        needs: Needs | None = None,
     ) -> Condition:
         """What the visible fields say, and with it losses, samples and likelihoods of any field; see ``Condition``."""
-        return Condition(self, batch, visible, keys, tasks_per_row=tasks_per_row, present=present, augment=augment)
+        return Condition(
+            self, batch, visible, keys, tasks_per_row=tasks_per_row, present=present, augment=augment, needs=needs
+        )
+
+    def tokens(self, name: str, batch: Batch, index: Tensor | None = None, keys: Tensor | None = None) -> Tokens:
+        """What the encoder of a field makes of the rows at ``index`` (n,), or of all; from the cache if it is there.
+
+        Args:
+            name: Of the field.
+            batch: Values (B, ...), all real in these rows.
+            index: (n,) rows.
+            keys: (n,) for augmentation in training, where the encoder learns.
+        """
+        encoder, source = self.encoders[name], name
+        if not encoder.trains and name + FEATURES in batch:
+            source = name + FEATURES
+        field = batch[source] if index is None else batch[source].pick(index)
+        if encoder.trains:
+            return encoder(field, keys)
+        tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
+        return Tokens(self.projections[name](tokens.x), tokens.mask)
+
+    def blank(self, name: str) -> Batch:
+        """One row that tells nothing, of which ``tokens`` calls all that it calls in training."""
+        encoder = self.encoders[name]
+        if encoder.trains:
+            return {name: Field.blank(self.modalities[name].space, self.device)}
+        return {name + FEATURES: Field.full(torch.zeros(1, 1, encoder.width, device=self.device), varies=0)}
 
     def target(self, batch: Batch, name: str) -> Field:
         """What the head of a field models: the field itself, or its codec's code, from the cache if it is there."""
@@ -201,6 +240,7 @@ class Model(nn.Module):
             tasks_per_row=micro_batch.tasks_per_row,
             present=present,
             augment=self.training,
+            needs=micro_batch.needs,
         )
 
     def _adversary(self, micro_batch: MicroBatch, player: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -218,7 +258,7 @@ class Model(nn.Module):
         total = torch.zeros((), device=self.device)
         index = micro_batch.task.target[name].nonzero()[:, 0]
         if not index.numel():
-            return total
+            return total + 0.0 * self._blank_loss(name, condition, role) if name in micro_batch.needs.wanted else total
         weigher = self.loss_weigher if role == "model" else None
         target, chosen = self.target(micro_batch.batch, name), None
         # Whoever watches the gradient needs a context that is this head's alone.
@@ -232,6 +272,17 @@ class Model(nn.Module):
             weight = self.recipe.fields[name].weight * (weigher.weight(name, term) if weigher else 1.0)
             total = total + weight * mean
         return total
+
+    def _blank_loss(self, name: str, condition: Condition, role: str) -> Tensor:
+        """Calls all that a head's loss calls, for one row that tells nothing, and leaves no trace in its buffers."""
+        head = self.heads[name]
+        kept = [buffer.clone() for buffer in head.buffers()]
+        target, first = Field.blank(head.space, self.device), torch.zeros(1, dtype=torch.int64, device=self.device)
+        target.present = torch.zeros_like(target.present)
+        losses = condition.loss(name, target, role, index=first)
+        for buffer, value in zip(head.buffers(), kept, strict=True):
+            buffer.data.copy_(value)
+        return torch.stack([term.sum() for term in losses.values()]).sum()
 
     @torch.no_grad()
     def sample(

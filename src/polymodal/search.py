@@ -152,7 +152,7 @@ class Index:
 def fingerprint(model: Model, rows: Rows, reference: Rows) -> str:
     """Names an index: equal where format, weights and data are."""
     names = aligned_fields(model)
-    weights = digest_of(*(model.encoders[name] for name in names), alignment_of(model))
+    weights = digest_of(*(model.encoders[n] for n in names), *model.projections.values(), alignment_of(model))
     data = (rows.only(*(name for name in names if name in rows.columns)).fingerprint for rows in (rows, reference))
     return hashlib.sha256(" ".join((str(FORMAT), weights, *data)).encode()).hexdigest()[:32]
 

@@ -6,7 +6,7 @@ Every mask says True where something is real.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -103,6 +103,12 @@ class Field:
         dtype = torch.float32 if space.kind == "continuous" else torch.int64
         mask = torch.zeros(rows, 1, dtype=torch.bool, device=device)
         return cls(torch.zeros(rows, *shape, dtype=dtype, device=device), mask, mask[:, 0], space.varies)
+
+    @classmethod
+    def blank(cls, space: Space, device: torch.device | str = "cpu") -> Field:
+        """One row that every part of a space takes: zeros, of length 1; ids of any number are the id that ends them."""
+        ends = space.kind == "discrete" and space.variable
+        return cls.full(cls.absent(space, 1, device).value + int(ends), varies=space.varies)
 
     @classmethod
     def full(cls, value: Tensor, mask: Tensor | None = None, varies: int | None = None) -> Field:
@@ -274,3 +280,18 @@ class Task:
 
     visible: Mapping[str, Tensor]
     target: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Fields that rows of a whole step need, on whatever process, so that all processes can call the same modules.
+
+    Attributes:
+        held: That any row has.
+        given: That any row is given.
+        wanted: That any row is to be generated.
+    """
+
+    held: Collection[str] = ()
+    given: Collection[str] = ()
+    wanted: Collection[str] = ()

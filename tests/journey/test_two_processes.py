@@ -6,18 +6,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from polymodal.cli.main import main
+from polymodal.fusion import FUSIONS
 
 
-def distributed(command: list[str], timeout_seconds: float = 240) -> None:
-    """Runs a command in two processes on the CPU."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "polymodal"]
-    done = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=timeout_seconds)
+def launch(program: list[str], timeout_seconds: float = 240) -> None:
+    """Runs a program in two processes on the CPU."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    done = subprocess.run([*run, *program], capture_output=True, text=True, timeout=timeout_seconds)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def distributed(command: list[str]) -> None:
+    """Runs a command of ``polymodal`` in two processes."""
+    launch(["-m", "polymodal", *command])
 
 
 def plain(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +76,31 @@ def test_processes_whose_rows_lack_different_fields_do_not_wait_forever(recipe, 
     assert main([*command, "-o", str(tmp_path / "one")]) == 0
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 24
+
+
+def test_processes_call_the_same_modules_whatever_their_rows_lack(recipe, world, tmp_path):
+    """Weights that are sharded are gathered where a module is called: who skips one leaves the others waiting."""
+    rows = [json.loads(line) for line in (world / "rows.jsonl").read_text().splitlines()]
+    random = np.random.default_rng(1)
+    for row in rows:
+        kept = random.choice(list(recipe["fields"]), 2, replace=False)
+        row |= {n: row[n] and str(world / row[n]) for n in ("picture", "tone")} | dict.fromkeys(
+            set(row) - {*kept, "id"}
+        )
+    rows = [row for row in rows if any(row[name] for name in recipe["fields"])]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    gan = {"kind": "gan", "channels": [8, 8], "hidden_size": 8, "noise": 4, "mismatched": 0.0, "penalty_share": 1.0}
+    defaults = recipe["defaults"] | {"vector": recipe["defaults"]["vector"] | {"head": gan}}
+    recipes = {kind: recipe | {"defaults": defaults, "fusion": {"kind": kind}} for kind in FUSIONS}
+    recipes["aligned"] = recipes["attention"] | {"alignment": {"kind": "mmd"}, "tasks": {"tasks_per_row": 2}}
+    (tmp_path / "recipes.json").write_text(json.dumps(recipes))
+    script = Path(__file__).with_name("uniform.py")
+    launch([str(script), str(tmp_path / "recipes.json"), str(tmp_path / "rows.jsonl"), str(tmp_path)])
+    one, two = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    for kind in recipes:
+        assert min(one[kind]["lacking"], two[kind]["lacking"]) > 10, "or this would test nothing"
+        assert one[kind]["calls"] == two[kind]["calls"]
+        assert max(one[kind]["distances"] + two[kind]["distances"]) < 1e-5, kind
 
 
 def test_validation_in_one_process_waits_for_no_other(recipe, world, tmp_path):

@@ -1,14 +1,20 @@
 """A recipe with a vocoder: it is trained, saved, opened, and speaks; Griffin-Lim stays where there is none."""
 
 from copy import deepcopy
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
 
 import polymodal as pm
+from polymodal.checkpoint import find
 from polymodal.cli.main import main
 from polymodal.config import load_recipe, parse_override
 from polymodal.modalities import Audio
+from polymodal.vocoders import VOCODERS, Vocoder
 
 VOCODER = {"kind": "istft", "width": 8, "depth": 1, "intermediate_size": 16, "crop_frames": 4}
 
@@ -79,6 +85,36 @@ def test_what_does_not_fit_is_said(world, recipe, tmp_path):
     own["train"] |= {"codec_share": 0.6, "vocoder_share": 0.4}
     with pytest.raises(pm.ConfigError, match="leave the model nothing"):
         pm.fit(own, world / "rows.jsonl", run=tmp_path / "two")
+
+
+class Sine(Vocoder):
+    """A sine whose loudness follows the spectrogram's; it learns nothing."""
+
+    trains = False
+    reference: ClassVar = {"place": "here/sine"}
+
+    def __init__(self, audio: Audio):
+        super().__init__(audio)
+        self.hop = audio.hop_length
+        self.cycles = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        time = torch.arange(mel.shape[-1] * self.hop)
+        return (2 * torch.pi * self.cycles * time).sin() * mel.mean(1).sigmoid().repeat_interleave(self.hop, dim=1)
+
+
+def test_a_vocoder_that_does_not_learn_is_not_trained_and_not_saved(world, recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(VOCODERS, "sine", Sine)
+    own = deepcopy(recipe)
+    own["fields"] = {name: own["fields"][name] for name in ("name", "tone")}
+    own["defaults"]["audio"]["vocoder"] = {"kind": "sine"}
+    run = pm.fit(own, world / "rows.jsonl", run=tmp_path / "run", set={"train.steps": 2})
+    assert not (run.run / "vocoders").exists()
+    assert not [name for name in load_file(find(run.run).path / "model.safetensors") if name.startswith("vocoders.")]
+    heard = [each.generate({"name": "red disc"}, to="tone")["tone"][0].samples for each in (run, pm.open(run.run))]
+    np.testing.assert_array_equal(*heard)
+    with pytest.raises(pm.ConfigError, match=r"train\.vocoder_from: no field has a vocoder to be replaced"):
+        pm.fit(own, world / "rows.jsonl", run=tmp_path / "other", set={"train.vocoder_from": str(run.run)})
 
 
 def test_one_option_gives_a_recipe_a_vocoder():

@@ -1,7 +1,7 @@
 """What every codec is: a learned map from one space to a smaller one, and back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from polymodal.types import Field, Losses, Space
 
 
 class Codec(nn.Module, ABC):
-    """Compresses a field. Trained first, by the same loop as a model, then frozen.
+    """Compresses a field. Trained first, by the same loop as a model, then frozen; or it does not learn at all.
 
     A constructor takes ``(space,)`` by position and its configuration as keyword-only arguments.
 
@@ -17,8 +17,13 @@ class Codec(nn.Module, ABC):
         space: What it compresses.
         latent: What it compresses to.
         players: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
+        trains: Whether it learns. One that does not needs no ``loss``, and brings its weights with it.
+        reference: Of a codec that does not learn: where its weights come from, such as a ``place`` and a
+            ``revision``. A checkpoint holds this and a digest of the weights in place of them.
     """
 
+    trains: bool = True
+    reference: Mapping[str, str] = {}
     players: tuple[str, ...] = ("model",)
     space: Space
     latent: Space
@@ -28,9 +33,9 @@ class Codec(nn.Module, ABC):
     def accepts(cls, space: Space) -> str | None:
         """None if it can compress this space, else the reason why not."""
 
-    @abstractmethod
     def loss(self, target: Field, player: str, keys: Tensor) -> Losses:
         """The terms of one player's move, (B,) each."""
+        raise NotImplementedError
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that ``player`` moves. Players partition the parameters."""

@@ -22,7 +22,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
-from polymodal.data.columns import Column
+from polymodal.data.columns import Column, ColumnWriter
 from polymodal.errors import DataError
 from polymodal.files import atomic_folder, digest, remove_partials
 from polymodal.modalities import Modality, kind_of
@@ -65,27 +65,23 @@ def build_column(
 
 
 def _open(folder: Path, count: int, key: str, varies: int | None) -> tuple[Column, dict[int, str]]:
-    values = np.load(folder / "values.npy", mmap_mode="r").view(np.ndarray)
-    offsets = np.load(folder / "offsets.npy") if (folder / "offsets.npy").exists() else None
     failures = {int(i): reason for i, reason in json.loads((folder / "failures.json").read_text()).items()}
     good = np.ones(count, dtype=bool)
     good[list(failures)] = False
-    return Column(values, offsets, np.where(good, np.cumsum(good) - 1, -1), key, varies), failures
+    return Column.open(folder, np.where(good, np.cumsum(good) - 1, -1), key, varies), failures
 
 
 def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
-    with atomic_folder(folder) as partial:
-        failures: dict[int, str] = {}
-        lengths = []
-        with _Appender(partial / "values.npy", modality) as values:
-            for index, stored in enumerate(_read_all(modality, raws)):
-                if isinstance(stored, str):
-                    failures[index] = stored
-                else:
-                    values.append(stored)
-                    lengths.append(len(stored))
-        if modality.space.variable:
-            np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+    variable, failures = modality.space.variable, {}
+    with atomic_folder(folder) as partial, ColumnWriter(partial) as writer:
+        writer.write(np.empty((0, *modality.space.rest), modality.dtype), [] if variable else None)
+        for index, stored in enumerate(_read_all(modality, raws)):
+            if isinstance(stored, str):
+                failures[index] = stored
+            elif variable:
+                writer.write(stored, [len(stored)])
+            else:
+                writer.write(stored[None])
         (partial / "failures.json").write_text(json.dumps(failures))
 
 
@@ -118,36 +114,3 @@ def _read(modality: Modality, raw: Any) -> np.ndarray | str:
         return modality.read(raw)
     except DataError as error:
         return str(error)
-
-
-class _Appender:
-    """Writes a ``.npy`` file whose first axis is not known before the end, without holding it in memory."""
-
-    def __init__(self, path: Path, modality: Modality) -> None:
-        self._file = path.open("w+b")
-        self._dtype = np.dtype(modality.dtype)
-        space = modality.space
-        self._rest = space.rest  # the axis that varies comes first
-        self._variable = space.variable
-        self._count = 0
-        self._header()
-
-    def __enter__(self) -> "_Appender":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.seek(0)
-        self._header()
-        self._file.close()
-
-    def _header(self) -> None:
-        # NumPy pads its header so that a longer first axis fits in the same bytes.
-        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count, *self._rest)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def append(self, stored: np.ndarray) -> None:
-        shape = stored.shape[1:] if self._variable else stored.shape
-        assert stored.dtype == self._dtype, f"read() gave {stored.dtype}, its dtype is {self._dtype}"
-        assert shape == self._rest, f"read() gave shape {stored.shape}"
-        self._file.write(np.ascontiguousarray(stored).tobytes())
-        self._count += len(stored) if self._variable else 1

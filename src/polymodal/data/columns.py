@@ -1,12 +1,16 @@
 """Columns: the stored values of one field, each distinct one kept once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from polymodal.types import Field
+
+_VALUES, _OFFSETS = "values.npy", "offsets.npy"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,12 @@ class Column:
     slots: np.ndarray
     key: str = ""
     varies: int | None = None
+
+    @classmethod
+    def open(cls, folder: Path, slots: np.ndarray, key: str = "", varies: int | None = None) -> "Column":
+        """The values that a ``ColumnWriter`` left in a folder, memory-mapped."""
+        values = np.load(folder / _VALUES, mmap_mode="r").view(np.ndarray)
+        return cls(values, None if varies is None else np.load(folder / _OFFSETS), slots, key, varies)
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -78,6 +88,51 @@ class Column:
             value[~mask] = 0
         assert self.varies is not None
         return np.moveaxis(value, 1, 1 + self.varies), mask
+
+
+class ColumnWriter:
+    """Writes values into a folder, from which ``Column.open`` maps them, without holding them in memory.
+
+    Args:
+        folder: To write to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file = folder, (folder / _VALUES).open("w+b")
+        self._form: tuple[np.dtype, tuple[int, ...]] | None = None
+        self._count, self._lengths, self._variable = 0, [0], False
+
+    def __enter__(self) -> "ColumnWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._header()
+        self._file.close()
+        if self._variable:
+            np.save(self._folder / _OFFSETS, np.cumsum(self._lengths, dtype=np.int64))
+
+    def _header(self) -> None:
+        """NumPy pads its header so that a longer first axis fits in the same bytes."""
+        if self._form:
+            header = {"descr": self._form[0].str, "fortran_order": False, "shape": (self._count, *self._form[1])}
+            self._file.seek(0)
+            np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, values: np.ndarray, lengths: Sequence[int] | None = None) -> None:
+        """Adds values that lie end to end; the first ones, of which there may be none, tell the type and the shape.
+
+        Args:
+            values: (n, *shape), or (sum of lengths, *rest) where an axis varies.
+            lengths: (n,) along the axis that varies.
+        """
+        form = values.dtype, values.shape[1:]
+        if self._form is None:
+            self._form, self._variable = form, lengths is not None
+            self._header()
+        assert form == self._form, f"{form} among values of {self._form}"
+        self._file.write(np.ascontiguousarray(values).tobytes())
+        self._count += len(values)
+        self._lengths.extend(lengths or [])
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,6 +1,7 @@
 """What every encoder is: field -> tokens."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -11,7 +12,18 @@ class Encoder(nn.Module, ABC):
     """Turns one field's values into tokens of the model's width.
 
     A constructor takes ``(space, width)`` by position and its configuration as keyword-only arguments.
+
+    Attributes:
+        trains: Whether it learns with the model. One that does not is read once for each distinct training value, and
+            its tokens, which may have a width of their own, pass a learned layer of the model's.
+        width: Of the tokens of an encoder that does not learn.
+        reference: Of an encoder that does not learn: where its weights come from, such as a ``place`` and a
+            ``revision``. A checkpoint holds this and a digest of the weights in place of them.
     """
+
+    trains: bool = True
+    width: int
+    reference: Mapping[str, str] = {}
 
     @classmethod
     @abstractmethod

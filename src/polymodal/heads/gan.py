@@ -7,6 +7,7 @@ synthesis", 2016; the default loss: Huang et al., "The GAN is dead; long live th
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -237,7 +238,7 @@ class Gan(Head):
         fake = self._make(context.pooled, mask, normal(fold(keys, 1), (self.noise,)))
         fake = fake[..., :longest] if self.space.variable else fake
         if fake.requires_grad and self.training:
-            fake.register_hook(self.controller.watch_gradient)
+            fake.register_hook(partial(self.controller.watch_gradient, present=target.present))
         judged, _ = frozen(self.critic, self._seen(fake, mask, fold(keys, 2)), mask, pooled)
         real, matching = judged.detach(), self.training and self.mismatched > 0
         if matching or self.loss_name == "relativistic":

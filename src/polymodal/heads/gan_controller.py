@@ -92,9 +92,12 @@ class GanController(nn.Module):
             self.moments[number] += torch.stack([each.sum(0), each.square().sum(0)])
 
     @torch.no_grad()
-    def watch_gradient(self, gradient: Tensor) -> None:
-        """Adds the gradient (B, ...) with which the critic moves what is made, of a loss that is a mean over rows."""
-        self.sums[8] += len(gradient)
+    def watch_gradient(self, gradient: Tensor, present: Tensor) -> None:
+        """Adds the gradient (B, ...) with which the critic moves what is made, of a loss that is a mean over rows.
+
+        Rows that are not ``present`` (B,) have none, and do not count.
+        """
+        self.sums[8] += present.sum()
         self.sums[9] += gradient.flatten(1).norm(dim=1).sum() * len(gradient)
 
     def move(self) -> bool:

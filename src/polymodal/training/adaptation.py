@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal.training.balancing import Balancer, Seen
 from polymodal.training.rates import Rates
@@ -31,7 +31,7 @@ class Adaptation:
         balancer: Of the losses' weights.
         sampling: Of the targets' odds.
         rates: Of the fields' learning rates.
-        owners: The field whose own each parameter is, for ``rates``.
+        owners: By name of a parameter, the field that it belongs to, for ``rates``.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Adaptation:
         balancer: Balancer | None = None,
         sampling: TargetSampler | None = None,
         rates: Rates | None = None,
-        owners: Mapping[nn.Parameter, str] = {},
+        owners: Mapping[str, str] = {},
     ):
         self.weights = weights
         self.balancer = balancer if balancer and balancer.watches else None

@@ -1,23 +1,22 @@
-"""The one training loop: for models, codecs and judges, for one process or many."""
+"""The training loop of models, codecs and vocoders. An engine runs its steps, on one process or many."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from polymodal import checkpoint as checkpoints
 from polymodal.config import TrainConfig
 from polymodal.nn.random import make_keys
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import Average
+from polymodal.training.engines import Engine
 from polymodal.training.log import Log
 from polymodal.training.muon import Muon, hidden_matrices
 from polymodal.training.step_loader import StepLoader
@@ -45,11 +44,11 @@ def train(
     config: TrainConfig,
     stage: Path,
     *,
-    accelerator: Accelerator,
+    engine: Engine,
     learning_rate: float,
     minutes: float | None = None,
     steps: int | None = None,
-    config_document: Callable[[], Any] = dict,
+    config_document: Mapping[str, Any] = {},
     validate: Callable[[int], dict[str, float]] | None = None,
     adaptation: Adaptation | None = None,
 ) -> Average:
@@ -63,11 +62,11 @@ def train(
         loader: Its rows.
         config: Optimisation, checkpoints, logs.
         stage: Folder of checkpoints and metrics.
-        accelerator: Device, processes, precision.
+        engine: Runs the steps, on one process or many.
         learning_rate: Peak.
         minutes: Time budget, or
         steps: number of steps.
-        config_document: Makes the checkpoint's ``config.json``.
+        config_document: The checkpoint's ``config.json``.
         validate: Called now and then with the step and the averaged weights in place; its scores are logged.
         adaptation: What follows the losses; nothing if not given.
 
@@ -75,45 +74,37 @@ def train(
         The averaged weights.
     """
     adaptation = adaptation or Adaptation()
+    engine.prepare(trainee, lambda player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners))
     averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
-    optimizers = {
-        player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners) for player in trainee.players
-    }
     step, seconds = 0, 0.0
     if saved := checkpoints.newest(stage):
-        step, seconds = _restore(saved, trainee, averages, optimizers, adaptation)
-    wrapped = accelerator.prepare_model(trainee)
-    optimizers = {player: accelerator.prepare_optimizer(optimizer) for player, optimizer in optimizers.items()}
-    clock = Clock(accelerator, minutes, steps, step, seconds, config.clock)
-    last_save, validations = seconds, _validations(clock, config)
+        engine.load(saved, averages)
+        state = saved.document("trainer/state")
+        adaptation.restore(state.get("adaptation", {}))
+        step, seconds = state["step"], state["seconds"]
+    clock = Clock(engine, minutes, steps, step, seconds, config.clock)
+    last_save, validations = clock.agreed, _validations(clock, config)
 
     def save() -> None:
-        if accelerator.is_main_process:
-            _save(stage, step, clock, trainee, averages, optimizers, adaptation, config, config_document())
+        state = {"step": step, "seconds": clock.seconds, "done": clock.done, "adaptation": adaptation.state}
+        engine.save(stage, step, averages, {"config": config_document, "trainer/state": state}, config.keep)
 
     trainee.train()
-    with Log(stage, step, clock, enabled=accelerator.is_main_process, share=1 / accelerator.num_processes) as log:
+    with Log(stage, step, clock, enabled=engine.main, share=1 / engine.world_size) as log:
         for micro_batches in loader.stream(step):
             if clock.done:
                 break
             torch.manual_seed(int(make_keys(config.seed + 2, 1, start=step)))  # dropout, where a part has any
             rate = learning_rate * schedule(clock.progress, config.warmup, config.final_rate, config.decay)
-            for player, optimizer in optimizers.items():
+            for player in trainee.players:
                 lr_scale = trainee.lr_scale(player, clock.progress)
-                for group in optimizer.param_groups:
+                for group in engine.optimizers[player].param_groups:
                     group["lr"] = rate * lr_scale * adaptation.rate(group)
                 for number, micro_batch in enumerate(micro_batches, 1):
-                    waiting = accelerator.no_sync(wrapped) if number < len(micro_batches) else nullcontext()
-                    with waiting:
-                        loss, terms = wrapped(micro_batch, player)
-                        accelerator.backward(loss * accelerator.num_processes)  # whose gradients are averaged
+                    loss, terms = engine.backward(micro_batch, player, last=number == len(micro_batches))
                     log.add(player, loss, terms, first=number == 1)
                     adaptation.observe(player, terms, micro_batch.counts)
-                parameters = [p for group in optimizer.param_groups for p in group["params"]]
-                log.norm(player, accelerator.clip_grad_norm_(parameters, config.clip))
-                optimizer.step()
-                for each in optimizers.values():
-                    each.zero_grad(set_to_none=True)
+                log.norm(player, engine.step(player, config.clip))
             averages.update(step)
             step += 1
             clock.tick(step)
@@ -123,16 +114,16 @@ def train(
                 log.write(step, rate, loader.batch_size * config.log_every, adaptation.numbers())
             if validate and (_validations(clock, config) > validations or clock.done):
                 validations = _validations(clock, config)
-                scores = _validated(validate, step, trainee, averages)
+                scores = _validated(validate, step, trainee, averages, engine)
                 log.scores(step, scores)
                 adaptation.validated(scores)
             due = config.checkpoint_steps and step % config.checkpoint_steps == 0
-            if due or (not config.checkpoint_steps and clock.seconds - last_save > 60 * config.checkpoint_every):
+            if due or (not config.checkpoint_steps and clock.agreed - last_save > 60 * config.checkpoint_every):
                 save()
-                last_save = clock.seconds
+                last_save = clock.agreed
     if not (saved and saved.step == step):
         save()
-    accelerator.wait_for_everyone()
+    engine.wait()
     return averages
 
 
@@ -140,12 +131,16 @@ class Clock:
     """How far a stage is: by steps, or by the first process's time, which all processes follow.
 
     Args:
-        accelerator: Processes.
+        engine: Processes.
         minutes: Time budget, or
         steps: number of steps.
         step: Steps taken before.
         seconds: Time spent before.
         kind: As in ``TrainConfig``.
+
+    Attributes:
+        agreed: Seconds spent, as of the last agreement of all processes.
+        progress: Share of the budget that is spent.
     """
 
     EVERY = 10
@@ -153,22 +148,22 @@ class Clock:
 
     def __init__(
         self,
-        accelerator: Accelerator,
+        engine: Engine,
         minutes: float | None,
         steps: int | None,
         step: int = 0,
         seconds: float = 0.0,
         kind: str = "wall",
     ):
-        self.accelerator, self.steps = accelerator, steps
-        self.budget = None if steps else 60 * (minutes or 10.0)
+        self.engine, self.steps = engine, steps
+        self.budget = 60 * (minutes or 10.0)
         self.now = time.process_time if kind == "processor" else time.monotonic
         self.begin = self.now() - seconds
-        self.progress = 0.0
         self.tick(step, agree=True)
 
     @property
     def seconds(self) -> float:
+        """Spent, by this process's clock."""
         return self.now() - self.begin
 
     @property
@@ -177,14 +172,9 @@ class Clock:
 
     def tick(self, step: int, *, agree: bool = False) -> None:
         """Moves on to ``step``."""
-        if self.steps:
-            self.progress = step / self.steps
-        elif self.accelerator.num_processes == 1:
-            self.progress = self.seconds / self.budget  # type: ignore[operator]
-        elif agree or step % self.EVERY == 0:
-            share = torch.tensor([self.seconds / self.budget], device=self.accelerator.device)  # type: ignore[operator]
-            torch.distributed.broadcast(share, 0)
-            self.progress = float(share)
+        if agree or self.engine.world_size == 1 or step % self.EVERY == 0:
+            self.agreed = self.engine.broadcast(self.seconds)
+        self.progress = step / self.steps if self.steps else self.agreed / self.budget
 
 
 def _validations(clock: Clock, config: TrainConfig) -> int:
@@ -213,18 +203,19 @@ def make_optimizer(
     player: str,
     learning_rate: float,
     config: TrainConfig,
-    owners: Mapping[nn.Parameter, str] = {},
+    owners: Mapping[str, str] = {},
 ) -> torch.optim.AdamW:
     """The optimiser of a player; only matrices decay. A part may give a parameter a ``momentum`` of its own.
 
-    Parameters with an owner are in groups of their own, which say so.
+    Parameters whose names have an owner are in groups of their own, which say so.
     """
     matrices = hidden_matrices(trainee) if config.optimizer == "muon" else set()
+    owned = {parameter: owners.get(name, "") for name, parameter in trainee.named_parameters()}
     kinds: dict[tuple[bool, bool, float, str], list[nn.Parameter]] = {}
     for p in trainee.parameters_of(player):
         if p.requires_grad:
             momentum = getattr(p, "momentum", MOMENTUM)
-            kinds.setdefault((p in matrices and momentum > 0, p.ndim < 2, momentum, owners.get(p, "")), []).append(p)
+            kinds.setdefault((p in matrices and momentum > 0, p.ndim < 2, momentum, owned[p]), []).append(p)
     groups = [
         {
             "params": kinds[orthogonal, vector, momentum, owner],
@@ -241,50 +232,14 @@ def make_optimizer(
 
 
 def _validated(
-    validate: Callable[[int], dict[str, float]], step: int, trainee: nn.Module, averages: Average
+    validate: Callable[[int], dict[str, float]], step: int, trainee: nn.Module, averages: Average, engine: Engine
 ) -> dict[str, float]:
     """Scores of the averaged weights."""
     averages.swap()
     trainee.eval()
     try:
-        return validate(step)
+        with engine.whole():
+            return validate(step)
     finally:
         averages.swap()
         trainee.train()
-
-
-def _save(
-    stage: Path,
-    step: int,
-    clock: Clock,
-    trainee: nn.Module,
-    averages: Average,
-    optimizers: dict[str, Any],
-    adaptation: Adaptation,
-    config: TrainConfig,
-    document: Any,
-) -> None:
-    optimizer_tensors: dict[str, Tensor] = {}
-    for player, optimizer in optimizers.items():
-        optimizer_tensors |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
-    tensors = {"model": trainee.state_dict(), "ema": averages.weights, "trainer/optimizer": optimizer_tensors}
-    state = {"step": step, "seconds": clock.seconds, "done": clock.done, "adaptation": adaptation.state}
-    checkpoints.save(stage, step, tensors, {"config": document, "trainer/state": state}, config.keep)
-
-
-def _restore(
-    saved: checkpoints.Checkpoint,
-    trainee: nn.Module,
-    averages: Average,
-    optimizers: dict[str, Any],
-    adaptation: Adaptation,
-) -> tuple[int, float]:
-    trainee.load_state_dict(saved.tensors("model"))
-    for name, value in saved.tensors("ema").items():
-        averages.weights[name].copy_(value)
-    tensors = saved.tensors("trainer/optimizer")
-    for player, optimizer in optimizers.items():
-        checkpoints.restore_optimizer(optimizer, tensors, player)
-    state = saved.document("trainer/state")
-    adaptation.restore(state.get("adaptation", {}))
-    return state["step"], state["seconds"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from polymodal.checkpoint import load_model
@@ -21,15 +20,15 @@ from polymodal.errors import ConfigError
 from polymodal.files import atomic_file, write_file
 from polymodal.modalities import Audio
 from polymodal.model import MicroBatch, Model
+from polymodal.training.engines import Engine
+from polymodal.training.frozen import CHUNK
 from polymodal.training.loop import train
 from polymodal.training.step_loader import StepLoader
-from polymodal.types import Batch, Task
+from polymodal.types import Task
 from polymodal.vocoders import Vocoder
 
 SAMPLES = ".samples"
 """Beside ``speech``, its sound itself is in a batch as ``speech.samples``, frame by frame."""
-ENCODE_ROWS = 128
-"""Rows of one batch when latents are computed."""
 CALIBRATION_ROWS = 1024
 """Distinct values that a codec starts from and is calibrated on."""
 
@@ -62,75 +61,58 @@ class PartTraining(nn.Module):
         return sum(means.values(), torch.zeros(())), {name: mean.detach() for name, mean in means.items()}
 
 
-def train_codec(
-    name: str, codec: Codec, rows: Rows, config: TrainConfig, run: Path, codecs: int, accelerator: Accelerator
-) -> None:
-    """A codec learns from the distinct values of its field, in the folder ``codecs/NAME`` of a run.
+def pretrain(model: Model, rows: Rows, run: Path, engine: Engine) -> float:
+    """The vocoders and codecs of a model learn from training rows, those apart that do not learn or that a run gave.
 
     Args:
-        name: Of the field.
-        codec: To be trained.
+        model: On the engine's device.
         rows: Training rows.
-        config: Of the training.
-        run: Folder of the run.
-        codecs: How many share the minutes.
-        accelerator: Device and processes.
+        run: Folder of the run; ``codecs/NAME`` and ``vocoders/NAME`` in it hold what a run's folder holds.
+        engine: Runs the steps.
+
+    Returns:
+        The share of the minutes that is left for the model.
 
     Raises:
-        ConfigError: No row has the field.
+        ConfigError: No share is left, or no row has the field of a codec or vocoder.
     """
+    config = model.recipe.train
+    codecs = {name: codec for name, codec in model.codecs.items() if codec.trains}
+    vocoders = {name: vocoder for name, vocoder in model.vocoders.items() if vocoder.trains}
+    if config.vocoder_from is not None:
+        vocoders = {}
+    share = 1 - bool(codecs) * config.codec_share - bool(vocoders) * config.vocoder_share
+    if share <= 0:
+        raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
+    for name, vocoder in vocoders.items():
+        train_vocoder(name, vocoder, rows, config, run, engine, many=len(vocoders))
+    for name, codec in codecs.items():
+        train_codec(name, codec, rows, config, run, engine, many=len(codecs))
+    return share
+
+
+def train_codec(
+    name: str, codec: Codec, rows: Rows, config: TrainConfig, run: Path, engine: Engine, *, many: int = 1
+) -> None:
+    """A codec learns from the distinct values of its field; it is one of ``many`` that share the minutes."""
     own, stage = _distinct(name, rows, "codec"), run / "codecs" / name
     some = np.linspace(0, len(own) - 1, min(len(own), CALIBRATION_ROWS)).astype(np.int64)
-    pieces = np.array_split(some, -(-len(some) // ENCODE_ROWS))
-    fields = [own.decode(_moved(own.batch(piece), accelerator.device))[name] for piece in pieces]
+    pieces = np.array_split(some, -(-len(some) // CHUNK))
+    fields = [own.decode({name: own.batch(piece)[name].to(engine.device)})[name] for piece in pieces]
     codec.initialise(fields)
-    _train(
-        PartTraining(codec, [name]),
-        own,
-        config,
-        stage,
-        accelerator,
-        batch_size=config.codec_batch_size,
-        learning_rate=config.codec_learning_rate,
-        minutes=config.minutes * config.codec_share / codecs if config.minutes else None,
-        steps=config.codec_steps,
-    )
-    if (found := codec.calibrate(fields)) and accelerator.is_main_process:
+    _train("codec", PartTraining(codec, [name]), own, config, stage, engine, many)
+    if (found := codec.calibrate(fields)) and engine.main:
         write_file(stage / "calibration.json", json.dumps(found, indent=2) + "\n")
         print(f"codec of {name}: " + ", ".join(f"{key} {value:.6g}" for key, value in found.items()), flush=True)
 
 
 def train_vocoder(
-    name: str, vocoder: Vocoder, rows: Rows, config: TrainConfig, run: Path, vocoders: int, accelerator: Accelerator
+    name: str, vocoder: Vocoder, rows: Rows, config: TrainConfig, run: Path, engine: Engine, *, many: int = 1
 ) -> None:
-    """A vocoder learns from the distinct clips of its field, in the folder ``vocoders/NAME`` of a run.
-
-    Args:
-        name: Of the field.
-        vocoder: To be trained.
-        rows: Training rows.
-        config: Of the training.
-        run: Folder of the run.
-        vocoders: How many share the minutes.
-        accelerator: Device and processes.
-
-    Raises:
-        ConfigError: No row has the field.
-    """
-    own = _distinct(name, rows, "vocoder")
-    stage = run / "vocoders" / name
-    own = own.with_column(name + SAMPLES, sound(name, own, vocoder.audio, stage / "samples.npy", accelerator))
-    _train(
-        PartTraining(vocoder, [name, name + SAMPLES]),
-        own,
-        config,
-        stage,
-        accelerator,
-        batch_size=config.vocoder_batch_size,
-        learning_rate=config.vocoder_learning_rate,
-        minutes=config.minutes * config.vocoder_share / vocoders if config.minutes else None,
-        steps=config.vocoder_steps,
-    )
+    """A vocoder learns from the distinct clips of its field; it is one of ``many`` that share the minutes."""
+    own, stage = _distinct(name, rows, "vocoder"), run / "vocoders" / name
+    own = own.with_column(name + SAMPLES, sound(name, own, vocoder.audio, stage / "samples.npy", engine))
+    _train("vocoder", PartTraining(vocoder, [name, name + SAMPLES]), own, config, stage, engine, many)
 
 
 def take_vocoders(model: Model, run: str) -> None:
@@ -145,7 +127,8 @@ def take_vocoders(model: Model, run: str) -> None:
         CheckpointError: The folder holds no run.
     """
     where, other = "train.vocoder_from", load_model(run)
-    if not model.vocoders:
+    replaced = {name: vocoder for name, vocoder in model.vocoders.items() if vocoder.trains}
+    if not replaced:
         raise ConfigError(
             f"{where}: no field has a vocoder to be replaced; set defaults.audio.vocoder.kind=istft as well"
         )
@@ -153,7 +136,7 @@ def take_vocoders(model: Model, run: str) -> None:
         raise ConfigError(
             f"{where}: {run} has no vocoder; it has one if trained with defaults.audio.vocoder.kind=istft"
         )
-    for name, vocoder in model.vocoders.items():
+    for name, vocoder in replaced.items():
         theirs = name if name in other.vocoders else next(iter(other.vocoders))
         heard, known = ({**m.modalities[n].state(), "max_seconds": 0} for m, n in ((model, name), (other, theirs)))
         if differs := [key for key in heard if heard[key] != known[key]]:
@@ -179,30 +162,20 @@ def _distinct(name: str, rows: Rows, family: str) -> Rows:
 
 
 def _train(
-    trainee: PartTraining,
-    rows: Rows,
-    config: TrainConfig,
-    stage: Path,
-    accelerator: Accelerator,
-    *,
-    batch_size: int,
-    learning_rate: float,
-    minutes: float | None,
-    steps: int,
+    family: str, trainee: PartTraining, rows: Rows, config: TrainConfig, stage: Path, engine: Engine, many: int
 ) -> None:
     """Trains until the minutes, or else the steps, are spent; leaves the averaged weights, frozen."""
-
-    def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
-        return Task({}, present)
-
+    share, steps, batch_size, learning_rate = (
+        getattr(config, f"{family}_{name}") for name in ("share", "steps", "batch_size", "learning_rate")
+    )
     loader = StepLoader(
         rows,
-        draw,
+        lambda present, keys: Task({}, present),
         batch_size=batch_size,
         seed=config.seed,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        device=accelerator.device,
+        process=engine.rank,
+        processes=engine.world_size,
+        device=engine.device,
     )
     trainee.part.requires_grad_(True).train()
     averages = train(
@@ -210,20 +183,16 @@ def _train(
         loader,
         config,
         stage,
-        accelerator=accelerator,
+        engine=engine,
         learning_rate=learning_rate,
-        minutes=minutes,
-        steps=None if minutes else steps,
+        minutes=config.minutes * share / many if config.minutes else None,
+        steps=None if config.minutes else steps,
     )
     averages.swap()
     trainee.part.requires_grad_(False).eval()
 
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return {name: field.to(device) for name, field in batch.items()}
-
-
-def sound(name: str, rows: Rows, audio: Audio, file: Path, accelerator: Accelerator) -> Column:
+def sound(name: str, rows: Rows, audio: Audio, file: Path, engine: Engine) -> Column:
     """The samples of every clip (hop_length, frames), memory-mapped; as long as its spectrogram, with zeros at the end.
 
     Args:
@@ -231,10 +200,10 @@ def sound(name: str, rows: Rows, audio: Audio, file: Path, accelerator: Accelera
         rows: Each with a clip.
         audio: Reads the clips.
         file: To be written, unless it is there.
-        accelerator: Of its processes the first one writes.
+        engine: Of its processes the first one writes.
     """
     offsets = np.concatenate([[0], np.cumsum(rows.columns[name].lengths)])
-    if accelerator.is_main_process and not file.exists():
+    if engine.main and not file.exists():
         shape = (int(offsets[-1]), audio.hop_length)
         with atomic_file(file) as partial:
             values = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
@@ -242,36 +211,5 @@ def sound(name: str, rows: Rows, audio: Audio, file: Path, accelerator: Accelera
                 samples = audio.samples(resolve(cell, audio, rows.source.root))
                 values[start:].reshape(-1)[: len(samples)] = samples
             values.flush()
-    accelerator.wait_for_everyone()
+    engine.wait()
     return Column(np.load(file, mmap_mode="r"), offsets, np.arange(len(rows)), varies=1)
-
-
-@torch.no_grad()
-def latents(name: str, codec: Codec, rows: Rows, run: Path, accelerator: Accelerator) -> Column:
-    """The codec's code of every distinct value of a field, each computed once, memory-mapped in the run folder."""
-    source = rows.columns[name]
-    folder = run / "latents"
-    file, offsets_file = folder / f"{name}.npy", folder / f"{name}.offsets.npy"
-    distinct, slots = np.unique(source.slots, return_inverse=True)
-    slots = np.where(source.slots >= 0, slots - int(distinct[0] < 0), -1)
-    if accelerator.is_main_process:
-        own = rows.unique(name).only(name)
-        order = np.argsort(own.columns[name].slots)
-        parts, lengths = [], []
-        for part in np.array_split(order, -(-len(order) // ENCODE_ROWS)):
-            code = codec.encode(own.decode(_moved(own.batch(part), accelerator.device))[name])
-            value = code.value if code.value.is_floating_point() else code.value.int()  # half the size in the file
-            if codec.latent.varies is not None:
-                parts.append(value.movedim(1 + codec.latent.varies, 1)[code.mask].cpu().numpy())
-                lengths.append(code.lengths.cpu().numpy())
-            else:
-                parts.append(value.cpu().numpy())
-        arrays = {file: np.concatenate(parts)}
-        if lengths:
-            arrays[offsets_file] = np.append(0, np.cumsum(np.concatenate(lengths)))
-        for path, array in arrays.items():
-            with atomic_file(path) as partial:
-                np.save(partial, array)
-    accelerator.wait_for_everyone()
-    offsets = np.load(offsets_file) if codec.latent.variable else None
-    return Column(np.load(file, mmap_mode="r"), offsets, slots, varies=codec.latent.varies)

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import FieldConfig, Recipe, TrainConfig, build_part, load_recipe
+from polymodal.config import FieldConfig, Recipe, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import migrate_config
 from polymodal.modalities import kind_of
-from polymodal.model import LATENT, Model
+from polymodal.model import Model
 from polymodal.nn.transformer import Transformer
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.balancing import BALANCERS
+from polymodal.training.engines import ENGINES, Engine
+from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
 from polymodal.training.precision import precision
 from polymodal.training.rates import Rates
 from polymodal.training.step_loader import StepLoader
-from polymodal.training.target_sampling import TARGET_SAMPLERS, TargetSampler
+from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
 
 
@@ -56,17 +54,9 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
-    kind = precision(config.precision)
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != kind:
-        AcceleratorState._reset_state()  # else a run of another precision earlier in this process is an error
-    accelerator = Accelerator(
-        cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
-        mixed_precision=kind,
-        gradient_accumulation_steps=1,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # rows may lack any field
-    )
-    shares = accelerator.num_processes * config.accumulate
-    if recipe.alignment and accelerator.num_processes > 1 and config.batch_size % shares:
+    engine: Engine = build_part(ENGINES, config.engine, "train.engine", precision(config.precision))
+    shares = engine.world_size * config.accumulate
+    if recipe.alignment and engine.world_size > 1 and config.batch_size % shares:
         raise ConfigError(
             f"train.batch_size: {config.batch_size} rows cannot be divided evenly into {shares} (processes x "
             "train.accumulate), as an alignment, which sees those of all processes, needs it; take a multiple"
@@ -76,26 +66,17 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     if config.vocoder_from is not None:
         pretraining.take_vocoders(model, config.vocoder_from)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
-    if accelerator.is_main_process:
+    if engine.main:
         _claim(run, model, data, overwrite)
-    accelerator.wait_for_everyone()
-    model.to(accelerator.device)
+    engine.wait()
+    model.to(engine.device)
     if config.compile:
         for module in model.modules():
             if isinstance(module, Transformer):
                 module.compile(dynamic=True)
 
-    learning = model.vocoders if config.vocoder_from is None else {}
-    share = 1 - bool(model.codecs) * config.codec_share - bool(learning) * config.vocoder_share
-    if share <= 0:
-        raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
-    rows = data.train
-    for name, vocoder in learning.items():
-        pretraining.train_vocoder(name, vocoder, rows, config, run, len(learning), accelerator)
-    for name, codec in model.codecs.items():
-        pretraining.train_codec(name, codec, rows, config, run, len(model.codecs), accelerator)
-    for name, codec in model.codecs.items():
-        rows = rows.with_column(name + LATENT, pretraining.latents(name, codec, rows, run, accelerator))
+    share = pretraining.pretrain(model, data.train, run, engine)
+    rows = with_frozen(model, data.train, run, engine)
 
     inputs = {name: name in model.encoders for name in model.modalities}
     outputs = {name: name in model.heads for name in model.modalities}
@@ -104,23 +85,37 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
     def validate(step: int) -> dict[str, float]:
-        if not accelerator.is_main_process or not len(data.validation):
+        if not engine.main or not len(data.validation):
             return {}
         sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
-        return _validation_losses(model, _loader(data.validation, draw, config, accelerator, alone=True))
+        held_out = StepLoader(
+            data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
+        )
+        return _validation_losses(model, held_out)
 
+    loader = StepLoader(
+        rows,
+        draw,
+        batch_size=config.batch_size,
+        parts=config.accumulate,
+        seed=config.seed,
+        process=engine.rank,
+        processes=engine.world_size,
+        device=engine.device,
+        sampling=adaptation.sampling,
+        tasks_per_row=recipe.tasks.tasks_per_row,
+        uniform=engine.uniform,
+    )
     averages = train(
         model,
-        _loader(
-            rows, draw, config, accelerator, sampling=adaptation.sampling, tasks_per_row=recipe.tasks.tasks_per_row
-        ),
+        loader,
         config,
         run,
-        accelerator=accelerator,
+        engine=engine,
         learning_rate=config.learning_rate,
         minutes=config.minutes * share if config.minutes else None,
         steps=config.steps,
-        config_document=lambda: checkpoints.config_of(model),
+        config_document=checkpoints.config_of(model),
         validate=validate,
         adaptation=adaptation,
     )
@@ -134,8 +129,9 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
     recipe, fields = model.recipe, list(model.heads)
     sampling, owners = TARGET_SAMPLERS.get(recipe.tasks.sampling), {}
     if recipe.train.adapt_rates:
-        owners = {p: name for name, encoder in model.encoders.items() for p in encoder.parameters()}
-        owners |= {p: name for name, head in model.heads.items() for p in head.parameters_of("model")}
+        moved, families = set(model.parameters_of("model")), ("encoders.", "projections.", "heads.")
+        names = [name for name, parameter in model.named_parameters() if parameter in moved]
+        owners = {name: name.split(".")[1] for name in names if name.startswith(families)}
     return Adaptation(
         {name: recipe.fields[name].weight for name in fields},
         balancer=build_part(BALANCERS, recipe.train.balance, "train.balance", fields),
@@ -217,30 +213,6 @@ def _first_difference(there: Any, here: Any, path: str = "") -> str:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _loader(
-    rows: Rows,
-    draw: Any,
-    config: TrainConfig,
-    accelerator: Accelerator,
-    *,
-    alone: bool = False,
-    sampling: TargetSampler | None = None,
-    tasks_per_row: int = 1,
-) -> StepLoader:
-    return StepLoader(
-        rows,
-        draw,
-        batch_size=config.batch_size,
-        parts=1 if alone else config.accumulate,
-        seed=config.seed,
-        process=0 if alone else accelerator.process_index,
-        processes=1 if alone else accelerator.num_processes,
-        device=accelerator.device,
-        sampling=sampling,
-        tasks_per_row=tasks_per_row,
-    )
 
 
 @torch.no_grad()

@@ -14,14 +14,14 @@ from polymodal.errors import ConfigError
 from polymodal.model import MicroBatch
 from polymodal.nn.random import fold, make_keys, uniform
 from polymodal.training.target_sampling import TargetSampler, thinned
-from polymodal.types import Task
+from polymodal.types import Needs, Task
 
 DrawTask = Callable[[Mapping[str, Tensor], Tensor], Task]
 """(presence by field (B,), keys (B,)) -> task."""
 
 
 class StepLoader:
-    """Portions of training steps for one process.
+    """The micro-batches of training steps for one process.
 
     Rows are visited in a new order every epoch. Every process works out the tasks of the whole step, which costs next
     to nothing, and fetches its own rows only; so the divisors of the losses need no communication.
@@ -37,6 +37,7 @@ class StepLoader:
         device: Where micro_batches go.
         sampling: Draws some targets more often than others; None takes rows and targets as they come.
         tasks_per_row: Tasks of each row.
+        uniform: Whether micro-batches say what the rows of all processes need.
 
     Raises:
         ConfigError: There are fewer rows in a step than parts.
@@ -55,6 +56,7 @@ class StepLoader:
         device: torch.device | str = "cpu",
         sampling: TargetSampler | None = None,
         tasks_per_row: int = 1,
+        uniform: bool = False,
     ):
         if batch_size < parts * processes:
             raise ConfigError(
@@ -65,7 +67,7 @@ class StepLoader:
         self.batch_size, self.parts, self.process, self.processes = batch_size, parts, process, processes
         self.present = {name: torch.from_numpy(present.copy()) for name, present in rows.present.items()}
         self.root = make_keys(seed, 1)
-        self.sampling, self.tasks_per_row = sampling, tasks_per_row
+        self.sampling, self.tasks_per_row, self.uniform = sampling, tasks_per_row, uniform
 
     def indices(self, step: int) -> Tensor:
         """(batch_size,) row numbers of a step."""
@@ -107,22 +109,28 @@ class StepLoader:
         if self.sampling:
             task = thinned(task, self.sampling.odds(step), keys)
         counts = {name: int(target.sum()) for name, target in task.target.items()}
+        needs = self._needs(index, task) if self.uniform else Needs()
         places = torch.arange(self.batch_size).tensor_split(self.processes * self.parts)
         mine = places[self.process * self.parts : (self.process + 1) * self.parts]
-        return [self._portion(index, keys, task, counts, p) for p in mine]
+        return [self._micro_batch(index, keys, task, counts, p, needs) for p in mine]
 
-    def _portion(
-        self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int], places: Tensor
+    def _needs(self, index: Tensor, task: Task) -> Needs:
+        """What the rows ``index`` (batch_size,) of a step need."""
+        masks = ({name: self.present[name][index] for name in task.visible}, task.visible, task.target)
+        return Needs(*(frozenset(name for name, mask in group.items() if mask.any()) for group in masks))
+
+    def _micro_batch(
+        self, index: Tensor, keys: Tensor, task: Task, counts: Mapping[str, int], places: Tensor, needs: Needs
     ) -> MicroBatch:
         own = self.rows.batch(index[places])
         places = torch.cat([places + view * self.batch_size for view in range(self.tasks_per_row)])
         batch = self.rows.decode({name: field.to(self.device) for name, field in own.items()})
         present = {name: field.present for name, field in own.items()}
         keys = keys[places].to(self.device, non_blocking=True)
-        return MicroBatch(batch, _pick(task, places), keys, counts, self.batch_size, present, self.tasks_per_row)
+        return MicroBatch(batch, _pick(task, places), keys, counts, self.batch_size, present, self.tasks_per_row, needs)
 
     def stream(self, start: int) -> Iterator[list[MicroBatch]]:
-        """Portions of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""
+        """The micro-batches of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
             _confine(pool)
             pending = pool.submit(self.micro_batches, start)

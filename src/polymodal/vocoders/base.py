@@ -1,7 +1,7 @@
 """What every vocoder is: the spectrogram of a sound -> its samples."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from polymodal.types import Field, Losses
 
 
 class Vocoder(nn.Module, ABC):
-    """Turns spectrograms into sound. Trained before the model, by the same loop, then frozen.
+    """Turns spectrograms into sound. Trained before the model, by the same loop, then frozen; or it does not learn.
 
     A constructor takes ``(audio,)`` by position, and its configuration as keyword-only arguments.
 
@@ -20,8 +20,13 @@ class Vocoder(nn.Module, ABC):
     Attributes:
         audio: The same, which itself makes sound without a vocoder.
         players: The players who move in one training step, in order; with an adversary ``("critic", "model")``.
+        trains: Whether it learns. One that does not needs no ``loss``, and brings its weights with it.
+        reference: Of a vocoder that does not learn: where its weights come from, such as a ``place`` and a
+            ``revision``. A checkpoint holds this and a digest of the weights in place of them.
     """
 
+    trains: bool = True
+    reference: Mapping[str, str] = {}
     players: tuple[str, ...] = ("model",)
 
     def __init__(self, audio: Audio):
@@ -37,7 +42,6 @@ class Vocoder(nn.Module, ABC):
     def forward(self, mel: Tensor) -> Tensor:
         """Spectrograms as ``Audio`` standardises them (B, mels, L) -> samples (B, L * hop_length)."""
 
-    @abstractmethod
     def loss(self, mel: Field, samples: Field, player: str, keys: Tensor) -> Losses:
         """The terms of one player's move, (B,) each.
 
@@ -47,6 +51,7 @@ class Vocoder(nn.Module, ABC):
             player: One of ``players``.
             keys: (B,) random keys.
         """
+        raise NotImplementedError
 
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that ``player`` moves. Players partition the parameters."""

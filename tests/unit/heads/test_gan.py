@@ -240,7 +240,7 @@ def look(controller: GanController, real: Tensor, made: Tensor, spread: float = 
     features = normal(make_keys(3, len(real)), (4,))
     for _ in range(EVERY):
         controller.watch((real, made), (features, spread * features), torch.ones(len(real)), centre=False)
-        controller.watch_gradient(torch.full((len(real), 2), gradient))
+        controller.watch_gradient(torch.full((len(real), 2), gradient), torch.ones(len(real), dtype=torch.bool))
         again = controller.move()
     return again
 

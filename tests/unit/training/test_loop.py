@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 from polymodal.config import TrainConfig
+from polymodal.training.engines.data_parallel import DataParallel
 from polymodal.training.loop import Clock, _validations, make_optimizer, schedule
 
 
@@ -37,17 +37,32 @@ def test_the_rate_may_stay_and_fall_in_a_line_at_the_end():
     assert schedule(1.2, 0.0, decay=0.5) == pytest.approx(0.0)
 
 
-def test_the_processor_has_spent_no_time_where_a_process_waits():
-    wall, processor = (
-        Clock(Accelerator(cpu=True), 1 / 60, None, seconds=0.5, kind=kind) for kind in ("wall", "processor")
-    )
-    time.sleep(0.3)
+def test_the_processor_has_spent_no_time_where_a_process_waits(monkeypatch):
+    engine, now = DataParallel("no"), {"monotonic": 100.0, "process_time": 7.0}
+    for name in now:
+        monkeypatch.setattr(time, name, lambda name=name: now[name])
+    wall, processor = (Clock(engine, 1 / 60, None, seconds=0.25, kind=kind) for kind in ("wall", "processor"))
+    now["monotonic"] += 0.5
     for clock in (wall, processor):
         clock.tick(1)
-    assert wall.progress >= 0.8 > 0.7 > processor.progress >= 0.5
-    while not processor.done:
-        processor.tick(2)
-    assert processor.seconds >= 1
+    assert (wall.progress, processor.progress) == (0.75, 0.25)
+    now["process_time"] += 0.75
+    processor.tick(2)
+    assert processor.done
+    assert (processor.seconds, wall.seconds) == (1.0, 0.75)
+
+
+def test_many_processes_follow_the_first_ones_clock_and_agree_now_and_then(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(SimpleNamespace(world_size=2, broadcast=lambda seconds: seconds + 6), 1.0, None)
+    assert clock.progress == 0.1
+    now[0] = 30.0
+    for step in range(1, Clock.EVERY):
+        clock.tick(step)
+        assert clock.progress == 0.1
+    clock.tick(Clock.EVERY)
+    assert (clock.progress, clock.agreed, clock.seconds) == (0.6, 36.0, 30.0)
 
 
 def test_only_matrices_decay():
@@ -69,7 +84,7 @@ def test_parameters_with_an_owner_have_groups_that_say_so():
             return self.parameters()
 
     trainee = Trainee(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
-    owners = dict.fromkeys(trainee[0].parameters(), "speech")
+    owners = {"0.weight": "speech", "0.bias": "speech"}
     groups = make_optimizer(trainee, "model", 1e-3, TrainConfig(), owners).param_groups
     assert [(group["owner"], group["params"][0].ndim) for group in groups] == [
         ("", 2), ("speech", 2), ("", 1), ("speech", 1),

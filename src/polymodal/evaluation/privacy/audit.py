@@ -347,7 +347,8 @@ def variance_of_mean(values: np.ndarray, groups: np.ndarray) -> float:
 def _features(model: Model, name: str, field: Field) -> Tensor:
     """(n, D) the mean token of each row."""
     parts = torch.arange(len(field)).split(CHUNK)
-    return torch.cat([model.encoders[name](field.pick(part).to(model.device)).mean.cpu() for part in parts]).double()
+    pieces = [{name: field.pick(part).to(model.device)} for part in parts]
+    return torch.cat([model.tokens(name, piece).mean.cpu() for piece in pieces]).double()
 
 
 def _some(rows: Rows, names: Sequence[str], most: int, seed: int) -> Rows:

@@ -1,0 +1,98 @@
+"""What every engine is: it runs the steps of the training loop, on one process or many."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polymodal.checkpoint import Checkpoint
+from polymodal.model import MicroBatch
+from polymodal.training.ema import Average
+
+
+class Engine(ABC):
+    """Runs the steps of the loop. Every process calls the same methods of its engine in the same order.
+
+    A constructor takes ``(precision,)`` by position (``no``, ``bf16`` or ``fp16``) and its configuration as
+    keyword-only arguments.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+        device: Where this process computes.
+        optimizers: By player, of the trainee that was prepared last.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+    optimizers: Mapping[str, torch.optim.Optimizer]
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes logs and samples."""
+        return self.rank == 0
+
+    @property
+    def uniform(self) -> bool:
+        """Whether a step must call the same modules on every process, whatever fields the rows of one of them lack."""
+        return self.world_size > 1
+
+    @abstractmethod
+    def prepare(self, trainee: Any, make_optimizer: Callable[[str], torch.optim.Optimizer]) -> None:
+        """Makes a trainee, in place, ready to be trained by this engine, which may replace its parameters.
+
+        Args:
+            trainee: A ``Trainee`` module of ``training.loop``, on ``device``.
+            make_optimizer: Makes the optimiser of a player; called once the parameters are those that are trained.
+        """
+
+    @abstractmethod
+    def backward(self, micro_batch: MicroBatch, player: str, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Adds the gradients of one micro-batch; after the ``last`` of a step they are those of all processes.
+
+        Returns:
+            The loss and its terms, as the trainee gave them for this process's rows.
+        """
+
+    @abstractmethod
+    def step(self, player: str, clip: float) -> Tensor:
+        """Moves a player's parameters by gradients of norm ``clip`` at most, then forgets all gradients.
+
+        Returns:
+            The norm of the gradient before it was clipped.
+        """
+
+    @abstractmethod
+    def broadcast(self, number: float) -> float:
+        """The first process's number."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Returns once every process has called it."""
+
+    @abstractmethod
+    def save(self, stage: Path, step: int, averages: Average, documents: Mapping[str, Any], keep: int) -> None:
+        """Writes a checkpoint: the trainee's weights, their averages, the optimisers and ``documents``.
+
+        Args:
+            stage: Folder of the run or of one of its stages.
+            step: Number of steps taken.
+            averages: Of the weights.
+            documents: By file name without suffix, as JSON.
+            keep: Checkpoints that stay, at least 1.
+        """
+
+    @abstractmethod
+    def load(self, checkpoint: Checkpoint, averages: Average) -> None:
+        """Puts back all that ``save`` wrote, but for the documents."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """While it is entered, the first process may use the modules by itself, as validation does."""
+        return nullcontext()

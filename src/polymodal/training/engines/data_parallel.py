@@ -1,0 +1,90 @@
+"""Each process holds all weights and sees some of the rows; gradients are averaged. By Hugging Face Accelerate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+
+from polymodal import checkpoint as checkpoints
+from polymodal.model import MicroBatch
+from polymodal.training.ema import Average
+from polymodal.training.engines.base import Engine
+
+
+class DataParallel(Engine):
+    """``DistributedDataParallel`` on many processes; a plain loop on one.
+
+    Args:
+        precision: ``no``, or ``bf16`` or ``fp16`` where PyTorch's autocast takes them.
+    """
+
+    def __init__(self, precision: str):
+        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+            AcceleratorState._reset_state()  # else a run of another precision earlier in this process is an error
+        self.accelerator = Accelerator(
+            cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
+            mixed_precision=precision,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # players take turns
+        )
+        self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
+        self.device = self.accelerator.device
+
+    def prepare(self, trainee: Any, make_optimizer: Callable[[str], torch.optim.Optimizer]) -> None:
+        self.accelerator.free_memory()  # of the stage before
+        self.trainee, self.wrapped = trainee, self.accelerator.prepare_model(trainee)
+        self.optimizers = {
+            player: self.accelerator.prepare_optimizer(make_optimizer(player)) for player in trainee.players
+        }
+
+    def backward(self, micro_batch: MicroBatch, player: str, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            loss, terms = self.wrapped(micro_batch, player)
+            self.accelerator.backward(loss * self.world_size)  # gradients of the processes are averaged, losses add up
+        return loss, terms
+
+    def step(self, player: str, clip: float) -> Tensor:
+        optimizer = self.optimizers[player]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = self.accelerator.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        for each in self.optimizers.values():
+            each.zero_grad(set_to_none=True)
+        return norm
+
+    def broadcast(self, number: float) -> float:
+        if self.world_size == 1:
+            return number
+        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
+        torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def wait(self) -> None:
+        self.accelerator.wait_for_everyone()
+
+    def save(self, stage: Path, step: int, averages: Average, documents: Mapping[str, Any], keep: int) -> None:
+        if not self.main:
+            return
+        state: dict[str, Tensor] = {}
+        for player, optimizer in self.optimizers.items():
+            state |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
+        tensors = {
+            "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
+        }  # fmt: skip
+        checkpoints.save(stage, step, tensors, documents, keep)
+
+    def load(self, checkpoint: checkpoints.Checkpoint, averages: Average) -> None:
+        checkpoints.load_weights(self.trainee, checkpoint.tensors("model"))
+        for name, value in checkpoint.tensors("ema").items():
+            averages.weights[name].copy_(value)
+        tensors = checkpoint.tensors("trainer/optimizer")
+        for player, optimizer in self.optimizers.items():
+            checkpoints.restore_optimizer(optimizer, tensors, player)
