@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, distributed, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.types import Losses
 
 
@@ -23,6 +24,10 @@ class Alignment(nn.Module, ABC):
 
     searchable: ClassVar[bool] = False
     project: "Projections"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_constructor(cls)
 
     @abstractmethod
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from polymodal.alignment.base import Alignment, Projections, gathered
@@ -25,7 +26,15 @@ class DeepCCA(Alignment):
         ridge: Added to the diagonals of the covariances.
     """
 
-    def __init__(self, fields: Sequence[str], width: int, *, size: int = 16, weight: float = 0.5, ridge: float = 1e-2):
+    def __init__(
+        self,
+        fields: Sequence[str],
+        width: int,
+        *,
+        size: PositiveInt = 16,
+        weight: NonNegativeFloat = 0.5,
+        ridge: PositiveFloat = 1e-2,
+    ):
         super().__init__()
         self.weight, self.size, self.ridge = weight, size, ridge
         self.project = Projections(fields, width, size)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,7 +32,13 @@ class InfoNCE(Alignment):
     searchable = True
 
     def __init__(
-        self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5, temperature: float = 0.1
+        self,
+        fields: Sequence[str],
+        width: int,
+        *,
+        size: PositiveInt = 128,
+        weight: NonNegativeFloat = 0.5,
+        temperature: PositiveFloat = 0.1,
     ):
         super().__init__()
         self.weight = weight

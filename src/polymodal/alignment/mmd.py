@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from polymodal.alignment.base import Alignment, Projections, gathered
@@ -29,7 +30,7 @@ class MMD(Alignment):
     SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
     """Of the squared widths, times the mean squared distance of all codes."""
 
-    def __init__(self, fields: Sequence[str], width: int, *, size: int = 32, weight: float = 0.1):
+    def __init__(self, fields: Sequence[str], width: int, *, size: PositiveInt = 32, weight: NonNegativeFloat = 0.1):
         super().__init__()
         self.weight = weight
         self.project = Projections(fields, width, size)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,7 +29,7 @@ class Sigmoid(Alignment):
 
     searchable = True
 
-    def __init__(self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5):
+    def __init__(self, fields: Sequence[str], width: int, *, size: PositiveInt = 128, weight: NonNegativeFloat = 0.5):
         super().__init__()
         self.weight = weight
         self.project = Projections(fields, width, size)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.types import Field, Losses, Space
 
 
@@ -22,6 +23,10 @@ class Codec(nn.Module, ABC):
     players: tuple[str, ...] = ("model",)
     space: Space
     latent: Space
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_constructor(cls)
 
     @classmethod
     @abstractmethod

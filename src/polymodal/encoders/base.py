@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.types import Field, Space, Tokens
 
 
@@ -12,6 +13,10 @@ class Encoder(nn.Module, ABC):
 
     A constructor takes ``(space, width)`` by position and its configuration as keyword-only arguments.
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_constructor(cls)
 
     @classmethod
     @abstractmethod

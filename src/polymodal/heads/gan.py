@@ -7,15 +7,18 @@ synthesis", 2016; the default loss: Huang et al., "The GAN is dead; long live th
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
+import pydantic
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.arguments import Probability, Sizes
 from polymodal.heads.augmentation import augment
 from polymodal.heads.base import Head
 from polymodal.heads.gan_controller import GanController
@@ -49,7 +52,7 @@ Source: relativistic: Jolicoeur-Martineau 2019; hinge: Lim and Ye 2017; Wasserst
 
 
 class Generator(nn.Module):
-    """Noise (B, Z) and context (B, W) -> value (B, C, *canvas), told of its length where that varies."""
+    """Noise (B, Z), context (B, W) and, where it varies, the length -> value (B, C, *canvas)."""
 
     def __init__(
         self, space: Space, width: int, hidden_size: int, noise: int, channels: tuple[int, ...], blocks: int, patch: int
@@ -97,6 +100,21 @@ def frozen(module: nn.Module, *arguments: Tensor) -> Any:
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
 
 
+Fraction = Annotated[float, pydantic.Field(ge=1e-3, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanOptions:
+    """How a value is drawn.
+
+    Attributes:
+        truncation: The noise is drawn anew where it is beyond this; 0 for never. Lower is more typical and less
+            diverse. Source: Brock et al., "Large scale GAN training", 2019.
+    """
+
+    truncation: NonNegativeFloat = 0.0
+
+
 class Gan(Head):
     """p(field | context) of any continuous space of up to two dimensions, drawn in one step.
 
@@ -118,66 +136,56 @@ class Gan(Head):
             that the penalty keeps what is made varied. Source: Huang et al. 2024, who let it fall to a tenth.
         penalty_share: Share of the rows of a step that bear the penalty, each so much more.
         mismatched: Weight of real values with the context of another row, which count as made. The critic learns to
-            tell them, and so do the encoders, through the critic's eyes: here both want the same.
+            recognise them, and the encoders learn from the critic to tell the contexts apart: here both want the same.
         critic_rate: The critic's learning rate beside that of the model; ``wasserstein`` wants about 4. Source: Heusel
             et al., "GANs trained by a two time-scale update rule", 2017.
         spectral_norm: Divide the critic's weights by their spectral norm. Source: Miyato et al. 2018.
         augment: Greatest probability of augmenting what the critic sees, 0 for never; it starts at 0.
         flip: Whether augmentation may mirror pictures.
-        truncation: When sampling, the noise is drawn anew where it is beyond this; 0 for never. Lower is more typical
-            and less diverse. Source: Brock et al., "Large scale GAN training", 2019.
+        truncation: Default of the sampling option.
 
     Raises:
-        ConfigError: The grid is not a multiple of the compression, or an argument is out of range.
+        ConfigError: The grid is not a multiple of the compression, or an argument is out of its bounds.
     """
 
     players = ("critic", "model")
+    options: GanOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        noise: int = 64,
-        hidden_size: int = 128,
-        channels: tuple[int, ...] | None = None,
-        blocks: int = 0,
-        patch: int | None = None,
+        noise: PositiveInt = 64,
+        hidden_size: PositiveInt = 128,
+        channels: Sizes | None = None,
+        blocks: NonNegativeInt = 0,
+        patch: PositiveInt | None = None,
         loss: Literal["relativistic", "hinge", "non-saturating", "wasserstein"] = "relativistic",
-        gamma: float = 1.0,
-        gamma_final: float = 1.0,
-        penalty_share: float = 0.25,
-        mismatched: float = 0.5,
-        critic_rate: float = 1.0,
+        gamma: NonNegativeFloat = 1.0,
+        gamma_final: Fraction = 1.0,
+        penalty_share: Fraction = 0.25,
+        mismatched: NonNegativeFloat = 0.5,
+        critic_rate: Annotated[float, pydantic.Field(ge=1e-3, le=1e3)] = 1.0,
         spectral_norm: bool = False,
-        augment: float = 0.0,
+        augment: Probability = 0.0,
         flip: bool = False,
-        truncation: float = 0.0,
+        truncation: NonNegativeFloat = 0.0,
     ):
         super().__init__()
-        for name, value, low, high in (
-            ("gamma", gamma, 0, math.inf),
-            ("mismatched", mismatched, 0, math.inf),
-            ("truncation", truncation, 0, math.inf),
-            ("critic_rate", critic_rate, 1e-3, 1e3),
-            ("augment", augment, 0, 1),
-            ("penalty_share", penalty_share, 1e-3, 1),
-            ("gamma_final", gamma_final, 1e-3, 1),
-        ):
-            if not low <= value <= high:
-                raise ConfigError(f"{name}: {value} is not between {low} and {high}")
         usual_channels, usual_patch = shape_of(space)
         channels, patch = channels or usual_channels, patch or usual_patch
         self.space, self.noise, self.loss_name = space, noise, loss
         self.gamma, self.gamma_final, self.progress = gamma, gamma_final, 0.0
         self.critic_rate = critic_rate
-        self.penalty_share, self.mismatched, self.flip, self.truncation = penalty_share, mismatched, flip, truncation
+        self.penalty_share, self.mismatched, self.flip = penalty_share, mismatched, flip
+        self.options = GanOptions(truncation=truncation)
         self.generator = Generator(space, width, hidden_size, noise, channels, blocks, patch)
         self._critic_shape = (space, width, hidden_size, channels, blocks, patch)
         self.spectral_norm = spectral_norm
         self.critic = self._new_critic()
         self.length = Lengths(width, space.max_length) if space.variable else None
-        nothing = torch.zeros(1)
+        nothing = torch.zeros(1, device="cpu")
         self.controller = GanController(
             hidden_size, blank=float(CRITIC_LOSSES[loss](nothing, nothing)), augment=augment
         )
@@ -197,7 +205,7 @@ class Gan(Head):
         if self.spectral_norm:
             for module in list(critic.modules()):
                 if isinstance(module, Linear | nn.Conv1d | nn.Conv2d):
-                    if not module.weight.any():  # zero has no direction
+                    if not module.weight.is_meta and not module.weight.any():  # zero has no direction
                         nn.init.normal_(module.weight, std=0.1)
                     spectrally_normalised(module)
         return critic
@@ -245,8 +253,9 @@ class Gan(Head):
                 real, features = self.critic(self._seen(target.value, mask, fold(keys, 3)), mask, pooled)
         losses["adversarial"] = MODEL_LOSSES[self.loss_name](real, judged)
         if matching:  # the generator alone is slow to teach the encoders what a context should tell apart
-            own, other = (frozen(self.critic.judge, features, c) for c in (context.pooled, context.pooled.roll(1, 0)))
-            losses["mismatched"] = self.mismatched * self._mismatch(own, other, pooled)
+            contexts = context.pooled, context.pooled.roll(1, 0)
+            matched, other = (frozen(self.critic.judge, features, c) for c in contexts)
+            losses["mismatched"] = self.mismatched * self._mismatch(matched, other, pooled)
         return losses
 
     def _critic_loss(self, pooled: Tensor, target: Field, keys: Tensor) -> Losses:
@@ -324,25 +333,9 @@ class Gan(Head):
             return gradient.square().flatten(1).sum(1)
 
     @torch.no_grad()
-    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
-        """One value per row, in one step.
-
-        Args:
-            context: B rows.
-            keys: (B,).
-            unconditional: Not needed.
-            options: ``truncation``, as in the constructor.
-
-        Raises:
-            ConfigError: An option is unknown or out of its range.
-        """
-        for name in options:
-            if name != "truncation":
-                raise ConfigError(unknown("option of gan", name, ["truncation"]))
-        limit = options.get("truncation", self.truncation)
-        if limit < 0:
-            raise ConfigError(f"truncation: {limit} is not at least 0")
-        rows, device = len(keys), keys.device
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: GanOptions) -> Field:
+        """One value per row, in one step. There is no guidance."""
+        rows, device, limit = len(keys), keys.device, options.truncation
         noise = truncated_normal(fold(keys, 0), self.noise, limit) if limit else normal(fold(keys, 0), (self.noise,))
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:

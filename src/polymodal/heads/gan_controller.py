@@ -1,4 +1,4 @@
-"""The controller of an adversarial pair: it watches the critic, moves what can be moved within bounds, and says why."""
+"""The controller of an adversarial pair: it watches the critic, adjusts training within bounds, and logs why."""
 
 import math
 
@@ -39,7 +39,7 @@ class GanController(nn.Module):
 
     Args:
         features: Width of the critic's features.
-        blank: Loss of a critic that says nothing.
+        blank: Loss of a critic whose outputs are all 0, which tells nothing apart.
         augment: Greatest probability of augmentation; 0 for none.
     """
 
@@ -58,7 +58,7 @@ class GanController(nn.Module):
         self.register_buffer("moments", torch.zeros(2, 2, features))  # sums and squares of real and made features
         self._level: dict[str, float] = {}
         self._count: dict[str, int] = {}
-        self._said: list[str] = []
+        self._decisions: list[str] = []
         self.register_load_state_dict_post_hook(lambda module, _: module._level.clear())
 
     def level(self, name: str) -> float:
@@ -68,8 +68,8 @@ class GanController(nn.Module):
 
     def decisions(self) -> list[str]:
         """What it decided since it was last asked."""
-        said, self._said = self._said, []
-        return said
+        made, self._decisions = self._decisions, []
+        return made
 
     @torch.no_grad()
     def watch(
@@ -190,18 +190,18 @@ class GanController(nn.Module):
         step = math.copysign(rows / FADE_ROWS, sign - CONFIDENT)
         now = self._level["augment"] = min(max(before + step, 0.0), self.bounds["augment"][1])
         if int(10 * now) != int(10 * before):  # a line for every tenth of the way
-            self._said.append(f"augmentation {before:.2f} -> {now:.2f}: sign statistic on real data {sign:.2f}")
+            self._decisions.append(f"augmentation {before:.2f} -> {now:.2f}: sign statistic on real data {sign:.2f}")
 
     def _set(self, name: str, value: float, why: str) -> None:
         low, high = self.bounds[name]
         before, now = self._level[name], min(max(value, low), high)
         self._level[name] = now
         if now != before:
-            self._said.append(f"{name} {before:.3g} -> {now:.3g}: {why}")
+            self._decisions.append(f"{name} {before:.3g} -> {now:.3g}: {why}")
 
     def _reset(self, why: str) -> bool:
         self._count.update(loud=0, narrow=0, resets=self._count["resets"] + 1)
-        self._said.append(f"the critic is drawn anew: {why}")
+        self._decisions.append(f"the critic is drawn anew: {why}")
         self._set("lr_scale", 0.5 * self._level["lr_scale"], "a new critic starts slowly")
         return True
 

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.heads.autoregressive import Autoregressive
-from polymodal.heads.values import LEAST_VARIANCE, ValueDecoder, whole
+from polymodal.heads.token_sampling import SequenceOptions
+from polymodal.heads.values import ValueDecoder, whole
 from polymodal.nn.grids import GridEncoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
-__all__ = ["LEAST_VARIANCE", "Ids", "Values"]
+__all__ = ["Ids", "Values"]
 
 
 class Values(ValueDecoder):
@@ -68,7 +69,7 @@ class Values(ValueDecoder):
 
 
 class Ids(nn.Module):
-    """Ids: a transformer reads them, and an autoregressive head writes them, told of z beside the context.
+    """Ids: a transformer reads them, and an autoregressive head, which sees z beside the context, writes them.
 
     Source: Bowman et al., "Generating sentences from a continuous space", 2016.
 
@@ -82,7 +83,7 @@ class Ids(nn.Module):
         word_dropout: Share of the ids before that the writer does not see in training.
 
     Raises:
-        ConfigError: An option is out of range.
+        ConfigError: ``heads`` does not divide half of H.
     """
 
     def __init__(
@@ -127,23 +128,15 @@ class Ids(nn.Module):
         keys: Tensor,
         *,
         decoder_temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        max_length: int | None = None,
+        **options: Any,
     ) -> Field:
-        """Ids for z (B, Z); options as of ``Autoregressive.sample``."""
-        return self.decoder.sample(
-            self._with(z, context),
-            keys,
-            temperature=decoder_temperature,
-            top_k=top_k,
-            top_p=top_p,
-            max_length=max_length,
-        )
+        """Ids for z (B, Z); other options as of ``SequenceOptions``."""
+        chosen = SequenceOptions(temperature=decoder_temperature, **options)
+        return self.decoder.draw(self._with(z, context), keys, None, chosen)
 
     def _with(self, z: Tensor, context: Context) -> Context:
         """The context with z as one more token, and in the pooled vector."""
-        told = self.told(z)
-        tokens = torch.cat([context.tokens, told[:, None]], dim=1)
+        token = self.told(z)
+        tokens = torch.cat([context.tokens, token[:, None]], dim=1)
         mask = torch.cat([context.mask, context.mask.new_ones(len(z), 1)], dim=1)
-        return Context(tokens, mask, context.pooled + told)
+        return Context(tokens, mask, context.pooled + token)

@@ -3,8 +3,9 @@
 Shapes: B rows, Z latent dimensions, W the context's width, values (B, C, *grid).
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ Likelihood = Literal["gaussian", "laplace"]
 
 LEAST_VARIANCE = 1e-4
 """Of the likelihood, where values are of about unit scale: finer detail than that is not worth any number of nats."""
+Variance = Annotated[float, pydantic.Field(ge=LEAST_VARIANCE)]
 MEMORY = 20
 """Moves over which the optimal variance is averaged."""
 
@@ -138,10 +140,10 @@ class ValueDecoder(nn.Module):
 
     def _decode(self, z: Tensor, context: Context, mask: Tensor) -> Tensor:
         """The likelihood's middle (B, C, *grid), where a length varies of the space's whole length."""
-        told = [z, context.pooled]
+        inputs = [z, context.pooled]
         if self.space.variable:
-            told.append(mask.sum(1, keepdim=True) / self.space.max_length)
-        value = clamp_to_bounds(self.decoder(self.proj_in(torch.cat(told, dim=1))), self.space)
+            inputs.append(mask.sum(1, keepdim=True) / self.space.max_length)
+        value = clamp_to_bounds(self.decoder(self.proj_in(torch.cat(inputs, dim=1))), self.space)
         return value[..., : self.space.max_length] if self.space.variable else value
 
 
@@ -150,4 +152,4 @@ def whole(space: Space, channels: tuple[int, ...], patch: int) -> Space:
     return Space("continuous", (space.channels, *(canvas(space, channels, patch) if space.grid else ())))
 
 
-__all__ = ["LEAST_VARIANCE", "Likelihood", "ValueDecoder", "whole"]
+__all__ = ["Likelihood", "ValueDecoder", "Variance", "whole"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.modalities import Audio, Modality
 from polymodal.types import Field, Losses
 
@@ -23,6 +24,10 @@ class Vocoder(nn.Module, ABC):
     """
 
     players: tuple[str, ...] = ("model",)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_constructor(cls)
 
     def __init__(self, audio: Audio):
         super().__init__()
