@@ -26,7 +26,7 @@ Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 def check_constructor(part: type) -> None:
     """Makes the constructor of a class check its keyword-only arguments, so that Python and YAML get the same answer.
 
-    Base classes of parts call it of each class that is derived from them.
+    It is the ``__init_subclass__`` of every base class of parts, and so is called of each class derived from one.
     """
     construct = part.__init__  # type: ignore[misc]
     by_position = {

@@ -25,9 +25,7 @@ class Alignment(nn.Module, ABC):
     searchable: ClassVar[bool] = False
     project: "Projections"
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     @abstractmethod
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:

@@ -53,9 +53,7 @@ class Balancer(ABC):
     watches: ClassVar[bool] = True
     over: Literal["fields", "terms"] = "fields"
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     def __init__(self, fields: Sequence[str]):
         self.fields = list(fields)

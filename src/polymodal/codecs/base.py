@@ -24,9 +24,7 @@ class Codec(nn.Module, ABC):
     space: Space
     latent: Space
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     @classmethod
     @abstractmethod

@@ -14,9 +14,7 @@ class Encoder(nn.Module, ABC):
     A constructor takes ``(space, width)`` by position and its configuration as keyword-only arguments.
     """
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     @classmethod
     @abstractmethod

@@ -22,13 +22,7 @@ class SequenceEncoder(Encoder):
     """
 
     def __init__(
-        self,
-        space: Space,
-        width: int,
-        *,
-        depth: NonNegativeInt = 2,
-        heads: PositiveInt = 4,
-        token_dropout: Share = 0.0,
+        self, space: Space, width: int, *, depth: NonNegativeInt = 2, heads: PositiveInt = 4, token_dropout: Share = 0.0
     ):
         super().__init__()
         self.token_dropout = token_dropout

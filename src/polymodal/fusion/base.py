@@ -28,9 +28,7 @@ class Fusion(nn.Module, ABC):
     joint: ClassVar[bool] = False
     keeps: ClassVar[Literal["tokens", "fields"] | None] = None
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     @abstractmethod
     def forward(

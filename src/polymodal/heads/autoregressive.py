@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from polymodal.arguments import Share
 from polymodal.heads.base import Head
 from polymodal.heads.token_sampling import (
-    BEGIN,
-    END,
     PAD,
     SequenceOptions,
     TopP,
@@ -27,8 +25,6 @@ from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, uniform
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
-
-__all__ = ["BEGIN", "END", "PAD", "Autoregressive"]
 
 
 class Autoregressive(Head):
@@ -118,13 +114,13 @@ class Autoregressive(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
         log_probs, real = self._log_probs(context, target, keys if self.training else None)
-        loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
-        return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
+        loss = cross_entropy(log_probs, target.value.long(), real, self.forbidden, self.label_smoothing)
+        return {"nll": loss / real.sum(1).clamp(min=1)}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
         log_probs, real = self._log_probs(context, target)
-        return -cross_entropy(log_probs, target.value.long(), self.forbidden).masked_fill(~real, 0.0).sum(1)
+        return -cross_entropy(log_probs, target.value.long(), real, self.forbidden)
 
     def check_options(self, options: SequenceOptions) -> None:
         check_length(self.space, options.max_length)

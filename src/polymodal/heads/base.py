@@ -33,9 +33,7 @@ class Head(nn.Module, ABC):
     space: Space
     options: Any = NoOptions()
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     @classmethod
     @abstractmethod

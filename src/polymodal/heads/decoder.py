@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from polymodal.arguments import Sizes
 from polymodal.heads.base import Head
-from polymodal.heads.lengths import Lengths
+from polymodal.heads.lengths import Lengths, draw_positions, length_log_prob, length_loss
 from polymodal.heads.token_sampling import (
     END,
     DecodingOptions,
@@ -107,7 +107,7 @@ class Decoder(Head):
         nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
         if self.training:
             self.moves += 1
-        return {"nll": nll / self.ends.size(target).clamp(min=1), **self.ends.extra(context, target)}
+        return {"nll": nll / self.ends.size(target).clamp(min=1), **length_loss(self.ends.length, context, target)}
 
     @torch.no_grad()
     def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: DecoderOptions) -> Field:
@@ -119,7 +119,7 @@ class Decoder(Head):
     def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor:
         """log p(target | z) (B,) of whole rows, their lengths included, in nats. Call it in evaluation mode."""
         nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
-        return self.ends.log_prob_of_length(context, target) - nll
+        return length_log_prob(self.ends.length, context, target) - nll
 
 
 class IdDecoder(nn.Module):
@@ -154,15 +154,7 @@ class IdDecoder(nn.Module):
         """-log p(target | context) (B,), in nats."""
         ids = target.value.long()
         log_probs = self._logits(context, target.mask.expand_as(ids)).log_softmax(-1)
-        return cross_entropy(log_probs, ids, self.forbidden).masked_fill(~self._open(target), 0.0).sum(1)
-
-    def extra(self, context: Context, target: Field) -> Losses:
-        """The loss of the length, where it varies."""
-        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """log p(length | context) (B,); 0 where it does not vary."""
-        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
+        return cross_entropy(log_probs, ids, self._open(target), self.forbidden)
 
     def size(self, target: Field) -> Tensor:
         """Ids of each row (B,) that do not follow from the length."""
@@ -178,12 +170,8 @@ class IdDecoder(nn.Module):
         length_temperature: float,
     ) -> Field:
         """Ids (B, L)."""
-        rows = len(keys)
-        real = torch.ones(rows, *self.space.shape, dtype=torch.bool, device=keys.device)
-        if self.length is not None:
-            real = self.length.draw(context.pooled, fold(keys, 0), length_temperature)
-            real = real[:, : int(real.sum(1).max())]
-        logits, longest = self._logits(context, real), real.shape[1]
+        real = draw_positions(self.length, self.space, context.pooled, fold(keys, 0), length_temperature)
+        logits, (rows, longest) = self._logits(context, real), real.shape
         # A stream for each place, so that the draws do not depend on the longest row of the batch.
         streams = fold(fold(keys, 1)[:, None], torch.arange(longest, device=keys.device)).flatten()
         ids = (
@@ -211,6 +199,3 @@ class IdDecoder(nn.Module):
 def _nothing(context: Context) -> Tensor:
     """A latent of no dimensions: z is in the context."""
     return context.pooled[:, :0]
-
-
-__all__ = ["Decoder"]

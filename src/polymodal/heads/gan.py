@@ -22,7 +22,7 @@ from polymodal.arguments import Probability, Sizes
 from polymodal.heads.augmentation import augment
 from polymodal.heads.base import Head
 from polymodal.heads.gan_controller import GanController
-from polymodal.heads.lengths import Lengths
+from polymodal.heads.lengths import Lengths, length_loss
 from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, normal, uniform
@@ -52,7 +52,7 @@ Source: relativistic: Jolicoeur-Martineau 2019; hinge: Lim and Ye 2017; Wasserst
 
 
 class Generator(nn.Module):
-    """Noise (B, Z), context (B, W) and, where it varies, the length -> value (B, C, *canvas)."""
+    """Noise (B, Z), context (B, W) and, where it varies, the length -> value (B, C, *grid)."""
 
     def __init__(
         self, space: Space, width: int, hidden_size: int, noise: int, channels: tuple[int, ...], blocks: int, patch: int
@@ -66,7 +66,8 @@ class Generator(nn.Module):
         parts = [noise, pooled]
         if self.longest:
             parts.append(mask.sum(1, keepdim=True).to(noise.dtype) / self.longest)
-        return self.decoder(leaky(self.mix(torch.cat(parts, dim=1))))
+        value = self.decoder(leaky(self.mix(torch.cat(parts, dim=1))))
+        return value[..., : self.longest] if self.longest else value
 
 
 class Judgement(nn.Module):
@@ -238,9 +239,7 @@ class Gan(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         if player == "critic":
             return self._critic_loss(context.pooled, target, keys)
-        losses = {}
-        if self.length is not None:
-            losses["length"] = self.length.loss(context.pooled, target.lengths)
+        losses = length_loss(self.length, context, target)
         pooled, mask, longest = context.pooled.detach(), target.mask, target.mask.shape[1]
         fake = self._make(context.pooled, mask, normal(fold(keys, 1), (self.noise,)))
         fake = fake[..., :longest] if self.space.variable else fake
@@ -341,11 +340,8 @@ class Gan(Head):
         if self.length is not None:
             mask = self.length.draw(context.pooled, fold(keys, 8))
         value = self._make(context.pooled, mask, noise)
-        if self.space.variable:
-            mask = mask[:, : int(mask.sum(1).max())]
-            value = value[..., : mask.shape[1]]
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value) if self.space.variable else made
+        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
 
 
 def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:

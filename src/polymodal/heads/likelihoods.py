@@ -15,9 +15,7 @@ from polymodal.heads.values import ValueDecoder, whole
 from polymodal.nn.grids import GridEncoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.transformer import Transformer
-from polymodal.types import Context, Field, Losses, Space
-
-__all__ = ["Ids", "Values"]
+from polymodal.types import Context, Field, Space
 
 
 class Values(ValueDecoder):
@@ -86,6 +84,8 @@ class Ids(nn.Module):
         ConfigError: ``heads`` does not divide half of H.
     """
 
+    length = None  # the end of a text is one of its ids
+
     def __init__(
         self, space: Space, width: int, *, latent: int, hidden_size: int, depth: int, heads: int, word_dropout: float
     ) -> None:
@@ -108,14 +108,6 @@ class Ids(nn.Module):
         """-log p(target | z, context) (B,), in nats; with word dropout in training."""
         mean = self.decoder.loss(self._with(z, context), target, "model", keys)["nll"]
         return mean * self.size(target)
-
-    def extra(self, context: Context, target: Field) -> Losses:
-        """Nothing: the end of a text is one of its ids."""
-        return {}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """0: the end of a text is one of its ids."""
-        return 0.0
 
     def size(self, target: Field) -> Tensor:
         """Real ids of each row (B,)."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polymodal.arguments import Share
 from polymodal.heads.base import Head
-from polymodal.heads.lengths import Lengths
+from polymodal.heads.lengths import Lengths, draw_positions, length_log_prob, length_loss
 from polymodal.heads.token_sampling import (
     END,
     DecodingOptions,
@@ -141,18 +141,13 @@ class Masked(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a hidden id, in nats; ``length``, weighted, where lengths vary."""
         bound, count = self._draws(context, target, keys, self.repeats, self.ratios, self.label_smoothing)
-        losses = {"nll": (bound / count.clamp(min=1)).view(-1, self.repeats).mean(1)}
-        if self.length is not None:
-            losses["length"] = self.length.loss(context.pooled, target.lengths)
-        return losses
+        nll = (bound / count.clamp(min=1)).view(-1, self.repeats).mean(1)
+        return {"nll": nll, **length_loss(self.length, context, target)}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor, draws: int = 16) -> Tensor:
         """(B,) an unbiased estimate of a lower bound on log p(target | context) of whole rows, in nats."""
         bound, _ = self._draws(context, target, keys, draws, "uniform")
-        bound = -bound.view(-1, draws).mean(1)
-        if self.length is not None:
-            bound = bound - self.length.loss(context.pooled, target.lengths) / self.length.WEIGHT
-        return bound
+        return length_log_prob(self.length, context, target) - bound.view(-1, draws).mean(1)
 
     def _draws(
         self, context: Context, target: Field, keys: Tensor, draws: int, ratios: str, smoothing: float = 0.0
@@ -176,7 +171,7 @@ class Masked(Head):
         score = uniform(fold(keys, 1), (longest,)).masked_fill(~open_ids, 2.0)
         hidden = (ranks(score) < number.clamp(min=1)[:, None]) & open_ids
         log_probs = self.logits(ids.masked_fill(hidden, self.hidden_id), real, context).log_softmax(-1)
-        loss = cross_entropy(log_probs, ids, self.forbidden, smoothing).masked_fill(~hidden, 0.0).sum(1)
+        loss = cross_entropy(log_probs, ids, hidden, self.forbidden, smoothing)
         return loss / hidden.sum(1).clamp(min=1) * count, count
 
     def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: MaskedOptions) -> Field:
@@ -187,17 +182,10 @@ class Masked(Head):
         """
         contexts = options.guided(context, unconditional)
         with torch.inference_mode():
-            real = self._real(context, keys, options.temperature)
+            real = draw_positions(self.length, self.space, context.pooled, fold(keys, 0), options.temperature)
             ids = self._fill(contexts, real, keys, options)
         mask = real.clone() if self.space.variable else torch.ones_like(real[:, :1])
         return Field.full(ids.clone(), mask, self.space.varies)
-
-    def _real(self, context: Context, keys: Tensor, temperature: float) -> Tensor:
-        """Mask (B, L) of the real positions of values of the lengths that are drawn."""
-        if self.length is None:
-            return torch.ones(len(keys), *self.space.shape, dtype=torch.bool, device=keys.device)
-        real = self.length.draw(context.pooled, fold(keys, 0), temperature)
-        return real[:, : int(real.sum(1).max())] if len(real) else real
 
     def _fill(self, context: Context, real: Tensor, keys: Tensor, options: MaskedOptions) -> Tensor:
         """Ids (B, L). With guidance, ``context`` holds the B unconditional rows after the B rows."""

@@ -98,13 +98,13 @@ class Recurrent(Head):
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
         real = target.mask.expand_as(target.value)
         log_probs = self._log_probs(context, target, keys if self.training else None)
-        loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
-        return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
+        loss = cross_entropy(log_probs, target.value.long(), real, self.forbidden, self.label_smoothing)
+        return {"nll": loss / real.sum(1).clamp(min=1)}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
-        loss = cross_entropy(self._log_probs(context, target), target.value.long(), self.forbidden)
-        return -loss.masked_fill(~target.mask.expand_as(loss), 0.0).sum(1)
+        real, log_probs = target.mask.expand_as(target.value), self._log_probs(context, target)
+        return -cross_entropy(log_probs, target.value.long(), real, self.forbidden)
 
     def check_options(self, options: SequenceOptions) -> None:
         check_length(self.space, options.max_length)

@@ -132,12 +132,13 @@ def forbid(logits: Tensor, forbidden: Tensor) -> Tensor:
     return logits.masked_fill(forbidden, torch.finfo(logits.dtype).min / 2).float()
 
 
-def cross_entropy(log_probs: Tensor, ids: Tensor, forbidden: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Negative log-likelihoods (B, L) of ``ids`` (B, L) from log-probabilities (B, L, vocab).
+def cross_entropy(log_probs: Tensor, ids: Tensor, counted: Tensor, forbidden: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Negative log-likelihoods (B,) of ``ids`` (B, L) from log-probabilities (B, L, vocab).
 
     Args:
         log_probs: Of all ids.
         ids: The real ones.
+        counted: (B, L) the positions that are summed over.
         forbidden: (vocab,).
         smoothing: Share of the target distribution that is spread evenly over the ids that are not forbidden.
     """
@@ -145,7 +146,7 @@ def cross_entropy(log_probs: Tensor, ids: Tensor, forbidden: Tensor, smoothing: 
     if smoothing:
         even = -log_probs.masked_fill(forbidden, 0.0).sum(-1) / (~forbidden).sum()
         loss = torch.lerp(loss, even, smoothing)
-    return loss
+    return loss.masked_fill(~counted, 0.0).sum(1)
 
 
 def decode(space: Space, keys: Tensor, step: Step, options: SequenceOptions) -> Field:

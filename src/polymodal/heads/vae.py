@@ -15,6 +15,7 @@ from torch import Tensor
 
 from polymodal.arguments import Share, Sizes
 from polymodal.heads.base import Head
+from polymodal.heads.lengths import length_log_prob, length_loss
 from polymodal.heads.likelihoods import Ids, Values
 from polymodal.heads.token_sampling import TopP, check_length, refuse_other_grids, refuse_other_than_sequences
 from polymodal.heads.values import Variance
@@ -156,7 +157,7 @@ class VariationalAutoencoder(Head):
                 weight = weight * (self.moves / self.anneal).clamp(max=1)
             self.moves += 1
         size = self.ends.size(target)
-        return {"nll": nll / size, "kl": weight * kl.sum(1) / size, **self.ends.extra(context, target)}
+        return {"nll": nll / size, "kl": weight * kl.sum(1) / size, **length_loss(self.ends.length, context, target)}
 
     def check_options(self, options: ValueOptions | IdOptions) -> None:
         if isinstance(options, IdOptions):
@@ -193,7 +194,7 @@ class VariationalAutoencoder(Head):
             log_joint = self.prior.log_prob(z, context.pooled) - self.ends.nll(z, context, target, stream, self.moves)
             weights.append(log_joint - gaussian_log_prob(z, mean, log_std).sum(1))
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
-        return bound + self.ends.log_prob_of_length(context, target)
+        return bound + length_log_prob(self.ends.length, context, target)
 
     @torch.no_grad()
     def active_units(self, context: Context, target: Field) -> int:
@@ -208,6 +209,3 @@ class VariationalAutoencoder(Head):
         """
         surprise, _ = self.prior.whiten(self.posterior(context, target)[0], context.pooled)
         return int((surprise.var(0) > ACTIVE).sum())
-
-
-__all__ = ["VariationalAutoencoder"]

@@ -15,7 +15,7 @@ from polymodal.nn.grids import GridDecoder, canvas
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
 from polymodal.nn.random import fold, normal, uniform
-from polymodal.types import Context, Field, Losses, Space
+from polymodal.types import Context, Field, Space
 
 Likelihood = Literal["gaussian", "laplace"]
 
@@ -88,14 +88,6 @@ class ValueDecoder(nn.Module):
             log_prob = -error.abs() / scale - (2 * scale).log()
         return -(log_prob * real).flatten(1).sum(1)
 
-    def extra(self, context: Context, target: Field) -> Losses:
-        """The loss of the length, where it varies."""
-        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """log p(length | context) (B,); 0 where it does not vary."""
-        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
-
     def size(self, target: Field) -> Tensor:
         """Real numbers of each row (B,)."""
         whole = target.value[0].numel()
@@ -119,12 +111,8 @@ class ValueDecoder(nn.Module):
             value = clamp_to_bounds(
                 value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space
             )
-        if self.space.variable:
-            longest = int(mask.sum(1).max())
-            mask = mask[:, :longest]
-            value = value[..., :longest]
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value) if self.space.variable else made
+        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
 
     def _scale(self) -> Tensor:
         """Of the likelihood, (1, C, ...): the deviation of a Gaussian, the mean error of a Laplace distribution."""
@@ -150,6 +138,3 @@ class ValueDecoder(nn.Module):
 def whole(space: Space, channels: tuple[int, ...], patch: int) -> Space:
     """The space in which an axis that varies has its whole length, rounded up to the coarsest level's cells."""
     return Space("continuous", (space.channels, *(canvas(space, channels, patch) if space.grid else ())))
-
-
-__all__ = ["Likelihood", "ValueDecoder", "Variance", "whole"]

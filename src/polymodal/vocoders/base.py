@@ -25,9 +25,7 @@ class Vocoder(nn.Module, ABC):
 
     players: tuple[str, ...] = ("model",)
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        check_constructor(cls)
+    __init_subclass__ = check_constructor
 
     def __init__(self, audio: Audio):
         super().__init__()
