@@ -49,8 +49,8 @@ class Autoregressive(Head):
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
         cross_attention: Whether to attend to the context's tokens, or to see the pooled context only.
-        positions: Whether each place of a fixed length has a vector of its own beside the rotation, which tells codes
-            of a picture where in the grid they are.
+        positions: Whether each place of a fixed length has a learned vector beside the rotation, such as codes of a
+            picture need to know their place in the grid.
         guidance: Default of the sampling option; see ``SequenceOptions``.
         temperature: Default of the sampling option.
         top_p: Default of the sampling option.

@@ -107,7 +107,7 @@ class Head(nn.Module, ABC):
         return frozenset(field.name for field in fields(self.options))
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor | None:
-        """(B,) log p(target | context) of whole rows in nats, or a bound below it; None if the head cannot tell.
+        """(B,) log p(target | context) of whole rows in nats, or a bound below it; None if the head has neither.
 
         Args:
             context: What is known, B rows.
@@ -130,5 +130,5 @@ class Head(nn.Module, ABC):
         return 1.0
 
     def decisions(self) -> list[str]:
-        """What it decided about its own training since it was last asked, one line each, for the log."""
+        """What it decided about its training since the last call, one line each, for the log."""
         return []

@@ -131,7 +131,7 @@ class IdDecoder(nn.Module):
         space: Discrete.
         width: W.
         hidden_size: Width inside.
-        depth: Transformer blocks; with 0 each place is on its own.
+        depth: Transformer blocks; with 0 no place sees another.
         heads: Attention heads.
     """
 

@@ -34,10 +34,10 @@ CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "non-saturating": lambda real, fake: F.softplus(-real) + F.softplus(fake),
     "wasserstein": lambda real, fake: fake - real,
 }
-"""Of outputs (B,) on real and on made values, to be lowered by the critic."""
+"""Of outputs (B,) on real and on generated values, for the critic to minimise."""
 
 DIFFERENCES = ("relativistic", "wasserstein")
-"""Losses that know the difference of the two outputs only."""
+"""Losses that depend on the difference of the two outputs only."""
 
 MODEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relativistic": lambda real, fake: F.softplus(real - fake),
@@ -45,7 +45,7 @@ MODEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "non-saturating": lambda real, fake: F.softplus(-fake),
     "wasserstein": lambda real, fake: -fake,
 }
-"""The same, to be lowered by the generator.
+"""Of the same outputs, for the generator to minimise.
 
 Source: relativistic: Jolicoeur-Martineau 2019; hinge: Lim and Ye 2017; Wasserstein: Arjovsky et al. 2017.
 """
@@ -84,7 +84,7 @@ class Judgement(nn.Module):
 
 
 class Critic(nn.Module):
-    """Value and context -> how real it looks (B,), and the features (B, hidden_size) that say so."""
+    """Value and context -> how real it looks (B,), and the features (B, hidden_size) that this is read from."""
 
     def __init__(self, space: Space, width: int, hidden_size: int, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
@@ -97,7 +97,7 @@ class Critic(nn.Module):
 
 
 def frozen(module: nn.Module, *arguments: Tensor) -> Any:
-    """What a module gives, its parameters being constants."""
+    """The output of a module, whose parameters are constants here."""
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
 
 
@@ -128,18 +128,18 @@ class Gan(Head):
         hidden_size: Width of the vector that the generator unfolds, and of the critic's features.
         channels: Of the generator's levels, from the coarsest; the critic has the same in reverse. By default the grid
             is halved down to 8 places or fewer.
-        blocks: Residual convolutions of each level besides the one that leaves or enters it.
+        blocks: Residual convolutions of each level, besides the convolution between levels.
         patch: Side of the patches at the finest level.
-        loss: ``relativistic`` with gradient penalties on real and made values (R3GAN), ``hinge``, ``non-saturating``
-            with one on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
-        gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` bears.
-        gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors. It is at first
-            that the penalty keeps what is made varied. Source: Huang et al. 2024, who let it fall to a tenth.
-        penalty_share: Share of the rows of a step that bear the penalty, each so much more.
-        mismatched: Weight of real values with the context of another row, which count as made. The critic learns to
-            recognise them, and the encoders learn from the critic to tell the contexts apart: here both want the same.
-        critic_rate: The critic's learning rate beside that of the model; ``wasserstein`` wants about 4. Source: Heusel
-            et al., "GANs trained by a two time-scale update rule", 2017.
+        loss: ``relativistic`` with gradient penalties on real and generated values (R3GAN), ``hinge``,
+            ``non-saturating`` with a penalty on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
+        gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` tolerates.
+        gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors. The penalty keeps
+            samples varied early in training. Source: Huang et al. 2024, who let it fall to a tenth.
+        penalty_share: Share of the rows of a step that have the penalty; their weight makes up for the others.
+        mismatched: Weight of real values with the context of another row, which count as generated. The critic learns
+            to recognise them, and the encoders learn from the critic which contexts differ: both share this aim.
+        critic_rate: The critic's learning rate as a multiple of the model's; ``wasserstein`` needs about 4. Source:
+            Heusel et al., "GANs trained by a two time-scale update rule", 2017.
         spectral_norm: Divide the critic's weights by their spectral norm. Source: Miyato et al. 2018.
         augment: Greatest probability of augmenting what the critic sees, 0 for never; it starts at 0.
         flip: Whether augmentation may mirror pictures.
@@ -191,7 +191,7 @@ class Gan(Head):
             hidden_size, blank=float(CRITIC_LOSSES[loss](nothing, nothing)), augment=augment
         )
         for parameter in (*self.generator.parameters(), *self.critic.parameters()):
-            parameter.momentum = 0.0  # type: ignore[attr-defined]  # each chases a target that turns as it nears
+            parameter.momentum = 0.0  # type: ignore[attr-defined]  # each follows a moving target
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -251,7 +251,7 @@ class Gan(Head):
             with torch.no_grad():
                 real, features = self.critic(self._seen(target.value, mask, fold(keys, 3)), mask, pooled)
         losses["adversarial"] = MODEL_LOSSES[self.loss_name](real, judged)
-        if matching:  # the generator alone is slow to teach the encoders what a context should tell apart
+        if matching:  # through the generator alone the encoders learn slowly which contexts must differ
             contexts = context.pooled, context.pooled.roll(1, 0)
             matched, other = (frozen(self.critic.judge, features, c) for c in contexts)
             losses["mismatched"] = self.mismatched * self._mismatch(matched, other, pooled)
@@ -277,10 +277,10 @@ class Gan(Head):
         return losses
 
     def _mismatch(self, matched: Tensor, mismatched: Tensor, pooled: Tensor) -> Tensor:
-        """(B,) loss of real values in their own context and in another's, 0 where the two are the same.
+        """(B,) loss of real values in their context and in another row's, 0 where the two contexts are the same.
 
-        Rows of equal meaning in other words may meet, but as often one way as the other, and a difference of outputs
-        then has no slope on average.
+        Two rows may say the same in other words. Each is then the mismatch of the other equally often, so that the loss
+        has no gradient on average.
         """
         differs = (pooled != pooled.roll(1, 0)).any(1)
         if self.loss_name == "wasserstein":  # its penalty does not bound the slope in the context
@@ -291,7 +291,7 @@ class Gan(Head):
         return self.generator(noise, pooled, mask)
 
     def _seen(self, value: Tensor, mask: Tensor, keys: Tensor) -> Tensor:
-        """A value as the critic sees it: augmented and blurred with noise as the controller wants it."""
+        """A value as the critic sees it: augmented and with noise, as much as the controller sets."""
         if not self.training:
             return value
         if p := self.controller.level("augment"):
@@ -301,10 +301,10 @@ class Gan(Head):
         return value
 
     def _penalty(self, seen: Tensor, mask: Tensor, pooled: Tensor, keys: Tensor) -> Tensor:
-        """(B,) penalty on the critic's gradient, borne by the first rows of a step in training: their order is random.
+        """(B,) penalty on the critic's gradient; in training of the first rows of a step, whose order is random.
 
         Source: R1, R2: Mescheder et al., "Which training methods for GANs do actually converge?", 2018; between real
-        and made values: Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
+        and generated values: Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
         """
         rows = len(mask)
         some = math.ceil(self.penalty_share * rows) if self.training else rows

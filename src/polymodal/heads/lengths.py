@@ -1,4 +1,4 @@
-"""p(length | context), for heads that draw a value whole and so must know its length first."""
+"""p(length | context), for heads that draw all of a value at once and so need its length first."""
 
 import torch
 from torch import Tensor, nn

@@ -19,7 +19,7 @@ from polymodal.types import Context, Field, Space
 
 
 class Values(ValueDecoder):
-    """Continuous values: convolutions there and back.
+    """Continuous values: a convolutional encoder and decoder.
 
     Args:
         space: Continuous, of 0 to 2 dimensions.

@@ -1,6 +1,6 @@
 """Masked head: hidden ids are guessed from those that are seen, all at once, in a few steps, for discrete spaces.
 
-Source: Chang et al., MaskGIT (2022): absorbing discrete diffusion (Austin et al., D3PM, 2021) in an order of its own.
+Source: Chang et al., MaskGIT (2022): absorbing discrete diffusion (Austin et al., D3PM, 2021) that chooses its order.
 """
 
 import math
@@ -163,7 +163,7 @@ class Masked(Head):
         keys = fold(keys[index], draw)
         open_ids = real & ~self.forbidden[ids]
         count = open_ids.sum(1)
-        share = (draw + uniform(fold(keys, 0))) / draws  # each draw has a part of [0, 1) of its own: less variance
+        share = (draw + uniform(fold(keys, 0))) / draws  # stratified over [0, 1): less variance
         if ratios == "cosine":
             number = (torch.cos(share * (math.pi / 2)) * count).ceil()
         else:

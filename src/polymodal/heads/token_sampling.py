@@ -94,7 +94,7 @@ def check_length(space: Space, length: int | None) -> None:
     """Refuses a bound on the length of values in ``space``.
 
     Raises:
-        ConfigError: It is above the space's own, or all values are of one length.
+        ConfigError: It is more than the longest value has, or all values have one length.
     """
     longest = space.shape[0]
     if length is not None and not space.variable and length != longest:

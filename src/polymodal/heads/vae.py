@@ -74,8 +74,8 @@ class VariationalAutoencoder(Head):
         prior: p(z | context): ``standard``, ``conditional`` or ``flow``; see ``nn.priors``.
         hidden_size: Width inside: of the features from which z is read, and of the transformers of ids.
         kl_weight: Of the divergence of the posterior from the prior (Higgins et al., "beta-VAE", 2017).
-        anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z says
-            anything (Bowman et al., "Generating sentences from a continuous space", 2016).
+        anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z holds any
+            information (Bowman et al., "Generating sentences from a continuous space", 2016).
         free_nats: Divergence per latent dimension and row that costs nothing, for the same reason (Kingma et al.,
             "Improved variational inference with inverse autoregressive flow", 2016, equation 15, without the mean
             over rows). With the prior ``flow``, whose divergence has no parts, it is ``latent`` times as much of all.
@@ -198,10 +198,10 @@ class VariationalAutoencoder(Head):
 
     @torch.no_grad()
     def active_units(self, context: Context, target: Field) -> int:
-        """Number of latent dimensions that tell the rows apart: whose posterior mean, as the prior sees it, varies.
+        """Number of latent dimensions that hold information: whose posterior mean, whitened by the prior, varies.
 
         With the prior ``standard`` these are the active units of Burda et al., "Importance weighted autoencoders",
-        2016, section 5.1. A prior that knows the context expects some of the variation, which is discounted.
+        2016, section 5.1. A prior that depends on the context predicts some of the variation, which does not count.
 
         Args:
             context: B rows, some hundred.
