@@ -14,14 +14,15 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration"],
+    ["arguments"],
     ["nn"],
     ["modalities"],
     ["data"],
-    ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads"],
+    ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads", "balancing"],
     ["config", "recipes"],
     ["condition"],
     ["model"],
-    ["checkpoint"],
+    ["checkpoint", "resolution"],
     ["generation", "prior"],
     ["tables"],
     ["embedding"],
@@ -87,11 +88,11 @@ def test_files_are_short_and_well_named(file):
 
 def test_inheritance_is_one_level_deep():
     """Our classes have at most one of ours above them, exceptions and test doubles aside."""
+    from polymodal.balancing import BALANCERS
     from polymodal.codecs import CODECS
     from polymodal.encoders import ENCODERS
     from polymodal.fusion import FUSIONS
     from polymodal.heads import HEADS
-    from polymodal.training.balancing import BALANCERS
     from polymodal.vocoders import VOCODERS
 
     for table in (MODALITIES, ENCODERS, CODECS, FUSIONS, HEADS, VOCODERS, BALANCERS):

@@ -10,12 +10,12 @@ import pytest
 
 import polymodal as pm
 from contract import test_balancers, test_heads, test_parts
+from polymodal.balancing import BALANCERS
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.modalities import MODALITIES
 from polymodal.tables import open_table
-from polymodal.training.balancing import BALANCERS
 
 PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
 TABLES = (MODALITIES, ENCODERS, FUSIONS, HEADS, BALANCERS)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import DataConfig, Recipe, load_recipe
-from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source
+from polymodal.config import DataConfig, Recipe, check_part, load_recipe
+from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
+from polymodal.resolution import check_fit
 from polymodal.training import stages
+from polymodal.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
@@ -419,21 +421,26 @@ def fit(
 def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tuple[Recipe, Data]:
     """The data that a recipe is to be run on, and the recipe with its place in it.
 
+    Whether the recipe fits is checked before any data are built or decoded.
+
     Args:
         recipe: Its fields are read if it names any, else those of the built-in set, else what the columns seem to be.
         source: As ``load`` takes it; None for the one that the recipe names.
         strict: Raise at the first row that cannot be read.
 
     Raises:
-        ConfigError: Neither names a source, or a field is wrong.
+        ConfigError: Neither names a source, a field is wrong, or a part of the recipe does not fit its field.
         DataError: The source is wrong.
     """
+    source = _source(recipe, source)
     fields: dict[str, Any] = {
         name: {"modality": field.modality, **field.arguments, "column": field.column or name}
         for name, field in recipe.fields.items()
     }
-    source = recipe.data.source if source is None else source
-    data = _load(recipe, source, fields or (infer_fields(source) if source is not None else {}), strict)
+    fields = fields or infer_fields(source)
+    check_part(ENGINES, recipe.train.engine, "train.engine")
+    check_fit(recipe, {name: modality for name, (modality, _) in parse_fields(fields).items()})
+    data = _load(recipe, source, fields, strict)
     return _placed(recipe, data), data
 
 
@@ -442,12 +449,16 @@ def _placed(recipe: Recipe, data: Data) -> Recipe:
     return recipe.model_copy(update={"data": DataConfig(**data.settings)})
 
 
-def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:
+def _source(recipe: Recipe, source: Any) -> Any:
     source = recipe.data.source if source is None else source
     if source is None:
         raise ConfigError("data: no source is given, and the recipe names none; give --data, or data.source")
+    return source
+
+
+def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:
     settings = recipe.data.model_dump(exclude={"source"})
-    return load(source, fields, strict=strict, **settings)
+    return load(_source(recipe, source), fields, strict=strict, **settings)
 
 
 def open_run(run: str | Path, *, device: str | None = None) -> Generator:

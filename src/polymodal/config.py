@@ -1,30 +1,25 @@
-"""Recipes: strict models of the YAML, made from the constructors' own signatures.
-
-A part of a model (an encoder, a head, ...) takes its configuration as keyword-only arguments; those arguments, their
-types and their defaults are the part's schema. Nothing is written twice.
-"""
+"""Recipes: strict models of the YAML. The schema of a part, such as a head, is the signature of its constructor."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import typing
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from polymodal.alignment import ALIGNMENTS
+from polymodal.arguments import check_arguments, validate
+from polymodal.balancing import BALANCERS
 from polymodal.codecs import CODECS
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
-from polymodal.modalities import MODALITIES, Modality, kind_of
+from polymodal.modalities import MODALITIES, Modality, build, kind_of
 from polymodal.vocoders import VOCODERS
 
 
@@ -259,7 +254,7 @@ class Recipe(_Strict):
 def _merge(default: Part | None, own: Part | None) -> Part | None:
     if own is None or default is None:
         return own or default
-    return own if own.get("kind", default["kind"]) != default["kind"] else default | own
+    return own if own.get("kind", default.get("kind")) != default.get("kind") else default | own
 
 
 _FAMILIES: dict[str, Mapping[str, type]] = {
@@ -269,19 +264,8 @@ _FAMILIES: dict[str, Mapping[str, type]] = {
     "vocoder": VOCODERS,
     "fusion": FUSIONS,
     "alignment": ALIGNMENTS,
+    "balancer": BALANCERS,
 }
-
-
-@cache
-def arguments_model(part: type) -> type[BaseModel]:
-    """A strict pydantic model of the keyword-only arguments of a constructor."""
-    hints = typing.get_type_hints(part.__init__)  # type: ignore[misc]
-    keyword_only = {
-        name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in inspect.signature(part).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    return create_model(part.__name__, __config__=ConfigDict(extra="forbid"), **keyword_only)  # type: ignore[call-overload]
 
 
 def build_part(family: str | Mapping[str, type], part: Part, where: str, *positional: Any) -> Any:
@@ -290,53 +274,59 @@ def build_part(family: str | Mapping[str, type], part: Part, where: str, *positi
     A family of a layer above this one is given by its table.
 
     Raises:
-        ConfigError: The kind or an argument is unknown or wrong; the message starts with ``where``.
+        ConfigError: The kind or an argument is unknown or wrong, or the part does not fit what the model fills in; the
+            message starts with ``where``.
     """
-    arguments = dict(part)
-    table = _FAMILIES[family] if isinstance(family, str) else family
-    kind = arguments.pop("kind", None)
-    if kind not in table:
-        raise ConfigError(unknown(f"{where}.kind", str(kind), table))
-    accepts = getattr(table[kind], "accepts", None)
+    kind, arguments = check_part(family, part, where)
+    accepts = getattr(kind, "accepts", None)
     if accepts and (reason := accepts(positional[0])):
         given = kind_of(positional[0]) if isinstance(positional[0], Modality) else positional[0]
-        raise ConfigError(f"{where}.kind: '{kind}' does not fit: it {reason}, not {given}")
-    checked = _validate(arguments_model(table[kind]), arguments, where)
+        raise ConfigError(f"{where}.kind: '{part['kind']}' does not fit: it {reason}, not {given}")
     try:
-        return table[kind](*positional, **{name: getattr(checked, name) for name in type(checked).model_fields})
+        return kind(*positional, **arguments)
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from None
 
 
-def _validate(model: type[BaseModel], given: Any, where: str = "") -> Any:
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, item, where) for item in error.errors())) from None
+def check_part(family: str | Mapping[str, type], part: Part, where: str) -> tuple[type, dict[str, Any]]:
+    """The class of a part and the arguments that a recipe gives it.
+
+    Raises:
+        ConfigError: The kind is missing or unknown, or an argument is unknown, missing, of another type or out of its
+            bounds; the message starts with ``where``.
+    """
+    table, kind = _FAMILIES[family] if isinstance(family, str) else family, part.get("kind")
+    if kind is None:
+        raise ConfigError(f"{where}.kind: is missing; choose among {', '.join(sorted(table))}")
+    if kind not in table:
+        raise ConfigError(unknown(f"{where}.kind", str(kind), table))
+    given = {name: value for name, value in part.items() if name != "kind"}
+    return table[kind], check_arguments(table[kind], given, where)
 
 
-def _explain(model: type[BaseModel], item: Any, where: str) -> str:
-    """One line for one of pydantic's errors: where, what, and what would be right."""
-    place = ".".join(str(part) for part in (where, *item["loc"]) if part != "")
-    if item["type"] == "extra_forbidden":
-        for part in item["loc"][:-1]:
-            model = _inner_model(model, part) or model
-        parent, _, name = place.rpartition(".")
-        return unknown(f"{parent or 'recipe'}: key", name, model.model_fields)
-    message = item["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if item["type"] in ("missing", "value_error"):
-        return f"{place or 'recipe'}: {message}"
-    return f"{place}: {message}, not {item['input']!r}"
+def check_recipe(recipe: Recipe) -> None:
+    """Refuses a recipe of which a modality, a part or an argument of either is wrong, whatever the data are.
 
+    Whether the parts fit the fields, which may come from the data, is for ``resolution.check_fit`` to say.
 
-def _inner_model(model: type[BaseModel], key: Any) -> type[BaseModel] | None:
-    """The model of a key of ``model``, looking through ``dict[str, Model]`` and optional types."""
-    field = model.model_fields.get(str(key))
-    if field is None:
-        return None
-    candidates = [field.annotation, *typing.get_args(field.annotation)]
-    return next((c for c in candidates if inspect.isclass(c) and issubclass(c, BaseModel)), None)
+    Raises:
+        ConfigError: It is; says where and what would be right.
+    """
+    for name in recipe.defaults:
+        if name not in MODALITIES:
+            raise ConfigError(unknown("defaults: modality", name, MODALITIES))
+    for name, field in recipe.fields.items():
+        build(field.modality, where=f"fields.{name}", **field.arguments)
+    places = {f"defaults.{name}": (parts, parts) for name, parts in recipe.defaults.items()}
+    places |= {f"fields.{name}": (field, recipe.parts(name)) for name, field in recipe.fields.items()}
+    for place, (given, merged) in places.items():
+        for family in Parts.model_fields:
+            if getattr(given, family) is not None:
+                check_part(family, getattr(merged, family), f"{place}.{family}")
+    check_part("fusion", recipe.fusion, "fusion")
+    if recipe.alignment is not None:
+        check_part("alignment", recipe.alignment, "alignment")
+    check_part("balancer", recipe.train.balance, "train.balance")
 
 
 def recipe_names() -> list[str]:
@@ -368,13 +358,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Mapp
         tree = _read_yaml(recipe)
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
-    checked: Recipe = _validate(Recipe, tree)
-    for name, field in checked.fields.items():
-        if field.modality not in MODALITIES:
-            raise ConfigError(unknown(f"fields.{name}.modality", field.modality, MODALITIES))
-    for name in checked.defaults:
-        if name not in MODALITIES:
-            raise ConfigError(unknown("defaults: modality", name, MODALITIES))
+    checked: Recipe = validate(Recipe, tree)
+    check_recipe(checked)
     return checked
 
 

@@ -29,4 +29,4 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(given, names, n=1)
     hint = f" did you mean '{near[0]}'?" if near else ""
-    return f"{what}: '{given}' is unknown;{hint} ({', '.join(names)})"
+    return f"{what}: '{given}' is unknown;{hint} ({', '.join(names) or 'there is none'})"

@@ -83,7 +83,7 @@ def check_fields(
     to: Sequence[str],
     options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Whether a model can do this.
+    """Whether a model can do this: give and generate these fields, with these options of the heads.
 
     Raises:
         ConfigError: It cannot; says why.
@@ -104,9 +104,10 @@ def check_fields(
         raise ConfigError("to: a field is named twice")
     if not to:
         raise ConfigError(f"to: name at least one field among {', '.join(model.heads)}")
-    for name in options or {}:
+    for name, chosen in (options or {}).items():
         if name not in to:
             raise ConfigError(unknown("options", name, to))
+        model.heads[name].options_with(chosen, f"options.{name}")
 
 
 def read(name: str, modality: Modality, raw: Any) -> Field:

@@ -20,7 +20,6 @@ from polymodal.model import MicroBatch, Model
 from polymodal.nn.random import make_keys, normal
 from polymodal.training import tasks
 from polymodal.training.adaptation import Adaptation
-from polymodal.training.balancing import BALANCERS
 from polymodal.types import Batch, Field, Task
 
 MODALITIES = {"picture": pm.Image(size=16), "name": pm.Text(max_length=8), "place": pm.Vector(size=2)}
@@ -70,7 +69,7 @@ def main() -> None:
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     model = make_model(json.loads(Path(sys.argv[1]).read_text())).train()
     fields = list(model.heads)
-    balancer = build_part(BALANCERS, model.recipe.train.balance, "train.balance", fields)
+    balancer = build_part("balancer", model.recipe.train.balance, "train.balance", fields)
     model.loss_weigher = adaptation = Adaptation(dict.fromkeys(fields, 1.0), balancer=balancer)
     wrapped, place = accelerator.prepare_model(model), torch.tensor([accelerator.process_index])
     wrong = []

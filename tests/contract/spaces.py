@@ -40,6 +40,13 @@ def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:
     return Field.full(value, mask, space.varies)
 
 
+def make_text(*rows: list[int]) -> Field:
+    """Rows of ids of text, the shorter ones padded."""
+    length = max(map(len, rows))
+    value = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
+    return Field.full(value, value != 0, 0)
+
+
 def behind_mask(field: Field, fill: float) -> Field:
     """The field with other values where nothing is real."""
     if field.mask.shape[1] == 1:

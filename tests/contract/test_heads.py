@@ -11,9 +11,10 @@ import polymodal as pm
 from contract.spaces import SPACES, WIDTH, assert_well_formed, behind_mask, make_context, make_field
 from polymodal.config import build_part
 from polymodal.heads import HEADS
-from polymodal.heads.base import Head
+from polymodal.heads.base import Head, NoOptions
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Context, Field, Losses, Space
+from refusals import refused
 
 TRANSFORMER = {"depth": 1, "heads": 2}
 SMALL: dict[str, dict[str, object]] = {
@@ -111,7 +112,7 @@ def test_a_sample_has_its_own_seed_and_survives_saving(kind, name):
             parameter.add_(1)
     copy.load_state_dict(head.state_dict())
     assert torch.equal(copy.sample(context, keys, unconditional=free).value, together.value)
-    with pytest.raises((pm.ConfigError, TypeError)):
+    with refused("options", "'no_such_option'", *head.option_names, by=pm.ConfigError):
         head.sample(context, keys, no_such_option=1)
 
 
@@ -153,9 +154,7 @@ class SketchedGan(Head):
         return {"real": softplus(-self._score(told, target.value)), "fake": softplus(self._score(told, fake.detach()))}
 
     @torch.no_grad()
-    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
-        if options:
-            raise pm.ConfigError(f"options: {', '.join(options)}; there are none")
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: NoOptions) -> Field:
         rows = torch.ones(len(keys), 1, dtype=torch.bool)
         return Field(self._make(context, keys), rows, rows[:, 0])
 

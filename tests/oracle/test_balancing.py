@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from polymodal.training.balancing import BALANCERS, Seen
+from polymodal.balancing import BALANCERS, Seen
 
 LOSSES = {"a.nll": 8.0, "b.nll": 2.0}
 

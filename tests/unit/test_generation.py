@@ -64,7 +64,7 @@ def test_rows_in_chunks_are_rows_together(model):
         ({"tone": "x.wav"}, ["tone"], None, "to: 'tone' is given"),
         ({}, ["tone", "tone"], None, "to: a field is named twice"),
         ({}, ["tone"], {"picture": {"steps": 1}}, "options: 'picture' is unknown"),
-        ({}, ["tone"], {"tone": {"steps": 0}}, "steps: 0 is not at least 1"),
+        ({}, ["tone"], {"tone": {"steps": 0}}, "options.tone.steps: input should be greater than 0, not 0"),
     ],
 )
 def test_what_cannot_be_done_is_said(model, given, to, options, message):

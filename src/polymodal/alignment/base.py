@@ -8,21 +8,25 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, distributed, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.types import Losses
 
 
 class Alignment(nn.Module, ABC):
-    """Pulls together what the encoders make of the fields of one row.
+    """Pulls the encodings of the fields of one row together.
 
     A constructor takes ``(fields, width)`` by position and its configuration as keyword-only arguments.
 
     Attributes:
-        searchable: A row's fields come to lie nearer one another than those of other rows, so that one finds another.
+        searchable: Whether the fields of a row come to lie nearer to one another than to those of other rows, so that
+            one can be searched by another.
         project: Encodings -> the common space.
     """
 
     searchable: ClassVar[bool] = False
     project: "Projections"
+
+    __init_subclass__ = check_constructor
 
     @abstractmethod
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
@@ -37,9 +41,9 @@ class Alignment(nn.Module, ABC):
 class Projections(nn.Module):
     """Standardised encodings -> a common space, by a matrix for each field.
 
-    What all rows have in common is most of an encoding at first, and would hide what tells them apart: mean and
-    deviation over the present rows of all processes are taken out. Source: the normalised projection heads of SimCLR
-    (Chen et al. 2020).
+    At first most of an encoding is common to all rows, and would hide the differences between them. So each is
+    standardised by the mean and deviation over the present rows of all processes. Source: the normalised projection
+    heads of SimCLR (Chen et al. 2020).
 
     Args:
         fields: Names, in order.
@@ -57,22 +61,23 @@ class Projections(nn.Module):
         for name in self.matrices:
             if name in encodings:
                 everyone = gathered(encodings[name])[0]
-                there = gathered(present[name][:, None])[0].to(everyone.dtype)
-                count = there.sum().clamp(min=1)
-                mean = (everyone * there).sum(0) / count
-                variance = ((everyone - mean).square() * there).sum(0) / count
+                weight = gathered(present[name][:, None])[0].to(everyone.dtype)
+                count = weight.sum().clamp(min=1)
+                mean = (everyone * weight).sum(0) / count
+                variance = ((everyone - mean).square() * weight).sum(0) / count
                 codes[name] = self.code(name, encodings[name], mean, variance)
         return codes
 
     def code(self, name: str, encodings: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """Encodings (B, D) of one field -> (B, size), by a mean and a variance (D,) that are known."""
+        """Encodings (B, D) of one field -> (B, size), standardised by a mean and a variance (D,)."""
         return self.matrices[name]((encodings - mean) * (variance + 1e-5).rsqrt())
 
 
 def gathered(x: Tensor) -> tuple[Tensor, int]:
-    """The rows of all processes, through which gradients flow, and where this process's begin.
+    """The rows of all processes, through which gradients flow, and the index of this process's first row.
 
-    Without gradients they are this process's own: validation runs in the first process alone, and would wait for ever.
+    Without gradients they are this process's rows only: validation runs in the first process alone, and would wait for
+    the others for ever.
     """
     if not (torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized()):
         return x, 0

@@ -1,10 +1,11 @@
-"""Contrastive alignment: a row's fields are told from those of the other rows."""
+"""Contrastive alignment: each field of a row must find the row's other fields among those of all rows."""
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,7 +16,7 @@ from polymodal.types import Losses
 class InfoNCE(Alignment):
     """Symmetric cross-entropy over the rows of the batch, of all processes, with a learned temperature.
 
-    It gives the encoders a strong signal from the first step, long before the heads know what to ask of them.
+    It gives the encoders a strong gradient from the first step, long before the heads do.
 
     Source: van den Oord et al., "Representation learning with contrastive predictive coding", 2018; symmetric and with
     a learned temperature: Radford et al. (CLIP), 2021.
@@ -31,7 +32,13 @@ class InfoNCE(Alignment):
     searchable = True
 
     def __init__(
-        self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5, temperature: float = 0.1
+        self,
+        fields: Sequence[str],
+        width: int,
+        *,
+        size: PositiveInt = 128,
+        weight: NonNegativeFloat = 0.5,
+        temperature: PositiveFloat = 0.1,
     ):
         super().__init__()
         self.weight = weight
@@ -46,10 +53,10 @@ class InfoNCE(Alignment):
         for one, other in pairs:
             both = present[one] & present[other]
             everywhere, offset = gathered(both[:, None])
-            own = torch.arange(len(both), device=both.device) + offset
-            for here, there in ((one, other), (other, one)):
-                logits = scale * codes[here] @ gathered(codes[there])[0].T
+            match = torch.arange(len(both), device=both.device) + offset
+            for query, target in ((one, other), (other, one)):
+                logits = scale * codes[query] @ gathered(codes[target])[0].T
                 logits = logits.masked_fill(~everywhere[:, 0], torch.finfo(logits.dtype).min)
-                loss = functional.cross_entropy(logits, own, reduction="none")
+                loss = functional.cross_entropy(logits, match, reduction="none")
                 total = total + torch.where(both, loss, 0) / (2 * len(pairs))
         return {"infonce": self.weight * total}

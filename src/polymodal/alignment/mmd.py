@@ -1,9 +1,10 @@
-"""Alignment of distributions: the fields' codes are to look alike as a whole, row by row or not."""
+"""Alignment of distributions: the codes of all fields are to have the same distribution."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from polymodal.alignment.base import Alignment, Projections, gathered
@@ -13,8 +14,8 @@ from polymodal.types import Losses
 class MMD(Alignment):
     """Maximum mean discrepancy between the codes of two fields, with Gaussian kernels of several widths.
 
-    It needs no row that has both fields: rows that have either are compared as sets, so unpaired data count. It says
-    nothing of which row belongs to which, and goes beside a loss that does.
+    It needs no row that has both fields: rows that have either are compared as sets, so unpaired data count. It does
+    not match single rows, and so goes with a loss that does.
 
     Source: Gretton et al., "A kernel two-sample test", 2012, equation 5 (biased, so that it is never negative); several
     widths: Li et al., "Generative moment matching networks", 2015.
@@ -29,7 +30,7 @@ class MMD(Alignment):
     SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
     """Of the squared widths, times the mean squared distance of all codes."""
 
-    def __init__(self, fields: Sequence[str], width: int, *, size: int = 32, weight: float = 0.1):
+    def __init__(self, fields: Sequence[str], width: int, *, size: PositiveInt = 32, weight: NonNegativeFloat = 0.1):
         super().__init__()
         self.weight = weight
         self.project = Projections(fields, width, size)
@@ -48,8 +49,8 @@ class MMD(Alignment):
             both = torch.cat([x, y])
             norms = both.square().sum(1)
             distance = (norms[:, None] + norms - 2 * both @ both.T).clamp(min=0)
-            there = torch.cat(weight)
-            spread = (there @ distance @ there / there.sum().square()).detach().clamp(min=1e-6)
+            present_rows = torch.cat(weight)
+            spread = (present_rows @ distance @ present_rows / present_rows.sum().square()).detach().clamp(min=1e-6)
             kernel = sum(torch.exp(-distance / (scale * spread)) for scale in self.SCALES) / len(self.SCALES)
             discrepancy = signs @ kernel @ signs
             either = present[one] | present[other]

@@ -1,10 +1,11 @@
-"""Contrastive alignment in which every pair is a question of its own."""
+"""Contrastive alignment that classifies every pair of rows by itself."""
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,7 +14,7 @@ from polymodal.types import Losses
 
 
 class Sigmoid(Alignment):
-    """-log sigmoid(z_ij (scale x_i y_j + bias)) over all pairs of rows, z = 1 for a row's own pair and -1 for others.
+    """-log sigmoid(z_ij (scale x_i y_j + bias)) over all pairs of rows, z = 1 for two fields of one row, else -1.
 
     There is no sum over the batch within the logarithm, so it is as good with few rows.
 
@@ -28,12 +29,12 @@ class Sigmoid(Alignment):
 
     searchable = True
 
-    def __init__(self, fields: Sequence[str], width: int, *, size: int = 128, weight: float = 0.5):
+    def __init__(self, fields: Sequence[str], width: int, *, size: PositiveInt = 128, weight: NonNegativeFloat = 0.5):
         super().__init__()
         self.weight = weight
         self.project = Projections(fields, width, size)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.bias = nn.Parameter(torch.tensor(-10.0))  # most pairs are no pair, which the start should know
+        self.bias = nn.Parameter(torch.tensor(-10.0))  # most pairs are of different rows
 
     def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
         codes = {name: functional.normalize(code, dim=1) for name, code in self.project(encodings, present).items()}
@@ -42,10 +43,10 @@ class Sigmoid(Alignment):
         for one, other in pairs:
             both = present[one] & present[other]
             everywhere, offset = gathered(both[:, None])
-            own = torch.arange(len(both), device=both.device) + offset
+            match = torch.arange(len(both), device=both.device) + offset
             logits = self.log_scale.exp() * codes[one] @ gathered(codes[other])[0].T + self.bias
             sign = -torch.ones_like(logits)
-            sign[torch.arange(len(both), device=both.device), own] = 1
+            sign[torch.arange(len(both), device=both.device), match] = 1
             loss = -functional.logsigmoid(sign * logits).masked_fill(~everywhere[:, 0], 0).sum(1)
             total = total + torch.where(both, loss, 0) / len(pairs)
         return {"sigmoid": self.weight * total}

@@ -48,14 +48,17 @@ torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o r
 
 def run(args: Any) -> None:
     """Trains, and prints what can be done next."""
-    from polymodal.api import Generator, load_data
     from polymodal.config import load_recipe, parse_override
-    from polymodal.training import stages
 
     overrides = dict(parse_override(text) for text in args.set)
     if args.fields:
         overrides["fields"] = read_fields(args.fields)
-    recipe, data = load_data(load_recipe(args.recipe, overrides), args.data, strict=args.strict)
+    recipe = load_recipe(args.recipe, overrides)
+
+    from polymodal.api import Generator, load_data  # after the recipe, so that its mistakes are told soon
+    from polymodal.training import stages
+
+    recipe, data = load_data(recipe, args.data, strict=args.strict)
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, one speaks
     if data.rejected and first:
         print(f"{len(data.rejected)} rows are set aside; the first: {data.rejected[0]}", flush=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.types import Field, Losses, Space
 
 
@@ -27,6 +28,8 @@ class Codec(nn.Module, ABC):
     players: tuple[str, ...] = ("model",)
     space: Space
     latent: Space
+
+    __init_subclass__ = check_constructor
 
     @classmethod
     @abstractmethod

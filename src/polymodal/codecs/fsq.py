@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
+import pydantic
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
 from polymodal.codecs.convolutional import ConvolutionalAutoencoder, refusal
-from polymodal.errors import ConfigError
 from polymodal.types import Field, Losses, Space
 
 END, FIRST = 1, 3
 """Where lengths vary, codes begin at FIRST and a sequence ends in END, as in text; 0 pads."""
+Levels = Annotated[tuple[Annotated[int, pydantic.Field(ge=2)], ...], pydantic.Field(min_length=1)]
 
 
 class FiniteScalarQuantizer(Codec):
@@ -39,7 +43,7 @@ class FiniteScalarQuantizer(Codec):
         perceptual: Weight of the distance in that critic's features.
 
     Raises:
-        ConfigError: The grid is not a multiple of the factor, or an option is out of range.
+        ConfigError: The grid is not a multiple of the factor, or an argument is out of its bounds.
     """
 
     SLOPE = 0.8
@@ -48,20 +52,16 @@ class FiniteScalarQuantizer(Codec):
         self,
         space: Space,
         *,
-        levels: tuple[int, ...] = (8, 5, 5, 5),
-        codes: int = 1,
-        channels: tuple[int, ...] = (64, 128),
-        blocks: int = 1,
-        patch: int = 4,
-        edge_weight: float = 1.0,
-        adversarial: float = 0.0,
-        perceptual: float = 0.0,
+        levels: Levels = (8, 5, 5, 5),
+        codes: PositiveInt = 1,
+        channels: Sizes = (64, 128),
+        blocks: NonNegativeInt = 1,
+        patch: PositiveInt = 4,
+        edge_weight: NonNegativeFloat = 1.0,
+        adversarial: NonNegativeFloat = 0.0,
+        perceptual: NonNegativeFloat = 0.0,
     ):
         super().__init__()
-        if not levels or min(levels) < 2:
-            raise ConfigError(f"levels: {list(levels)}; give at least one, each 2 or more")
-        if codes < 1:
-            raise ConfigError(f"codes: {codes} is not at least 1")
         self.space, self.codes, self.edge_weight = space, codes, edge_weight
         numbers = codes * len(levels)
         self.network = ConvolutionalAutoencoder(space, numbers, numbers, channels=channels, blocks=blocks, patch=patch)

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
 from polymodal.codecs.convolutional import ConvolutionalAutoencoder, places, refusal, row_mean
@@ -31,22 +33,22 @@ class KLAutoencoder(Codec):
         perceptual: Weight of the distance in that critic's features.
 
     Raises:
-        ConfigError: The grid is not a multiple of the factor.
+        ConfigError: The grid is not a multiple of the factor, or an argument is out of its bounds.
     """
 
     def __init__(
         self,
         space: Space,
         *,
-        latent: int = 32,
-        channels: tuple[int, ...] = (64, 128, 256),
-        blocks: int = 1,
-        patch: int = 4,
-        kl_weight: float = 1e-4,
-        edge_weight: float = 1.0,
-        noise: float = 0.1,
-        adversarial: float = 0.0,
-        perceptual: float = 0.0,
+        latent: PositiveInt = 32,
+        channels: Sizes = (64, 128, 256),
+        blocks: NonNegativeInt = 1,
+        patch: PositiveInt = 4,
+        kl_weight: NonNegativeFloat = 1e-4,
+        edge_weight: NonNegativeFloat = 1.0,
+        noise: NonNegativeFloat = 0.1,
+        adversarial: NonNegativeFloat = 0.0,
+        perceptual: NonNegativeFloat = 0.0,
     ):
         super().__init__()
         self.space, self.dims = space, len(space.grid)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.types import Field, Space, Tokens
 
 
@@ -21,6 +22,7 @@ class Encoder(nn.Module, ABC):
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
     """
 
+    __init_subclass__ = check_constructor
     trains: bool = True
     width: int
     reference: Mapping[str, str] = {}

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polymodal.encoders.augment import jitter_picture
@@ -37,14 +38,14 @@ class PictureEncoder(Encoder):
         space: Space,
         width: int,
         *,
-        channels: int = 32,
-        stages: int = 4,
-        depth: int = 2,
-        heads: int = 4,
-        augment: float = 1.0,
-        rotate_degrees: float = 0.0,
-        erase: float = 0.0,
-        noise: float = 0.0,
+        channels: PositiveInt = 32,
+        stages: PositiveInt = 4,
+        depth: NonNegativeInt = 2,
+        heads: PositiveInt = 4,
+        augment: NonNegativeFloat = 1.0,
+        rotate_degrees: NonNegativeFloat = 0.0,
+        erase: NonNegativeFloat = 0.0,
+        noise: NonNegativeFloat = 0.0,
     ):
         super().__init__()
         self.augment, self.rotate_degrees, self.erase, self.noise = augment, rotate_degrees, erase, noise

@@ -1,7 +1,9 @@
 """Text, codes and labels -> tokens: an embedding, then a transformer."""
 
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Share
 from polymodal.encoders.augment import drop_tokens
 from polymodal.encoders.base import Encoder
 from polymodal.nn.transformer import Transformer
@@ -19,7 +21,9 @@ class SequenceEncoder(Encoder):
         token_dropout: Share of the ids that are hidden in training.
     """
 
-    def __init__(self, space: Space, width: int, *, depth: int = 2, heads: int = 4, token_dropout: float = 0.0):
+    def __init__(
+        self, space: Space, width: int, *, depth: NonNegativeInt = 2, heads: PositiveInt = 4, token_dropout: Share = 0.0
+    ):
         super().__init__()
         self.token_dropout = token_dropout
         self.embedding = nn.Embedding(space.vocab, width)

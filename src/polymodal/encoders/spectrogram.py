@@ -1,7 +1,9 @@
 """Spectrograms and other sequences of vectors -> tokens: strided convolutions over time, then a transformer."""
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Probability, Share
 from polymodal.encoders.augment import jitter_spectrogram
 from polymodal.encoders.base import Encoder
 from polymodal.nn.patches import pad_to_multiple, pool_mask
@@ -31,13 +33,13 @@ class SpectrogramEncoder(Encoder):
         space: Space,
         width: int,
         *,
-        stages: int = 3,
-        depth: int = 2,
-        heads: int = 4,
-        augment: float = 1.0,
-        speed: float = 0.0,
-        shift: float = 0.0,
-        noise: float = 0.0,
+        stages: PositiveInt = 3,
+        depth: NonNegativeInt = 2,
+        heads: PositiveInt = 4,
+        augment: NonNegativeFloat = 1.0,
+        speed: Share = 0.0,
+        shift: Probability = 0.0,
+        noise: NonNegativeFloat = 0.0,
     ):
         super().__init__()
         self.augment, self.speed, self.shift, self.noise = augment, speed, shift, noise

@@ -1,5 +1,6 @@
 """Vectors -> one token each."""
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from polymodal.encoders.base import Encoder
@@ -15,7 +16,7 @@ class VectorEncoder(Encoder):
         hidden_size: Units of the hidden layer; twice the width if not given.
     """
 
-    def __init__(self, space: Space, width: int, *, hidden_size: int | None = None):
+    def __init__(self, space: Space, width: int, *, hidden_size: PositiveInt | None = None):
         super().__init__()
         hidden_size = hidden_size or 2 * width
         self.perceptron = nn.Sequential(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
@@ -27,7 +28,7 @@ class AttentionFusion(Fusion):
 
     keeps = "tokens"
 
-    def __init__(self, fields: Sequence[str], width: int, *, depth: int = 2, heads: int = 4):
+    def __init__(self, fields: Sequence[str], width: int, *, depth: NonNegativeInt = 2, heads: PositiveInt = 4):
         super().__init__()
         self.fields = tuple(fields)
         self.register = nn.Parameter(torch.randn(1, 1, width) * 0.02)

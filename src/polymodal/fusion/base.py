@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.errors import ConfigError
 from polymodal.types import Context, Tokens
 
@@ -26,6 +27,8 @@ class Fusion(nn.Module, ABC):
 
     joint: ClassVar[bool] = False
     keeps: ClassVar[Literal["tokens", "fields"] | None] = None
+
+    __init_subclass__ = check_constructor
 
     @abstractmethod
     def forward(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
@@ -24,7 +25,15 @@ class BottleneckFusion(Fusion):
         heads: Attention heads.
     """
 
-    def __init__(self, fields: Sequence[str], width: int, *, latents: int = 8, depth: int = 2, heads: int = 4):
+    def __init__(
+        self,
+        fields: Sequence[str],
+        width: int,
+        *,
+        latents: PositiveInt = 8,
+        depth: NonNegativeInt = 2,
+        heads: PositiveInt = 4,
+    ):
         super().__init__()
         self.fields = tuple(fields)
         self.latents = nn.Parameter(torch.randn(1, latents, width) * 0.02)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
@@ -24,7 +25,7 @@ class ConcatenationFusion(Fusion):
         hidden_size: Width of the hidden layer; twice ``width`` if not given.
     """
 
-    def __init__(self, fields: Sequence[str], width: int, *, hidden_size: int | None = None):
+    def __init__(self, fields: Sequence[str], width: int, *, hidden_size: PositiveInt | None = None):
         super().__init__()
         self.fields = tuple(fields)
         self.absent = nn.ParameterDict({name: nn.Parameter(torch.randn(width) * 0.02) for name in fields})

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.errors import ConfigError
 from polymodal.fusion.base import Fusion
 from polymodal.nn.layers import Linear, layer_norm
 from polymodal.types import Context, Tokens
@@ -19,10 +21,15 @@ class GraphLayer(nn.Module):
     Args:
         width: D, of a node.
         heads: H attention heads; divides ``width``.
+
+    Raises:
+        ConfigError: It does not.
     """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
+        if width % heads:
+            raise ConfigError(f"heads: {heads} does not divide the width {width}")
         self.heads = heads
         self.norm = layer_norm(width)
         self.source, self.target = Linear(width, width), Linear(width, width)
@@ -55,7 +62,7 @@ class GraphFusion(Fusion):
 
     keeps = "fields"
 
-    def __init__(self, fields: Sequence[str], width: int, *, depth: int = 2, heads: int = 4):
+    def __init__(self, fields: Sequence[str], width: int, *, depth: NonNegativeInt = 2, heads: PositiveInt = 4):
         super().__init__()
         self.fields = tuple(fields)
         self.hub = nn.Parameter(torch.randn(1, width) * 0.02)

@@ -1,12 +1,14 @@
 """A joint latent that every visible field has a say in: a product of Gaussian experts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+import pydantic
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError
+from polymodal.arguments import Probability
 from polymodal.fusion.base import Fusion
 from polymodal.nn.layers import Linear
 from polymodal.nn.mixtures import Mixture
@@ -59,21 +61,15 @@ class ProductOfExperts(Fusion):
         fields: Sequence[str],
         width: int,
         *,
-        latent: int = 64,
-        private: int = 0,
-        kl_weight: float = 0.01,
-        free_bits: float = 0.0,
-        conditional: float = 0.0,
+        latent: Annotated[int, pydantic.Field(ge=2, multiple_of=2)] = 64,
+        private: NonNegativeInt = 0,
+        kl_weight: NonNegativeFloat = 0.01,
+        free_bits: NonNegativeFloat = 0.0,
+        conditional: Probability = 0.0,
         prior: PriorKind = "standard",
-        components: int = 50,
+        components: PositiveInt = 50,
     ):
         super().__init__()
-        if latent < 2 or latent % 2:
-            raise ConfigError(f"latent: {latent} is not an even number of at least 2")
-        if private < 0:
-            raise ConfigError(f"private: {private} is not at least 0")
-        if not 0 <= conditional <= 1:
-            raise ConfigError(f"conditional: {conditional} is not from 0 to 1")
         self.fields, self.size, self.kl_weight = tuple(fields), latent, kl_weight
         self.free_bits, self.conditional = free_bits, conditional
         self.experts = nn.ModuleDict({name: Linear(width, 2 * latent, bias=True) for name in fields})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
@@ -25,7 +26,7 @@ class TensorFusion(Fusion):
         rank: Of the tensor.
     """
 
-    def __init__(self, fields: Sequence[str], width: int, *, rank: int = 4):
+    def __init__(self, fields: Sequence[str], width: int, *, rank: PositiveInt = 4):
         super().__init__()
         self.fields, self.rank = tuple(fields), rank
         self.factors = nn.ModuleDict({name: Linear(width, rank * width, bias=True) for name in fields})

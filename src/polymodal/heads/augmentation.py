@@ -1,6 +1,7 @@
-"""What a critic's inputs undergo when data are scarce: real and made values alike, so that what is made need not.
+"""Random changes of all that a critic sees, real and generated values alike, for when data are scarce.
 
-Every change is differentiable in the value, keeps its scale, and befalls a row with probability ``p`` by the row's key.
+They do not leak into samples while their probability ``p`` stays well below 1. Every change is differentiable in the
+value, keeps its scale, and is made to a row or not by the row's key.
 Source: Karras et al., "Training generative adversarial networks with limited data", 2020; the choice of changes is
 that of Zhao et al., "Differentiable augmentation for data-efficient GAN training", 2020.
 """
@@ -22,7 +23,7 @@ def augment(value: Tensor, keys: Tensor, p: Tensor, *, flip: bool = False, lengt
     """Pictures (B, C, H, W) or sounds (B, C, L), changed; vectors (B, C) as they are.
 
     Args:
-        value: Real or made.
+        value: Real or generated.
         keys: (B,).
         p: Probability of each change, a scalar tensor.
         flip: Whether a picture may be mirrored.
@@ -36,7 +37,7 @@ def augment(value: Tensor, keys: Tensor, p: Tensor, *, flip: bool = False, lengt
 
 
 def _chosen(keys: Tensor, stream: int, p: Tensor) -> Tensor:
-    """(B,) which rows a change befalls."""
+    """(B,) which rows are changed."""
     return uniform(fold(keys, stream)) < p
 
 
@@ -56,7 +57,7 @@ def _moved(value: Tensor, by: Tensor, dim: int, end: Tensor | int) -> Tensor:
 
 
 def _cut(keys: Tensor, stream: int, size: Tensor | int, side: int, p: Tensor) -> Tensor:
-    """(B, side) True where a span at a place of its own is cut out of the first ``size`` places."""
+    """(B, side) True in a random span, for each row another, of the first ``size`` places."""
     u = uniform(fold(keys, stream), (2,)) if isinstance(size, Tensor) else uniform(fold(keys, stream), (1,))
     width = (u[:, 1] if isinstance(size, Tensor) else 1.0) * CUTOUT * size
     start = u[:, 0] * size - width / 2

@@ -1,31 +1,30 @@
 """Autoregressive head: a causal transformer that cross-attends to the context, for discrete spaces."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Share
 from polymodal.heads.base import Head
 from polymodal.heads.token_sampling import (
-    BEGIN,
-    END,
     PAD,
-    DecodingOptions,
+    SequenceOptions,
+    TopP,
+    check_length,
     cross_entropy,
     decode,
     forbid,
     forbidden_ids,
     refuse_other_than_sequences,
-    require,
 )
 from polymodal.nn.attention import KeyValueCache
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, uniform
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
-
-__all__ = ["BEGIN", "END", "PAD", "Autoregressive"]
 
 
 class Autoregressive(Head):
@@ -39,7 +38,7 @@ class Autoregressive(Head):
         space: Discrete, of variable length (text, which ends in END) or fixed length (labels, codes).
         width: D, of the context.
         depth: Number of transformer blocks.
-        heads: Attention heads; divides ``hidden_size``.
+        heads: Attention heads; divides half of ``hidden_size``.
         hidden_size: Width of the transformer; by default D.
         intermediate_size: Inner width of the feed-forward layers; by default 8/3 of ``hidden_size``.
         dropout: Share of each layer's output that is dropped in training.
@@ -49,50 +48,42 @@ class Autoregressive(Head):
         norm: Of the transformer: ``layer``, or ``rms`` as Llama has it.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
-        cross_attention: Whether to attend to the context's tokens, or to be told of the pooled context only.
-        positions: Whether each place of a fixed length has a vector of its own beside the rotation: codes of a picture
-            are told where in the grid they are.
-        guidance: As of ``decoding.DecodingOptions``: what a sample takes unless told otherwise.
-        temperature: Likewise.
-        top_p: Likewise.
+        cross_attention: Whether to attend to the context's tokens, or to see the pooled context only.
+        positions: Whether each place of a fixed length has a learned vector beside the rotation, such as codes of a
+            picture need to know their place in the grid.
+        guidance: Default of the sampling option; see ``SequenceOptions``.
+        temperature: Default of the sampling option.
+        top_p: Default of the sampling option.
 
     Raises:
-        ConfigError: An option is out of range.
+        ConfigError: An argument is out of its bounds, or ``heads`` does not divide half of the width.
     """
+
+    options: SequenceOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        depth: int = 4,
-        heads: int = 4,
-        hidden_size: int | None = None,
-        intermediate_size: int | None = None,
-        dropout: float = 0.0,
-        word_dropout: float = 0.0,
+        depth: PositiveInt = 4,
+        heads: PositiveInt = 4,
+        hidden_size: PositiveInt | None = None,
+        intermediate_size: PositiveInt | None = None,
+        dropout: Share = 0.0,
+        word_dropout: Share = 0.0,
         norm: Literal["layer", "rms"] = "layer",
-        label_smoothing: float = 0.0,
+        label_smoothing: Share = 0.0,
         tie_embeddings: bool = True,
         cross_attention: bool = True,
         positions: bool = False,
-        guidance: float = 1.0,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
+        guidance: NonNegativeFloat = 1.0,
+        temperature: NonNegativeFloat = 1.0,
+        top_p: TopP = 1.0,
     ) -> None:
         super().__init__()
-        self.decoding = DecodingOptions(guidance, temperature, top_p=top_p)
+        self.options = SequenceOptions(guidance=guidance, temperature=temperature, top_p=top_p)
         hidden_size = hidden_size or width
-        require(depth >= 1, "depth", depth, "at least 1")
-        require(
-            heads >= 1 and hidden_size % (2 * heads) == 0,
-            "heads",
-            heads,
-            f"a divisor of half the width, {hidden_size // 2}",
-        )
-        require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
-        require(0 <= word_dropout < 1, "word_dropout", word_dropout, "in [0, 1)")
-        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         self.space = space
         self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
         self.begin = Linear(width, hidden_size, bias=True)
@@ -100,14 +91,16 @@ class Autoregressive(Head):
         nn.init.normal_(self.embedding.weight, std=0.02)
         placed = positions and not space.variable
         self.positions = nn.Parameter(torch.randn(space.shape[0], hidden_size) * 0.02) if placed else None
-        context_width = width if cross_attention else None
-        options: dict[str, Any] = {
-            "context_width": context_width,
-            "intermediate_size": intermediate_size,
-            "dropout": dropout,
-            "norm": norm,
-        }
-        self.transformer = Transformer(hidden_size, depth, heads, rotary=True, **options)
+        self.transformer = Transformer(
+            hidden_size,
+            depth,
+            heads,
+            rotary=True,
+            context_width=width if cross_attention else None,
+            intermediate_size=intermediate_size,
+            dropout=dropout,
+            norm=norm,
+        )
         self.tied = tie_embeddings
         if not tie_embeddings:
             self.output = Linear(hidden_size, space.vocab)
@@ -121,49 +114,32 @@ class Autoregressive(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
         log_probs, real = self._log_probs(context, target, keys if self.training else None)
-        loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
-        return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
+        loss = cross_entropy(log_probs, target.value.long(), real, self.forbidden, self.label_smoothing)
+        return {"nll": loss / real.sum(1).clamp(min=1)}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
         log_probs, real = self._log_probs(context, target)
-        return -cross_entropy(log_probs, target.value.long(), self.forbidden).masked_fill(~real, 0.0).sum(1)
+        return -cross_entropy(log_probs, target.value.long(), real, self.forbidden)
 
-    def sample(  # type: ignore[override]
-        self,
-        context: Context,
-        keys: Tensor,
-        *,
-        unconditional: Context | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int = 0,
-        top_p: float | None = None,
-        max_length: int | None = None,
-    ) -> Field:
+    def check_options(self, options: SequenceOptions) -> None:
+        check_length(self.space, options.max_length)
+
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: SequenceOptions) -> Field:
         """Ids (B, L), drawn from left to right until every row has ended.
 
-        Args:
-            context: What is known, B rows.
-            keys: (B,) random keys of the rows.
-            unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            guidance: The constructor's if not given, likewise ``temperature`` and ``top_p``.
-            top_k: As of ``decoding.DecodingOptions``, likewise ``max_length``.
-
         Raises:
-            ConfigError: An option is out of range.
+            ConfigError: Guidance is asked for without an unconditional context.
         """
-        given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        sampling = self.decoding.but(**given, top_k=top_k, max_length=max_length)
-        context = sampling.guided(context, unconditional)
-        cache = self.transformer.cache(len(context.pooled), sampling.length(self.space))
+        context = options.guided(context, unconditional)
+        cache = self.transformer.cache(len(context.pooled), options.max_length or self.space.shape[0])
 
         def step(before: Tensor | None) -> Tensor:
             x = self.begin(context.pooled) if before is None else self.embedding(before)
             x = x if self.positions is None else x + self.positions[cache.position]
             return self.step(x[:, None], context, cache)
 
-        return decode(self.space, keys, step, sampling)
+        return decode(self.space, keys, step, options)
 
     def step(self, x: Tensor, context: Context, cache: KeyValueCache) -> Tensor:
         """Logits (B, vocab) of the id after ``x`` (B, N, hidden_size), which continues what ``cache`` holds."""

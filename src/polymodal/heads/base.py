@@ -1,27 +1,39 @@
 """What every head is: p(field | context)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_arguments, check_constructor
+from polymodal.errors import ConfigError
 from polymodal.types import Context, Field, Losses, Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """The sampling options of a head that has none."""
 
 
 class Head(nn.Module, ABC):
     """Models one field given a context.
 
     A constructor takes ``(space, width)`` by position, which the model fills in, and its configuration as
-    keyword-only arguments, which recipes name.
+    keyword-only arguments, which recipes name and whose annotations bound them.
 
     Attributes:
         space: What it models.
-        players: The players who move in one training step, in order. An adversarial head says ``("critic", "model")``.
+        players: The players who move in one training step, in order; of an adversarial head ``("critic", "model")``.
+        options: How it samples by default: a frozen dataclass whose annotations bound its fields.
     """
 
     players: ClassVar[tuple[str, ...]] = ("model",)
     space: Space
+    options: Any = NoOptions()
+
+    __init_subclass__ = check_constructor
 
     @classmethod
     @abstractmethod
@@ -39,19 +51,63 @@ class Head(nn.Module, ABC):
             keys: (B,) random keys of the rows; see ``nn.random``.
         """
 
-    @abstractmethod
-    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
+    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options: Any) -> Field:
         """One value per row of ``context``, drawn from the head.
 
         Args:
             context: What is known, B rows.
             keys: (B,) random keys: row k depends on key k alone.
             unconditional: Context of the same rows with nothing visible, for guidance.
-            options: The head's own (guidance, steps, temperature, ...).
+            options: What differs from ``self.options`` (guidance, steps, temperature, ...).
+
+        Raises:
+            ConfigError: An option is unknown, of another type or out of its bounds.
+        """
+        return self.draw(context, keys, unconditional, self.options_with(options))
+
+    @abstractmethod
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: Any) -> Field:
+        """What ``sample`` gives.
+
+        Args:
+            context: What is known, B rows.
+            keys: (B,) random keys: row k depends on key k alone.
+            unconditional: Context of the same rows with nothing visible, for guidance.
+            options: All sampling options, checked.
         """
 
+    def options_with(self, given: Mapping[str, Any], where: str = "options") -> Any:
+        """``options``, those that are given replaced.
+
+        Args:
+            given: Sampling options by name.
+            where: What the names in messages follow.
+
+        Raises:
+            ConfigError: One is unknown, of another type or out of its bounds, or they do not fit one another.
+        """
+        kind = type(self.options)
+        options = kind(**check_arguments(kind, vars(self.options) | dict(given), where))
+        try:
+            self.check_options(options)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.{error}") from None
+        return options
+
+    def check_options(self, options: Any) -> None:
+        """Refuses sampling options that do not fit one another, or the space, each of which is within its bounds.
+
+        Raises:
+            ConfigError: They do not; the message starts with the name of an option.
+        """
+
+    @property
+    def option_names(self) -> frozenset[str]:
+        """Names of its sampling options."""
+        return frozenset(field.name for field in fields(self.options))
+
     def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor | None:
-        """(B,) log p(target | context) of whole rows in nats, or a bound below it; None if the head cannot tell.
+        """(B,) log p(target | context) of whole rows in nats, or a bound below it; None if the head has neither.
 
         Args:
             context: What is known, B rows.
@@ -74,5 +130,5 @@ class Head(nn.Module, ABC):
         return 1.0
 
     def decisions(self) -> list[str]:
-        """What it decided about its own training since it was last asked, one line each, for the log."""
+        """What it decided about its training since the last call, one line each, for the log."""
         return []

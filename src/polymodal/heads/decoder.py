@@ -1,12 +1,15 @@
 """A plain decoder: one pass from the context's pooled vector to the whole value, as a joint latent's decoders are."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Sizes
 from polymodal.heads.base import Head
-from polymodal.heads.lengths import Lengths
+from polymodal.heads.lengths import Lengths, draw_positions, length_log_prob, length_loss
 from polymodal.heads.token_sampling import (
     END,
     DecodingOptions,
@@ -15,20 +18,31 @@ from polymodal.heads.token_sampling import (
     forbidden_ids,
     refuse_other_grids,
     refuse_other_than_sequences,
-    require,
 )
-from polymodal.heads.values import LEAST_VARIANCE, Likelihood, ValueDecoder
+from polymodal.heads.values import Likelihood, ValueDecoder, Variance
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecoderOptions:
+    """How a value is drawn.
+
+    Attributes:
+        temperature: Factor of the likelihood's noise, or divisor of the logits; 0 takes the middle, or the likeliest
+            ids.
+    """
+
+    temperature: NonNegativeFloat = 0.0
+
+
 class Decoder(Head):
     """p(field | z), every number or id of it independent of the others given z.
 
     z is the pooled context, where all that is drawn of the field is decided: it belongs to a fusion whose context is a
-    draw from a latent. Behind any other it tells the mean of what may be.
+    draw from a latent. Behind any other fusion the head gives the mean of all values that the context allows.
 
     Source: the decoders of Wu and Goodman, "Multimodal generative models for scalable weakly-supervised learning",
     2018, and of those who followed. They weigh the likelihood of a field by its size, so that a picture does not drown
@@ -45,36 +59,32 @@ class Decoder(Head):
         patch: Of values: side of the patches that the finest level puts out.
         depth: Of ids: blocks of the transformer over their places.
         heads: Of ids: attention heads.
-        temperature: Factor of the likelihood's noise when sampling, or that which divides the logits; 0 takes its
-            middle, or the likeliest ids.
+        temperature: Default of the sampling option.
 
     Raises:
-        ConfigError: An argument is out of its range, or the grid is not a multiple of the compression.
+        ConfigError: An argument is out of its bounds, ``heads`` does not divide ``hidden_size``, or the grid is not a
+            multiple of the compression.
     """
+
+    options: DecoderOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        hidden_size: int = 192,
+        hidden_size: PositiveInt = 192,
         likelihood: Likelihood = "gaussian",
-        variance: float | None = None,
-        channels: tuple[int, ...] = (32, 64, 128),
-        blocks: int = 1,
-        patch: int = 1,
-        depth: int = 2,
-        heads: int = 4,
-        temperature: float = 0.0,
+        variance: Variance | None = None,
+        channels: Sizes = (32, 64, 128),
+        blocks: NonNegativeInt = 1,
+        patch: PositiveInt = 1,
+        depth: NonNegativeInt = 2,
+        heads: PositiveInt = 4,
+        temperature: NonNegativeFloat = 0.0,
     ) -> None:
         super().__init__()
-        require(hidden_size >= 1, "hidden_size", hidden_size, "at least 1")
-        require(variance is None or variance >= LEAST_VARIANCE, "variance", variance or 0, f"at least {LEAST_VARIANCE}")
-        require(len(channels) >= 1 and min(channels) >= 1, "channels", len(channels), "one or more numbers")
-        require(depth >= 0, "depth", depth, "0 or more")
-        require(heads >= 1 and hidden_size % heads == 0, "heads", heads, f"a divisor of hidden_size, {hidden_size}")
-        require(temperature >= 0, "temperature", temperature, "0 or more")
-        self.space, self.temperature = space, temperature
+        self.space, self.options = space, DecoderOptions(temperature=temperature)
         self.ends: ValueDecoder | IdDecoder
         if space.kind == "continuous":
             sizes: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch}
@@ -97,37 +107,23 @@ class Decoder(Head):
         nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
         if self.training:
             self.moves += 1
-        return {"nll": nll / self.ends.size(target).clamp(min=1), **self.ends.extra(context, target)}
+        return {"nll": nll / self.ends.size(target).clamp(min=1), **length_loss(self.ends.length, context, target)}
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
-        self, context: Context, keys: Tensor, *, unconditional: Context | None = None, temperature: float | None = None
-    ) -> Field:
-        """One value per row, in one pass.
-
-        Args:
-            context: B rows.
-            keys: (B,).
-            unconditional: Not used: there is no guidance.
-            temperature: By default the constructor's.
-
-        Raises:
-            ConfigError: The temperature is below 0.
-        """
-        temperature = self.temperature if temperature is None else temperature
-        require(temperature >= 0, "temperature", temperature, "0 or more")
-        options = {"decoder_temperature": temperature, "length_temperature": temperature}
-        return self.ends.sample(_nothing(context), context, keys, **options)
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: DecoderOptions) -> Field:
+        """One value per row, in one pass. There is no guidance."""
+        both = {"decoder_temperature": options.temperature, "length_temperature": options.temperature}
+        return self.ends.sample(_nothing(context), context, keys, **both)
 
     @torch.no_grad()
     def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor:
         """log p(target | z) (B,) of whole rows, their lengths included, in nats. Call it in evaluation mode."""
         nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
-        return self.ends.log_prob_of_length(context, target) - nll
+        return length_log_prob(self.ends.length, context, target) - nll
 
 
 class IdDecoder(nn.Module):
-    """Ids by logits of each place: a transformer lets the places, which are all told of the context, agree.
+    """Ids by logits of each place: all places see the context, and a transformer lets them agree.
 
     Where lengths vary, the length comes first, and END is put at its place.
 
@@ -135,7 +131,7 @@ class IdDecoder(nn.Module):
         space: Discrete.
         width: W.
         hidden_size: Width inside.
-        depth: Transformer blocks; with 0 each place is on its own.
+        depth: Transformer blocks; with 0 no place sees another.
         heads: Attention heads.
     """
 
@@ -158,18 +154,10 @@ class IdDecoder(nn.Module):
         """-log p(target | context) (B,), in nats."""
         ids = target.value.long()
         log_probs = self._logits(context, target.mask.expand_as(ids)).log_softmax(-1)
-        return cross_entropy(log_probs, ids, self.forbidden).masked_fill(~self._open(target), 0.0).sum(1)
-
-    def extra(self, context: Context, target: Field) -> Losses:
-        """The loss of the length, where it varies."""
-        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """log p(length | context) (B,); 0 where it does not vary."""
-        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
+        return cross_entropy(log_probs, ids, self._open(target), self.forbidden)
 
     def size(self, target: Field) -> Tensor:
-        """Ids of each row (B,) that are not told by the length."""
+        """Ids of each row (B,) that do not follow from the length."""
         return self._open(target).sum(1)
 
     def sample(
@@ -182,12 +170,8 @@ class IdDecoder(nn.Module):
         length_temperature: float,
     ) -> Field:
         """Ids (B, L)."""
-        rows = len(keys)
-        real = torch.ones(rows, *self.space.shape, dtype=torch.bool, device=keys.device)
-        if self.length is not None:
-            real = self.length.draw(context.pooled, fold(keys, 0), length_temperature)
-            real = real[:, : int(real.sum(1).max())]
-        logits, longest = self._logits(context, real), real.shape[1]
+        real = draw_positions(self.length, self.space, context.pooled, fold(keys, 0), length_temperature)
+        logits, (rows, longest) = self._logits(context, real), real.shape
         # A stream for each place, so that the draws do not depend on the longest row of the batch.
         streams = fold(fold(keys, 1)[:, None], torch.arange(longest, device=keys.device)).flatten()
         ids = (
@@ -207,7 +191,7 @@ class IdDecoder(nn.Module):
         return forbid(self.proj_out(self.transformer(x, mask=real)), self.forbidden)
 
     def _open(self, target: Field) -> Tensor:
-        """(B, L) the places whose ids are to be told: those that are real, but for END's."""
+        """(B, L) the places whose ids are to be predicted: those that are real, but for END's."""
         ids = target.value.long()
         return target.mask.expand_as(ids) & ~self.forbidden[ids]
 
@@ -215,6 +199,3 @@ class IdDecoder(nn.Module):
 def _nothing(context: Context) -> Tensor:
     """A latent of no dimensions: z is in the context."""
     return context.pooled[:, :0]
-
-
-__all__ = ["Decoder"]

@@ -5,13 +5,15 @@ times and layout: Esser et al., "Scaling rectified flow transformers", 2024; Pee
 """
 
 import math
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.errors import ConfigError
 from polymodal.heads.base import Head
 from polymodal.heads.lengths import Lengths
 from polymodal.nn.bounds import clamp_to_bounds
@@ -27,6 +29,22 @@ SHORTEST = 1e-3
 """Least remaining time by which predicted data are turned into a velocity."""
 SHORTCUTS = (1, 2, 4, 8, 16)
 """Numbers of steps that shortcuts are learned for, each a halving of the one before."""
+
+
+Solver = Literal["euler", "heun", "midpoint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions:
+    """How a sample is drawn; the attributes are those of the constructor of ``Flow``.
+
+    Numbers of steps that there are shortcuts for take them: no solver, no other guidance.
+    """
+
+    steps: PositiveInt
+    solver: Solver
+    guidance: float
+    guidance_interval: tuple[float, float]
 
 
 class Flow(Head):
@@ -82,8 +100,8 @@ class Flow(Head):
         repeats: int = 4,
         time_mean: float = 0.0,
         time_std: float = 1.0,
-        steps: int = 25,
-        solver: str = "heun",
+        steps: PositiveInt = 25,
+        solver: Solver = "heun",
         guidance: float = 2.0,
         guidance_interval: tuple[float, float] = (0.1, 0.9),
         shortcuts: int = 0,
@@ -92,9 +110,7 @@ class Flow(Head):
         hidden_size = hidden_size or width
         self.space, self.patch, self.predict, self.repeats = space, patch, predict, repeats
         self.time_mean, self.time_std, self.shortcuts, self.weight_cap = time_mean, time_std, shortcuts, weight_cap
-        self.options: dict[str, Any] = {
-            "steps": steps, "solver": solver, "guidance": guidance, "guidance_interval": guidance_interval
-        }  # fmt: skip
+        self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
         if space.grid and not space.variable and any(side % patch for side in space.grid):
             raise ConfigError(f"patch: {patch} does not divide the grid {'x'.join(map(str, space.grid))}")
         self.canvas = (*space.grid[:-1], -(-space.grid[-1] // patch) * patch) if space.grid else ()
@@ -197,7 +213,7 @@ class Flow(Head):
         """Mean velocity over a step of 1 / SHORTCUTS[level] by two of half that length, guided where they are plain."""
         half = 0.5 / 2**level
         plain = (level + 1 == len(SHORTCUTS)).nonzero()[:, 0]
-        scale, (begin, end) = self.options["guidance"], self.options["guidance_interval"]
+        scale, (begin, end) = self.options.guidance, self.options.guidance_interval
 
         def slope(x: Tensor, time: Tensor) -> Tensor:
             given = self.velocity(x, mask, time, context, level + 1)
@@ -212,35 +228,20 @@ class Flow(Head):
         second = slope(x + half[:, None, None] * first, time + half)
         return (first + second) / 2
 
-    @torch.no_grad()
-    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
-        """One value per row.
-
-        Args:
-            context: B rows.
-            keys: (B,).
-            unconditional: For guidance.
-            options: ``steps``, ``solver``, ``guidance``, ``guidance_interval``; the constructor's where not given.
-                Numbers of steps that there are shortcuts for take them: no solver, no other guidance.
-
-        Raises:
-            ConfigError: An option is unknown or out of its range.
-        """
-        for name in options:
-            if name not in self.options:
-                raise ConfigError(unknown("option of flow", name, self.options))
-        chosen = self.options | options
-        if chosen["solver"] not in SOLVERS:
-            raise ConfigError(unknown("solver", chosen["solver"], SOLVERS))
-        if chosen["steps"] < 1:
-            raise ConfigError(f"steps: {chosen['steps']} is not at least 1")
-        short = self.shortcuts > 0 and chosen["steps"] in SHORTCUTS
-        if short and chosen["guidance"] != self.options["guidance"]:
+    def check_options(self, options: FlowOptions) -> None:
+        if self._short(options) and options.guidance != self.options.guidance:
             raise ConfigError(
-                f"guidance: the shortcut of {chosen['steps']} steps knows {self.options['guidance']} only, not "
-                f"{chosen['guidance']}; another number of steps, such as 25, takes any"
+                f"guidance: the shortcut of {options.steps} steps knows {self.options.guidance} only, not "
+                f"{options.guidance}; another number of steps, such as 25, takes any"
             )
-        rows, device = len(keys), keys.device
+
+    def _short(self, options: FlowOptions) -> bool:
+        return self.shortcuts > 0 and options.steps in SHORTCUTS
+
+    @torch.no_grad()
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: FlowOptions) -> Field:
+        """One value per row."""
+        rows, device, short = len(keys), keys.device, self._short(options)
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:
             mask = self.length.draw(context.pooled, fold(keys, 2))
@@ -251,8 +252,8 @@ class Flow(Head):
             noise = noise[..., : -(-longest // self.patch) * self.patch]
         grid = tuple(noise.shape[2:])
         x, token_mask = to_tokens(noise, self.patch), self._token_mask(mask)
-        scale, (begin, end) = chosen["guidance"], chosen["guidance_interval"]
-        level = torch.full((rows,), SHORTCUTS.index(chosen["steps"]), device=device) if short else None
+        scale, (begin, end) = options.guidance, options.guidance_interval
+        level = torch.full((rows,), SHORTCUTS.index(options.steps), device=device) if short else None
         both = context.beside(unconditional) if unconditional is not None and scale != 1 and not short else None
         full = token_mask.repeat(2, 1)
 
@@ -263,10 +264,10 @@ class Flow(Head):
             given, free = self.velocity(x.repeat(2, 1, 1), full, time.repeat(2), both).chunk(2)
             return torch.lerp(free, given, scale)
 
-        times = torch.linspace(0, 1, chosen["steps"] + 1)
+        times = torch.linspace(0, 1, options.steps + 1)
         # At the end of time predicted data say nothing of the velocity, so the last step looks at its beginning only.
         # Source: Karras et al., "Elucidating the design space of diffusion-based generative models", 2022, algorithm 1.
-        x = (euler if short else SOLVERS[chosen["solver"]])(velocity, x, times[:-1])
+        x = (euler if short else SOLVERS[options.solver])(velocity, x, times[:-1])
         x = euler(velocity, x, times[-2:])
         value = clamp_to_bounds(from_tokens(x, self.space.channels, grid, self.patch), self.space)
         if self.space.variable:

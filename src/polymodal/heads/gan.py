@@ -7,20 +7,23 @@ synthesis", 2016; the default loss: Huang et al., "The GAN is dead; long live th
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.arguments import Probability, Sizes
 from polymodal.heads.augmentation import augment
 from polymodal.heads.base import Head
 from polymodal.heads.gan_controller import GanController
-from polymodal.heads.lengths import Lengths
+from polymodal.heads.lengths import Lengths, length_loss
 from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, normal, uniform
@@ -32,10 +35,10 @@ CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "non-saturating": lambda real, fake: F.softplus(-real) + F.softplus(fake),
     "wasserstein": lambda real, fake: fake - real,
 }
-"""Of outputs (B,) on real and on made values, to be lowered by the critic."""
+"""Of outputs (B,) on real and on generated values, for the critic to minimise."""
 
 DIFFERENCES = ("relativistic", "wasserstein")
-"""Losses that know the difference of the two outputs only."""
+"""Losses that depend on the difference of the two outputs only."""
 
 MODEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relativistic": lambda real, fake: F.softplus(real - fake),
@@ -43,14 +46,14 @@ MODEL_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "non-saturating": lambda real, fake: F.softplus(-fake),
     "wasserstein": lambda real, fake: -fake,
 }
-"""The same, to be lowered by the generator.
+"""Of the same outputs, for the generator to minimise.
 
 Source: relativistic: Jolicoeur-Martineau 2019; hinge: Lim and Ye 2017; Wasserstein: Arjovsky et al. 2017.
 """
 
 
 class Generator(nn.Module):
-    """Noise (B, Z) and context (B, W) -> value (B, C, *canvas), told of its length where that varies."""
+    """Noise (B, Z), context (B, W) and, where it varies, the length -> value (B, C, *grid)."""
 
     def __init__(
         self, space: Space, width: int, hidden_size: int, noise: int, channels: tuple[int, ...], blocks: int, patch: int
@@ -64,7 +67,8 @@ class Generator(nn.Module):
         parts = [noise, pooled]
         if self.longest:
             parts.append(mask.sum(1, keepdim=True).to(noise.dtype) / self.longest)
-        return self.decoder(leaky(self.mix(torch.cat(parts, dim=1))))
+        value = self.decoder(leaky(self.mix(torch.cat(parts, dim=1))))
+        return value[..., : self.longest] if self.longest else value
 
 
 class Judgement(nn.Module):
@@ -81,7 +85,7 @@ class Judgement(nn.Module):
 
 
 class Critic(nn.Module):
-    """Value and context -> how real it looks (B,), and the features (B, hidden_size) that say so."""
+    """Value and context -> how real it looks (B,), and the features (B, hidden_size) that this is read from."""
 
     def __init__(self, space: Space, width: int, hidden_size: int, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
@@ -94,8 +98,23 @@ class Critic(nn.Module):
 
 
 def frozen(module: nn.Module, *arguments: Tensor) -> Any:
-    """What a module gives, its parameters being constants."""
+    """The output of a module, whose parameters are constants here."""
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
+
+
+Fraction = Annotated[float, pydantic.Field(ge=1e-3, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanOptions:
+    """How a value is drawn.
+
+    Attributes:
+        truncation: The noise is drawn anew where it is beyond this; 0 for never. Lower is more typical and less
+            diverse. Source: Brock et al., "Large scale GAN training", 2019.
+    """
+
+    truncation: NonNegativeFloat = 0.0
 
 
 class Gan(Head):
@@ -110,80 +129,70 @@ class Gan(Head):
         hidden_size: Width of the vector that the generator unfolds, and of the critic's features.
         channels: Of the generator's levels, from the coarsest; the critic has the same in reverse. By default the grid
             is halved down to 8 places or fewer.
-        blocks: Residual convolutions of each level besides the one that leaves or enters it.
+        blocks: Residual convolutions of each level, besides the convolution between levels.
         patch: Side of the patches at the finest level.
-        loss: ``relativistic`` with gradient penalties on real and made values (R3GAN), ``hinge``, ``non-saturating``
-            with one on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
-        gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` bears.
-        gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors. It is at first
-            that the penalty keeps what is made varied. Source: Huang et al. 2024, who let it fall to a tenth.
-        penalty_share: Share of the rows of a step that bear the penalty, each so much more.
-        mismatched: Weight of real values with the context of another row, which count as made. The critic learns to
-            tell them, and so do the encoders, through the critic's eyes: here both want the same.
-        critic_rate: The critic's learning rate beside that of the model; ``wasserstein`` wants about 4. Source: Heusel
-            et al., "GANs trained by a two time-scale update rule", 2017.
+        loss: ``relativistic`` with gradient penalties on real and generated values (R3GAN), ``hinge``,
+            ``non-saturating`` with a penalty on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
+        gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` tolerates.
+        gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors. The penalty keeps
+            samples varied early in training. Source: Huang et al. 2024, who let it fall to a tenth.
+        penalty_share: Share of the rows of a step that have the penalty; their weight makes up for the others.
+        mismatched: Weight of real values with the context of another row, which count as generated. The critic learns
+            to recognise them, and the encoders learn from the critic which contexts differ: both share this aim.
+        critic_rate: The critic's learning rate as a multiple of the model's; ``wasserstein`` needs about 4. Source:
+            Heusel et al., "GANs trained by a two time-scale update rule", 2017.
         spectral_norm: Divide the critic's weights by their spectral norm. Source: Miyato et al. 2018.
         augment: Greatest probability of augmenting what the critic sees, 0 for never; it starts at 0.
         flip: Whether augmentation may mirror pictures.
-        truncation: When sampling, the noise is drawn anew where it is beyond this; 0 for never. Lower is more typical
-            and less diverse. Source: Brock et al., "Large scale GAN training", 2019.
+        truncation: Default of the sampling option.
 
     Raises:
-        ConfigError: The grid is not a multiple of the compression, or an argument is out of range.
+        ConfigError: The grid is not a multiple of the compression, or an argument is out of its bounds.
     """
 
     players = ("critic", "model")
+    options: GanOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        noise: int = 64,
-        hidden_size: int = 128,
-        channels: tuple[int, ...] | None = None,
-        blocks: int = 0,
-        patch: int | None = None,
+        noise: PositiveInt = 64,
+        hidden_size: PositiveInt = 128,
+        channels: Sizes | None = None,
+        blocks: NonNegativeInt = 0,
+        patch: PositiveInt | None = None,
         loss: Literal["relativistic", "hinge", "non-saturating", "wasserstein"] = "relativistic",
-        gamma: float = 1.0,
-        gamma_final: float = 1.0,
-        penalty_share: float = 0.25,
-        mismatched: float = 0.5,
-        critic_rate: float = 1.0,
+        gamma: NonNegativeFloat = 1.0,
+        gamma_final: Fraction = 1.0,
+        penalty_share: Fraction = 0.25,
+        mismatched: NonNegativeFloat = 0.5,
+        critic_rate: Annotated[float, pydantic.Field(ge=1e-3, le=1e3)] = 1.0,
         spectral_norm: bool = False,
-        augment: float = 0.0,
+        augment: Probability = 0.0,
         flip: bool = False,
-        truncation: float = 0.0,
+        truncation: NonNegativeFloat = 0.0,
     ):
         super().__init__()
-        for name, value, low, high in (
-            ("gamma", gamma, 0, math.inf),
-            ("mismatched", mismatched, 0, math.inf),
-            ("truncation", truncation, 0, math.inf),
-            ("critic_rate", critic_rate, 1e-3, 1e3),
-            ("augment", augment, 0, 1),
-            ("penalty_share", penalty_share, 1e-3, 1),
-            ("gamma_final", gamma_final, 1e-3, 1),
-        ):
-            if not low <= value <= high:
-                raise ConfigError(f"{name}: {value} is not between {low} and {high}")
         usual_channels, usual_patch = shape_of(space)
         channels, patch = channels or usual_channels, patch or usual_patch
         self.space, self.noise, self.loss_name = space, noise, loss
         self.gamma, self.gamma_final, self.progress = gamma, gamma_final, 0.0
         self.critic_rate = critic_rate
-        self.penalty_share, self.mismatched, self.flip, self.truncation = penalty_share, mismatched, flip, truncation
+        self.penalty_share, self.mismatched, self.flip = penalty_share, mismatched, flip
+        self.options = GanOptions(truncation=truncation)
         self.generator = Generator(space, width, hidden_size, noise, channels, blocks, patch)
         self._critic_shape = (space, width, hidden_size, channels, blocks, patch)
         self.spectral_norm = spectral_norm
         self.critic = self._new_critic()
         self.length = Lengths(width, space.max_length) if space.variable else None
-        nothing = torch.zeros(1)
+        nothing = torch.zeros(1, device="cpu")
         self.controller = GanController(
             hidden_size, blank=float(CRITIC_LOSSES[loss](nothing, nothing)), augment=augment
         )
         for parameter in (*self.generator.parameters(), *self.critic.parameters()):
-            parameter.momentum = 0.0  # type: ignore[attr-defined]  # each chases a target that turns as it nears
+            parameter.momentum = 0.0  # type: ignore[attr-defined]  # each follows a moving target
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -198,7 +207,7 @@ class Gan(Head):
         if self.spectral_norm:
             for module in list(critic.modules()):
                 if isinstance(module, Linear | nn.Conv1d | nn.Conv2d):
-                    if not module.weight.any():  # zero has no direction
+                    if not module.weight.is_meta and not module.weight.any():  # zero has no direction
                         nn.init.normal_(module.weight, std=0.1)
                     spectrally_normalised(module)
         return critic
@@ -231,9 +240,7 @@ class Gan(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         if player == "critic":
             return self._critic_loss(context.pooled, target, keys)
-        losses = {}
-        if self.length is not None:
-            losses["length"] = self.length.loss(context.pooled, target.lengths)
+        losses = length_loss(self.length, context, target)
         pooled, mask, longest = context.pooled.detach(), target.mask, target.mask.shape[1]
         fake = self._make(context.pooled, mask, normal(fold(keys, 1), (self.noise,)))
         fake = fake[..., :longest] if self.space.variable else fake
@@ -245,9 +252,10 @@ class Gan(Head):
             with torch.no_grad():
                 real, features = self.critic(self._seen(target.value, mask, fold(keys, 3)), mask, pooled)
         losses["adversarial"] = MODEL_LOSSES[self.loss_name](real, judged)
-        if matching:  # the generator alone is slow to teach the encoders what a context should tell apart
-            own, other = (frozen(self.critic.judge, features, c) for c in (context.pooled, context.pooled.roll(1, 0)))
-            losses["mismatched"] = self.mismatched * self._mismatch(own, other, pooled)
+        if matching:  # through the generator alone the encoders learn slowly which contexts must differ
+            contexts = context.pooled, context.pooled.roll(1, 0)
+            matched, other = (frozen(self.critic.judge, features, c) for c in contexts)
+            losses["mismatched"] = self.mismatched * self._mismatch(matched, other, pooled)
         return losses
 
     def _critic_loss(self, pooled: Tensor, target: Field, keys: Tensor) -> Losses:
@@ -270,10 +278,10 @@ class Gan(Head):
         return losses
 
     def _mismatch(self, matched: Tensor, mismatched: Tensor, pooled: Tensor) -> Tensor:
-        """(B,) loss of real values in their own context and in another's, 0 where the two are the same.
+        """(B,) loss of real values in their context and in another row's, 0 where the two contexts are the same.
 
-        Rows of equal meaning in other words may meet, but as often one way as the other, and a difference of outputs
-        then has no slope on average.
+        Two rows may say the same in other words. Each is then the mismatch of the other equally often, so that the loss
+        has no gradient on average.
         """
         differs = (pooled != pooled.roll(1, 0)).any(1)
         if self.loss_name == "wasserstein":  # its penalty does not bound the slope in the context
@@ -284,7 +292,7 @@ class Gan(Head):
         return self.generator(noise, pooled, mask)
 
     def _seen(self, value: Tensor, mask: Tensor, keys: Tensor) -> Tensor:
-        """A value as the critic sees it: augmented and blurred with noise as the controller wants it."""
+        """A value as the critic sees it: augmented and with noise, as much as the controller sets."""
         if not self.training:
             return value
         if p := self.controller.level("augment"):
@@ -294,10 +302,10 @@ class Gan(Head):
         return value
 
     def _penalty(self, seen: Tensor, mask: Tensor, pooled: Tensor, keys: Tensor) -> Tensor:
-        """(B,) penalty on the critic's gradient, borne by the first rows of a step in training: their order is random.
+        """(B,) penalty on the critic's gradient; in training of the first rows of a step, whose order is random.
 
         Source: R1, R2: Mescheder et al., "Which training methods for GANs do actually converge?", 2018; between real
-        and made values: Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
+        and generated values: Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
         """
         rows = len(mask)
         some = math.ceil(self.penalty_share * rows) if self.training else rows
@@ -325,35 +333,16 @@ class Gan(Head):
             return gradient.square().flatten(1).sum(1)
 
     @torch.no_grad()
-    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
-        """One value per row, in one step.
-
-        Args:
-            context: B rows.
-            keys: (B,).
-            unconditional: Not needed.
-            options: ``truncation``, as in the constructor.
-
-        Raises:
-            ConfigError: An option is unknown or out of its range.
-        """
-        for name in options:
-            if name != "truncation":
-                raise ConfigError(unknown("option of gan", name, ["truncation"]))
-        limit = options.get("truncation", self.truncation)
-        if limit < 0:
-            raise ConfigError(f"truncation: {limit} is not at least 0")
-        rows, device = len(keys), keys.device
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: GanOptions) -> Field:
+        """One value per row, in one step. There is no guidance."""
+        rows, device, limit = len(keys), keys.device, options.truncation
         noise = truncated_normal(fold(keys, 0), self.noise, limit) if limit else normal(fold(keys, 0), (self.noise,))
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:
             mask = self.length.draw(context.pooled, fold(keys, 8))
         value = self._make(context.pooled, mask, noise)
-        if self.space.variable:
-            mask = mask[:, : int(mask.sum(1).max())]
-            value = value[..., : mask.shape[1]]
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value) if self.space.variable else made
+        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
 
 
 def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:

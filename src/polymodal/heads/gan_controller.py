@@ -1,4 +1,4 @@
-"""The controller of an adversarial pair: it watches the critic, moves what can be moved within bounds, and says why."""
+"""The controller of an adversarial pair: it watches the critic, adjusts training within bounds, and logs why."""
 
 import math
 
@@ -8,23 +8,23 @@ from torch import Tensor, nn
 EVERY = 16
 """Moves of the critic between two looks. What is watched is summed on the device; a look is the only wait for it."""
 WARM_UP = 16
-"""Looks before what is made may count as collapsed or too easily told: at first it is all alike."""
+"""Looks before samples may count as collapsed or as too easily recognised: at first they are all alike."""
 PATIENCE = 4
 """Looks in a row before a remedy is tried, or given up for a stronger one."""
 FADE_ROWS = 500_000
 """Rows in which the probability of augmentation goes from 0 to 1 at most. Source: Karras et al. 2020, section 3."""
 CONFIDENT = 0.6
-"""Sign statistic of the critic on real data above which it is taken to know them by heart. Source: ibid."""
+"""Sign statistic of the critic on real data above which it overfits them. Source: Karras et al. 2020, section 3."""
 DEAD = 1e-6
-"""Spread of the outputs, or of the gradient at what is made, below which a critic is dead."""
+"""Spread of the outputs, or of the gradient at the samples, below which a critic is dead."""
 LOUD = 100.0
 """Spread of the outputs from which on every loss is saturated and nothing can be learned from the critic."""
 OVERWHELMING = 0.995
-"""Share of pairs (real, made) ordered rightly from which on the critic is held back."""
+"""Share of pairs (real, generated) that the critic orders rightly, from which on it is held back."""
 WILD = 0.5
-"""How far a critic's loss lies above that of one that says nothing, in units of that, before it learns too fast."""
+"""Excess of a critic's loss over that of outputs of 0, as a multiple of the latter, that means it learns too fast."""
 NARROW, RECOVERED = 0.1, 0.3
-"""Spread of what is made beside that of the real, in the critic's features: a collapse, and its end."""
+"""Ratio of the spread of samples to that of real values in the critic's features: at a collapse, and at its end."""
 
 BOUNDS = {"lr_scale": (0.02, 1.0), "strength": (0.5, 16.0), "noise": (0.0, 0.3)}
 LEVELS = ("lr_scale", "strength", "noise", "augment")
@@ -33,13 +33,13 @@ SUMS = ("rows", "real", "real squared", "made", "made squared", "sign", "ordered
 
 
 class GanController(nn.Module):
-    """Watches one critic. All that it knows is in buffers, so that a run that is resumed goes on exactly.
+    """Watches one critic. Its whole state is in buffers, so that a run that is resumed goes on exactly.
 
-    Of many processes each sums what it saw itself; a look adds them up, so that all decide the same.
+    Each process sums its own observations; a look adds up those of all processes, so that all decide the same.
 
     Args:
         features: Width of the critic's features.
-        blank: Loss of a critic that says nothing.
+        blank: Loss of a critic whose outputs are all 0.
         augment: Greatest probability of augmentation; 0 for none.
     """
 
@@ -58,7 +58,7 @@ class GanController(nn.Module):
         self.register_buffer("moments", torch.zeros(2, 2, features))  # sums and squares of real and made features
         self._level: dict[str, float] = {}
         self._count: dict[str, int] = {}
-        self._said: list[str] = []
+        self._decisions: list[str] = []
         self.register_load_state_dict_post_hook(lambda module, _: module._level.clear())
 
     def level(self, name: str) -> float:
@@ -67,9 +67,9 @@ class GanController(nn.Module):
         return self._level[name]
 
     def decisions(self) -> list[str]:
-        """What it decided since it was last asked."""
-        said, self._said = self._said, []
-        return said
+        """What it decided since the last call."""
+        made, self._decisions = self._decisions, []
+        return made
 
     @torch.no_grad()
     def watch(
@@ -78,10 +78,11 @@ class GanController(nn.Module):
         """Adds one move of the critic.
 
         Args:
-            outputs: (B,) on real values and on made ones.
+            outputs: (B,) on real values and on samples.
             features: (B, F) of both.
             loss: (B,) of the outputs.
-            centre: The loss knows differences of outputs only: their signs count from those of what is made.
+            centre: The loss depends on differences of outputs only, so that the sign of an output on a real value is
+                taken relative to the output on a sample.
         """
         real, made = outputs
         ordered = (real > made).to(real.dtype)
@@ -163,7 +164,7 @@ class GanController(nn.Module):
 
         ordered, excess = seen["ordered"] / rows, seen["loss"] / rows - self.blank
         if excess > WILD * (self.blank or spread):
-            why = f"the critic learns too fast (its loss is {excess:.3g} above that of one that says nothing)"
+            why = f"the critic learns too fast (its loss is {excess:.3g} above that of outputs of 0)"
             self._set("lr_scale", 0.5 * self._level["lr_scale"], why)
         elif ordered > OVERWHELMING and count["looks"] > WARM_UP:
             why = f"the critic is too sure (it orders {ordered:.1%} of the pairs rightly)"
@@ -179,7 +180,7 @@ class GanController(nn.Module):
         return False
 
     def _ease(self, name: str, value: float, normal: float, why: str) -> None:
-        """A small step back to normal; a line only once it is there."""
+        """A small step back to normal; a line in the log only when that is reached."""
         if self._level[name] == normal:
             return
         if abs(value - normal) < 0.05 or (value - normal) * (self._level[name] - normal) < 0:
@@ -193,18 +194,18 @@ class GanController(nn.Module):
         step = math.copysign(rows / FADE_ROWS, sign - CONFIDENT)
         now = self._level["augment"] = min(max(before + step, 0.0), self.bounds["augment"][1])
         if int(10 * now) != int(10 * before):  # a line for every tenth of the way
-            self._said.append(f"augmentation {before:.2f} -> {now:.2f}: sign statistic on real data {sign:.2f}")
+            self._decisions.append(f"augmentation {before:.2f} -> {now:.2f}: sign statistic on real data {sign:.2f}")
 
     def _set(self, name: str, value: float, why: str) -> None:
         low, high = self.bounds[name]
         before, now = self._level[name], min(max(value, low), high)
         self._level[name] = now
         if now != before:
-            self._said.append(f"{name} {before:.3g} -> {now:.3g}: {why}")
+            self._decisions.append(f"{name} {before:.3g} -> {now:.3g}: {why}")
 
     def _reset(self, why: str) -> bool:
         self._count.update(loud=0, narrow=0, resets=self._count["resets"] + 1)
-        self._said.append(f"the critic is drawn anew: {why}")
+        self._decisions.append(f"the critic is drawn anew: {why}")
         self._set("lr_scale", 0.5 * self._level["lr_scale"], "a new critic starts slowly")
         return True
 

@@ -1,10 +1,11 @@
-"""p(length | context), for heads that draw a value whole and so must know its length first."""
+"""p(length | context), for heads that draw all of a value at once and so need its length first."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.nn.random import uniform
+from polymodal.types import Context, Field, Losses, Space
 
 
 class Lengths(nn.Module):
@@ -35,3 +36,21 @@ class Lengths(nn.Module):
             likely = functional.softmax(logits / temperature, dim=1).cumsum(1)
             drawn = (likely < uniform(keys)[:, None]).sum(1).clamp(max=self.longest - 1) + 1
         return torch.arange(self.longest, device=keys.device) < drawn[:, None]
+
+
+def draw_positions(lengths: Lengths | None, space: Space, pooled: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Mask (B, L) of the real positions of sequences, L the longest length drawn; all where lengths do not vary."""
+    if lengths is None:
+        return torch.ones(len(keys), *space.shape, dtype=torch.bool, device=keys.device)
+    real = lengths.draw(pooled, keys, temperature)
+    return real[:, : int(real.sum(1).max())] if len(real) else real
+
+
+def length_loss(lengths: Lengths | None, context: Context, target: Field) -> Losses:
+    """``length`` (B,): the weighted loss of the lengths of the target; nothing where lengths do not vary."""
+    return {} if lengths is None else {"length": lengths.loss(context.pooled, target.lengths)}
+
+
+def length_log_prob(lengths: Lengths | None, context: Context, target: Field) -> Tensor | float:
+    """log p(length | context) (B,); 0 where lengths do not vary."""
+    return 0.0 if lengths is None else -lengths.loss(context.pooled, target.lengths) / Lengths.WEIGHT

@@ -10,17 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.heads.autoregressive import Autoregressive
-from polymodal.heads.values import LEAST_VARIANCE, ValueDecoder, whole
+from polymodal.heads.token_sampling import SequenceOptions
+from polymodal.heads.values import ValueDecoder, whole
 from polymodal.nn.grids import GridEncoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.transformer import Transformer
-from polymodal.types import Context, Field, Losses, Space
-
-__all__ = ["LEAST_VARIANCE", "Ids", "Values"]
+from polymodal.types import Context, Field, Space
 
 
 class Values(ValueDecoder):
-    """Continuous values: convolutions there and back.
+    """Continuous values: a convolutional encoder and decoder.
 
     Args:
         space: Continuous, of 0 to 2 dimensions.
@@ -68,7 +67,7 @@ class Values(ValueDecoder):
 
 
 class Ids(nn.Module):
-    """Ids: a transformer reads them, and an autoregressive head writes them, told of z beside the context.
+    """Ids: a transformer reads them, and an autoregressive head, which sees z beside the context, writes them.
 
     Source: Bowman et al., "Generating sentences from a continuous space", 2016.
 
@@ -82,8 +81,10 @@ class Ids(nn.Module):
         word_dropout: Share of the ids before that the writer does not see in training.
 
     Raises:
-        ConfigError: An option is out of range.
+        ConfigError: ``heads`` does not divide half of H.
     """
+
+    length = None  # the end of a text is one of its ids
 
     def __init__(
         self, space: Space, width: int, *, latent: int, hidden_size: int, depth: int, heads: int, word_dropout: float
@@ -108,14 +109,6 @@ class Ids(nn.Module):
         mean = self.decoder.loss(self._with(z, context), target, "model", keys)["nll"]
         return mean * self.size(target)
 
-    def extra(self, context: Context, target: Field) -> Losses:
-        """Nothing: the end of a text is one of its ids."""
-        return {}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """0: the end of a text is one of its ids."""
-        return 0.0
-
     def size(self, target: Field) -> Tensor:
         """Real ids of each row (B,)."""
         return target.mask.expand_as(target.value).sum(1)
@@ -127,23 +120,15 @@ class Ids(nn.Module):
         keys: Tensor,
         *,
         decoder_temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        max_length: int | None = None,
+        **options: Any,
     ) -> Field:
-        """Ids for z (B, Z); options as of ``Autoregressive.sample``."""
-        return self.decoder.sample(
-            self._with(z, context),
-            keys,
-            temperature=decoder_temperature,
-            top_k=top_k,
-            top_p=top_p,
-            max_length=max_length,
-        )
+        """Ids for z (B, Z); other options as of ``SequenceOptions``."""
+        chosen = SequenceOptions(temperature=decoder_temperature, **options)
+        return self.decoder.draw(self._with(z, context), keys, None, chosen)
 
     def _with(self, z: Tensor, context: Context) -> Context:
         """The context with z as one more token, and in the pooled vector."""
-        told = self.told(z)
-        tokens = torch.cat([context.tokens, told[:, None]], dim=1)
+        token = self.told(z)
+        tokens = torch.cat([context.tokens, token[:, None]], dim=1)
         mask = torch.cat([context.mask, context.mask.new_ones(len(z), 1)], dim=1)
-        return Context(tokens, mask, context.pooled + told)
+        return Context(tokens, mask, context.pooled + token)

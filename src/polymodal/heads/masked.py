@@ -1,34 +1,51 @@
 """Masked head: hidden ids are guessed from those that are seen, all at once, in a few steps, for discrete spaces.
 
-Source: Chang et al., MaskGIT (2022): absorbing discrete diffusion (Austin et al., D3PM, 2021) in an order of its own.
+Source: Chang et al., MaskGIT (2022): absorbing discrete diffusion (Austin et al., D3PM, 2021) that chooses its order.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.arguments import Share
 from polymodal.heads.base import Head
-from polymodal.heads.lengths import Lengths
+from polymodal.heads.lengths import Lengths, draw_positions, length_log_prob, length_loss
 from polymodal.heads.token_sampling import (
     END,
     DecodingOptions,
+    TopP,
     cross_entropy,
     forbid,
     forbidden_ids,
     gumbel,
     refuse_other_than_sequences,
-    require,
 )
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, uniform
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
-ORDERS = ("confidence", "random")
+Order = Literal["confidence", "random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedOptions(DecodingOptions):
+    """How hidden ids are guessed; at temperature 0 the likeliest length and ids are taken, without noise.
+
+    Attributes:
+        steps: Most steps; fewer are taken where there are fewer ids.
+        order: Which ids a step keeps.
+        noise: Standard Gumbel noise on the log-confidence, that much at the start and none at the end.
+    """
+
+    steps: PositiveInt = 12
+    order: Order = "confidence"
+    noise: NonNegativeFloat = 1.0
 
 
 class Masked(Head):
@@ -57,44 +74,42 @@ class Masked(Head):
             one of the distribution that ``log_likelihood`` bounds as the steps grow.
         noise: Standard Gumbel noise on the log-confidence, that much at the start and none at the end, so that samples
             differ.
-        guidance: As of ``decoding.DecodingOptions``: what a sample takes unless told otherwise.
-        temperature: Likewise.
-        top_p: Likewise.
+        guidance: Default of the sampling option; see ``DecodingOptions``.
+        temperature: Default of the sampling option.
+        top_p: Default of the sampling option.
 
     Raises:
-        ConfigError: An option is out of range.
+        ConfigError: An argument is out of its bounds, or ``heads`` does not divide the width.
     """
+
+    options: MaskedOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        depth: int = 4,
-        heads: int = 4,
-        hidden_size: int | None = None,
-        intermediate_size: int | None = None,
-        dropout: float = 0.0,
+        depth: PositiveInt = 4,
+        heads: PositiveInt = 4,
+        hidden_size: PositiveInt | None = None,
+        intermediate_size: PositiveInt | None = None,
+        dropout: Share = 0.0,
         ratios: Literal["cosine", "uniform"] = "cosine",
-        label_smoothing: float = 0.0,
-        repeats: int = 2,
-        steps: int = 12,
-        order: Literal["confidence", "random"] = "confidence",
-        noise: float = 1.0,
-        guidance: float = 1.0,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
+        label_smoothing: Share = 0.0,
+        repeats: PositiveInt = 2,
+        steps: PositiveInt = 12,
+        order: Order = "confidence",
+        noise: NonNegativeFloat = 1.0,
+        guidance: NonNegativeFloat = 1.0,
+        temperature: NonNegativeFloat = 1.0,
+        top_p: TopP = 1.0,
     ) -> None:
         super().__init__()
-        self.decoding = DecodingOptions(guidance, temperature, top_p=top_p)
+        self.options = MaskedOptions(
+            guidance=guidance, temperature=temperature, top_p=top_p, steps=steps, order=order, noise=noise
+        )
         hidden_size = hidden_size or width
-        require(depth >= 1, "depth", depth, "at least 1")
-        require(heads >= 1 and hidden_size % heads == 0, "heads", heads, f"a divisor of the width, {hidden_size}")
-        require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
-        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
-        require(repeats >= 1, "repeats", repeats, "at least 1")
         self.space, self.ratios, self.label_smoothing, self.repeats = space, ratios, label_smoothing, repeats
-        self.steps, self.order, self.noise = _checked(steps, order, noise)
         self.hidden_id = space.vocab
         self.embedding = nn.Embedding(space.vocab + 1, hidden_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -126,18 +141,13 @@ class Masked(Head):
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a hidden id, in nats; ``length``, weighted, where lengths vary."""
         bound, count = self._draws(context, target, keys, self.repeats, self.ratios, self.label_smoothing)
-        losses = {"nll": (bound / count.clamp(min=1)).view(-1, self.repeats).mean(1)}
-        if self.length is not None:
-            losses["length"] = self.length.loss(context.pooled, target.lengths)
-        return losses
+        nll = (bound / count.clamp(min=1)).view(-1, self.repeats).mean(1)
+        return {"nll": nll, **length_loss(self.length, context, target)}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor, draws: int = 16) -> Tensor:
         """(B,) an unbiased estimate of a lower bound on log p(target | context) of whole rows, in nats."""
         bound, _ = self._draws(context, target, keys, draws, "uniform")
-        bound = -bound.view(-1, draws).mean(1)
-        if self.length is not None:
-            bound = bound - self.length.loss(context.pooled, target.lengths) / self.length.WEIGHT
-        return bound
+        return length_log_prob(self.length, context, target) - bound.view(-1, draws).mean(1)
 
     def _draws(
         self, context: Context, target: Field, keys: Tensor, draws: int, ratios: str, smoothing: float = 0.0
@@ -153,7 +163,7 @@ class Masked(Head):
         keys = fold(keys[index], draw)
         open_ids = real & ~self.forbidden[ids]
         count = open_ids.sum(1)
-        share = (draw + uniform(fold(keys, 0))) / draws  # each draw has a part of [0, 1) of its own: less variance
+        share = (draw + uniform(fold(keys, 0))) / draws  # stratified over [0, 1): less variance
         if ratios == "cosine":
             number = (torch.cos(share * (math.pi / 2)) * count).ceil()
         else:
@@ -161,64 +171,23 @@ class Masked(Head):
         score = uniform(fold(keys, 1), (longest,)).masked_fill(~open_ids, 2.0)
         hidden = (ranks(score) < number.clamp(min=1)[:, None]) & open_ids
         log_probs = self.logits(ids.masked_fill(hidden, self.hidden_id), real, context).log_softmax(-1)
-        loss = cross_entropy(log_probs, ids, self.forbidden, smoothing).masked_fill(~hidden, 0.0).sum(1)
+        loss = cross_entropy(log_probs, ids, hidden, self.forbidden, smoothing)
         return loss / hidden.sum(1).clamp(min=1) * count, count
 
-    def sample(  # type: ignore[override]
-        self,
-        context: Context,
-        keys: Tensor,
-        *,
-        unconditional: Context | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int = 0,
-        top_p: float | None = None,
-        steps: int | None = None,
-        order: str | None = None,
-        noise: float | None = None,
-    ) -> Field:
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: MaskedOptions) -> Field:
         """Ids (B, L), all positions at once, in a few steps.
 
-        Args:
-            context: What is known, B rows.
-            keys: (B,) random keys of the rows.
-            unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            guidance: The constructor's if not given, likewise ``top_p``, ``steps``, ``order`` and ``noise``.
-            temperature: Likewise. 0 takes the likeliest length and ids, without noise.
-            top_k: As of ``decoding.DecodingOptions``.
-
         Raises:
-            ConfigError: An option is out of range.
+            ConfigError: Guidance is asked for without an unconditional context.
         """
-        given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        sampling = self.decoding.but(**given, top_k=top_k)
-        noise = self.noise if noise is None else noise
-        steps, order, noise = _checked(self.steps if steps is None else steps, order or self.order, noise)
-        told = sampling.guided(context, unconditional)
+        contexts = options.guided(context, unconditional)
         with torch.inference_mode():
-            real = self._real(context, keys, sampling.temperature)
-            ids = self._fill(told, real, keys, sampling, steps, order, noise if sampling.temperature else 0.0)
+            real = draw_positions(self.length, self.space, context.pooled, fold(keys, 0), options.temperature)
+            ids = self._fill(contexts, real, keys, options)
         mask = real.clone() if self.space.variable else torch.ones_like(real[:, :1])
         return Field.full(ids.clone(), mask, self.space.varies)
 
-    def _real(self, context: Context, keys: Tensor, temperature: float) -> Tensor:
-        """Mask (B, L) of the real positions of values of the lengths that are drawn."""
-        if self.length is None:
-            return torch.ones(len(keys), *self.space.shape, dtype=torch.bool, device=keys.device)
-        real = self.length.draw(context.pooled, fold(keys, 0), temperature)
-        return real[:, : int(real.sum(1).max())] if len(real) else real
-
-    def _fill(
-        self,
-        context: Context,
-        real: Tensor,
-        keys: Tensor,
-        sampling: DecodingOptions,
-        steps: int,
-        order: str,
-        noise: float,
-    ) -> Tensor:
+    def _fill(self, context: Context, real: Tensor, keys: Tensor, options: MaskedOptions) -> Tensor:
         """Ids (B, L). With guidance, ``context`` holds the B unconditional rows after the B rows."""
         rows, longest = real.shape
         ids = torch.zeros(rows, longest, dtype=torch.long, device=keys.device).masked_fill(real, self.hidden_id)
@@ -229,33 +198,26 @@ class Masked(Head):
         count = hidden.sum(1, keepdim=True)
         repeats = len(context.pooled) // max(rows, 1)
         places = torch.arange(longest, device=keys.device)
-        for step in range(steps):
+        noise = options.noise if options.temperature else 0.0
+        for step in range(options.steps):
             # MaskGIT's schedule for any number of ids: few are kept at first, when little is known.
-            left = 1 - (step + 1) / steps
+            left = 1 - (step + 1) / options.steps
             number = (count * math.sin(left * math.pi / 2)).floor()
             if not bool((number < hidden.sum(1, keepdim=True)).any()):
                 continue  # no row has an id to keep
             logits = self.logits(ids.repeat(repeats, 1), real.repeat(repeats, 1), context)
             if repeats > 1:
-                logits = torch.lerp(logits[rows:], logits[:rows], sampling.guidance)
+                logits = torch.lerp(logits[rows:], logits[:rows], options.guidance)
             # A stream for each position, so that the draws do not depend on the longest row of the batch.
             streams = fold(fold(keys, 1 + 2 * step)[:, None], places).flatten()
-            guess = sampling.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
+            guess = options.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
             confidence = logits.log_softmax(-1).gather(2, guess[..., None]).squeeze(2)
             spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
-            confidence = spread if order == "random" else confidence + noise * left * spread
+            confidence = spread if options.order == "random" else confidence + noise * left * spread
             keep = ranks(confidence.masked_fill(~hidden, math.inf)) >= number
             ids = torch.where(hidden & keep, guess, ids)
             hidden = hidden & ~keep
         return ids
-
-
-def _checked(steps: int, order: str, noise: float) -> tuple[int, str, float]:
-    require(steps >= 1, "steps", steps, "at least 1")
-    require(noise >= 0, "noise", noise, "0 or more")
-    if order not in ORDERS:
-        raise ConfigError(unknown("order", order, ORDERS))
-    return steps, order, noise
 
 
 def ranks(x: Tensor) -> Tensor:

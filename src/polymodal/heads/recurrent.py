@@ -2,18 +2,21 @@
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Share
 from polymodal.heads.base import Head
 from polymodal.heads.token_sampling import (
     PAD,
-    DecodingOptions,
+    SequenceOptions,
+    TopP,
+    check_length,
     cross_entropy,
     decode,
     forbid,
     forbidden_ids,
     refuse_other_than_sequences,
-    require,
 )
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, uniform
@@ -27,7 +30,7 @@ class Recurrent(Head):
     """p(ids | context) = product over positions of p(id | ids before, context).
 
     The pooled context is the LSTM's first input and, through a layer, its first state. What the LSTM puts out is then
-    joined with what it is told of the context: with attention, the answer of the context's tokens to it; without, the
+    joined with a view of the context: with attention, the mean of its tokens that attention weighs; without, the
     pooled context again. None of this goes back into the LSTM, so that training stays one fused operation.
 
     Source: Vinyals et al., "Show and tell" (2015), section 3.1; the first state: Xu et al., "Show, attend and tell"
@@ -40,43 +43,40 @@ class Recurrent(Head):
         width: D, of the context.
         depth: LSTM layers.
         hidden_size: Width of the LSTM; by default D.
-        attention: Whether it looks at the context's tokens, or is told of the pooled context only.
+        attention: Whether it looks at the context's tokens, or sees the pooled context only.
         dropout: Share of what goes in and out of the LSTM's layers that is dropped in training.
         word_dropout: Share of the ids before that are hidden in training; see ``Autoregressive``.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
-        guidance: As of ``decoding.DecodingOptions``: what a sample takes unless told otherwise.
-        temperature: Likewise.
-        top_p: Likewise.
+        guidance: Default of the sampling option; see ``SequenceOptions``.
+        temperature: Default of the sampling option.
+        top_p: Default of the sampling option.
 
     Raises:
-        ConfigError: An option is out of range.
+        ConfigError: An argument is out of its bounds.
     """
+
+    options: SequenceOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        depth: int = 1,
-        hidden_size: int | None = None,
+        depth: PositiveInt = 1,
+        hidden_size: PositiveInt | None = None,
         attention: bool = True,
-        dropout: float = 0.0,
-        word_dropout: float = 0.0,
-        label_smoothing: float = 0.0,
+        dropout: Share = 0.0,
+        word_dropout: Share = 0.0,
+        label_smoothing: Share = 0.0,
         tie_embeddings: bool = True,
-        guidance: float = 1.0,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
+        guidance: NonNegativeFloat = 1.0,
+        temperature: NonNegativeFloat = 1.0,
+        top_p: TopP = 1.0,
     ) -> None:
         super().__init__()
-        self.decoding = DecodingOptions(guidance, temperature, top_p=top_p)
+        self.options = SequenceOptions(guidance=guidance, temperature=temperature, top_p=top_p)
         hidden_size = hidden_size or width
-        require(depth >= 1, "depth", depth, "at least 1")
-        require(hidden_size >= 1, "hidden_size", hidden_size, "at least 1")
-        for option, share in (("dropout", dropout), ("word_dropout", word_dropout)):
-            require(0 <= share < 1, option, share, "in [0, 1)")
-        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "in [0, 1)")
         self.space, self.depth = space, depth
         self.dropout, self.word_dropout, self.label_smoothing = dropout, word_dropout, label_smoothing
         self.begin = Linear(width, hidden_size, bias=True)
@@ -98,41 +98,24 @@ class Recurrent(Head):
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
         real = target.mask.expand_as(target.value)
         log_probs = self._log_probs(context, target, keys if self.training else None)
-        loss = cross_entropy(log_probs, target.value.long(), self.forbidden, self.label_smoothing)
-        return {"nll": loss.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)}
+        loss = cross_entropy(log_probs, target.value.long(), real, self.forbidden, self.label_smoothing)
+        return {"nll": loss / real.sum(1).clamp(min=1)}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
-        loss = cross_entropy(self._log_probs(context, target), target.value.long(), self.forbidden)
-        return -loss.masked_fill(~target.mask.expand_as(loss), 0.0).sum(1)
+        real, log_probs = target.mask.expand_as(target.value), self._log_probs(context, target)
+        return -cross_entropy(log_probs, target.value.long(), real, self.forbidden)
 
-    def sample(  # type: ignore[override]
-        self,
-        context: Context,
-        keys: Tensor,
-        *,
-        unconditional: Context | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int = 0,
-        top_p: float | None = None,
-        max_length: int | None = None,
-    ) -> Field:
+    def check_options(self, options: SequenceOptions) -> None:
+        check_length(self.space, options.max_length)
+
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: SequenceOptions) -> Field:
         """Ids (B, L), drawn from left to right until every row has ended.
 
-        Args:
-            context: What is known, B rows.
-            keys: (B,) random keys of the rows.
-            unconditional: Context of the same rows with nothing visible; needed if ``guidance`` is not 1.
-            guidance: The constructor's if not given, likewise ``temperature`` and ``top_p``.
-            top_k: As of ``decoding.DecodingOptions``, likewise ``max_length``.
-
         Raises:
-            ConfigError: An option is out of range.
+            ConfigError: Guidance is asked for without an unconditional context.
         """
-        given = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
-        sampling = self.decoding.but(**given, top_k=top_k, max_length=max_length)
-        context = sampling.guided(context, unconditional)
+        context = options.guided(context, unconditional)
         state: State | None = None
 
         def step(before: Tensor | None) -> Tensor:
@@ -141,7 +124,7 @@ class Recurrent(Head):
             out, state = self.lstm(x[:, None], state or self._first_state(context))
             return self._logits(out, context)[:, 0]
 
-        return decode(self.space, keys, step, sampling)
+        return decode(self.space, keys, step, options)
 
     def _first_state(self, context: Context) -> State:
         state = self.state(context.pooled).tanh().unflatten(1, (2, self.depth, self.lstm.hidden_size))
@@ -161,10 +144,10 @@ class Recurrent(Head):
 
     def _logits(self, out: Tensor, context: Context) -> Tensor:
         """Logits (B, L, vocab) from what the LSTM puts out (B, L, hidden_size)."""
-        told = context.pooled[:, None].expand(-1, out.shape[1], -1)
+        view = context.pooled[:, None].expand(-1, out.shape[1], -1)
         if self.query is not None:  # one head; queries are scaled by the root of their width
             tokens, mask = context.tokens[:, None], context.mask[:, None, None]
-            told = F.scaled_dot_product_attention(self.query(out)[:, None], tokens, tokens, mask)[:, 0]
-        out = self.combine(torch.cat([told, out], dim=2)).tanh()
+            view = F.scaled_dot_product_attention(self.query(out)[:, None], tokens, tokens, mask)[:, 0]
+        out = self.combine(torch.cat([view, out], dim=2)).tanh()
         logits = F.linear(out, self.embedding.weight) if self.output is None else self.output(out)
         return forbid(logits, self.forbidden)

@@ -1,13 +1,16 @@
-"""Ids from left to right: what heads that draw one id after the other share.
+"""How ids are drawn, from left to right and otherwise: what the heads of discrete spaces share.
 
 Shapes: B rows, L positions, ids in ``[0, vocab)``.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Annotated
 
+import pydantic
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from polymodal.errors import ConfigError
@@ -21,8 +24,11 @@ Step = Callable[[Tensor | None], Tensor]
 """Logits (rows, vocab) of the next id from the ids before it (rows,), None at the first position. It holds the state
 of one generation."""
 
+TopP = Annotated[float, pydantic.Field(gt=0, le=1)]
+"""A probability of which the likeliest ids together have at least as much."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class DecodingOptions:
     """How ids are drawn.
 
@@ -31,43 +37,23 @@ class DecodingOptions:
         temperature: Divides the logits; 0 takes the likeliest id.
         top_k: Draw from the ``top_k`` likeliest ids only; 0 for all.
         top_p: Draw from the fewest ids that have this probability together (Holtzman et al., 2020).
-        max_length: Bound on the length, END included; by default and at most the space's.
-
-    Raises:
-        ConfigError: An option is out of range.
     """
 
-    guidance: float = 1.0
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    max_length: int | None = None
-
-    def __post_init__(self) -> None:
-        require(self.temperature >= 0, "temperature", self.temperature, "0 (greedy) or more")
-        require(self.top_k >= 0, "top_k", self.top_k, "0 (all ids) or more")
-        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
-        require(self.guidance >= 0, "guidance", self.guidance, "0 or more")
-
-    def but(self, **options: float | None) -> "DecodingOptions":
-        """These, with the options that are given, which are not None, in place of their own."""
-        return replace(self, **{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
-
-    def length(self, space: Space) -> int:
-        """Most positions of a value in ``space``."""
-        longest = space.shape[0]
-        length = longest if self.max_length is None else self.max_length
-        require(1 <= length <= longest, "max_length", length, f"between 1 and {longest}")
-        right = f"unset: all values have {longest} positions"
-        require(space.variable or length == longest, "max_length", length, right)
-        return length
+    guidance: NonNegativeFloat = 1.0
+    temperature: NonNegativeFloat = 1.0
+    top_k: NonNegativeInt = 0
+    top_p: TopP = 1.0
 
     def guided(self, context: Context, unconditional: Context | None) -> Context:
-        """The rows that are to be computed: those of the context, with guidance followed by the unconditional ones."""
+        """The rows that are to be computed: those of the context, with guidance followed by the unconditional ones.
+
+        Raises:
+            ConfigError: Guidance is asked for without an unconditional context.
+        """
         if self.guidance == 1.0:
             return context
         if unconditional is None:
-            raise ConfigError(f"guidance is {self.guidance}; without an unconditional context it must be 1")
+            raise ConfigError(f"guidance: {self.guidance} needs an unconditional context; without one it must be 1")
         return context.beside(unconditional)
 
     def choose(self, logits: Tensor, keys: Tensor, number: int) -> Tensor:
@@ -87,19 +73,34 @@ class DecodingOptions:
         return (logits + gumbel(fold(keys, number), logits.shape[1:])).argmax(-1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SequenceOptions(DecodingOptions):
+    """How ids are drawn from left to right.
+
+    Attributes:
+        max_length: Bound on the length, END included; by default and at most the space's. Only values whose length
+            varies have one.
+    """
+
+    max_length: PositiveInt | None = None
+
+
 def gumbel(keys: Tensor, shape: Sequence[int]) -> Tensor:
     """Standard Gumbel numbers (B, *shape)."""
     return -(uniform(keys, shape) + 2.0**-25).log().neg().log()
 
 
-def require(condition: bool, option: str, given: float, right: str) -> None:
-    """Refuse an option.
+def check_length(space: Space, length: int | None) -> None:
+    """Refuses a bound on the length of values in ``space``.
 
     Raises:
-        ConfigError: The condition does not hold, or the number is not finite.
+        ConfigError: It is more than the longest value has, or all values have one length.
     """
-    if not condition or not math.isfinite(given):
-        raise ConfigError(f"{option} is {given}; it must be {right}")
+    longest = space.shape[0]
+    if length is not None and not space.variable and length != longest:
+        raise ConfigError(f"max_length: {length} is given, but all values have {longest} positions; leave it out")
+    if length is not None and length > longest:
+        raise ConfigError(f"max_length: {length} is more than the {longest} positions of the longest value")
 
 
 def refuse_other_than_sequences(kind: str, space: Space) -> str | None:
@@ -131,12 +132,13 @@ def forbid(logits: Tensor, forbidden: Tensor) -> Tensor:
     return logits.masked_fill(forbidden, torch.finfo(logits.dtype).min / 2).float()
 
 
-def cross_entropy(log_probs: Tensor, ids: Tensor, forbidden: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Negative log-likelihoods (B, L) of ``ids`` (B, L) from log-probabilities (B, L, vocab).
+def cross_entropy(log_probs: Tensor, ids: Tensor, counted: Tensor, forbidden: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Negative log-likelihoods (B,) of ``ids`` (B, L) from log-probabilities (B, L, vocab).
 
     Args:
         log_probs: Of all ids.
         ids: The real ones.
+        counted: (B, L) the positions that are summed over.
         forbidden: (vocab,).
         smoothing: Share of the target distribution that is spread evenly over the ids that are not forbidden.
     """
@@ -144,35 +146,35 @@ def cross_entropy(log_probs: Tensor, ids: Tensor, forbidden: Tensor, smoothing: 
     if smoothing:
         even = -log_probs.masked_fill(forbidden, 0.0).sum(-1) / (~forbidden).sum()
         loss = torch.lerp(loss, even, smoothing)
-    return loss
+    return loss.masked_fill(~counted, 0.0).sum(1)
 
 
-def decode(space: Space, keys: Tensor, step: Step, sampling: DecodingOptions) -> Field:
+def decode(space: Space, keys: Tensor, step: Step, options: SequenceOptions) -> Field:
     """Ids (B, L), drawn from left to right until every row has ended.
 
     Args:
         space: Of the ids.
         keys: (B,) random keys of the rows.
         step: The network; with guidance it has the B unconditional rows after the B rows.
-        sampling: How ids are drawn.
+        options: How ids are drawn.
     """
     with torch.inference_mode():
-        ids = _decode(space, keys, step, sampling)
+        ids = _decode(space, keys, step, options)
     ids = ids.clone()  # a tensor made in inference mode could never be trained on
     mask = ids != PAD if space.variable else torch.ones_like(ids[:, :1], dtype=torch.bool)
     return Field.full(ids, mask, space.varies)
 
 
-def _decode(space: Space, keys: Tensor, step: Step, sampling: DecodingOptions) -> Tensor:
-    rows, length, repeats = len(keys), sampling.length(space), 1 if sampling.guidance == 1.0 else 2
+def _decode(space: Space, keys: Tensor, step: Step, options: SequenceOptions) -> Tensor:
+    rows, length, repeats = len(keys), options.max_length or space.shape[0], 1 if options.guidance == 1.0 else 2
     ids = torch.zeros(rows, length, dtype=torch.long, device=keys.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=keys.device)
     before = None
     for position in range(length):
         logits = step(before)
         if repeats > 1:
-            logits = torch.lerp(logits[rows:], logits[:rows], sampling.guidance)
-        chosen = sampling.choose(logits, keys, position)
+            logits = torch.lerp(logits[rows:], logits[:rows], options.guidance)
+        chosen = options.choose(logits, keys, position)
         if space.variable:
             chosen = chosen.masked_fill(ended, PAD)
             ended |= chosen == END

@@ -5,17 +5,20 @@ representation using deep conditional generative models", 2015.
 """
 
 import math
-from inspect import signature
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.arguments import Share, Sizes
 from polymodal.heads.base import Head
-from polymodal.heads.likelihoods import LEAST_VARIANCE, Ids, Values
-from polymodal.heads.token_sampling import refuse_other_grids, refuse_other_than_sequences
+from polymodal.heads.lengths import length_log_prob, length_loss
+from polymodal.heads.likelihoods import Ids, Values
+from polymodal.heads.token_sampling import TopP, check_length, refuse_other_grids, refuse_other_than_sequences
+from polymodal.heads.values import Variance
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import Prior, PriorKind, gaussian_log_prob
 from polymodal.nn.random import fold, normal
@@ -23,6 +26,40 @@ from polymodal.types import Context, Field, Losses, Space
 
 ACTIVE = 0.01
 """Least variance of the posterior's mean over the rows by which a unit is active."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueOptions:
+    """How a value is drawn.
+
+    Attributes:
+        temperature: Factor of the prior's noise; 0 takes its middle.
+        decoder_temperature: Factor of the likelihood's noise; 0 takes its middle.
+        length_temperature: Divides the logits of the length, where it varies; 0 takes the likeliest.
+    """
+
+    temperature: NonNegativeFloat = 1.0
+    decoder_temperature: NonNegativeFloat = 0.0
+    length_temperature: NonNegativeFloat = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdOptions:
+    """How ids are drawn.
+
+    Attributes:
+        temperature: Factor of the prior's noise; 0 takes its middle.
+        decoder_temperature: Divides the logits of the ids; 0 takes the likeliest.
+        top_k: As of ``SequenceOptions``.
+        top_p: As of ``SequenceOptions``.
+        max_length: As of ``SequenceOptions``.
+    """
+
+    temperature: NonNegativeFloat = 1.0
+    decoder_temperature: NonNegativeFloat = 1.0
+    top_k: NonNegativeInt = 0
+    top_p: TopP = 1.0
+    max_length: PositiveInt | None = None
 
 
 class VariationalAutoencoder(Head):
@@ -37,8 +74,8 @@ class VariationalAutoencoder(Head):
         prior: p(z | context): ``standard``, ``conditional`` or ``flow``; see ``nn.priors``.
         hidden_size: Width inside: of the features from which z is read, and of the transformers of ids.
         kl_weight: Of the divergence of the posterior from the prior (Higgins et al., "beta-VAE", 2017).
-        anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z says
-            anything (Bowman et al., "Generating sentences from a continuous space", 2016).
+        anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z holds any
+            information (Bowman et al., "Generating sentences from a continuous space", 2016).
         free_nats: Divergence per latent dimension and row that costs nothing, for the same reason (Kingma et al.,
             "Improved variational inference with inverse autoregressive flow", 2016, equation 15, without the mean
             over rows). With the prior ``flow``, whose divergence has no parts, it is ``latent`` times as much of all.
@@ -50,59 +87,51 @@ class VariationalAutoencoder(Head):
         heads: Of ids: attention heads.
         word_dropout: Of ids: share of the ids before that the decoder does not see in training, so that it must look
             at z.
-        temperature: Factor of the prior's noise when sampling; below 1, samples are more typical and less diverse.
+        temperature: Default of the sampling option, the factor of the prior's noise; below 1, samples are more typical
+            and less diverse.
 
     Raises:
-        ConfigError: An argument is out of its range, or the grid is not a multiple of the compression.
+        ConfigError: An argument is out of its bounds, or the grid is not a multiple of the compression.
     """
+
+    options: ValueOptions | IdOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        latent: int = 32,
+        latent: PositiveInt = 32,
         prior: PriorKind = "conditional",
-        hidden_size: int = 192,
-        kl_weight: float = 1.0,
-        anneal: int = 0,
-        free_nats: float = 0.0,
-        channels: tuple[int, ...] = (32, 64, 128),
-        blocks: int = 1,
-        patch: int = 1,
-        variance: float | None = None,
-        depth: int = 2,
-        heads: int = 4,
-        word_dropout: float = 0.3,
-        temperature: float = 1.0,
+        hidden_size: PositiveInt = 192,
+        kl_weight: NonNegativeFloat = 1.0,
+        anneal: NonNegativeInt = 0,
+        free_nats: NonNegativeFloat = 0.0,
+        channels: Sizes = (32, 64, 128),
+        blocks: NonNegativeInt = 1,
+        patch: PositiveInt = 1,
+        variance: Variance | None = None,
+        depth: PositiveInt = 2,
+        heads: PositiveInt = 4,
+        word_dropout: Share = 0.3,
+        temperature: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("latent", latent, 1), ("hidden_size", hidden_size, 1), ("kl_weight", kl_weight, 0), ("anneal", anneal, 0),
-            ("free_nats", free_nats, 0), ("variance", 1.0 if variance is None else variance, LEAST_VARIANCE),
-            ("temperature", temperature, 0),
-        ):  # fmt: skip
-            if not least <= value < math.inf:
-                raise ConfigError(f"{name}: {value} is not at least {least}")
-        if not channels:
-            raise ConfigError("channels: there are none; there must be one or more")
         self.space, self.latent = space, latent
         self.kl_weight, self.anneal, self.free_nats = kl_weight, anneal, free_nats
-        self.temperature = temperature
         sizes: dict[str, Any] = {"latent": latent, "hidden_size": hidden_size}
         self.ends: Values | Ids
         if space.kind == "continuous":
-            own: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch, "variance": variance}
-            self.ends = Values(space, width, **sizes, **own)
+            self.options = ValueOptions(temperature=temperature)
+            self.ends = Values(space, width, **sizes, channels=channels, blocks=blocks, patch=patch, variance=variance)
         else:
+            self.options = IdOptions(temperature=temperature)
             self.ends = Ids(space, width, **sizes, depth=depth, heads=heads, word_dropout=word_dropout)
         self.told = Linear(width, hidden_size, bias=True)
         self.moments = Linear(hidden_size, 2 * latent, bias=True)
         self.prior = Prior(latent, width, kind=prior)
         self.moves: Tensor
         self.register_buffer("moves", torch.zeros(()))
-        options = signature(self.ends.sample).parameters.values()
-        self.options = [option.name for option in options if option.kind is option.KEYWORD_ONLY]
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
@@ -128,40 +157,20 @@ class VariationalAutoencoder(Head):
                 weight = weight * (self.moves / self.anneal).clamp(max=1)
             self.moves += 1
         size = self.ends.size(target)
-        return {"nll": nll / size, "kl": weight * kl.sum(1) / size, **self.ends.extra(context, target)}
+        return {"nll": nll / size, "kl": weight * kl.sum(1) / size, **length_loss(self.ends.length, context, target)}
+
+    def check_options(self, options: ValueOptions | IdOptions) -> None:
+        if isinstance(options, IdOptions):
+            check_length(self.space, options.max_length)
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
-        self,
-        context: Context,
-        keys: Tensor,
-        *,
-        unconditional: Context | None = None,
-        temperature: float | None = None,
-        **options: Any,
+    def draw(
+        self, context: Context, keys: Tensor, unconditional: Context | None, options: ValueOptions | IdOptions
     ) -> Field:
-        """One value per row, in one pass for values and from left to right for ids.
-
-        Args:
-            context: B rows.
-            keys: (B,).
-            unconditional: Not used: there is no guidance.
-            temperature: Factor of the prior's noise, by default the constructor's; 0 is its middle.
-            options: ``decoder_temperature``: for values the factor of the likelihood's noise, by default 0; for ids 1,
-                and ``top_k``, ``top_p``, ``max_length`` as of the autoregressive head.
-
-        Raises:
-            ConfigError: An option is unknown or out of its range.
-        """
-        temperature = self.temperature if temperature is None else temperature
-        for name in options:
-            if name not in self.options:
-                raise ConfigError(unknown("option of vae", name, ["temperature", *self.options]))
-        for name, value in {"temperature": temperature, **options}.items():
-            if name.endswith("temperature") and not 0 <= value < math.inf:
-                raise ConfigError(f"{name}: {value} is not at least 0")
-        noise = temperature * normal(fold(keys, 0), (self.latent,))
-        return self.ends.sample(self.prior.colour(noise, context.pooled), context, fold(keys, 1), **options)
+        """One value per row, in one pass for values and from left to right for ids. There is no guidance."""
+        of_decoder = asdict(options)
+        noise = of_decoder.pop("temperature") * normal(fold(keys, 0), (self.latent,))
+        return self.ends.sample(self.prior.colour(noise, context.pooled), context, fold(keys, 1), **of_decoder)
 
     @torch.no_grad()
     def log_likelihood(self, context: Context, target: Field, keys: Tensor, *, samples: int = 64) -> Tensor:
@@ -180,19 +189,19 @@ class VariationalAutoencoder(Head):
         mean, log_std = self.posterior(context, target)
         weights = []
         for number in range(samples):
-            own = fold(keys, number)
-            z = mean + log_std.exp() * normal(own, (self.latent,))
-            log_joint = self.prior.log_prob(z, context.pooled) - self.ends.nll(z, context, target, own, self.moves)
+            stream = fold(keys, number)
+            z = mean + log_std.exp() * normal(stream, (self.latent,))
+            log_joint = self.prior.log_prob(z, context.pooled) - self.ends.nll(z, context, target, stream, self.moves)
             weights.append(log_joint - gaussian_log_prob(z, mean, log_std).sum(1))
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
-        return bound + self.ends.log_prob_of_length(context, target)
+        return bound + length_log_prob(self.ends.length, context, target)
 
     @torch.no_grad()
     def active_units(self, context: Context, target: Field) -> int:
-        """Number of latent dimensions that tell the rows apart: whose posterior mean, as the prior sees it, varies.
+        """Number of latent dimensions that hold information: whose posterior mean, whitened by the prior, varies.
 
         With the prior ``standard`` these are the active units of Burda et al., "Importance weighted autoencoders",
-        2016, section 5.1. A prior that knows the context expects some of the variation, which is discounted.
+        2016, section 5.1. A prior that depends on the context predicts some of the variation, which does not count.
 
         Args:
             context: B rows, some hundred.
@@ -200,6 +209,3 @@ class VariationalAutoencoder(Head):
         """
         surprise, _ = self.prior.whiten(self.posterior(context, target)[0], context.pooled)
         return int((surprise.var(0) > ACTIVE).sum())
-
-
-__all__ = ["VariationalAutoencoder"]

@@ -3,8 +3,9 @@
 Shapes: B rows, Z latent dimensions, W the context's width, values (B, C, *grid).
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +15,13 @@ from polymodal.nn.grids import GridDecoder, canvas
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
 from polymodal.nn.random import fold, normal, uniform
-from polymodal.types import Context, Field, Losses, Space
+from polymodal.types import Context, Field, Space
 
 Likelihood = Literal["gaussian", "laplace"]
 
 LEAST_VARIANCE = 1e-4
 """Of the likelihood, where values are of about unit scale: finer detail than that is not worth any number of nats."""
+Variance = Annotated[float, pydantic.Field(ge=LEAST_VARIANCE)]
 MEMORY = 20
 """Moves over which the optimal variance is averaged."""
 
@@ -86,14 +88,6 @@ class ValueDecoder(nn.Module):
             log_prob = -error.abs() / scale - (2 * scale).log()
         return -(log_prob * real).flatten(1).sum(1)
 
-    def extra(self, context: Context, target: Field) -> Losses:
-        """The loss of the length, where it varies."""
-        return {} if self.length is None else {"length": self.length.loss(context.pooled, target.lengths)}
-
-    def log_prob_of_length(self, context: Context, target: Field) -> Tensor | float:
-        """log p(length | context) (B,); 0 where it does not vary."""
-        return 0.0 if self.length is None else -self.length.loss(context.pooled, target.lengths) / Lengths.WEIGHT
-
     def size(self, target: Field) -> Tensor:
         """Real numbers of each row (B,)."""
         whole = target.value[0].numel()
@@ -117,12 +111,8 @@ class ValueDecoder(nn.Module):
             value = clamp_to_bounds(
                 value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space
             )
-        if self.space.variable:
-            longest = int(mask.sum(1).max())
-            mask = mask[:, :longest]
-            value = value[..., :longest]
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value) if self.space.variable else made
+        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
 
     def _scale(self) -> Tensor:
         """Of the likelihood, (1, C, ...): the deviation of a Gaussian, the mean error of a Laplace distribution."""
@@ -138,16 +128,13 @@ class ValueDecoder(nn.Module):
 
     def _decode(self, z: Tensor, context: Context, mask: Tensor) -> Tensor:
         """The likelihood's middle (B, C, *grid), where a length varies of the space's whole length."""
-        told = [z, context.pooled]
+        inputs = [z, context.pooled]
         if self.space.variable:
-            told.append(mask.sum(1, keepdim=True) / self.space.max_length)
-        value = clamp_to_bounds(self.decoder(self.proj_in(torch.cat(told, dim=1))), self.space)
+            inputs.append(mask.sum(1, keepdim=True) / self.space.max_length)
+        value = clamp_to_bounds(self.decoder(self.proj_in(torch.cat(inputs, dim=1))), self.space)
         return value[..., : self.space.max_length] if self.space.variable else value
 
 
 def whole(space: Space, channels: tuple[int, ...], patch: int) -> Space:
     """The space in which an axis that varies has its whole length, rounded up to the coarsest level's cells."""
     return Space("continuous", (space.channels, *(canvas(space, channels, patch) if space.grid else ())))
-
-
-__all__ = ["LEAST_VARIANCE", "Likelihood", "ValueDecoder", "whole"]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polymodal.errors import ConfigError
 from polymodal.nn.layers import Linear
 
 Turns = tuple[Tensor, Tensor]
@@ -80,14 +81,18 @@ class Attention(nn.Module):
 
     Args:
         width: D, of input and output.
-        heads: Number of heads; divides ``width``.
+        heads: Number of heads; divides ``width``, and half of it where positions are rotary.
         context_width: C, of the context; None attends to the sequence itself.
         rotary: Whether queries and keys carry rotary positions (of a sequence's own positions).
+
+    Raises:
+        ConfigError: ``heads`` does not divide it.
     """
 
     def __init__(self, width: int, heads: int, *, context_width: int | None = None, rotary: bool = False) -> None:
         super().__init__()
-        assert width % heads == 0, f"width {width} is not a multiple of {heads} heads"
+        if width % (2 * heads if rotary else heads):
+            raise ConfigError(f"heads: {heads} does not divide {'half of ' if rotary else ''}the width {width}")
         self.heads, self.rotary = heads, rotary
         self.head_width = width // heads
         if context_width is None:

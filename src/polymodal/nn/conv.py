@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polymodal.errors import ConfigError
+
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
 
 
@@ -105,13 +107,17 @@ class Downsample(nn.Module):
         inputs: Channels before; ``inputs * 2 ** dims`` is a multiple of ``outputs``.
         outputs: Channels after, a multiple of ``2 ** dims``.
         dims: 1 or 2.
+
+    Raises:
+        ConfigError: They are no such multiples.
     """
 
     def __init__(self, inputs: int, outputs: int, dims: int) -> None:
         super().__init__()
         factor = 2**dims
-        assert outputs % factor == 0, f"{outputs} channels are not a multiple of {factor}"
-        assert inputs * factor % outputs == 0, f"{inputs * factor} channels do not average to {outputs}"
+        if outputs % factor or inputs * factor % outputs:
+            right = f"a multiple of {factor} that divides {inputs * factor}"
+            raise ConfigError(f"channels: {outputs} cannot follow {inputs}; {right} can")
         self.outputs = outputs
         self.conv = convolution(inputs, outputs // factor, dims)
 
@@ -131,12 +137,16 @@ class Upsample(nn.Module):
         inputs: Channels before; divides ``outputs * 2 ** dims``.
         outputs: Channels after.
         dims: 1 or 2.
+
+    Raises:
+        ConfigError: They are no such divisor.
     """
 
     def __init__(self, inputs: int, outputs: int, dims: int) -> None:
         super().__init__()
         total = outputs * 2**dims
-        assert total % inputs == 0, f"{inputs} channels do not divide {total}"
+        if total % inputs:
+            raise ConfigError(f"channels: {outputs} cannot follow {inputs}, which does not divide {total}")
         self.repeats = total // inputs
         self.conv = convolution(inputs, total, dims)
 

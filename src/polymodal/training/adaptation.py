@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polymodal.training.balancing import Balancer, Seen
+from polymodal.balancing import Balancer, Seen
 from polymodal.training.rates import Rates
 from polymodal.training.target_sampling import TargetSampler
 from polymodal.types import Context

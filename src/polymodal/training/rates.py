@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polymodal.training.balancing import Seen
+from polymodal.balancing import Seen
 
 PERIOD = 8
 """Looks over which a training loss is averaged before it is judged."""

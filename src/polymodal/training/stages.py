@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import FieldConfig, Recipe, build_part, load_recipe
+from polymodal.config import Recipe, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import migrate_config
-from polymodal.modalities import kind_of
 from polymodal.model import Model
 from polymodal.nn.transformer import Transformer
+from polymodal.resolution import resolve
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
-from polymodal.training.balancing import BALANCERS
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
@@ -50,7 +49,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         ConfigError: The recipe does not fit the data.
         CheckpointError: The folder holds a run of another recipe or of other data.
     """
-    run, recipe = Path(run), resolve(recipe, data)
+    run, recipe = Path(run), resolve(recipe, data.fields, data.train.names)
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
@@ -134,31 +133,11 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
         owners = {name: name.split(".")[1] for name in names if name.startswith(families)}
     return Adaptation(
         {name: recipe.fields[name].weight for name in fields},
-        balancer=build_part(BALANCERS, recipe.train.balance, "train.balance", fields),
+        balancer=build_part("balancer", recipe.train.balance, "train.balance", fields),
         sampling=sampling({name: float(rows.present[name].mean()) for name in fields}) if sampling else None,
         rates=Rates(fields) if recipe.train.adapt_rates else None,
         owners=owners,
     )
-
-
-def resolve(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe with the data's fields where it names none, and the columns that they were read from.
-
-    Raises:
-        ConfigError: It names a field that the data has not, or another modality for it.
-    """
-    kinds = {name: kind_of(modality) for name, modality in data.fields.items()}
-    fields = {}
-    for name, kind in kinds.items():
-        column = data.train.names.get(name, name)
-        field = recipe.fields.get(name, FieldConfig(modality=kind))
-        fields[name] = field.model_copy(update={"column": None if column == name else column})
-    for name, field in recipe.fields.items():
-        if name not in kinds:
-            raise ConfigError(f"fields.{name}: the data has no such field; it has {', '.join(kinds)}")
-        if field.modality != kinds[name]:
-            raise ConfigError(f"fields.{name}.modality: '{field.modality}', but the data's is '{kinds[name]}'")
-    return recipe.model_copy(update={"fields": fields})
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:

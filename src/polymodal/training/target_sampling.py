@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polymodal.balancing import Seen
 from polymodal.nn.random import fold, uniform
-from polymodal.training.balancing import Seen
 from polymodal.types import Task
 
 TEMPER = 0.5

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
+from polymodal.arguments import check_constructor
 from polymodal.modalities import Audio, Modality
 from polymodal.types import Field, Losses
 
@@ -28,6 +29,8 @@ class Vocoder(nn.Module, ABC):
     trains: bool = True
     reference: Mapping[str, str] = {}
     players: tuple[str, ...] = ("model",)
+
+    __init_subclass__ = check_constructor
 
     def __init__(self, audio: Audio):
         super().__init__()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
@@ -70,27 +71,24 @@ class IstftVocoder(Vocoder):
         feature_matching: Weight of the distance in the critic's features, times ``adversarial``.
 
     Raises:
-        ConfigError: An argument is out of range.
+        ConfigError: An argument is out of its bounds.
     """
 
     def __init__(
         self,
         audio: Audio,
         *,
-        width: int = 128,
-        depth: int = 5,
-        intermediate_size: int = 384,
-        kernel: int = 7,
-        refinements: int = 2,
-        magnitude_weight: float = 1.0,
-        crop_frames: int = 25,
-        adversarial: float = 0.0,
-        feature_matching: float = 2.0,
+        width: PositiveInt = 128,
+        depth: NonNegativeInt = 5,
+        intermediate_size: PositiveInt = 384,
+        kernel: PositiveInt = 7,
+        refinements: NonNegativeInt = 2,
+        magnitude_weight: NonNegativeFloat = 1.0,
+        crop_frames: PositiveInt = 25,
+        adversarial: NonNegativeFloat = 0.0,
+        feature_matching: NonNegativeFloat = 2.0,
     ) -> None:
         super().__init__(audio)
-        for name, value in {"width": width, "intermediate_size": intermediate_size, "crop_frames": crop_frames}.items():
-            if value < 1:
-                raise ConfigError(f"{name}: {value} is not at least 1")
         if kernel % 2 == 0:
             raise ConfigError(f"kernel: {kernel} is even; it must be odd")
         self.refinements, self.magnitude_weight, self.crop_frames = refinements, magnitude_weight, crop_frames

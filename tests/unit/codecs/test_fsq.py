@@ -9,6 +9,7 @@ from polymodal.codecs.fsq import END, FIRST, FiniteScalarQuantizer
 from polymodal.errors import ConfigError
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Field, Space
+from refusals import refused
 
 PICTURE = Space("continuous", (3, 16, 16))
 SOUND = Space("continuous", (20, 40), varies=1)
@@ -147,14 +148,16 @@ def test_gradients_pass_the_rounding():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "parts"),
     [
-        ({"levels": (8, 1)}, r"levels: \[8, 1\]; give at least one, each 2 or more"),
-        ({"codes": 0}, "codes: 0 is not at least 1"),
-        ({"patch": 5}, r"channels: the grid \(16, 16\) is not a multiple of the compression 5"),
-        ({"codes": 20}, "patch: 60 numbers do not compress the 48 of a place"),
+        ({"levels": (8, 1)}, ("levels.1", "not 1", "greater than or equal to 2")),
+        ({"levels": ()}, ("levels", "not 0", "at least 1 item")),
+        ({"codes": 0}, ("codes", "not 0", "greater than 0")),
+        ({"patch": 5}, ("channels", "(16, 16)", "multiple", "5")),
+        ({"codes": 20}, ("patch", "60 numbers", "48")),
+        ({"channels": (8, 12)}, ("channels: 12", "8", "a multiple of 4 that divides 32")),
     ],
 )
-def test_options_out_of_range(options, message):
-    with pytest.raises(ConfigError, match=message):
+def test_wrong_arguments(options, parts):
+    with refused(*parts, by=ConfigError):
         FiniteScalarQuantizer(PICTURE, **{**SMALL, **options})

@@ -8,6 +8,7 @@ from polymodal.errors import ConfigError
 from polymodal.heads.flow import SHORTCUTS, Flow
 from polymodal.nn.random import fold, make_keys, normal, uniform
 from polymodal.types import Context, Field, Space
+from refusals import refused
 
 
 def context(rows: int, width: int = 16, tokens: int = 3) -> Context:
@@ -116,18 +117,17 @@ def test_guidance_of_one_is_no_guidance_and_two_differs():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "parts"),
     [
-        ({"step": 4}, "option of flow: 'step' is unknown; did you mean 'steps'?"),
-        ({"solver": "eular"}, "solver: 'eular' is unknown; did you mean 'euler'? (euler, heun, midpoint)"),
-        ({"steps": 0}, "steps: 0 is not at least 1"),
+        ({"step": 4}, ("options", "'step'", "'steps'")),
+        ({"solver": "eular"}, ("options.solver", "'eular'", "'euler'", "'heun'", "'midpoint'")),
+        ({"steps": 0}, ("options.steps", "not 0")),
     ],
 )
-def test_wrong_options(options, message):
+def test_wrong_options(options, parts):
     head = Flow(Space("continuous", (5,)), 16, depth=1, heads=2)
-    with pytest.raises(ConfigError) as error:
+    with refused(*parts, by=ConfigError):
         head.sample(context(1), make_keys(0, 1), **options)
-    assert str(error.value).startswith(message)
 
 
 def test_a_patch_that_does_not_divide():
@@ -230,11 +230,8 @@ def test_one_step_learns_the_exact_map_of_a_gaussian():
 
 def test_shortcuts_know_one_guidance():
     head = Flow(Space("continuous", (5,)), 16, depth=1, heads=2, shortcuts=1, guidance=3.0)
-    with pytest.raises(ConfigError) as error:
+    with refused("options.guidance", "4 steps", "3.0", "not 2.0", by=ConfigError):
         head.sample(context(1), make_keys(0, 1), steps=4, guidance=2.0)
-    assert str(error.value) == (
-        "guidance: the shortcut of 4 steps knows 3.0 only, not 2.0; another number of steps, such as 25, takes any"
-    )
     assert head.sample(context(1), make_keys(0, 1), steps=5, guidance=2.0).value.shape == (1, 5)
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from polymodal.balancing import BALANCERS
 from polymodal.nn.random import make_keys, normal
 from polymodal.training.adaptation import EVERY, Adaptation
-from polymodal.training.balancing import BALANCERS
 from polymodal.training.rates import Rates
 from polymodal.types import Context
 

@@ -2,7 +2,7 @@
 
 import json
 
-from polymodal.training.balancing import Seen
+from polymodal.balancing import Seen
 from polymodal.training.rates import PATIENCE, PERIOD, SLOWER, SLOWEST, Rates
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from polymodal.balancing import Seen
 from polymodal.nn.random import make_keys
-from polymodal.training.balancing import Seen
 from polymodal.training.target_sampling import LEAST, SINGLE, TEMPER, Pairs, Progress, Scarcity, row_weights, thinned
 from polymodal.types import Task
 

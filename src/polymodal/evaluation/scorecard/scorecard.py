@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from inspect import signature
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -290,8 +289,7 @@ def evaluate(
 def _greedy(model: Model) -> dict[str, dict[str, Any]]:
     """Heads that have a temperature decode without chance."""
     return {
-        name: {"temperature": 0.0} if "temperature" in signature(head.sample).parameters else {}
-        for name, head in model.heads.items()
+        name: {"temperature": 0.0} if "temperature" in head.option_names else {} for name, head in model.heads.items()
     }
 
 

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from polymodal.training.balancing.base import Balancer, Seen
+from pydantic import PositiveFloat, PositiveInt
+
+from polymodal.balancing.base import Balancer, Seen
 
 
 class DynamicWeightAverage(Balancer):
@@ -26,8 +28,8 @@ class DynamicWeightAverage(Balancer):
         self,
         fields: Sequence[str],
         *,
-        temperature: float = 2.0,
-        period: int = 4,
+        temperature: PositiveFloat = 2.0,
+        period: PositiveInt = 4,
         over: Literal["fields", "terms"] = "fields",
     ):
         super().__init__(fields)

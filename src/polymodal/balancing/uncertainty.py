@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from polymodal.training.balancing.base import Balancer, Seen
+from pydantic import NonNegativeFloat
+
+from polymodal.balancing.base import Balancer, Seen
 
 SMALLEST = 1e-3
 """Losses below this, negative ones too, count as this."""
@@ -24,7 +26,9 @@ class Uncertainty(Balancer):
         over: Whether each field or each term has a weight.
     """
 
-    def __init__(self, fields: Sequence[str], *, rate: float = 0.2, over: Literal["fields", "terms"] = "fields"):
+    def __init__(
+        self, fields: Sequence[str], *, rate: NonNegativeFloat = 0.2, over: Literal["fields", "terms"] = "fields"
+    ):
         super().__init__(fields)
         self.rate, self.over = rate, over
 

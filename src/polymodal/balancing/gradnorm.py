@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from polymodal.training.balancing.base import Balancer, Seen
+from pydantic import NonNegativeFloat
+
+from polymodal.arguments import Probability
+from polymodal.balancing.base import Balancer, Seen
 
 
 class GradNorm(Balancer):
@@ -24,7 +27,7 @@ class GradNorm(Balancer):
 
     measures = True
 
-    def __init__(self, fields: Sequence[str], *, alpha: float = 0.5, rate: float = 0.3):
+    def __init__(self, fields: Sequence[str], *, alpha: NonNegativeFloat = 0.5, rate: Probability = 0.3):
         super().__init__(fields)
         self.alpha, self.rate = alpha, rate
 

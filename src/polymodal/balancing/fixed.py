@@ -1,6 +1,6 @@
 """The weights of the recipe."""
 
-from polymodal.training.balancing.base import Balancer, Seen
+from polymodal.balancing.base import Balancer, Seen
 
 
 class Fixed(Balancer):

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from polymodal.arguments import check_constructor
+
 LARGEST = 1000.0
 """No weight is further than this factor from the mean one."""
 
@@ -50,6 +52,8 @@ class Balancer(ABC):
     measures: ClassVar[bool] = False
     watches: ClassVar[bool] = True
     over: Literal["fields", "terms"] = "fields"
+
+    __init_subclass__ = check_constructor
 
     def __init__(self, fields: Sequence[str]):
         self.fields = list(fields)

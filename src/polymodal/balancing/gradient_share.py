@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import PositiveFloat
+
+from polymodal.arguments import Probability
+from polymodal.balancing.base import Balancer, Seen
 from polymodal.errors import ConfigError, unknown
-from polymodal.training.balancing.base import Balancer, Seen
 
 
 class GradientShare(Balancer):
@@ -15,18 +18,16 @@ class GradientShare(Balancer):
         rate: Part of the way, in the logarithm, that a weight goes at a look.
 
     Raises:
-        ConfigError: A field of ``shares`` is not generated, or its share is not above 0.
+        ConfigError: A field of ``shares`` is not generated.
     """
 
     measures = True
 
-    def __init__(self, fields: Sequence[str], *, shares: Mapping[str, float] = {}, rate: float = 0.3):
+    def __init__(self, fields: Sequence[str], *, shares: Mapping[str, PositiveFloat] = {}, rate: Probability = 0.3):
         super().__init__(fields)
-        for name, share in shares.items():
+        for name in shares:
             if name not in fields:
                 raise ConfigError(unknown("shares: field", name, fields))
-            if share <= 0:
-                raise ConfigError(f"shares.{name}: {share} is not above 0")
         self.shares, self.rate = dict(shares), rate
 
     def update(self, seen: Seen) -> None:

@@ -1,0 +1,53 @@
+"""A recipe and the fields that it is to be run on: which they are, and whether its parts fit them."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+import torch
+
+from polymodal.config import FieldConfig, Recipe, build_part
+from polymodal.errors import ConfigError
+from polymodal.modalities import Modality, kind_of
+from polymodal.model import Model
+
+
+def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe with the fields of the data, and the columns that they were read from.
+
+    Args:
+        recipe: Its fields are among those of the data, if it names any.
+        modalities: Of the data, by field.
+        columns: By field, where a column is called otherwise.
+
+    Raises:
+        ConfigError: It names a field that the data has not, or another modality for it.
+    """
+    fields = {}
+    for name, modality in modalities.items():
+        column = (columns or {}).get(name, name)
+        field = recipe.fields.get(name, FieldConfig(modality=kind_of(modality)))
+        fields[name] = field.model_copy(update={"column": None if column == name else column})
+    for name, field in recipe.fields.items():
+        if name not in modalities:
+            raise ConfigError(f"fields.{name}: the data has no such field; it has {', '.join(modalities)}")
+        if field.modality != (kind := kind_of(modalities[name])):
+            raise ConfigError(f"fields.{name}.modality: '{field.modality}', but the data's is '{kind}'")
+    return recipe.model_copy(update={"fields": fields})
+
+
+def check_fit(recipe: Recipe, modalities: Mapping[str, Modality]) -> None:
+    """Refuses a recipe whose parts do not fit its fields or each other, before any data are read.
+
+    The model is built without memory for its weights, which takes a fraction of a second whatever its size.
+
+    Args:
+        recipe: Any.
+        modalities: By field, of the data that it is to be run on; what they learn from the data may be missing.
+
+    Raises:
+        ConfigError: A part does not fit; says which, and what would be right.
+    """
+    # A part that looks at its weights as it is made cannot be built without them; the real model will tell.
+    with suppress(RuntimeError), torch.device("meta"):
+        model = Model(resolve(recipe, modalities), modalities)
+        build_part("balancer", recipe.train.balance, "train.balance", list(model.heads))

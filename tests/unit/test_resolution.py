@@ -1,0 +1,123 @@
+"""Whether the parts of a recipe fit its fields is known without data, and without memory for weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import polymodal as pm
+from contract.spaces import SPACES, WIDTH
+from polymodal.codecs import CODECS
+from polymodal.config import build_part, load_recipe, recipe_names, recipe_notes
+from polymodal.data import infer_fields, parse_fields
+from polymodal.encoders import ENCODERS
+from polymodal.errors import ConfigError
+from polymodal.fusion import FUSIONS
+from polymodal.heads import HEADS
+from polymodal.modalities import Modality
+from polymodal.model import Model
+from polymodal.resolution import check_fit, resolve
+from refusals import refused
+
+FAMILIES = {"encoder": (ENCODERS, (WIDTH,)), "codec": (CODECS, ()), "head": (HEADS, (WIDTH,))}
+CASES = [
+    (family, kind, name)
+    for family, (table, _) in FAMILIES.items()
+    for kind, part in table.items()
+    for name, space in SPACES.items()
+    if part.accepts(space) is None
+]
+SMALL = {"kl": {"channels": [8, 8], "patch": 2, "latent": 4}, "fsq": {"channels": [8, 8], "patch": 2}}
+FIELDS = {
+    "picture": pm.Image(size=16),
+    "name": pm.Text(),
+    "speech": pm.Audio(),
+    "place": pm.Vector(2),
+    "kind": pm.Label(),
+}
+
+
+@pytest.mark.parametrize(("family", "kind", "name"), CASES)
+def test_parts_are_built_without_memory(family, kind, name):
+    """Those of labels whose names are not known yet, too; random streams stay where they are."""
+    space, state = SPACES[name], torch.get_rng_state()
+    space = replace(space, vocab=0) if name == "label" else space
+    with torch.device("meta"):
+        part = build_part(family, {"kind": kind, **SMALL.get(kind, {})}, family, space, *FAMILIES[family][1])
+    assert all(parameter.is_meta for parameter in part.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "part", [{"kind": kind} for kind in FUSIONS] + [{"kind": "poe", "prior": "flow", "private": 2}]
+)
+def test_fusions_are_built_without_memory(part):
+    with torch.device("meta"):
+        assert all(p.is_meta for p in build_part("fusion", part, "fusion", ["a", "b"], WIDTH).parameters())
+
+
+def test_a_critic_and_a_vocoder_are_built_without_memory():
+    with torch.device("meta"):
+        build_part("head", {"kind": "gan", "spectral_norm": True}, "head", SPACES["picture"], WIDTH)
+        build_part("vocoder", {"kind": "istft", "adversarial": 1.0}, "vocoder", FIELDS["speech"])
+
+
+def fields_of(name: str) -> dict[str, Modality]:
+    """The fields that a shipped recipe is run on, as far as they are known without data."""
+    source = recipe_notes(name)[0].split("--data ")[1].split()[0]
+    recipe = load_recipe(name)
+    named = {field: {"modality": config.modality, **config.arguments} for field, config in recipe.fields.items()}
+    return {field: modality for field, (modality, _) in parse_fields(named or infer_fields(source)).items()}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_fit(name):
+    recipe, fields = load_recipe(name), fields_of(name)
+    check_fit(recipe, fields)
+    with torch.device("meta"):  # nothing that the check passes over
+        model = Model(resolve(recipe, fields), fields)
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"defaults.image.head": {"kind": "flow", "heads": 5}}, ("fields.picture.head.heads: 5", "192")),
+        ({"defaults.image.encoder": {"kind": "picture", "heads": 5}}, ("fields.picture.encoder.heads: 5", "192")),
+        ({"defaults.image.codec": {"kind": "kl", "patch": 5}}, ("fields.picture.codec.channels", "(16, 16)", "20")),
+        ({"defaults.image.codec": {"kind": "kl", "channels": [8, 12]}}, ("fields.picture.codec.channels: 12", "8")),
+        ({"defaults.image.head": {"kind": "masked"}}, ("fields.picture.head.kind", "'masked'", "continuous")),
+        ({"defaults.image.vocoder": {"kind": "istft"}}, ("fields.picture.vocoder.kind", "'istft'", "image")),
+        ({"defaults.audio.vocoder": {"kind": "istft", "kernel": 4}}, ("fields.speech.vocoder.kernel: 4", "odd")),
+        ({"fusion": {"kind": "graph", "heads": 5}}, ("fusion.heads: 5", "192")),
+        (
+            {"train.balance": {"kind": "gradient-share", "shares": {"nme": 1}}},
+            ("train.balance.shares", "'nme'", "'name'"),
+        ),
+        ({"fields": {"name": {"modality": "vector", "size": 2}}}, ("fields.name.modality", "'vector'", "'text'")),
+        ({"fields": {"title": {"modality": "text"}}}, ("fields.title", "name")),
+    ],
+)
+def test_what_does_not_fit_is_told_without_data(changes, parts):
+    with refused(*parts, by=ConfigError):
+        check_fit(load_recipe({}, changes), FIELDS)
+
+
+def test_a_part_that_looks_at_its_weights_is_left_to_the_real_model(monkeypatch):
+    class Curious(HEADS["flow"]):
+        """Reads a number of its own."""
+
+        def __init__(self, space, width):
+            super().__init__(space, width)
+            float(next(self.parameters()).sum())
+
+    monkeypatch.setitem(HEADS, "curious", Curious)
+    check_fit(load_recipe({}, {"defaults.vector.head": {"kind": "curious"}}), FIELDS)
+
+
+def test_resolved_fields_are_those_of_the_data_with_what_the_recipe_says():
+    recipe = load_recipe({"fields": {"name": {"modality": "text", "weight": 2.0}}})
+    resolved = resolve(recipe, FIELDS, {"name": "title", "place": "place"})
+    assert list(resolved.fields) == list(FIELDS)
+    assert (resolved.fields["name"].weight, resolved.fields["name"].column) == (2.0, "title")
+    assert (resolved.fields["place"].modality, resolved.fields["place"].column) == ("vector", None)
