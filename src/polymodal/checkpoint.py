@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError
 from polymodal.files import atomic_folder, file_sha256, remove_partials
-from polymodal.migration import FORMAT, migrate_config, migrate_weight
+from polymodal.migration import FORMAT, migrate_config, migrate_weights
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
@@ -69,7 +69,7 @@ class Checkpoint:
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of ``name``.safetensors."""
-        return {migrate_weight(key): value for key, value in load_file(self.path / f"{name}.safetensors").items()}
+        return migrate_weights(load_file(self.path / f"{name}.safetensors"))
 
     def document(self, name: str) -> Any:
         """The contents of ``name``.json."""

@@ -5,7 +5,9 @@ Values never change, only names, so that a run of format 2 generates today what 
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 FORMAT = 3
 """Of what a run folder holds. Format 2 has the names below."""
@@ -43,10 +45,19 @@ def migrate_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "format": FORMAT, "recipe": recipe}
 
 
-def migrate_weight(name: str) -> str:
-    """The name of a weight of format 2, as format 3 has it; names of format 3 as they are."""
-    words = [_WEIGHTS.get(word, word) for word in name.split(".")]
-    return re.sub(r"^(heads\.[^.]+)\.balance\.", r"\1.controller.", ".".join(words))
+def migrate_weights(weights: Mapping[str, T]) -> dict[str, T]:
+    """Weights by their names in format 2, by those of format 3; names of format 3 as they are."""
+    names = {".".join(_WEIGHTS.get(word, word) for word in name.split(".")): weight for name, weight in weights.items()}
+    flows = {match[1] for name in names if (match := re.fullmatch(r"(heads\.[^.]+)\.time\.inner\.weight", name))}
+    return {_migrate_weight(name, flows): weight for name, weight in names.items()}
+
+
+def _migrate_weight(name: str, flows: set[str]) -> str:
+    head = ".".join(name.split(".")[:2])
+    if head not in flows or name.startswith(f"{head}.length."):
+        return re.sub(r"^(heads\.[^.]+)\.balance\.", r"\1.controller.", name)
+    inner = name.removeprefix(f"{head}.")  # the network of a flow is a module of its own
+    return f"{head}.network.{'condition.' * inner.startswith(('time.', 'summary.', 'reach.'))}{inner}"
 
 
 def _migrate_parts(parts: Mapping[str, Any]) -> dict[str, Any]:

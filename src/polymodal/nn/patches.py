@@ -1,35 +1,134 @@
-"""Grids cut into patches and put together again, in one or two dimensions."""
+"""Grids padded to whole patches, cut into patches of one token each, and put together again."""
 
-import torch
+import math
+from collections.abc import Sequence
+
 from torch import Tensor
+from torch.nn.functional import pad
+
+from polymodal.errors import ConfigError
+from polymodal.nn.random import normal
+from polymodal.types import Space, spread_mask
+
+PLACES = 256
+"""Most tokens, or places of a code, that a value is cut into where its recipe does not say how."""
 
 
-def to_tokens(value: Tensor, patch: int) -> Tensor:
-    """(B, C, *grid) -> (B, N, C * patch ** dims), row-major; every side of the grid is a multiple of ``patch``."""
-    batch, channels, *grid = value.shape
-    if not grid:
-        return value[:, None]
-    split = [part for side in grid for part in (side // patch, patch)]
-    dims = len(grid)
-    order = [0, *range(2, 2 + 2 * dims, 2), 1, *range(3, 3 + 2 * dims, 2)]
-    return value.reshape(batch, channels, *split).permute(order).reshape(batch, -1, channels * patch**dims)
+class Patches:
+    """How the values of a space become tokens, one of each patch, row by row.
+
+    Sides that hold no whole number of patches are padded with zeros, and cut off again on the way back. A patch is made
+    as small as the number of patches along a side allows, so that one that is larger than the grid becomes the grid.
+
+    Args:
+        space: Continuous, of any number of dimensions, of which any axis may vary.
+        patch: Side of a patch, or one side for each axis; None for the smallest power of two that gives at most
+            ``PLACES`` tokens.
+
+    Attributes:
+        patch: Side of a patch along each axis.
+        cells: Patches along each axis, of a value at its longest.
+        features: F, the numbers of one patch.
+
+    Raises:
+        ConfigError: There are not as many sides as axes, or one is not positive.
+    """
+
+    def __init__(self, space: Space, patch: int | Sequence[int] | None = None) -> None:
+        grid = space.grid
+        patch = 2 ** halvings(grid, PLACES) if patch is None else patch
+        sides = (patch,) * len(grid) if isinstance(patch, int) else tuple(patch)
+        if len(sides) != len(grid) or any(side < 1 for side in sides):
+            raise ConfigError(f"patch: {patch} is neither a side of at least 1 nor one for each of {len(grid)} axes")
+        self.space, self.axis = space, None if space.varies is None else space.varies - 1
+        self.cells = tuple(-(-length // side) for length, side in zip(grid, sides, strict=True))
+        self.patch = tuple(
+            side if axis == self.axis else -(-length // count)
+            for axis, (length, side, count) in enumerate(zip(grid, sides, self.cells, strict=True))
+        )
+        self.features = space.channels * math.prod(self.patch)
+
+    @property
+    def argument(self) -> int | tuple[int, ...]:
+        """``patch`` as a recipe would say it: one number where all sides are equal."""
+        return self.patch if len(set(self.patch)) > 1 else next(iter(self.patch), 1)
+
+    @property
+    def canvas(self) -> tuple[int, ...]:
+        """The grid, padded to whole patches."""
+        return tuple(side * count for side, count in zip(self.patch, self.cells, strict=True))
+
+    def shape(self, tokens: int) -> tuple[int, ...]:
+        """Patches along each axis of values that have so many tokens, whose varying axis may be shorter."""
+        if self.axis is None:
+            return self.cells
+        others = math.prod(self.cells) // self.cells[self.axis]
+        return (*self.cells[: self.axis], tokens // others, *self.cells[self.axis + 1 :])
+
+    def cut(self, value: Tensor) -> Tensor:
+        """(B, C, *grid), whose varying axis may be shorter than the space's -> tokens (B, N, F)."""
+        batch, channels, *grid = value.shape
+        cells = [-(-length // side) for length, side in zip(grid, self.patch, strict=True)]
+        missing = [count * side - length for count, side, length in zip(cells, self.patch, grid, strict=True)]
+        if any(missing):
+            value = pad(value, [number for after in reversed(missing) for number in (0, after)])
+        split = [number for pair in zip(cells, self.patch, strict=True) for number in pair]
+        dims = len(grid)
+        order = [0, *range(2, 2 + 2 * dims, 2), 1, *range(3, 3 + 2 * dims, 2)]
+        return value.reshape(batch, channels, *split).permute(order).reshape(batch, -1, self.features)
+
+    def join(self, tokens: Tensor, length: int | None = None) -> Tensor:
+        """The inverse of ``cut``: (B, N, F) -> (B, C, *grid), of so many positions where an axis varies."""
+        cells, dims = self.shape(tokens.shape[1]), len(self.cells)
+        value = tokens.reshape(len(tokens), *cells, self.space.channels, *self.patch)
+        order = [0, dims + 1, *(axis for d in range(dims) for axis in (1 + d, dims + 2 + d))]
+        canvas = [count * side for count, side in zip(cells, self.patch, strict=True)]
+        value = value.permute(order).reshape(len(tokens), self.space.channels, *canvas)
+        return crop(value, [length if d == self.axis else side for d, side in enumerate(self.space.grid)])
+
+    def mask(self, mask: Tensor) -> Tensor:
+        """Mask (B, L) of the varying axis -> mask (B, N) of the tokens, each real if any of its positions is."""
+        if self.axis is None:
+            return mask[:, :1].expand(-1, math.prod(self.cells))
+        columns = pool_mask(mask, self.patch[self.axis])
+        others = math.prod(self.cells) // self.cells[self.axis]
+        shape = self.shape(columns.shape[1] * others)
+        return spread_mask(columns, 1 + len(shape), self.axis).expand(-1, *shape).reshape(len(mask), -1)
+
+    def trim(self, x: Tensor, tokens: int) -> Tensor:
+        """From (B, N, D), an entry for each token of values at their longest, those of values that have ``tokens``."""
+        if x.shape[1] == tokens:
+            return x
+        return crop(x.movedim(1, 2).unflatten(2, self.cells), self.shape(tokens)).flatten(2).movedim(2, 1).contiguous()
+
+    def noise(self, keys: Tensor, tokens: int) -> Tensor:
+        """Standard normal (B, tokens, F), drawn along the varying axis first, so that padding changes nothing."""
+        cells = list(self.shape(tokens))
+        first = [cells.pop(self.axis)] if self.axis else []
+        drawn = normal(keys, (*first, *cells, self.features))
+        return (drawn.movedim(1, 1 + self.axis) if self.axis else drawn).reshape(len(keys), tokens, self.features)
 
 
-def from_tokens(tokens: Tensor, channels: int, grid: tuple[int, ...], patch: int) -> Tensor:
-    """The inverse of ``to_tokens``: (B, N, C * patch ** dims) -> (B, C, *grid)."""
-    batch = len(tokens)
-    if not grid:
-        return tokens[:, 0]
-    dims = len(grid)
-    value = tokens.reshape(batch, *(side // patch for side in grid), channels, *[patch] * dims)
-    order = [0, dims + 1, *(axis for d in range(dims) for axis in (1 + d, dims + 2 + d))]
-    return value.permute(order).reshape(batch, channels, *grid)
+def halvings(grid: Sequence[int], places: int) -> int:
+    """How often all sides must be halved, rounded up, until the grid has at most so many places."""
+    number = 0
+    while math.prod(-(-side // 2**number) for side in grid) > places:
+        number += 1
+    return number
 
 
-def pad_to_multiple(value: Tensor, multiple: int) -> Tensor:
-    """Zeros appended to the last axis until its length is a multiple of ``multiple``, and at least one."""
-    missing = max(multiple, -(-value.shape[-1] // multiple) * multiple) - value.shape[-1]
-    return torch.nn.functional.pad(value, (0, missing)) if missing else value
+def crop(value: Tensor, grid: Sequence[int]) -> Tensor:
+    """The first places of the last axes of a value (..., *larger grid); as it is where nothing is to be cut off."""
+    for axis, side in enumerate(grid, value.dim() - len(grid)):
+        if value.shape[axis] > side:
+            value = value.narrow(axis, 0, side)
+    return value
+
+
+def pad_to_multiple(value: Tensor, multiple: int, axes: int = 1) -> Tensor:
+    """Zeros appended to each of the last ``axes`` axes, until it is a multiple of ``multiple`` long, and at least one."""
+    missing = [max(multiple, -(-side // multiple) * multiple) - side for side in value.shape[-axes:]]
+    return pad(value, [number for after in reversed(missing) for number in (0, after)]) if any(missing) else value
 
 
 def pool_mask(mask: Tensor, factor: int) -> Tensor:

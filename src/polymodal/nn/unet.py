@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from polymodal.errors import ConfigError
 from polymodal.nn.conv import ChannelNorm, convolution, halving, modulated, shuffle
 from polymodal.nn.layers import Linear
+from polymodal.nn.patches import crop, pad_to_multiple
 
 
 class TimedBlock(nn.Module):
@@ -43,6 +44,8 @@ class TimedBlock(nn.Module):
 class UNet(nn.Module):
     """Cells of a grid -> cells of the same grid, told of a vector at every level.
 
+    A grid that cannot be halved so often is padded with zeros, and cut to its size on the way out.
+
     Args:
         features: Numbers of a cell, F.
         grid: Sides, one or two, in cells.
@@ -51,19 +54,17 @@ class UNet(nn.Module):
         blocks: Residual blocks on the way down and on the way up of each level; twice as many at the coarsest.
 
     Raises:
-        ConfigError: The grid has other than one or two dimensions, or cannot be halved so often.
+        ConfigError: The grid has other than one or two dimensions.
     """
 
     def __init__(
         self, features: int, grid: tuple[int, ...], width: int, channels: tuple[int, ...], blocks: int
     ) -> None:
         super().__init__()
-        cells, factor, dims = "x".join(map(str, grid)), 2 ** (len(channels) - 1), len(grid)
+        dims = len(grid)
         if dims not in (1, 2):
             raise ConfigError(f"channels: a U-Net has a grid of one or two dimensions; this has {dims}")
-        if any(side % factor for side in grid):
-            raise ConfigError(f"channels: {cells} cells cannot be halved {len(channels) - 1} times")
-        self.grid = grid
+        self.grid, self.factor = grid, 2 ** (len(channels) - 1)
 
         def run(count: int, inputs: int, outputs: int) -> nn.ModuleList:
             sizes = [inputs] + [outputs] * count
@@ -83,7 +84,8 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (B, N, F), row by row, and vector (B, W) -> (B, N, F)."""
-        h = self.proj_in(x.view(len(x), *self.grid, -1).movedim(-1, 1))  # channels last in memory
+        h = x.view(len(x), *self.grid, -1).movedim(-1, 1)  # channels last in memory
+        h = self.proj_in(pad_to_multiple(h, self.factor, len(self.grid)))
         kept = []
         for blocks, halve in zip(self.downs, self.halvings, strict=True):
             h = _through(blocks, h, vector)
@@ -92,7 +94,7 @@ class UNet(nn.Module):
         h = _through(self.middle, h, vector)
         for blocks, double in zip(reversed(self.ups), reversed(self.doublings), strict=True):
             h = _through(blocks, torch.cat([shuffle(double(h)), kept.pop()], dim=1), vector)
-        return self.proj_out(F.silu(self.norm(h))).movedim(1, -1).flatten(1, -2)
+        return crop(self.proj_out(F.silu(self.norm(h))), self.grid).movedim(1, -1).flatten(1, -2)
 
 
 def _through(blocks: Any, x: Tensor, vector: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ def wake(head: Flow) -> Flow:
     torch.manual_seed(0)
     for parameter in head.parameters():
         parameter.data.normal_(std=0.1)
-    if head.reach is not None:
-        head.reach.weight.data[-1] = 0  # the velocity itself
+    if head.network.condition.reach is not None:
+        head.network.condition.reach.weight.data[-1] = 0  # the velocity itself
     return head
 
 

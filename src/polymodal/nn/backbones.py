@@ -1,0 +1,107 @@
+"""Networks of flows: a noisy value cut into tokens, its time and a context -> as many tokens.
+
+All have the same interface, and know nothing of what their output means. Shapes: B rows, each k of which share a row of
+the context; N tokens of F features; W the context's width.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.errors import ConfigError
+from polymodal.nn.embeddings import TimeEmbedding, grid_positions
+from polymodal.nn.patches import Patches
+from polymodal.nn.transformer import Transformer
+from polymodal.nn.unet import UNet
+from polymodal.types import Context
+
+
+class FlowCondition(nn.Module):
+    """The time, the pooled context and how far a step goes, as one vector.
+
+    Args:
+        width: W.
+        hidden_size: D, of the vector.
+        levels: Lengths of steps that are known; one past the last is the velocity itself, which adds nothing. 0 for
+            none.
+    """
+
+    def __init__(self, width: int, hidden_size: int, levels: int) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(hidden_size)
+        self.summary = nn.Linear(width, hidden_size)
+        self.reach = nn.Embedding(levels + 1, hidden_size, padding_idx=levels) if levels else None
+        if self.reach is not None:
+            nn.init.zeros_(self.reach.weight)
+
+    def forward(self, time: Tensor, pooled: Tensor, level: Tensor | None) -> Tensor:
+        """Times (B,), contexts (B / k, W) and levels (B,) -> (B, D)."""
+        condition = self.time(time) + self.summary(pooled).repeat_interleave(len(time) // len(pooled), 0)
+        return condition if level is None or self.reach is None else condition + self.reach(level)
+
+
+class TransformerBackbone(nn.Module):
+    """A transformer over the tokens that attends to the context, modulated by the condition; it starts as zero.
+
+    Source: Peebles and Xie, "Scalable diffusion models with transformers", 2023.
+
+    Args:
+        patches: Of the values.
+        width: W.
+        hidden_size: Width of the transformer.
+        levels: As of ``FlowCondition``.
+        depth: Blocks.
+        heads: Attention heads.
+    """
+
+    def __init__(self, patches: Patches, width: int, hidden_size: int, levels: int, *, depth: int, heads: int) -> None:
+        super().__init__()
+        self.patches = patches
+        self.condition = FlowCondition(width, hidden_size, levels)
+        self.proj_in = nn.Linear(patches.features, hidden_size)
+        self.positions: Tensor
+        self.register_buffer("positions", grid_positions(patches.cells, hidden_size), persistent=False)
+        self.transformer = Transformer(hidden_size, depth, heads, context_width=width, conditioned=True)
+        self.proj_out = nn.Linear(hidden_size, patches.features)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, F) with mask (B, N), times (B,), a context of B / k rows and levels (B,) -> (B, N, F)."""
+        h = self.proj_in(x) + self.patches.trim(self.positions[None], x.shape[1])
+        condition = self.condition(time, context.pooled, level)
+        h = self.transformer(h, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition)
+        return self.proj_out(h)
+
+
+class UNetBackbone(nn.Module):
+    """A U-Net over the grid of the patches, told of the pooled context; it starts as zero.
+
+    Args:
+        patches: Of the values, of fixed sides.
+        width: W.
+        hidden_size: Width of the vector that the U-Net is told.
+        levels: As of ``FlowCondition``.
+        channels: Of each level of the U-Net, from the finest.
+
+    Raises:
+        ConfigError: A side varies, or the grid has other than one or two dimensions.
+    """
+
+    def __init__(
+        self, patches: Patches, width: int, hidden_size: int, levels: int, *, channels: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        if patches.space.variable:
+            raise ConfigError("channels: a U-Net is for fixed sides; this field's lengths vary")
+        self.condition = FlowCondition(width, hidden_size, levels)
+        self.unet = UNet(patches.features, patches.cells, hidden_size, channels, blocks=1)
+
+    def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
+        """As of ``TransformerBackbone``."""
+        return self.unet(x, F.silu(self.condition(time, context.pooled, level)))
+
+
+BACKBONES: dict[str, type[TransformerBackbone] | type[UNetBackbone]] = {
+    "transformer": TransformerBackbone,
+    "unet": UNetBackbone,
+}
