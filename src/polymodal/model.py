@@ -13,7 +13,7 @@ from polymodal.alignment import Alignment
 from polymodal.codecs import Codec
 from polymodal.condition import Condition
 from polymodal.config import Recipe, build_part
-from polymodal.encoders import Encoder
+from polymodal.encoders import ENCODERS, Encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
@@ -347,4 +347,5 @@ def default_encoder(space: Space) -> dict[str, str]:
     """The encoder of a field whose recipe names none."""
     if space.kind == "discrete":
         return {"kind": "sequence"}
-    return {"kind": {0: "vector", 1: "spectrogram"}.get(len(space.grid), "picture")}
+    kind = {0: "vector", 1: "spectrogram", 2: "picture"}.get(len(space.grid), "patches")
+    return {"kind": kind if ENCODERS[kind].accepts(space) is None else "patches"}

@@ -10,7 +10,10 @@ from polymodal.types import Context, Field, Space
 SPACES = {
     "picture": Space("continuous", (3, 16, 16)),
     "bounded": Space("continuous", (1, 16, 16), bounds=(-0.5, 1.0)),
+    "odd": Space("continuous", (1, 7, 10)),
     "sound": Space("continuous", (12, 20), varies=1),
+    "clip": Space("continuous", (3, 6, 8, 8), varies=1),
+    "scroll": Space("continuous", (2, 6, 9), varies=2),
     "vector": Space("continuous", (4,)),
     "text": Space("discrete", (10,), vocab=40, varies=0),
     "label": Space("discrete", (1,), vocab=5),
@@ -22,7 +25,7 @@ WIDTH = 16
 def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:
     """Random values, all present; lengths differ where they vary, text ends in its end."""
     keys = make_keys(seed, rows)
-    length = space.shape[-1] if space.variable else 1
+    length = space.max_length
     lengths = (
         2 + (uniform(fold(keys, 1)) * (length - 1)).long() if space.variable else torch.ones(rows, dtype=torch.long)
     )
@@ -33,11 +36,10 @@ def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:
     else:
         first = 3 if space.variable else 0
         value = first + (uniform(keys, space.shape) * (space.vocab - first)).long()
-    if space.variable:
-        if space.kind == "discrete":
-            value[torch.arange(rows), lengths - 1] = 1
-        value = value * mask.view(rows, *[1] * (value.dim() - 2), -1)
-    return Field.full(value, mask, space.varies)
+    if space.variable and space.kind == "discrete":
+        value[torch.arange(rows), lengths - 1] = 1
+    field = Field.full(value, mask, space.varies)
+    return field.with_value(value) if space.variable else field
 
 
 def make_text(*rows: list[int]) -> Field:
@@ -49,10 +51,7 @@ def make_text(*rows: list[int]) -> Field:
 
 def behind_mask(field: Field, fill: float) -> Field:
     """The field with other values where nothing is real."""
-    if field.mask.shape[1] == 1:
-        return field
-    unreal = ~field.mask.view(len(field), *[1] * (field.value.dim() - 2), -1)
-    return replace(field, value=field.value.masked_fill(unreal, fill))
+    return replace(field, value=field.value.masked_fill(~field.real, fill))
 
 
 def make_context(rows: int = 4, tokens: int = 5, seed: int = 7) -> Context:
@@ -67,15 +66,14 @@ def assert_well_formed(field: Field, space: Space) -> None:
     """Values are in the space, real positions come first, and nothing lies behind the mask."""
     assert field.present.all()
     assert field.mask.dtype == torch.bool
+    assert field.varies == space.varies
+    assert field.mask.shape[1] <= space.max_length
+    assert [side for axis, side in enumerate(field.value.shape[1:]) if axis != space.varies] == list(space.rest)
     if space.variable:
-        assert field.value.shape[1:-1] == space.shape[:-1]
-        assert field.mask.shape == (len(field), field.value.shape[-1])
         assert (field.mask[:, 1:] <= field.mask[:, :-1]).all()
         assert field.mask[:, 0].all()
-        unreal = ~field.mask.view(len(field), *[1] * (field.value.dim() - 2), -1)
-        assert (field.value.masked_fill(~unreal, 0) == 0).all()
+        assert (field.value.masked_fill(field.real, 0) == 0).all()
     else:
-        assert field.value.shape[1:] == space.shape
         assert field.mask.shape == (len(field), 1)
     if space.kind == "discrete":
         assert not field.value.is_floating_point()

@@ -19,7 +19,7 @@ CODEC_CASES = [
     (kind, name)
     for kind, part in CODECS.items()
     for name, space in SPACES.items()
-    if name in ("picture", "bounded", "sound") and part.accepts(space) is None
+    if name in ("picture", "bounded", "odd", "sound") and part.accepts(space) is None
 ]
 SMALL_NETWORK = {"channels": [8, 8], "patch": 2, "adversarial": 0.1, "perceptual": 0.1}
 CODEC_SETTINGS = {"kl": {"latent": 4, **SMALL_NETWORK}, "fsq": {"levels": [4, 3], "codes": 2, **SMALL_NETWORK}}
@@ -104,7 +104,7 @@ def test_a_codec_compresses(kind, name):
     real = code.value.movedim(1, -1)
     real = real[code.mask] if space.variable else real.flatten(0, -2)
     torch.testing.assert_close(real.mean(0), torch.zeros(real.shape[1]), atol=1e-3, rtol=0)
-    torch.testing.assert_close(real.std(0), torch.ones(real.shape[1]), atol=0.05, rtol=0)
+    torch.testing.assert_close(real.square().mean(), torch.ones(()), atol=1e-3, rtol=0)  # one scale for all channels
 
 
 @pytest.mark.parametrize(("kind", "name"), CODEC_CASES)

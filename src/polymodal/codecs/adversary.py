@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from polymodal.codecs.convolutional import row_mean
-from polymodal.nn.conv import Downsample, convolution, hide, unshuffle
-from polymodal.nn.grids import PlainBlock
-from polymodal.nn.patches import pool_mask
+from polymodal.nn.conv import Downsample, ResidualBlock, convolution, hide, unshuffle
+from polymodal.nn.patches import pad_to_multiple, pool_mask
 from polymodal.nn.random import fold, normal
 from polymodal.types import Losses, Space
 
@@ -42,9 +41,9 @@ class Adversary(nn.Module):
         dims = len(space.grid)
         self.adversarial, self.perceptual = adversarial, perceptual
         channels = self.CHANNELS if factor % 2 == 0 else self.CHANNELS[1:]
-        self.patch = factor // len(channels)
+        self.factor, self.patch = factor, factor // len(channels)
         self.proj_in = convolution(space.channels * self.patch**dims, channels[0], dims)
-        self.blocks = nn.ModuleList(PlainBlock(size, dims, norm=False) for size in channels)
+        self.blocks = nn.ModuleList(ResidualBlock(size, dims, norm=False) for size in channels)
         self.down = Downsample(*channels, dims) if len(channels) > 1 else None
         self.score = convolution(self.CHANNELS[-1], 1, dims, kernel=1)
 
@@ -52,13 +51,14 @@ class Adversary(nn.Module):
         """Scores of the patches, above 0 where real.
 
         Args:
-            value: (B, C, *grid), padded to whole places of the codec.
+            value: (B, C, *grid); a length that varies is one of whole places of the codec.
             mask: (B, 1, L) real positions where the length varies.
 
         Returns:
             Scores (B, 1, *g), the weights of their places, and features (B, c, *) with the weights of theirs.
         """
-        x, features = unshuffle(hide(value, mask), self.patch), []
+        value = pad_to_multiple(hide(value, mask), self.factor, value.dim() - 2)
+        x, features = unshuffle(value, self.patch), []
         real = None if mask is None else pool_mask(mask[:, 0], self.patch)[:, None]
         x = hide(self.proj_in(x), real)
         for number, block in enumerate(self.blocks):

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,12 +22,14 @@ class Codec(nn.Module, ABC):
         trains: Whether it learns. One that does not needs no ``loss``, and brings its weights with it.
         reference: Of a codec that does not learn: where its weights come from, such as a ``place`` and a
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
+        sizes: Arguments as they fit the space, of those that a recipe may leave out.
     """
 
     trains: bool = True
     reference: Mapping[str, str] = {}
     players: tuple[str, ...] = ("model",)
     space: Space
+    sizes: Mapping[str, Any] = {}
     latent: Space
 
     __init_subclass__ = check_constructor

@@ -7,14 +7,16 @@ docs/adr/0002.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from polymodal.errors import ConfigError
 from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.conv import ChannelNorm, Downsample, ResidualBlock, Upsample, convolution, hide, shuffle, unshuffle
-from polymodal.nn.patches import pad_to_multiple, pool_mask
+from polymodal.nn.patches import crop, halvings, pad_to_multiple, pool_mask
 from polymodal.types import Field, Losses, Space
 
 
@@ -38,8 +40,23 @@ class Level(nn.Module):
         return x
 
 
+def usual_levels(space: Space, channels: tuple[int, ...] | None, patch: int | None) -> dict[str, Any]:
+    """``channels`` of each level, from the finest, and ``patch``, as a space has them where they are not given.
+
+    The grid is compressed at least 4 times along each axis, and until the code has 256 places or fewer.
+    """
+    number = max(2, halvings(space.grid, 256))
+    if channels is None:
+        levels = number - (patch or 4).bit_length() + 2
+        channels = tuple(min(256, 64 * 2**level) for level in range(max(1, levels)))
+    return {"channels": channels, "patch": patch or max(1, 2 ** (number - len(channels) + 1))}
+
+
 class ConvolutionalAutoencoder(nn.Module):
     """(channels, *grid) -> features of each place of *grid / factor; a code of each place -> (channels, *grid).
+
+    Fixed sides that are no multiple of the factor are padded by repeating their last places, and cut on the way out;
+    a length that varies is padded with zeros behind its mask.
 
     Args:
         space: Continuous, a grid of one or two dimensions.
@@ -50,7 +67,7 @@ class ConvolutionalAutoencoder(nn.Module):
         patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (levels - 1).
 
     Raises:
-        ConfigError: The grid is not a multiple of the factor, or the code is larger than what it codes.
+        ConfigError: The code is larger than what it codes.
     """
 
     def __init__(self, space: Space, code: int, features: int, *, channels: tuple[int, ...], blocks: int, patch: int):
@@ -58,9 +75,8 @@ class ConvolutionalAutoencoder(nn.Module):
         dims = len(space.grid)
         self.space, self.code, self.patch, self.dims = space, code, patch, dims
         self.factor = patch * 2 ** (len(channels) - 1)
-        if not space.variable and any(side % self.factor for side in space.grid):
-            raise ConfigError(f"channels: the grid {space.grid} is not a multiple of the compression {self.factor}")
         self.grid = tuple(-(-side // self.factor) for side in space.grid)
+        self.margin = [number for side in reversed(space.grid) for number in (0, -side % self.factor)]
         volume, whole = space.channels * patch**dims, space.channels * self.factor**dims
         if code > whole:
             raise ConfigError(f"patch: {code} numbers do not compress the {whole} of a place")
@@ -81,7 +97,8 @@ class ConvolutionalAutoencoder(nn.Module):
 
     def analyse(self, field: Field) -> tuple[Tensor, Tensor | None]:
         """Features (B, features, *grid / factor) and, where the length varies, the mask (B, 1, l) of their places."""
-        value, mask = self.padded(field)
+        value, mask = self.real(field)
+        value = self._whole(value)
         x, real = self.proj_in(unshuffle(value, self.patch)), mask
         if real is not None:
             real = pool_mask(real[:, 0], self.patch)[:, None]
@@ -95,7 +112,10 @@ class ConvolutionalAutoencoder(nn.Module):
         return torch.cat([x[:, : self.code] + linear, x[:, self.code :]], dim=1), real
 
     def synthesise(self, code: Tensor, mask: Tensor | None) -> Tensor:
-        """Code (B, code, *grid / factor), with the mask of its places -> values in bounds, padded to whole places."""
+        """Code (B, code, *grid / factor), with the mask of its places -> values in bounds.
+
+        A length that varies is one of whole places.
+        """
         code = hide(code, mask)
         linear = shuffle(self.unproject(code), self.factor)
         x = hide(self.expand(code), mask)
@@ -103,7 +123,8 @@ class ConvolutionalAutoencoder(nn.Module):
             if isinstance(part, Upsample) and mask is not None:
                 mask = mask.repeat_interleave(2, dim=2)
             x = part(x, mask)
-        return clamp_to_bounds(linear + shuffle(self.proj_out(x), self.patch), self.space)
+        value = clamp_to_bounds(linear + shuffle(self.proj_out(x), self.patch), self.space)
+        return value if self.space.variable else crop(value, self.space.grid)
 
     def decode(self, code: Tensor, latent: Field) -> Field:
         """Code of the rows of ``latent``, whose mask is that of the places -> values in the space."""
@@ -114,23 +135,28 @@ class ConvolutionalAutoencoder(nn.Module):
         mask = latent.mask.repeat_interleave(self.factor, dim=1)[:, :longest]
         return Field(value[..., :longest] * mask[:, None], mask, latent.present, self.space.varies)
 
-    def padded(self, field: Field) -> tuple[Tensor, Tensor | None]:
-        """Values padded with zeros to whole places, and the mask (B, 1, L) of the real positions if they vary."""
-        if self.dims == 2:
-            return field.value.contiguous(memory_format=torch.channels_last), None
-        value = pad_to_multiple(field.value, self.factor)
+    def real(self, field: Field) -> tuple[Tensor, Tensor | None]:
+        """Values and, where a length varies, their mask (B, 1, L), both padded to whole places."""
         if not self.space.variable:
-            return value, None
-        mask = pad_to_multiple(field.mask, self.factor)[:, None]
+            value = field.value
+            return value.contiguous(memory_format=torch.channels_last) if self.dims == 2 else value, None
+        value, mask = pad_to_multiple(field.value, self.factor), pad_to_multiple(field.mask, self.factor)[:, None]
         return value * mask, mask
+
+    def _whole(self, value: Tensor) -> Tensor:
+        """Values as of ``real``, fixed sides of which become whole places."""
+        if self.space.variable or not any(self.margin):
+            return value
+        value = pad(value, self.margin, mode="replicate")
+        return value.contiguous(memory_format=torch.channels_last) if self.dims == 2 else value
 
     def errors(self, made: Tensor, value: Tensor, mask: Tensor | None, edge_weight: float) -> Losses:
         """``reconstruction`` and weighted ``edges`` (B,): absolute errors, and those of differences of neighbours.
 
         Args:
             made: As of ``synthesise``.
-            value: The real ones and
-            mask: which of their positions are real, as of ``padded``.
+            value: The real values, as ``real`` gives them.
+            mask: Their mask, as ``real`` gives it.
             edge_weight: Of ``edges``, which keep edges sharp; 0 for none.
         """
         real = torch.ones_like(value[:, :1]) if mask is None else mask.to(value.dtype)
@@ -158,7 +184,7 @@ class ConvolutionalAutoencoder(nn.Module):
         """
         patches = []
         for field in fields:
-            value, _ = self.padded(field)
+            value = self._whole(self.real(field)[0])
             mask = pool_mask(field.mask, self.factor) if self.space.variable else field.mask
             patches.append(Field(unshuffle(value, self.factor), mask, field.present, self.space.varies))
         x = places(patches, self.space.variable)
@@ -184,9 +210,9 @@ def places(fields: list[Field], variable: bool) -> Tensor:
 
 
 def row_mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Mean of x (B, C, *grid) over all but the rows, places weighted by ``weight`` (B, 1, *grid); (B,)."""
+    """Mean of x (B, C, *grid) over all but the rows, of places with ``weight`` (B, 1, *grid) 1; (B,), 0 of no place."""
     weight = weight.expand_as(x).flatten(1)
-    return (x.flatten(1) * weight).sum(1) / weight.sum(1)
+    return (x.flatten(1) * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def _later(real: Tensor, dim: int, length: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from polymodal.arguments import Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
-from polymodal.codecs.convolutional import ConvolutionalAutoencoder, refusal
+from polymodal.codecs.convolutional import ConvolutionalAutoencoder, refusal, usual_levels
 from polymodal.types import Field, Losses, Space
 
 END, FIRST = 1, 3
@@ -37,13 +37,14 @@ class FiniteScalarQuantizer(Codec):
         codes: Ids of one place.
         channels: Of each level of the network, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
-        patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (channels - 1).
+        patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (channels - 1). By default
+            the factor is 4, or as large as leaves 256 places or fewer.
         edge_weight: Of the absolute error in differences of neighbours, which keeps edges sharp.
         adversarial: Weight of a critic's scores; see ``Adversary``.
         perceptual: Weight of the distance in that critic's features.
 
     Raises:
-        ConfigError: The grid is not a multiple of the factor, or an argument is out of its bounds.
+        ConfigError: The code is larger than what it codes, or an argument is out of its bounds.
     """
 
     SLOPE = 0.8
@@ -54,9 +55,9 @@ class FiniteScalarQuantizer(Codec):
         *,
         levels: Levels = (8, 5, 5, 5),
         codes: PositiveInt = 1,
-        channels: Sizes = (64, 128),
+        channels: Sizes | None = None,
         blocks: NonNegativeInt = 1,
-        patch: PositiveInt = 4,
+        patch: PositiveInt | None = None,
         edge_weight: NonNegativeFloat = 1.0,
         adversarial: NonNegativeFloat = 0.0,
         perceptual: NonNegativeFloat = 0.0,
@@ -64,7 +65,8 @@ class FiniteScalarQuantizer(Codec):
         super().__init__()
         self.space, self.codes, self.edge_weight = space, codes, edge_weight
         numbers = codes * len(levels)
-        self.network = ConvolutionalAutoencoder(space, numbers, numbers, channels=channels, blocks=blocks, patch=patch)
+        self.sizes = usual_levels(space, channels, patch)
+        self.network = ConvolutionalAutoencoder(space, numbers, numbers, blocks=blocks, **self.sizes)
         self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
         self.players = ("critic", "model") if self.adversary else ("model",)
         self.size = math.prod(levels)
@@ -92,7 +94,7 @@ class FiniteScalarQuantizer(Codec):
             bounded = torch.tanh(self.SLOPE * features.movedim(1, -1))
             code = bounded + (self._value(self._digits(bounded)) - bounded).detach()
             made = self.network.synthesise(code.movedim(-1, 1), mask)
-        value, real = self.network.padded(target)
+        value, real = self.network.real(target)
         if self.adversary and player == "critic":
             return self.adversary.loss(value, made, real, keys)
         losses = self.network.errors(made, value, real, self.edge_weight)

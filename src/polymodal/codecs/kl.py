@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from polymodal.arguments import Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
-from polymodal.codecs.convolutional import ConvolutionalAutoencoder, places, refusal, row_mean
+from polymodal.codecs.convolutional import ConvolutionalAutoencoder, places, refusal, row_mean, usual_levels
 from polymodal.nn.random import normal
 from polymodal.types import Field, Losses, Space
 
 
 class KLAutoencoder(Codec):
-    """Maps (channels, *grid) to (latent, *grid / factor), factor = patch * 2 ** (levels - 1).
+    """Maps (channels, *grid) to (latent, *grid / factor), rounded up, factor = patch * 2 ** (levels - 1).
 
     Source: Rombach et al., "High-resolution image synthesis with latent diffusion models", 2022.
 
@@ -24,7 +24,8 @@ class KLAutoencoder(Codec):
         latent: Channels of the code.
         channels: Of each level, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
-        patch: Side of the patches that the first convolution reads.
+        patch: Side of the patches that the first convolution reads. By default the factor is 4, or as large as leaves
+            256 places or fewer.
         kl_weight: Of the divergence from the standard normal, per element of the code.
         edge_weight: Of the absolute error in differences of neighbours, which keeps edges sharp.
         noise: Standard deviation of the noise that the decoder learns to bear, where the code's own is about 1: what
@@ -33,7 +34,7 @@ class KLAutoencoder(Codec):
         perceptual: Weight of the distance in that critic's features.
 
     Raises:
-        ConfigError: The grid is not a multiple of the factor, or an argument is out of its bounds.
+        ConfigError: The code is larger than what it codes, or an argument is out of its bounds.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class KLAutoencoder(Codec):
         space: Space,
         *,
         latent: PositiveInt = 32,
-        channels: Sizes = (64, 128, 256),
+        channels: Sizes | None = None,
         blocks: NonNegativeInt = 1,
-        patch: PositiveInt = 4,
+        patch: PositiveInt | None = None,
         kl_weight: NonNegativeFloat = 1e-4,
         edge_weight: NonNegativeFloat = 1.0,
         noise: NonNegativeFloat = 0.1,
@@ -53,9 +54,8 @@ class KLAutoencoder(Codec):
         super().__init__()
         self.space, self.dims = space, len(space.grid)
         self.kl_weight, self.edge_weight, self.noise = kl_weight, edge_weight, noise
-        self.network = ConvolutionalAutoencoder(
-            space, latent, 2 * latent, channels=channels, blocks=blocks, patch=patch
-        )
+        self.sizes = usual_levels(space, channels, patch)
+        self.network = ConvolutionalAutoencoder(space, latent, 2 * latent, blocks=blocks, **self.sizes)
         self.latent = Space("continuous", (latent, *self.network.grid), varies=space.varies)
         self.adversary = make_adversary(space, self.network.factor, adversarial, perceptual)
         self.players = ("critic", "model") if self.adversary else ("model",)
@@ -84,7 +84,7 @@ class KLAutoencoder(Codec):
             scale = torch.exp(0.5 * log_variance) + self.noise
             noise = normal(keys, mean.shape[1:][::-1]).transpose(1, -1)  # last axis first: it may be padded
             made = self.network.synthesise(mean + scale * noise, mask)
-        value, real = self.network.padded(target)
+        value, real = self.network.real(target)
         if self.adversary and player == "critic":
             return self.adversary.loss(value, made, real, keys)
         losses = self.network.errors(made, value, real, self.edge_weight)

@@ -1,12 +1,14 @@
 """FEATURE: field -> tokens."""
 
 from polymodal.encoders.base import Encoder
+from polymodal.encoders.patches import PatchEncoder
 from polymodal.encoders.picture import PictureEncoder
 from polymodal.encoders.sequence import SequenceEncoder
 from polymodal.encoders.spectrogram import SpectrogramEncoder
 from polymodal.encoders.vector import VectorEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
+    "patches": PatchEncoder,
     "picture": PictureEncoder,
     "sequence": SequenceEncoder,
     "spectrogram": SpectrogramEncoder,

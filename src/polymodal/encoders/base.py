@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,12 +21,14 @@ class Encoder(nn.Module, ABC):
         width: Of the tokens of an encoder that does not learn.
         reference: Of an encoder that does not learn: where its weights come from, such as a ``place`` and a
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
+        sizes: Arguments as they fit the space, of those that a recipe may leave out.
     """
 
     __init_subclass__ = check_constructor
     trains: bool = True
     width: int
     reference: Mapping[str, str] = {}
+    sizes: Mapping[str, Any] = {}
 
     @classmethod
     @abstractmethod

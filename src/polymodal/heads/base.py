@@ -27,10 +27,12 @@ class Head(nn.Module, ABC):
         space: What it models.
         players: The players who move in one training step, in order; of an adversarial head ``("critic", "model")``.
         options: How it samples by default: a frozen dataclass whose annotations bound its fields.
+        sizes: Arguments as they fit the space, of those that a recipe may leave out.
     """
 
     players: ClassVar[tuple[str, ...]] = ("model",)
     space: Space
+    sizes: Mapping[str, Any] = {}
     options: Any = NoOptions()
 
     __init_subclass__ = check_constructor

@@ -20,6 +20,7 @@ from polymodal.heads.token_sampling import (
     refuse_other_than_sequences,
 )
 from polymodal.heads.values import Likelihood, ValueDecoder, Variance
+from polymodal.nn.grids import usual_levels
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold
 from polymodal.nn.transformer import Transformer
@@ -54,16 +55,17 @@ class Decoder(Head):
         hidden_size: Width inside: of the first layer of values, and of the transformer of ids.
         likelihood: Of values: ``gaussian`` or ``laplace``.
         variance: Of values: that of the likelihood; None for the optimal one, per channel.
-        channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers. By
+            default up to three levels, as the grid needs.
         blocks: Of values: residual blocks of each level.
-        patch: Of values: side of the patches that the finest level puts out.
+        patch: Of values: side of the patches that the finest level puts out. By default as large as leaves the coarsest
+            level 8 cells or fewer along each axis.
         depth: Of ids: blocks of the transformer over their places.
         heads: Of ids: attention heads.
         temperature: Default of the sampling option.
 
     Raises:
-        ConfigError: An argument is out of its bounds, ``heads`` does not divide ``hidden_size``, or the grid is not a
-            multiple of the compression.
+        ConfigError: An argument is out of its bounds, or ``heads`` does not divide ``hidden_size``.
     """
 
     options: DecoderOptions
@@ -76,9 +78,9 @@ class Decoder(Head):
         hidden_size: PositiveInt = 192,
         likelihood: Likelihood = "gaussian",
         variance: Variance | None = None,
-        channels: Sizes = (32, 64, 128),
+        channels: Sizes | None = None,
         blocks: NonNegativeInt = 1,
-        patch: PositiveInt = 1,
+        patch: PositiveInt | None = None,
         depth: NonNegativeInt = 2,
         heads: PositiveInt = 4,
         temperature: NonNegativeFloat = 0.0,
@@ -87,10 +89,9 @@ class Decoder(Head):
         self.space, self.options = space, DecoderOptions(temperature=temperature)
         self.ends: ValueDecoder | IdDecoder
         if space.kind == "continuous":
-            sizes: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch}
-            self.ends = ValueDecoder(
-                space, width, latent=0, hidden_size=hidden_size, variance=variance, likelihood=likelihood, **sizes
-            )
+            self.sizes = usual_levels(space, channels, patch)
+            more: dict[str, Any] = {"blocks": blocks, "variance": variance, "likelihood": likelihood}
+            self.ends = ValueDecoder(space, width, latent=0, hidden_size=hidden_size, **self.sizes, **more)
         else:
             self.ends = IdDecoder(space, width, hidden_size=hidden_size, depth=depth, heads=heads)
         self.moves: Tensor

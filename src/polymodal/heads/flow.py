@@ -57,8 +57,8 @@ class Flow(Head):
         hidden_size: Width of the network; that of the context if not given.
         depth: Transformer blocks.
         heads: Attention heads.
-        patch: Side of the patches that become tokens, or one for each axis; one that is larger than the grid becomes the
-            grid. By default the smallest power of two that gives at most 256 tokens.
+        patch: Side of the patches that become tokens, or one for each axis; one that is larger than the grid becomes
+            the grid. By default the smallest power of two that gives at most 1,024 tokens.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer; it hears the
             context as one vector. Convolutions learn the texture of pictures sooner. For grids of fixed sides.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
@@ -111,9 +111,11 @@ class Flow(Head):
         self.options = FlowOptions(steps, solver, guidance, guidance_interval)
         self.parameterisation = PredictData(space, weight_cap) if predict == "data" else PredictVelocity()
         self.patches = Patches(space, patch)
-        kind, sizes = ("unet", {"channels": channels}) if channels else ("transformer", {"depth": depth, "heads": heads})
+        self.sizes = {"patch": self.patches.argument}
+        backbone = BACKBONES["unet" if channels else "transformer"]
+        sizes: dict[str, Any] = {"channels": channels} if channels else {"depth": depth, "heads": heads}
         levels = len(SHORTCUTS) if shortcuts else 0
-        self.network: Any = BACKBONES[kind](self.patches, width, hidden_size or width, levels, **sizes)
+        self.network = backbone(self.patches, width, hidden_size or width, levels, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None
 
     @classmethod
@@ -222,9 +224,7 @@ class Flow(Head):
         def velocity(x: Tensor, time: Tensor, context: Context) -> Tensor:
             return self.velocity(x, token_mask.repeat(len(x) // rows, 1), time, context, level)
 
-        guided = guide(
-            velocity, context, None if short else unconditional, options.guidance, options.guidance_interval
-        )
+        guided = guide(velocity, context, None if short else unconditional, options.guidance, options.guidance_interval)
         x = solve(euler if short else SOLVERS[options.solver], guided, x, options.steps)
         value = clamp_to_bounds(self.patches.join(x, mask.shape[1]), self.space)
         made = Field.full(value, mask, self.space.varies)

@@ -147,7 +147,7 @@ class Gan(Head):
         truncation: Default of the sampling option.
 
     Raises:
-        ConfigError: The grid is not a multiple of the compression, or an argument is out of its bounds.
+        ConfigError: An argument is out of its bounds.
     """
 
     players = ("critic", "model")
@@ -177,6 +177,7 @@ class Gan(Head):
         super().__init__()
         usual_channels, usual_patch = shape_of(space)
         channels, patch = channels or usual_channels, patch or usual_patch
+        self.sizes = {"channels": channels, "patch": patch}
         self.space, self.noise, self.loss_name = space, noise, loss
         self.gamma, self.gamma_final, self.progress = gamma, gamma_final, 0.0
         self.critic_rate = critic_rate

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polymodal.heads.autoregressive import Autoregressive
 from polymodal.heads.token_sampling import SequenceOptions
-from polymodal.heads.values import ValueDecoder, whole
+from polymodal.heads.values import ValueDecoder
 from polymodal.nn.grids import GridEncoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.transformer import Transformer
@@ -30,9 +30,6 @@ class Values(ValueDecoder):
         blocks: Residual blocks of each level.
         patch: Side of the patches that the finest level reads and puts out.
         variance: Of the likelihood; None for the optimal one.
-
-    Raises:
-        ConfigError: The grid is not a multiple of the compression.
     """
 
     def __init__(
@@ -48,9 +45,8 @@ class Values(ValueDecoder):
         variance: float | None,
     ) -> None:
         sizes: dict[str, Any] = {"channels": channels, "blocks": blocks, "patch": patch}
-        encoder = GridEncoder(
-            whole(space, channels, patch), hidden_size, inputs=space.channels + space.variable, **sizes
-        )
+        # Where a length varies, a mask beside the value says what is real of the greatest length.
+        encoder = GridEncoder(Space("continuous", (space.channels + space.variable, *space.grid)), hidden_size, **sizes)
         super().__init__(space, width, latent=latent, hidden_size=hidden_size, variance=variance, **sizes)
         self.encoder = encoder
 
@@ -60,7 +56,7 @@ class Values(ValueDecoder):
         if self.space.variable:
             real = target.real
             value = torch.cat([value * real, real.expand_as(value[:, :1])], dim=1)
-            value = F.pad(value, (0, self.whole.shape[-1] - value.shape[-1]))
+            value = F.pad(value, (0, self.space.max_length - value.shape[-1]))
         if value.dim() == 4:
             value = value.contiguous(memory_format=torch.channels_last)
         return self.encoder(value)

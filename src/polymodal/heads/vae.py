@@ -19,6 +19,7 @@ from polymodal.heads.lengths import length_log_prob, length_loss
 from polymodal.heads.likelihoods import Ids, Values
 from polymodal.heads.token_sampling import TopP, check_length, refuse_other_grids, refuse_other_than_sequences
 from polymodal.heads.values import Variance
+from polymodal.nn.grids import usual_levels
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import Prior, PriorKind, gaussian_log_prob
 from polymodal.nn.random import fold, normal
@@ -79,9 +80,11 @@ class VariationalAutoencoder(Head):
         free_nats: Divergence per latent dimension and row that costs nothing, for the same reason (Kingma et al.,
             "Improved variational inference with inverse autoregressive flow", 2016, equation 15, without the mean
             over rows). With the prior ``flow``, whose divergence has no parts, it is ``latent`` times as much of all.
-        channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        channels: Of values: of each level, from the finest to the coarsest; of a vector, the widths of its layers. By
+            default up to three levels, as the grid needs.
         blocks: Of values: residual blocks of each level.
-        patch: Of values: side of the patches that the finest level reads and puts out.
+        patch: Of values: side of the patches that the finest level reads and puts out. By default as large as leaves
+            the coarsest level 8 cells or fewer along each axis.
         variance: Of values: that of the likelihood; None for the optimal one, per channel.
         depth: Of ids: transformer blocks of the encoder, and of the decoder.
         heads: Of ids: attention heads.
@@ -91,7 +94,7 @@ class VariationalAutoencoder(Head):
             and less diverse.
 
     Raises:
-        ConfigError: An argument is out of its bounds, or the grid is not a multiple of the compression.
+        ConfigError: An argument is out of its bounds.
     """
 
     options: ValueOptions | IdOptions
@@ -107,9 +110,9 @@ class VariationalAutoencoder(Head):
         kl_weight: NonNegativeFloat = 1.0,
         anneal: NonNegativeInt = 0,
         free_nats: NonNegativeFloat = 0.0,
-        channels: Sizes = (32, 64, 128),
+        channels: Sizes | None = None,
         blocks: NonNegativeInt = 1,
-        patch: PositiveInt = 1,
+        patch: PositiveInt | None = None,
         variance: Variance | None = None,
         depth: PositiveInt = 2,
         heads: PositiveInt = 4,
@@ -123,7 +126,8 @@ class VariationalAutoencoder(Head):
         self.ends: Values | Ids
         if space.kind == "continuous":
             self.options = ValueOptions(temperature=temperature)
-            self.ends = Values(space, width, **sizes, channels=channels, blocks=blocks, patch=patch, variance=variance)
+            self.sizes = usual_levels(space, channels, patch)
+            self.ends = Values(space, width, **sizes, **self.sizes, blocks=blocks, variance=variance)
         else:
             self.options = IdOptions(temperature=temperature)
             self.ends = Ids(space, width, **sizes, depth=depth, heads=heads, word_dropout=word_dropout)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polymodal.heads.lengths import Lengths
 from polymodal.nn.bounds import clamp_to_bounds
-from polymodal.nn.grids import GridDecoder, canvas
+from polymodal.nn.grids import GridDecoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
 from polymodal.nn.random import fold, normal, uniform
@@ -41,9 +41,6 @@ class ValueDecoder(nn.Module):
             Gaussian, twice the square of the mean error of a Laplace distribution.
             Source: Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021, section 3.2.
         likelihood: ``gaussian``; ``laplace`` forgives large errors.
-
-    Raises:
-        ConfigError: The grid is not a multiple of the compression.
     """
 
     variance: Tensor
@@ -63,10 +60,9 @@ class ValueDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.optimal, self.likelihood = space, variance is None, likelihood
-        self.whole = whole(space, channels, patch)
         sizes: dict[str, Any] = {"channels": channels[::-1], "blocks": blocks, "patch": patch}
         self.proj_in = nn.Sequential(Linear(latent + width + space.variable, hidden_size, bias=True), nn.SiLU())
-        self.decoder = GridDecoder(self.whole, hidden_size, **sizes)
+        self.decoder = GridDecoder(space, hidden_size, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None
         self.register_buffer("variance", torch.full((space.channels,), 1.0 if variance is None else variance))
 
@@ -131,10 +127,7 @@ class ValueDecoder(nn.Module):
         inputs = [z, context.pooled]
         if self.space.variable:
             inputs.append(mask.sum(1, keepdim=True) / self.space.max_length)
-        value = clamp_to_bounds(self.decoder(self.proj_in(torch.cat(inputs, dim=1))), self.space)
-        return value[..., : self.space.max_length] if self.space.variable else value
+        return clamp_to_bounds(self.decoder(self.proj_in(torch.cat(inputs, dim=1))), self.space)
 
 
-def whole(space: Space, channels: tuple[int, ...], patch: int) -> Space:
-    """The space in which an axis that varies has its whole length, rounded up to the coarsest level's cells."""
-    return Space("continuous", (space.channels, *(canvas(space, channels, patch) if space.grid else ())))
+

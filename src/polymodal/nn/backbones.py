@@ -59,7 +59,7 @@ class TransformerBackbone(nn.Module):
         self.condition = FlowCondition(width, hidden_size, levels)
         self.proj_in = nn.Linear(patches.features, hidden_size)
         self.positions: Tensor
-        self.register_buffer("positions", grid_positions(patches.cells, hidden_size), persistent=False)
+        self.register_buffer("positions", grid_positions(patches.cells, hidden_size)[None], persistent=False)
         self.transformer = Transformer(hidden_size, depth, heads, context_width=width, conditioned=True)
         self.proj_out = nn.Linear(hidden_size, patches.features)
         nn.init.zeros_(self.proj_out.weight)
@@ -67,7 +67,7 @@ class TransformerBackbone(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
         """Tokens (B, N, F) with mask (B, N), times (B,), a context of B / k rows and levels (B,) -> (B, N, F)."""
-        h = self.proj_in(x) + self.patches.trim(self.positions[None], x.shape[1])
+        h = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
         condition = self.condition(time, context.pooled, level)
         h = self.transformer(h, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition)
         return self.proj_out(h)

@@ -64,11 +64,13 @@ class ResidualBlock(nn.Module):
     Args:
         channels: C.
         dims: 1 or 2.
+        norm: Whether it normalises. A critic does without, so that it can tell strengths apart.
     """
 
-    def __init__(self, channels: int, dims: int) -> None:
+    def __init__(self, channels: int, dims: int, *, norm: bool = True) -> None:
         super().__init__()
-        self.norm_1, self.norm_2 = ChannelNorm(channels), ChannelNorm(channels)
+        self.norm_1 = ChannelNorm(channels) if norm else nn.Identity()
+        self.norm_2 = ChannelNorm(channels) if norm else nn.Identity()
         self.conv_1 = convolution(channels, channels, dims)
         self.conv_2 = convolution(channels, channels, dims, zero=True)
 

@@ -1,21 +1,24 @@
 """Deep convolutional generator and critic: one convolution per level, which is what two cores can afford many steps of.
 
-Shapes: B rows, W a vector's width, values (B, C, *grid) of 0, 1 or 2 dimensions; the finest grid is of patches. Where
-the last axis varies, values are made at its full length and read with a mask. No row is seen beside another.
+Shapes: B rows, W a vector's width, values (B, C, *grid) of 0, 1 or 2 dimensions; the finest grid is of patches. A grid
+that is no multiple of the compression is padded with zeros on the way in and cut to its size on the way out. Where the
+last axis varies, values are made at its full length and read with a mask. No row is seen beside another.
 
 Source: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative
 adversarial networks", 2016, section 3, but for batch norm, which mixes rows. A step costs a third of what it does with
 the residual levels of ``nn.grids`` and the same channels.
 """
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.conv import ChannelNorm, convolution, halving, hide, modulated, shuffle, unshuffle
-from polymodal.nn.grids import canvas
+from polymodal.nn.grids import coarsest
 from polymodal.nn.layers import Linear, layer_norm
-from polymodal.nn.patches import pad_to_multiple, pool_mask
+from polymodal.nn.patches import crop, pad_to_multiple, pool_mask
 from polymodal.types import Space
 
 SLOPE = 0.2
@@ -58,9 +61,6 @@ class ConvolutionalGenerator(nn.Module):
         channels: Of each level, from the coarsest to the finest; of a vector, the widths of its layers.
         blocks: Residual convolutions of each level besides the one that leaves it.
         patch: Side of the patches that the finest level puts out.
-
-    Raises:
-        ConfigError: The grid is not a multiple of the compression.
     """
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
@@ -73,12 +73,8 @@ class ConvolutionalGenerator(nn.Module):
             self.norms = nn.ModuleList(layer_norm(b) for b in channels)
             self.proj_out = Linear(channels[-1], space.channels, bias=True)
             return
-        factor = patch * 2 ** (len(channels) - 1)
-        self.base = tuple(side // factor for side in canvas(space, channels, patch))
-        cells = 1
-        for side in self.base:
-            cells *= side
-        self.proj_in = Linear(width, channels[0] * cells, bias=True)
+        self.base = coarsest(space, channels, patch)
+        self.proj_in = Linear(width, channels[0] * math.prod(self.base), bias=True)
         self.factors = (*[2] * (len(channels) - 1), patch)
         self.blocks, self.levels = nn.ModuleList(), nn.ModuleList()
         for size, after, by in zip(channels, (*channels[1:], space.channels), self.factors, strict=True):
@@ -86,7 +82,7 @@ class ConvolutionalGenerator(nn.Module):
             self.levels.append(Modulated(size, after * by**dims, dims, width))
 
     def forward(self, vector: Tensor) -> Tensor:
-        """(B, W) -> (B, C, *canvas), within the space's bounds."""
+        """(B, W) -> (B, C, *grid), within the space's bounds."""
         if not self.dims:
             for layer, norm in zip(self.layers, self.norms, strict=True):
                 vector = leaky(norm(layer(vector)))
@@ -96,7 +92,7 @@ class ConvolutionalGenerator(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = x + block(x, vector)
             x = shuffle(level(x, vector), factor)
-        return clamp_to_bounds(x, self.space)
+        return clamp_to_bounds(crop(x, self.space.grid), self.space)
 
 
 class ConvolutionalCritic(nn.Module):
@@ -108,9 +104,6 @@ class ConvolutionalCritic(nn.Module):
         channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual convolutions of each level besides the one that enters it.
         patch: Side of the patches that the finest level reads.
-
-    Raises:
-        ConfigError: The grid is not a multiple of the compression.
     """
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
@@ -123,9 +116,7 @@ class ConvolutionalCritic(nn.Module):
             self.proj_out = Linear(channels[-1], width, bias=True)
             return
         self.factor = patch * 2 ** (len(channels) - 1)
-        cells = 1
-        for side in canvas(space, channels, patch)[: -1 if self.variable else None]:
-            cells *= side // self.factor
+        cells = math.prod(coarsest(space, channels, patch)[: -1 if self.variable else None])
         self.levels, self.blocks = nn.ModuleList(), nn.ModuleList()
         before = space.channels * patch**dims
         for number, size in enumerate(channels):
@@ -140,9 +131,9 @@ class ConvolutionalCritic(nn.Module):
             for layer in self.layers:
                 value = leaky(layer(value))
             return self.proj_out(value)
-        real = None
+        real, value = None, pad_to_multiple(value, self.factor, self.dims)
         if self.variable:
-            value, mask = pad_to_multiple(value, self.factor), pad_to_multiple(mask, self.factor)
+            mask = pad_to_multiple(mask, self.factor)
             value = value * self._spread(mask)
             mask = pool_mask(mask, self.patch)
             real = self._spread(mask)

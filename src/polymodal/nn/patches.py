@@ -10,9 +10,6 @@ from polymodal.errors import ConfigError
 from polymodal.nn.random import normal
 from polymodal.types import Space, spread_mask
 
-PLACES = 256
-"""Most tokens, or places of a code, that a value is cut into where its recipe does not say how."""
-
 
 class Patches:
     """How the values of a space become tokens, one of each patch, row by row.
@@ -23,7 +20,8 @@ class Patches:
     Args:
         space: Continuous, of any number of dimensions, of which any axis may vary.
         patch: Side of a patch, or one side for each axis; None for the smallest power of two that gives at most
-            ``PLACES`` tokens.
+            ``most`` tokens.
+        most: Tokens.
 
     Attributes:
         patch: Side of a patch along each axis.
@@ -34,9 +32,9 @@ class Patches:
         ConfigError: There are not as many sides as axes, or one is not positive.
     """
 
-    def __init__(self, space: Space, patch: int | Sequence[int] | None = None) -> None:
+    def __init__(self, space: Space, patch: int | Sequence[int] | None = None, most: int = 1024) -> None:
         grid = space.grid
-        patch = 2 ** halvings(grid, PLACES) if patch is None else patch
+        patch = 2 ** halvings(grid, most) if patch is None else patch
         sides = (patch,) * len(grid) if isinstance(patch, int) else tuple(patch)
         if len(sides) != len(grid) or any(side < 1 for side in sides):
             raise ConfigError(f"patch: {patch} is neither a side of at least 1 nor one for each of {len(grid)} axes")
@@ -126,7 +124,7 @@ def crop(value: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def pad_to_multiple(value: Tensor, multiple: int, axes: int = 1) -> Tensor:
-    """Zeros appended to each of the last ``axes`` axes, until it is a multiple of ``multiple`` long, and at least one."""
+    """Zeros appended to each of the last ``axes`` axes until its length is a multiple of ``multiple``, at least one."""
     missing = [max(multiple, -(-side // multiple) * multiple) - side for side in value.shape[-axes:]]
     return pad(value, [number for after in reversed(missing) for number in (0, after)]) if any(missing) else value
 

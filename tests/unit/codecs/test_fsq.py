@@ -153,7 +153,6 @@ def test_gradients_pass_the_rounding():
         ({"levels": (8, 1)}, ("levels.1", "not 1", "greater than or equal to 2")),
         ({"levels": ()}, ("levels", "not 0", "at least 1 item")),
         ({"codes": 0}, ("codes", "not 0", "greater than 0")),
-        ({"patch": 5}, ("channels", "(16, 16)", "multiple", "5")),
         ({"codes": 20}, ("patch", "60 numbers", "48")),
         ({"channels": (8, 12)}, ("channels: 12", "8", "a multiple of 4 that divides 32")),
     ],

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from polymodal.codecs.kl import KLAutoencoder
-from polymodal.errors import ConfigError
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Field, Space
 
@@ -93,6 +92,35 @@ def test_a_row_does_not_depend_on_how_long_its_batch_is():
     torch.testing.assert_close(decoded.value[0, :, :length], decoded_alone.value[0, :, :length], rtol=1e-4, atol=1e-4)
 
 
-def test_a_grid_that_does_not_divide():
-    with pytest.raises(ConfigError, match=r"channels: the grid \(30, 30\) is not a multiple of the compression 8"):
-        KLAutoencoder(Space("continuous", (3, 30, 30)), channels=(16, 32), patch=4)
+@pytest.mark.parametrize("sides", [(30, 30), (5, 37)])
+def test_a_grid_that_does_not_divide_is_padded_and_its_losses_ignore_the_padding(sides):
+    torch.manual_seed(0)
+    codec = KLAutoencoder(Space("continuous", (3, *sides)), latent=6, channels=(8, 16), patch=4, perceptual=0.1)
+    assert codec.latent.shape == (6, *(-(-side // 8) for side in sides))
+    fields = Field.full(normal(make_keys(0, 4), (3, *sides)))
+    codec.initialise([fields])
+    made = codec.decode(codec.encode(fields))
+    assert made.value.shape == fields.value.shape
+    assert all(term.isfinite().all() for term in codec.loss(fields, "critic", make_keys(1, 4)).values())
+    losses = codec.network.errors(made.value, fields.value, None, edge_weight=1.0)
+    torch.testing.assert_close(losses["reconstruction"], (made.value - fields.value).abs().mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "varies", "levels", "patch"),
+    [
+        ((1, 28, 28), None, 1, 4),
+        ((3, 64, 64), None, 1, 4),
+        ((3, 128, 128), None, 2, 4),
+        ((3, 256, 256), None, 3, 4),
+        ((80, 625), 1, 1, 4),
+        ((80, 4000), 1, 3, 4),
+    ],
+)
+def test_compression_follows_from_the_space(shape, varies, levels, patch):
+    space = Space("continuous", shape, varies=varies)
+    codec = KLAutoencoder(space, latent=4)
+    assert codec.sizes == {"channels": (64, 128, 256)[:levels], "patch": patch}
+    assert torch.Size(codec.latent.grid).numel() <= 256
+    few = KLAutoencoder(space, latent=4, channels=(8,))
+    assert few.latent.grid == codec.latent.grid

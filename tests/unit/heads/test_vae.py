@@ -171,7 +171,6 @@ def test_a_fixed_variance_stays():
         (VECTOR, {"kl_weight": -1.0}, ("kl_weight", "not -1.0", "greater than or equal to 0")),
         (VECTOR, {"variance": 0.0}, ("variance", "not 0.0", "0.0001")),
         (VECTOR, {"channels": ()}, ("channels", "at least 1 item")),
-        (PICTURE, {"channels": (8, 8, 8, 8, 8)}, ("channels", "8x8", "multiple", "16")),
         (TEXT, {"heads": 3}, ("heads: 3", "half", "16")),
     ],
 )

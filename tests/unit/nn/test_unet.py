@@ -12,7 +12,9 @@ def unet(grid, channels=(8, 16), blocks=1) -> UNet:
     return UNet(3, grid, 5, channels, blocks)
 
 
-@pytest.mark.parametrize(("grid", "channels"), [((8,), (8, 16)), ((4, 8), (8, 16, 24)), ((3, 5), (8,))])
+@pytest.mark.parametrize(
+    ("grid", "channels"), [((8,), (8, 16)), ((4, 8), (8, 16, 24)), ((3, 5), (8,)), ((3, 5), (8, 16))]
+)
 def test_it_starts_at_zero_and_every_parameter_learns(grid, channels):
     net = unet(grid, channels, blocks=2)
     x, vector = normal(make_keys(0, 2), (torch.Size(grid).numel(), 3)), normal(make_keys(1, 2), (5,))

@@ -1,0 +1,47 @@
+"""Any grid -> tokens: one for each of its patches, then a transformer."""
+
+from torch import Tensor, nn
+
+from polymodal.encoders.base import Encoder
+from polymodal.nn.embeddings import grid_positions
+from polymodal.nn.patches import Patches
+from polymodal.nn.transformer import Transformer
+from polymodal.types import Field, Space, Tokens
+
+
+class PatchEncoder(Encoder):
+    """Cuts any grid of up to three dimensions, of which any axis may vary, into patches: video, volumes, point sets.
+
+    Source: Dosovitskiy et al., "An image is worth 16x16 words", 2021; for video Arnab et al., "ViViT", 2021.
+
+    Args:
+        space: Continuous (channels, *grid).
+        width: Of the tokens.
+        patch: Side of a patch, or one for each axis; one that is larger than the grid becomes the grid. By default the
+            smallest power of two that gives at most 256 tokens.
+        depth: Transformer blocks.
+        heads: Attention heads.
+    """
+
+    def __init__(
+        self, space: Space, width: int, *, patch: int | tuple[int, ...] | None = None, depth: int = 2, heads: int = 4
+    ):
+        super().__init__()
+        self.patches = Patches(space, patch, most=256)
+        self.sizes = {"patch": self.patches.argument}
+        self.proj_in = nn.Linear(self.patches.features, width)
+        self.positions: Tensor
+        self.register_buffer("positions", grid_positions(self.patches.cells, width)[None], persistent=False)
+        self.transformer = Transformer(width, depth, heads)
+
+    @classmethod
+    def accepts(cls, space: Space) -> str | None:
+        if space.kind == "continuous" and 1 <= len(space.grid) <= 3:
+            return None
+        return "reads values on grids of one to three dimensions"
+
+    def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
+        x = self.patches.cut(field.value * field.real if field.varies is not None else field.value)
+        mask = self.patches.mask(field.mask)
+        x = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
+        return Tokens(self.transformer(x, mask=mask), mask)
