@@ -29,6 +29,7 @@ class Adversary(nn.Module):
         perceptual: Weight of the distance in its features.
     """
 
+    compiled = ("forward",)
     CHANNELS = (32, 64)
     """Of the level that sees half a cell at a time, where a cell has a half, and of that which sees whole ones."""
     STEP = 0.1

@@ -70,6 +70,8 @@ class ConvolutionalAutoencoder(nn.Module):
         ConfigError: The code is larger than what it codes.
     """
 
+    compiled = ("_features", "synthesise")
+
     def __init__(self, space: Space, code: int, features: int, *, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
         dims = len(space.grid)
@@ -98,7 +100,9 @@ class ConvolutionalAutoencoder(nn.Module):
     def analyse(self, field: Field) -> tuple[Tensor, Tensor | None]:
         """Features (B, features, *grid / factor) and, where the length varies, the mask (B, 1, l) of their places."""
         value, mask = self.real(field)
-        value = self._whole(value)
+        return self._features(self._whole(value), mask)
+
+    def _features(self, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         x, real = self.proj_in(unshuffle(value, self.patch)), mask
         if real is not None:
             real = pool_mask(real[:, 0], self.patch)[:, None]

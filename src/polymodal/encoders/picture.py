@@ -33,6 +33,8 @@ class PictureEncoder(Encoder):
             where it is noisy.
     """
 
+    compiled = ("_convolve",)
+
     def __init__(
         self,
         space: Space,
@@ -72,6 +74,8 @@ class PictureEncoder(Encoder):
             s = self.augment
             more = {"rotate_degrees": self.rotate_degrees * s, "erase": self.erase * s, "noise": self.noise * s}
             value = jitter_picture(value, keys, scale=0.15 * s, shift=0.06 * s, colour=0.15 * s, **more)
-        x = self.stem(value.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
-        x = self.transformer(x + self.positions)
+        x = self.transformer(self._convolve(value) + self.positions)
         return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
+
+    def _convolve(self, value: Tensor) -> Tensor:
+        return self.stem(value.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)

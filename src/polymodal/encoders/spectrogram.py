@@ -28,6 +28,8 @@ class SpectrogramEncoder(Encoder):
         noise: Greatest deviation of noise at strength 1, in the spectrogram's unit.
     """
 
+    compiled = ("_convolve",)
+
     def __init__(
         self,
         space: Space,
@@ -67,9 +69,13 @@ class SpectrogramEncoder(Encoder):
             value = jitter_spectrogram(
                 value, mask.sum(1), keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12, **more
             )
+        x, mask = self._convolve(value, mask)
+        return Tokens(self.transformer(x, mask=mask), mask)
+
+    def _convolve(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = pad_to_multiple(value * mask[:, None], self.factor)
         mask = pad_to_multiple(mask, self.factor)
         for convolve, norm in zip(self.stem, self.norms, strict=True):
             mask = pool_mask(mask, 2)
             x = nn.functional.silu(norm(convolve(x).transpose(1, 2))).transpose(1, 2) * mask[:, None]
-        return Tokens(self.transformer(x.transpose(1, 2), mask=mask), mask)
+        return x.transpose(1, 2), mask

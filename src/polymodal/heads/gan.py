@@ -327,7 +327,8 @@ class Gan(Head):
 
     def _slopes(self, value: Tensor, mask: Tensor, pooled: Tensor) -> Tensor:
         """(B,) squared norm of the gradient of the critic's output at a value, itself to be differentiated."""
-        with torch.enable_grad():
+        # A compiled network cannot be differentiated twice.
+        with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             value = value.detach().requires_grad_()
             outputs, _ = self.critic(value, mask, pooled)
             (gradient,) = torch.autograd.grad(outputs.sum(), value, create_graph=True)

@@ -63,6 +63,8 @@ class ConvolutionalGenerator(nn.Module):
         patch: Side of the patches that the finest level puts out.
     """
 
+    compiled = ("forward",)
+
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()
         self.space = space
@@ -105,6 +107,8 @@ class ConvolutionalCritic(nn.Module):
         blocks: Residual convolutions of each level besides the one that enters it.
         patch: Side of the patches that the finest level reads.
     """
+
+    compiled = ("forward",)
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()

@@ -79,6 +79,8 @@ class GridDecoder(nn.Module):
         patch: Side of the patches that the last level puts out.
     """
 
+    compiled = ("forward",)
+
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()
         self.dims, self.patch = len(space.grid), patch
@@ -123,6 +125,8 @@ class GridEncoder(nn.Module):
         blocks: Residual blocks of each level.
         patch: Side of the patches that the first level reads.
     """
+
+    compiled = ("forward",)
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()

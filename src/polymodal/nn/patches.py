@@ -82,7 +82,8 @@ class Patches:
         order = [0, dims + 1, *(axis for d in range(dims) for axis in (1 + d, dims + 2 + d))]
         canvas = [count * side for count, side in zip(cells, self.patch, strict=True)]
         value = value.permute(order).reshape(len(tokens), self.space.channels, *canvas)
-        return crop(value, [length if d == self.axis else side for d, side in enumerate(self.space.grid)])
+        sides = [length if d == self.axis and length else side for d, side in enumerate(self.space.grid)]
+        return crop(value, sides)
 
     def mask(self, mask: Tensor) -> Tensor:
         """Mask (B, L) of the varying axis -> mask (B, N) of the tokens, each real if any of its positions is."""

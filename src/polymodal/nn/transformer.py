@@ -1,5 +1,7 @@
 """The transformer that encoders, fusions and heads share."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -96,8 +98,10 @@ class Transformer(nn.Module):
         heads: Attention heads; divides ``width``.
         rotary: Whether self-attention has rotary positions.
         norm: ``layer`` or ``rms``.
-        options: Of ``Block``, likewise.
+        options: Of ``Block``.
     """
+
+    compiled = ("run",)
 
     def __init__(
         self, width: int, depth: int, heads: int, *, rotary: bool = False, norm: str = "layer", **options
@@ -129,27 +133,23 @@ class Transformer(nn.Module):
             causal: Whether a position sees only itself and those before it.
             cache: From ``cache``; extended by ``x`` in place.
         """
-        position = cache.position if cache is not None else 0
-        turns: Turns | None = None
-        if cache is not None and cache.turns is not None:
-            turns = turns_at(cache.turns, position, x.shape[1])
-        elif self.rotary:
-            turns = rotation(x.shape[1], self.head_width, x.device)
-        layers = cache.layers if cache is not None else [None] * len(self.blocks)
-        for block, layer in zip(self.blocks, layers, strict=True):
-            x = block(
-                x,
-                mask=mask,
-                context=context,
-                context_mask=context_mask,
-                condition=condition,
-                causal=causal,
-                cache=layer,
-                position=position,
-                turns=turns,
-            )
-        if cache is not None:
-            cache.position = position + x.shape[1]
+        attend = {
+            "mask": mask, "context": context, "context_mask": context_mask, "condition": condition, "causal": causal
+        }  # fmt: skip
+        if cache is None:
+            return self.run(x, **attend)
+        position = cache.position
+        turns = None if cache.turns is None else turns_at(cache.turns, position, x.shape[1])
+        for block, layer in zip(self.blocks, cache.layers, strict=True):
+            x = block(x, **attend, cache=layer, position=position, turns=turns)
+        cache.position = position + x.shape[1]
+        return self.norm(x)
+
+    def run(self, x: Tensor, **attend: Any) -> Tensor:
+        """``forward`` without a cache."""
+        turns = rotation(x.shape[1], self.head_width, x.device) if self.rotary else None
+        for block in self.blocks:
+            x = block(x, **attend, turns=turns)
         return self.norm(x)
 
     def cache(self, rows: int, length: int) -> KeyValueCache:

@@ -57,6 +57,8 @@ class UNet(nn.Module):
         ConfigError: The grid has other than one or two dimensions.
     """
 
+    compiled = ("forward",)
+
     def __init__(
         self, features: int, grid: tuple[int, ...], width: int, channels: tuple[int, ...], blocks: int
     ) -> None:

@@ -19,7 +19,7 @@ from polymodal.files import write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import migrate_config
 from polymodal.model import Model
-from polymodal.nn.transformer import Transformer
+from polymodal.nn.compilation import compile_networks
 from polymodal.resolution import resolve
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
@@ -70,9 +70,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     engine.wait()
     model.to(engine.device)
     if config.compile:
-        for module in model.modules():
-            if isinstance(module, Transformer):
-                module.compile(dynamic=True)
+        compile_networks(model)
 
     share = pretraining.pretrain(model, data.train, run, engine)
     rows = with_frozen(model, data.train, run, engine)

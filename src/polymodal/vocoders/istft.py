@@ -74,6 +74,8 @@ class IstftVocoder(Vocoder):
         ConfigError: An argument is out of its bounds.
     """
 
+    compiled = ("_predict",)
+
     def __init__(
         self,
         audio: Audio,
