@@ -20,7 +20,7 @@ LAYERS = [
     ["data"],
     ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads", "balancing"],
     ["config", "recipes"],
-    ["condition"],
+    ["condition", "sizes"],
     ["model"],
     ["checkpoint", "resolution"],
     ["generation", "prior"],

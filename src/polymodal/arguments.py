@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, create_model
 
 from polymodal.errors import ConfigError, unknown
 
@@ -21,6 +21,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
 Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 """One size or more, such as the channels of each level of a network."""
+Sides = Annotated[Sizes, BeforeValidator(lambda value: [value] if isinstance(value, int) else value)]
+"""A side for each axis, or one for all, which may be given as a number."""
 
 
 def check_constructor(part: type) -> None:

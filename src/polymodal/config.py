@@ -227,6 +227,8 @@ class Recipe(_Strict):
         fields: By name. A recipe without fields takes those of the data that it is run on.
         defaults: Parts by modality.
         width: Of the tokens and of the context.
+        size: Scales the width and all parts: ``tiny``, ``small`` (as the recipe says), ``base`` or ``large``; see
+            ``sizes.scaled``. Wider networks want a lower ``train.learning_rate``.
         fusion: The part that joins the fields.
         alignment: The part that pulls the fields of a row together; none if not given.
         tasks: What is given in training.
@@ -238,6 +240,7 @@ class Recipe(_Strict):
     fields: dict[str, FieldConfig] = {}
     defaults: dict[str, Parts] = {}
     width: int = Field(192, ge=8)
+    size: Literal["tiny", "small", "base", "large"] = "small"
     fusion: Part = {"kind": "attention"}
     alignment: Part | None = None
     tasks: TasksConfig = TasksConfig()

@@ -28,6 +28,16 @@ _ARGUMENTS: dict[str, dict[str, dict[str, str]]] = {
 }
 """By family and kind of a part: its arguments of format 2, and what they are called now."""
 
+_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "codec": {"kl": {"channels": [64, 128, 256], "patch": 4}, "fsq": {"channels": [64, 128], "patch": 4}},
+    "head": {
+        "flow": {"patch": 1},
+        "vae": {"channels": [32, 64, 128], "patch": 1},
+        "decoder": {"channels": [32, 64, 128], "patch": 1},
+    },
+}
+"""By family and kind of a part: what arguments were in format 2 where they were left out; now the space says."""
+
 _WEIGHTS = {"enter": "proj_in", "leave": "proj_out", "enter_norm": "proj_in_norm", "leave_norm": "proj_out_norm"}
 
 
@@ -36,8 +46,11 @@ def migrate_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("format") != 2:
         return dict(config)
     recipe = dict(config["recipe"])
-    for group in ("fields", "defaults"):
-        recipe[group] = {name: _migrate_parts(parts) for name, parts in recipe.get(group, {}).items()}
+    recipe["defaults"] = {name: _migrate_parts(parts, {}) for name, parts in recipe.get("defaults", {}).items()}
+    recipe["fields"] = {
+        name: _migrate_parts(field, recipe["defaults"].get(field["modality"], {}))
+        for name, field in recipe.get("fields", {}).items()
+    }
     if "fusion" in recipe:
         recipe["fusion"] = _renamed("fusion", recipe["fusion"])
     if "views" in (tasks := recipe.get("tasks", {})):
@@ -60,8 +73,13 @@ def _migrate_weight(name: str, flows: set[str]) -> str:
     return f"{head}.network.{'condition.' * inner.startswith(('time.', 'summary.', 'reach.'))}{inner}"
 
 
-def _migrate_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _renamed(key, part) if key in _ARGUMENTS else part for key, part in parts.items()}
+def _migrate_parts(parts: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    migrated = {key: _renamed(key, part) if key in _ARGUMENTS else part for key, part in parts.items()}
+    for family, by_kind in _DEFAULTS.items():
+        part, default = migrated.get(family), defaults.get(family)
+        if part and part.get("kind") != (default or {}).get("kind"):  # else the default has them
+            migrated[family] = by_kind.get(str(part.get("kind")), {}) | part
+    return migrated
 
 
 def _renamed(family: str, part: Any) -> Any:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from polymodal.alignment import Alignment
 from polymodal.codecs import Codec
 from polymodal.condition import Condition
-from polymodal.config import Recipe, build_part
+from polymodal.config import Part, Recipe, build_part
 from polymodal.encoders import ENCODERS, Encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
 from polymodal.modalities.base import Modality
 from polymodal.nn.layers import Linear
+from polymodal.sizes import build_sized, scaled, scaled_part
 from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
 from polymodal.vocoders import Vocoder
 
@@ -75,6 +76,7 @@ class Model(nn.Module):
         modalities: By field, prepared (vocabularies and class names known).
 
     Attributes:
+        recipe: With the sizes of all parts written out.
         loss_weigher: In training, may weigh the losses beyond the recipe's weights.
     """
 
@@ -82,40 +84,46 @@ class Model(nn.Module):
 
     def __init__(self, recipe: Recipe, modalities: Mapping[str, Modality]):
         super().__init__()
-        self.recipe, self.modalities = recipe, dict(modalities)
-        encoders, codecs, heads, vocoders = {}, {}, {}, {}
+        self.modalities, width = dict(modalities), scaled("width", recipe.width, recipe.size)
+        encoders, codecs, heads, vocoders, fields = {}, {}, {}, {}, {}
         for name, modality in modalities.items():
-            parts, role = recipe.parts(name), recipe.fields[name].role
-            space = modality.space
+            parts, role, space, where = recipe.parts(name), recipe.fields[name].role, modality.space, f"fields.{name}"
+            chosen: dict[str, Part | None] = {}
             if role != "output":
-                encoders[name] = build_part(
-                    "encoder", parts.encoder or default_encoder(space), f"fields.{name}.encoder", space, recipe.width
+                part = parts.encoder or default_encoder(space)
+                encoders[name], chosen["encoder"] = build_sized(
+                    recipe, "encoder", part, f"{where}.encoder", space, width
                 )
-            if role == "input":
-                continue
-            if parts.codec:
-                codecs[name] = build_part("codec", parts.codec, f"fields.{name}.codec", space)
-                space = codecs[name].latent
-            head = parts.head or {"kind": "flow" if space.kind == "continuous" else "autoregressive"}
-            heads[name] = build_part("head", head, f"fields.{name}.head", space, recipe.width)
-            if parts.vocoder:
-                vocoders[name] = build_part("vocoder", parts.vocoder, f"fields.{name}.vocoder", modality)
+            if role != "input":
+                if parts.codec:
+                    codecs[name], chosen["codec"] = build_sized(recipe, "codec", parts.codec, f"{where}.codec", space)
+                    space = codecs[name].latent
+                part = parts.head or {"kind": "flow" if space.kind == "continuous" else "autoregressive"}
+                heads[name], chosen["head"] = build_sized(recipe, "head", part, f"{where}.head", space, width)
+                if parts.vocoder:
+                    chosen["vocoder"] = part = scaled_part(recipe, "vocoder", parts.vocoder, f"{where}.vocoder")
+                    vocoders[name] = build_part("vocoder", part, f"{where}.vocoder", modality)
+            fields[name] = recipe.fields[name].model_copy(update=chosen)
         if not heads:
             raise ConfigError("fields: every role is 'input'; at least one field must be generated")
         self.encoders: Mapping[str, Encoder] = nn.ModuleDict(encoders)  # type: ignore[assignment]
         self.projections: Mapping[str, Linear] = nn.ModuleDict(  # type: ignore[assignment]
-            {name: Linear(part.width, recipe.width, bias=True) for name, part in encoders.items() if not part.trains}
+            {name: Linear(part.width, width, bias=True) for name, part in encoders.items() if not part.trains}
         )
         self.codecs: Mapping[str, Codec] = nn.ModuleDict(codecs)  # type: ignore[assignment]
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.vocoders: Mapping[str, Vocoder] = nn.ModuleDict(vocoders)  # type: ignore[assignment]
         for name, vocoder in vocoders.items():
             self.modalities[name] = modalities[name].with_vocoder(vocoder)  # that of the data does without one
-        self.fusion: Fusion = build_part("fusion", recipe.fusion, "fusion", list(encoders), recipe.width)
+        fusion = scaled_part(recipe, "fusion", recipe.fusion, "fusion")
+        self.fusion: Fusion = build_part("fusion", fusion, "fusion", list(encoders), width)
         self.alignment: Alignment | None = None
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
-            self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, recipe.width)
+            self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
+        self.recipe = recipe.model_copy(
+            update={"fields": {**recipe.fields, **fields}, "width": width, "fusion": fusion, "size": "small"}
+        )
         still = [encoder for encoder in encoders.values() if not encoder.trains]
         self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
         for part in self._still:

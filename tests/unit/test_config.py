@@ -156,7 +156,7 @@ def test_the_constructor_is_the_schema():
         build_part("encoder", {"kind": "picture", "dept": 1}, "fields.p.encoder", space, 16)
     with refused("head.steps", "not 'x'", "integer", by=ConfigError):
         build_part("head", {"kind": "flow", "steps": "x"}, "head", space, 16)
-    with refused("head.patch: 0", by=ConfigError):
+    with refused("head.patch.0", "not 0", by=ConfigError):
         build_part("head", {"kind": "flow", "patch": 0}, "head", space, 16)
     with refused("head.kind", "missing", *HEADS, by=ConfigError):
         build_part("head", {"depth": 3}, "head", space, 16)

@@ -84,7 +84,7 @@ def test_shipped_recipes_fit(name):
     [
         ({"defaults.image.head": {"kind": "flow", "heads": 5}}, ("fields.picture.head.heads: 5", "192")),
         ({"defaults.image.encoder": {"kind": "picture", "heads": 5}}, ("fields.picture.encoder.heads: 5", "192")),
-        ({"defaults.image.codec": {"kind": "kl", "patch": 5}}, ("fields.picture.codec.channels", "(16, 16)", "20")),
+        ({"defaults.image.codec": {"kind": "kl", "latent": 99}}, ("fields.picture.codec.patch: 99", "48")),
         ({"defaults.image.codec": {"kind": "kl", "channels": [8, 12]}}, ("fields.picture.codec.channels: 12", "8")),
         ({"defaults.image.head": {"kind": "masked"}}, ("fields.picture.head.kind", "'masked'", "continuous")),
         ({"defaults.image.vocoder": {"kind": "istft"}}, ("fields.picture.vocoder.kind", "'istft'", "image")),

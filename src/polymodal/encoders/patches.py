@@ -1,7 +1,9 @@
 """Any grid -> tokens: one for each of its patches, then a transformer."""
 
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Sides
 from polymodal.encoders.base import Encoder
 from polymodal.nn.embeddings import grid_positions
 from polymodal.nn.patches import Patches
@@ -24,7 +26,13 @@ class PatchEncoder(Encoder):
     """
 
     def __init__(
-        self, space: Space, width: int, *, patch: int | tuple[int, ...] | None = None, depth: int = 2, heads: int = 4
+        self,
+        space: Space,
+        width: int,
+        *,
+        patch: Sides | None = None,
+        depth: NonNegativeInt = 2,
+        heads: PositiveInt = 4,
     ):
         super().__init__()
         self.patches = Patches(space, patch, most=256)

@@ -59,6 +59,7 @@ class PictureEncoder(Encoder):
             self.stem.append(nn.SiLU())
         self.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         grid = tuple(-(-side // 2**stages) for side in space.grid)
+        self.positions: Tensor
         self.register_buffer("positions", grid_positions(grid, width), persistent=False)
         self.transformer = Transformer(width, depth, heads)
 

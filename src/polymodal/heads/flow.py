@@ -7,14 +7,15 @@ Source: Lipman et al., "Flow matching for generative modeling", 2023; Liu et al.
 times and layout: Esser et al., "Scaling rectified flow transformers", 2024; Peebles and Xie, DiT, 2023.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from annotated_types import Ge
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.arguments import Sides, Sizes
+from polymodal.errors import ConfigError
 from polymodal.heads.base import Head
 from polymodal.heads.lengths import Lengths
 from polymodal.nn.backbones import BACKBONES
@@ -27,8 +28,10 @@ from polymodal.nn.random import fold, normal
 from polymodal.nn.shortcuts import SHORTCUTS, draw_steps, two_halves
 from polymodal.types import Context, Field, Losses, Space
 
+Solver = Literal["euler", "heun", "midpoint"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class FlowOptions:
     """How a flow is sampled.
 
@@ -39,8 +42,8 @@ class FlowOptions:
         guidance_interval: Times between which guidance acts, from 0 (noise) to 1 (data).
     """
 
-    steps: Annotated[int, Ge(1)] = 25
-    solver: Literal["euler", "heun", "midpoint"] = "heun"
+    steps: PositiveInt = 25
+    solver: Solver = "heun"
     guidance: float = 2.0
     guidance_interval: tuple[float, float] = (0.1, 0.9)
 
@@ -71,44 +74,46 @@ class Flow(Head):
         time_mean: Mean of the logit-normal distribution of times; below 0 it dwells on noise, where what a sample
             will be is decided.
         time_std: Its standard deviation.
-        steps: Solver steps when sampling.
-        solver: ``euler``, ``heun`` or ``midpoint``.
-        guidance: Scale of classifier-free guidance, 1 for none.
-        guidance_interval: Times between which guidance acts.
+        steps: Default of the sampling option.
+        solver: Default of the sampling option.
+        guidance: Default of the sampling option.
+        guidance_interval: Default of the sampling option.
         shortcuts: Draws per row and step, beside ``repeats``, that learn to sample in 1, 2, 4, 8 or 16 steps of one
             evaluation each, guidance included; 0 for none. The network is told how far the step goes, and learns that
             one step equals two of half the length, the shortest being two guided steps along the flow. These steps
             know the guidance given here and no other. A draw costs as much as two of the plain ones.
 
     Raises:
-        ConfigError: An argument is out of its range, or the network is not for this space.
+        ConfigError: An argument is out of its bounds, or the network is not for this space.
     """
+
+    options: FlowOptions
 
     def __init__(
         self,
         space: Space,
         width: int,
         *,
-        hidden_size: int | None = None,
-        depth: int = 4,
-        heads: int = 4,
-        patch: int | tuple[int, ...] | None = None,
-        channels: tuple[int, ...] | None = None,
+        hidden_size: PositiveInt | None = None,
+        depth: NonNegativeInt = 4,
+        heads: PositiveInt = 4,
+        patch: Sides | None = None,
+        channels: Sizes | None = None,
         predict: Literal["data", "velocity"] = "velocity",
-        weight_cap: float = 400.0,
-        repeats: int = 4,
+        weight_cap: PositiveFloat = 400.0,
+        repeats: PositiveInt = 4,
         time_mean: float = 0.0,
         time_std: float = 1.0,
-        steps: int = 25,
-        solver: Literal["euler", "heun", "midpoint"] = "heun",
+        steps: PositiveInt = 25,
+        solver: Solver = "heun",
         guidance: float = 2.0,
         guidance_interval: tuple[float, float] = (0.1, 0.9),
-        shortcuts: int = 0,
+        shortcuts: NonNegativeInt = 0,
     ):
         super().__init__()
         self.space, self.repeats, self.shortcuts = space, repeats, shortcuts
         self.time_mean, self.time_std = time_mean, time_std
-        self.options = FlowOptions(steps, solver, guidance, guidance_interval)
+        self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
         self.parameterisation = PredictData(space, weight_cap) if predict == "data" else PredictVelocity()
         self.patches = Patches(space, patch)
         self.sizes = {"patch": self.patches.argument}
@@ -179,38 +184,20 @@ class Flow(Head):
 
         return two_halves(half, x, time, level)
 
-    @torch.no_grad()
-    def sample(self, context: Context, keys: Tensor, *, unconditional: Context | None = None, **options) -> Field:
-        """One value per row.
-
-        Args:
-            context: B rows.
-            keys: (B,).
-            unconditional: For guidance.
-            options: Of ``FlowOptions``; the constructor's where not given.
-
-        Raises:
-            ConfigError: An option is unknown or out of its range.
-        """
-        for name in options:
-            if name not in asdict(self.options):
-                raise ConfigError(unknown("option of flow", name, asdict(self.options)))
-        chosen = replace(self.options, **options)
-        if chosen.solver not in SOLVERS:
-            raise ConfigError(unknown("solver", chosen.solver, SOLVERS))
-        if chosen.steps < 1:
-            raise ConfigError(f"steps: {chosen.steps} is not at least 1")
-        return self.draw(context, keys, unconditional, chosen)
-
-    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: FlowOptions) -> Field:
-        """One value per row; see ``sample``."""
-        short = self.shortcuts > 0 and options.steps in SHORTCUTS
-        if short and options.guidance != self.options.guidance:
+    def check_options(self, options: FlowOptions) -> None:
+        if self._short(options) and options.guidance != self.options.guidance:
             raise ConfigError(
                 f"guidance: the shortcut of {options.steps} steps knows {self.options.guidance} only, not "
                 f"{options.guidance}; another number of steps, such as 25, takes any"
             )
-        rows, device = len(keys), keys.device
+
+    def _short(self, options: FlowOptions) -> bool:
+        return self.shortcuts > 0 and options.steps in SHORTCUTS
+
+    @torch.no_grad()
+    def draw(self, context: Context, keys: Tensor, unconditional: Context | None, options: FlowOptions) -> Field:
+        """One value per row."""
+        rows, device, short = len(keys), keys.device, self._short(options)
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:
             mask = self.length.draw(context.pooled, fold(keys, 2))

@@ -19,7 +19,7 @@ class Patches:
 
     Args:
         space: Continuous, of any number of dimensions, of which any axis may vary.
-        patch: Side of a patch, or one side for each axis; None for the smallest power of two that gives at most
+        patch: Side of a patch along each axis, or one for all; None for the smallest power of two that gives at most
             ``most`` tokens.
         most: Tokens.
 
@@ -29,15 +29,16 @@ class Patches:
         features: F, the numbers of one patch.
 
     Raises:
-        ConfigError: There are not as many sides as axes, or one is not positive.
+        ConfigError: There are not as many sides as axes.
     """
 
     def __init__(self, space: Space, patch: int | Sequence[int] | None = None, most: int = 1024) -> None:
         grid = space.grid
         patch = 2 ** halvings(grid, most) if patch is None else patch
-        sides = (patch,) * len(grid) if isinstance(patch, int) else tuple(patch)
-        if len(sides) != len(grid) or any(side < 1 for side in sides):
-            raise ConfigError(f"patch: {patch} is neither a side of at least 1 nor one for each of {len(grid)} axes")
+        sides = (patch,) if isinstance(patch, int) else tuple(patch)
+        sides = sides * len(grid) if len(sides) == 1 else sides
+        if len(sides) != len(grid):
+            raise ConfigError(f"patch: {len(sides)} sides for a grid of {len(grid)} axes; give one for each, or one")
         self.space, self.axis = space, None if space.varies is None else space.varies - 1
         self.cells = tuple(-(-length // side) for length, side in zip(grid, sides, strict=True))
         self.patch = tuple(

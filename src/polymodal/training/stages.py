@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import Recipe, build_part, load_recipe
+from polymodal.config import Parts, Recipe, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import write_file
@@ -21,6 +21,7 @@ from polymodal.migration import migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks
 from polymodal.resolution import resolve
+from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.engines import ENGINES, Engine
@@ -69,6 +70,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         _claim(run, model, data, overwrite)
     engine.wait()
     model.to(engine.device)
+    if engine.main:
+        print("\n".join(_chosen(model)), flush=True)
     if config.compile:
         compile_networks(model)
 
@@ -121,6 +124,17 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     return model.eval()
 
 
+def _chosen(model: Model) -> list[str]:
+    """A line on each field: its parts and their sizes."""
+    lines = []
+    for name, modality in model.modalities.items():
+        modules = {family: getattr(model, f"{family}s") for family in Parts.model_fields}
+        parts = {family: getattr(model.recipe.fields[name], family) for family in modules if name in modules[family]}
+        weights = [p.numel() for family in parts for p in modules[family][name].parameters()]
+        lines.append(describe(name, modality.space.shape, parts, sum(weights)))
+    return lines
+
+
 def _adaptation(model: Model, rows: Rows) -> Adaptation:
     """What follows the losses in training, as the recipe asks for it."""
     recipe, fields = model.recipe, list(model.heads)
@@ -148,7 +162,11 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     elif there:
         here = json.loads(json.dumps(config))
         try:  # an option that the run's version did not have yet has its default
-            there["recipe"] = load_recipe(there["recipe"]).model_dump(mode="json")
+            recipe = load_recipe(there["recipe"])
+            if there["recipe"] != here["recipe"] and there["fields"] == here["fields"]:
+                with torch.random.fork_rng(devices=[]):  # an earlier version did not write out all sizes
+                    recipe = Model(recipe, data.fields).recipe
+            there["recipe"] = recipe.model_dump(mode="json")
         except ConfigError as error:
             raise CheckpointError(
                 f"{file}: this version cannot read its recipe ({error}); choose another folder"

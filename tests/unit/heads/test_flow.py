@@ -150,9 +150,12 @@ def test_a_patch_fits_the_grid(shape, patch, fits):
     assert again.sizes == head.sizes
 
 
-@pytest.mark.parametrize("patch", [0, (2, 2, 2)])
-def test_a_patch_that_is_none(patch):
-    with pytest.raises(ConfigError, match="patch: "):
+@pytest.mark.parametrize(
+    ("patch", "parts"),
+    [(0, ("patch.0", "not 0")), ((), ("patch", "at least 1")), ((2, 2, 2), ("patch: 3 sides", "2 axes"))],
+)
+def test_a_patch_that_is_none(patch, parts):
+    with refused(*parts, by=ConfigError):
         Flow(Space("continuous", (3, 8, 8)), 16, patch=patch)
 
 
