@@ -76,7 +76,7 @@ class Model(nn.Module):
         modalities: By field, prepared (vocabularies and class names known).
 
     Attributes:
-        recipe: With the sizes of all parts written out.
+        recipe: With the parts of each field and all their sizes written out.
         loss_weigher: In training, may weigh the losses beyond the recipe's weights.
     """
 
@@ -121,9 +121,8 @@ class Model(nn.Module):
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
-        self.recipe = recipe.model_copy(
-            update={"fields": {**recipe.fields, **fields}, "width": width, "fusion": fusion, "size": "small"}
-        )
+        resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion, "size": "small"}
+        self.recipe = recipe.model_copy(update=resolved)
         still = [encoder for encoder in encoders.values() if not encoder.trains]
         self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
         for part in self._still:

@@ -128,6 +128,3 @@ class ValueDecoder(nn.Module):
         if self.space.variable:
             inputs.append(mask.sum(1, keepdim=True) / self.space.max_length)
         return clamp_to_bounds(self.decoder(self.proj_in(torch.cat(inputs, dim=1))), self.space)
-
-
-
