@@ -125,8 +125,8 @@ class Model(nn.Module):
         self.recipe = recipe.model_copy(update=resolved)
         still = [encoder for encoder in encoders.values() if not encoder.trains]
         self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
-        for part in self._still:
-            part.requires_grad_(False).eval()
+        for module in self._still:
+            module.requires_grad_(False).eval()
 
     @property
     def players(self) -> tuple[str, ...]:
