@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import polymodal as pm
 from polymodal.files import file_sha256
-from polymodal.migration import migrate_config, migrate_weight
+from polymodal.migration import migrate_config, migrate_weights
 
 OLD = {"proj_in": "enter", "proj_out": "leave", "controller": "balance"}
 
@@ -58,11 +58,16 @@ def test_a_run_of_format_2_generates_what_it_did(trained, tmp_path):
 def test_arguments_have_their_new_names(part, old, new):
     recipe = {"fields": {"x": {"modality": "image", part: old}}, "defaults": {"image": {part: old}}}
     migrated = migrate_config({"format": 2, "recipe": recipe, "fields": {}})
-    assert migrated["recipe"]["fields"]["x"][part] == new
-    assert migrated["recipe"]["defaults"]["image"][part] == new
+    for parts in (migrated["recipe"]["fields"]["x"], migrated["recipe"]["defaults"]["image"]):
+        assert parts[part] == parts[part] | new  # beside what was the default then
+        assert not (old.keys() - new.keys()) & parts[part].keys()
 
 
 def test_weights_have_their_new_names():
-    assert migrate_weight("heads.picture.balance.levels") == "heads.picture.controller.levels"
-    assert migrate_weight("codecs.picture.network.leave.0.weight") == "codecs.picture.network.proj_out.0.weight"
-    assert migrate_weight("heads.picture.proj_in.weight") == "heads.picture.proj_in.weight"
+    renamed = {
+        "heads.picture.balance.levels": "heads.picture.controller.levels",
+        "codecs.picture.network.leave.0.weight": "codecs.picture.network.proj_out.0.weight",
+        "vocoders.speech.leave_norm.bias": "vocoders.speech.proj_out_norm.bias",
+        "fusion.register": "fusion.register",
+    }
+    assert migrate_weights(dict.fromkeys(renamed, 0)).keys() == set(renamed.values())
