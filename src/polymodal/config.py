@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -319,7 +320,10 @@ def check_recipe(recipe: Recipe) -> None:
         if name not in MODALITIES:
             raise ConfigError(unknown("defaults: modality", name, MODALITIES))
     for name, field in recipe.fields.items():
-        build(field.modality, where=f"fields.{name}", **field.arguments)
+        constructor = signature(MODALITIES[field.modality]).parameters if field.modality in MODALITIES else {}
+        needed = {key for key, parameter in constructor.items() if parameter.default is parameter.empty}
+        if needed <= field.arguments.keys():  # else the data have what is missing
+            build(field.modality, where=f"fields.{name}", **field.arguments)
     places = {f"defaults.{name}": (parts, parts) for name, parts in recipe.defaults.items()}
     places |= {f"fields.{name}": (field, recipe.parts(name)) for name, field in recipe.fields.items()}
     for place, (given, merged) in places.items():

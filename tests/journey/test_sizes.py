@@ -72,8 +72,8 @@ def test_long_clips_and_texts(tmp_path):
 
 @pytest.mark.parametrize("size", ["tiny", "base"])
 def test_a_word_scales_a_whole_recipe(tmp_path, size):
-    rows = [{"picture": noise(tmp_path, k, (16, 16), 3), "name": "ab"[k % 2]} for k in range(4)]
-    fields = {"picture": pm.Image(size=16), "name": pm.Label(["a", "b"])}
+    rows = [{"picture": noise(tmp_path, k, (16, 16), 3), "place": [k, -k]} for k in range(4)]
+    fields = {"picture": pm.Image(size=16), "place": pm.Vector(size=2)}
     run = train(rows, fields, tmp_path / "run", size=size)
     recipe = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]
     width, depth, heads, channels = {"tiny": (96, 2, 2, [24, 48]), "base": (384, 5, 8, [96, 192])}[size]
@@ -81,4 +81,4 @@ def test_a_word_scales_a_whole_recipe(tmp_path, size):
     head, codec = (recipe["fields"]["picture"][family] for family in ("head", "codec"))
     assert (head["depth"], head["heads"], codec["channels"]) == (depth, heads, channels)
     assert run.model.fusion.transformer.head_width == 48
-    assert pm.open(tmp_path / "run").generate({"name": "a"}, to="picture")["picture"][0].size == (16, 16)
+    assert pm.open(tmp_path / "run").generate({"place": [1, 2]}, to="picture")["picture"][0].size == (16, 16)
