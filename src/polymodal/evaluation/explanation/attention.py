@@ -54,7 +54,7 @@ def attention_shares(
         key = make_keys(seed, 1, start=number).to(model.device)
         counts, condition = {}, model.condition(inputs, visible, key)
         for name in ordered:
-            counts[name] = int(model.encoders[name](inputs[name]).mask.sum()) if keeps == "tokens" else 1
+            counts[name] = int(model.tokens(name, inputs).mask.sum()) if keeps == "tokens" else 1
         length = 1 + sum(counts.values())
         with _watched(model.heads[to], length, found):
             condition.total_loss(to, model.target(target, to))

@@ -66,8 +66,8 @@ class Recogniser:
                 self.left_out.append(name)
         if not self.sayable:
             raise ConfigError(f"recogniser: none of the {len(names)} names is in its English dictionary")
-        words = " | ".join(sorted(set(self.sayable.values())))
-        self._decoder.add_jsgf_string("names", f"#JSGF V1.0; grammar names; public <name> = {words};")
+        grammar = f"#JSGF V1.0; grammar names; public <name> = {' | '.join(sorted(set(self.sayable.values())))};"
+        self._decoder.add_jsgf_string("names", grammar)
         self._decoder.activate_search("names")
 
     def recognise(self, waveforms: Sequence[Waveform]) -> list[str | None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
-from polymodal.encoders import ENCODERS, Encoder
+from polymodal.encoders import Encoder, PatchEncoder, SequenceEncoder, VectorEncoder
 from polymodal.errors import ConfigError
 from polymodal.evaluation.kinds.drawing import coloured_text, strip
 from polymodal.evaluation.metrics.result import MetricResult
@@ -124,17 +124,13 @@ class Kind:
         Raises:
             ConfigError: No encoder reads the modality's space.
         """
-        options: dict[str, dict[str, Any]] = {
-            "vector": {},
-            "sequence": {"depth": 0 if self.space.shape == (1,) else 1},  # a single id has no order
-            "patches": {},
-            "spectrogram": {"augment": 0.0},
-            "picture": {"augment": 0.0},
-        }
-        for kind, arguments in options.items():
-            if kind in ENCODERS and ENCODERS[kind].accepts(self.space) is None:
-                return ENCODERS[kind](self.space, width, **arguments)
-        raise ConfigError(f"judge: no encoder reads a {self.space.kind} space of shape {self.space.shape}")
+        if self.space.kind == "discrete":
+            return SequenceEncoder(self.space, width, depth=0 if self.space.shape == (1,) else 1)
+        if not self.space.grid:
+            return VectorEncoder(self.space, width)
+        if reason := PatchEncoder.accepts(self.space):
+            raise ConfigError(f"judge: cannot read values of shape {self.space.shape}: its encoder {reason}")
+        return PatchEncoder(self.space, width)
 
     def pieces(self, field: Field) -> list[tuple[str, list[int]]]:
         """The text of each piece of one value of ids, and the places of its ids."""
