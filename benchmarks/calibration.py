@@ -24,7 +24,7 @@ from rich.table import Table
 import polymodal as pm
 from polymodal.data.fashion import FIELDS
 from polymodal.evaluation import Judge
-from polymodal.evaluation.calibration.calibrator import expected_calibration_error
+from polymodal.evaluation.calibration import expected_calibration_error
 from polymodal.evaluation.calibration.confidence import apply, fit
 from polymodal.evaluation.calibration.scored_cells import collect
 from record import RESULTS, about, save

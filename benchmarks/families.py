@@ -33,17 +33,18 @@ from rich.table import Table
 from torch import Tensor
 
 import polymodal as pm
+from classifier import Classifier
 from polymodal.config import load_recipe
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, class_of
-from polymodal.evaluation.judges.classifier import Classifier
-from polymodal.evaluation.judges.recogniser import Recogniser
-from polymodal.evaluation.metrics.distributions import frechet_distance, kernel_distance, neighbours
+from polymodal.evaluation.judges import Recogniser
+from polymodal.evaluation.metrics import frechet_distance
 from polymodal.generation import generate_rows, write
 from polymodal.modalities.audio import Waveform
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
 from record import RESULTS, machine, save
+from set_metrics import kernel_distance, neighbours
 
 PICTURES = {
     "gan": "text-to-image-gan",

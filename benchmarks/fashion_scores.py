@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import torch
 
 import polymodal as pm
+from classifier import Classifier
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, NAMES, class_of
-from polymodal.evaluation.judges.classifier import Classifier
-from polymodal.evaluation.judges.recogniser import Recogniser
+from polymodal.evaluation.judges import Recogniser
 from polymodal.generation import generate_rows, write
 from polymodal.modalities.base import Modality
 from polymodal.nn.random import make_keys

@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 import polymodal as pm
+from classifier import Classifier
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, class_of
-from polymodal.evaluation.judges.classifier import Classifier
 from polymodal.generation import generate_rows, write
 from polymodal.nn.random import make_keys
 from polymodal.types import Field

@@ -29,7 +29,7 @@ import multivae_peer as peers
 from fashion_scores import READ, Fashion, Maker, Ours, Results, command, everything, first, fit, mean, run_folder
 from multivae_peer import Peer, size
 from polymodal.data import Rows
-from polymodal.evaluation.metrics.distributions import frechet_distance
+from polymodal.evaluation.metrics import frechet_distance
 
 RECIPES: dict[str, dict[str, Any]] = {
     "any-to-any": {},

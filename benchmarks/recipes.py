@@ -31,13 +31,13 @@ import torch
 from rich.console import Console
 
 import polymodal as pm
+from classifier import Classifier
 from fashion_scores import MODALITIES, Fashion, Ours, Results, everything, first, mean, share
 from polymodal.checkpoint import find
 from polymodal.data.emoji.cells import draw
 from polymodal.data.emoji.concepts import load_concepts
 from polymodal.data.fashion import class_of
-from polymodal.evaluation.judges.classifier import Classifier
-from polymodal.evaluation.metrics.distributions import frechet_distance, neighbours
+from polymodal.evaluation.metrics import frechet_distance
 from polymodal.generation import contact, generate_rows, write
 from polymodal.heads.likelihoods import Ids
 from polymodal.heads.vae import VariationalAutoencoder
@@ -45,6 +45,7 @@ from polymodal.modalities import Audio
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Field
 from record import RESULTS, figure
+from set_metrics import neighbours
 
 HEARD = 500
 """Rows that are spoken: to hear takes longer than all the rest."""

@@ -37,7 +37,7 @@ import polymodal as pm  # noqa: E402
 from polymodal.config import TrainConfig, build_part, parse_override  # noqa: E402
 from polymodal.data.cells import resolve  # noqa: E402
 from polymodal.data.emoji import FIELDS  # noqa: E402
-from polymodal.evaluation.judges.recogniser import Recogniser  # noqa: E402
+from polymodal.evaluation.judges import Recogniser  # noqa: E402
 from polymodal.modalities.audio import Waveform  # noqa: E402
 from polymodal.modalities.stft import Stft  # noqa: E402
 from polymodal.training.engines.data_parallel import DataParallel  # noqa: E402

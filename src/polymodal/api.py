@@ -23,10 +23,10 @@ from polymodal.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
-    from polymodal.evaluation.calibration.confidence import Calibration
-    from polymodal.evaluation.explanation.attribution import Explanation
-    from polymodal.evaluation.judges.embedder import Embedder
-    from polymodal.evaluation.privacy.audit import Audit
+    from polymodal.evaluation.calibration import Calibration
+    from polymodal.evaluation.explanation import Explanation
+    from polymodal.evaluation.judges import Embedder
+    from polymodal.evaluation.privacy import Audit
     from polymodal.fill import Filled
     from polymodal.prior import FittedPrior
     from polymodal.search import Hit, Index
@@ -155,14 +155,14 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from, as for ``evaluate``.
             judge: A judge that has been trained already.
             judge_steps: Steps of the judge's training; 0 trains none, and leaves pictures and sound out.
-            options: Further arguments of ``evaluation.calibration.confidence.calibrate``: ``cells``, ``seed``, and
+            options: Further arguments of ``evaluation.calibration.calibrate``: ``cells``, ``seed``, and
                 ``options`` of the heads.
 
         Raises:
             ConfigError: No rows are given, and the run does not know where its data are.
             DataError: There are no rows, or none that can be scored.
         """
-        from polymodal.evaluation.calibration.confidence import calibrate
+        from polymodal.evaluation.calibration import calibrate
 
         if rows is None:
             data = self.data()
@@ -175,7 +175,7 @@ class Generator:
 
     def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None) -> Calibration:
         """The run's calibration, made now if there is none for these options of the heads."""
-        from polymodal.evaluation.calibration.confidence import Calibration
+        from polymodal.evaluation.calibration import Calibration
 
         folder = self.run / "calibration" if self.run else None
         if folder and (folder / "calibration.json").exists():
@@ -187,10 +187,11 @@ class Generator:
     def _judge(self, training: Rows | None, steps: int) -> Judge | None:
         """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
         from polymodal.evaluation import Judge
+        from polymodal.evaluation.kinds import find_kind
 
         training = self.training if training is None else training
-        seen = any(modality.space.kind == "continuous" and modality.space.grid for modality in self.fields.values())
-        if training is None or not steps or not seen:
+        judged = any(find_kind(modality).judged for modality in self.fields.values())
+        if training is None or not steps or not judged:
             return None
         return Judge.train(training, steps=steps, folder=self.run / "judge" if self.run else None)
 
@@ -273,14 +274,14 @@ class Generator:
             DataError: There is nothing to score.
         """
         from polymodal.evaluation import evaluate
-        from polymodal.evaluation.judges.opening import open_judge
+        from polymodal.evaluation.judges import load_judge
 
         if rows is None:
             data = self.data()
             rows, training = data.test, data.train if training is None else training
         training = self.training if training is None else training
         if isinstance(judge, str | Path):
-            judge = open_judge(judge, rows if training is None else training)
+            judge = load_judge(judge, rows if training is None else training)
         judge = judge or self._judge(training, judge_steps)
         folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
         return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
@@ -291,18 +292,18 @@ class Generator:
         Args:
             given: Raw values by field, as of ``generate``; at least one.
             to: The field to generate.
-            options: Further arguments of ``evaluation.explanation.attribution.explain``: ``seed``, ``draws``,
+            options: Further arguments of ``evaluation.explanation.explain``: ``seed``, ``draws``,
                 ``steps``, and ``options`` of the heads.
 
         Returns:
             Shapley values of the inputs, and attributions of their words, pixels and frames; ``write_explanation`` of
-            ``polymodal.evaluation.explanation.page`` makes a page of them.
+            ``polymodal.evaluation.explanation`` makes a page of them.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated.
             DataError: A given value cannot be read.
         """
-        from polymodal.evaluation.explanation.attribution import explain
+        from polymodal.evaluation.explanation import explain
 
         return explain(self.model, given, to, **options)
 
@@ -321,7 +322,7 @@ class Generator:
             ConfigError: No rows are given, and the run does not know where its data are; or the models differ.
             DataError: There are too few rows.
         """
-        from polymodal.evaluation.privacy.audit import audit
+        from polymodal.evaluation.privacy import audit
 
         if members is None or others is None:
             data = self.data()

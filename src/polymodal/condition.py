@@ -121,6 +121,10 @@ class Condition:
             watch(name, context)
         return self.model.heads[name].loss(context, target, player, keys)
 
+    def total_loss(self, name: str, target: Field) -> Tensor:
+        """(n,) the sum of the terms of the loss of a field's head, for whoever asks how well a value is explained."""
+        return torch.stack(list(self.loss(name, target).values())).sum(0)
+
     @torch.no_grad()
     def sample(self, name: str, index: Tensor | None = None, **options: object) -> Field:
         """One value of a field (n, ...), decoded by its codec, for each of the rows at ``index`` (n,) or for all."""

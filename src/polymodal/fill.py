@@ -27,7 +27,7 @@ from polymodal.tables import Changes, Shard, open_table
 from polymodal.types import Batch, Field
 
 if TYPE_CHECKING:
-    from polymodal.evaluation.calibration.confidence import Calibration
+    from polymodal.evaluation.calibration import Calibration
 
 
 @dataclass(frozen=True)

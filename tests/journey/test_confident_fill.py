@@ -125,12 +125,12 @@ def test_fill_calibrates_a_run_that_is_not(trained, tmp_path):
     calibration = model.calibrate(judge_steps=0, cells=30)
     (run / "calibration" / "calibration.json").unlink()
     assert list(calibration.calibrators) == ["name", "colour", "place"]
-    import polymodal.evaluation.calibration.confidence as confidence
+    from polymodal.evaluation import calibration as package
 
-    real = confidence.calibrate
+    real = package.calibrate
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(confidence, "calibrate", lambda *a, **k: asked.append(1) or real(*a, **{**k, "cells": 30}))
+        patch.setattr(package, "calibrate", lambda *a, **k: asked.append(1) or real(*a, **{**k, "cells": 30}))
         patch.setattr(pm.Generator, "_judge", lambda *_: None)
         for name in ("a", "b"):
             model.fill(tmp_path / "table.jsonl", tmp_path / f"{name}.jsonl", columns=["colour"], confidence=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import polymodal as pm
+from polymodal.evaluation.explanation import explain
 from polymodal.evaluation.explanation.attention import attention_shares, spread
-from polymodal.evaluation.explanation.attribution import explain
 from polymodal.generation import generate_rows, read
 from polymodal.nn.attention import Attention
 from polymodal.nn.random import make_keys

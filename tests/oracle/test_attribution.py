@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import polymodal as pm
-from polymodal.evaluation.explanation.attribution import distances, explain, integrated_gradients, pieces
+from polymodal.evaluation.explanation import explain
+from polymodal.evaluation.explanation.attribution import distances, integrated_gradients
 from polymodal.evaluation.explanation.shapley import coalitions, shapley_values
+from polymodal.evaluation.kinds import find_kind
 from polymodal.generation import read
 from polymodal.types import Field, Space
 
@@ -105,7 +107,6 @@ def test_distances_are_of_what_is_real():
 
 
 def test_pieces_are_whole_characters(generator):
-    model = generator.model
-    field = read("name", model.modalities["name"], "é x")
-    assert pieces(model, "name", field) == [("é", [0, 1]), (" ", [2]), ("x", [3]), ("", [4])]
-    assert pieces(model, "colour", read("colour", model.modalities["colour"], "red")) == [("red", [0])]
+    name, colour = (generator.fields[name] for name in ("name", "colour"))
+    assert find_kind(name).pieces(read("name", name, "é x")) == [("é", [0, 1]), (" ", [2]), ("x", [3]), ("", [4])]
+    assert find_kind(colour).pieces(read("colour", colour, "red")) == [("red", [0])]

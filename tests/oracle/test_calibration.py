@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchmetrics.classification import BinaryCalibrationError
 
-from polymodal.evaluation.calibration.calibrator import ISOTONIC_CELLS, Calibrator, expected_calibration_error
+from polymodal.evaluation.calibration import Calibrator, expected_calibration_error
+from polymodal.evaluation.calibration.calibrator import ISOTONIC_CELLS
 
 
 def drawn(probability, seed=0):

@@ -5,7 +5,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.embedding import AlignedEmbedder
-from polymodal.evaluation.metrics.retrieval import _chance, first_ranks, recall_at, retrieval
+from retrieval import _chance, first_ranks, recall_at, retrieval
 
 
 def test_ranks_are_counted_by_hand():

@@ -31,8 +31,8 @@ def run(args: Any) -> None:
     """Prints the table."""
     from rich.console import Console
 
-    from polymodal.evaluation.report.page import write_comparison
-    from polymodal.evaluation.scorecard.comparison import compare, comparison_table, read_evaluation
+    from polymodal.evaluation.report import write_comparison
+    from polymodal.evaluation.scorecard import compare, comparison_table, read_evaluation
 
     evaluations = [read_evaluation(folder, args.split) for folder in args.runs]
     differences, notes = compare(evaluations, seed=args.seed)

@@ -41,7 +41,7 @@ def run(args: Any) -> None:
     from rich.table import Table
 
     from polymodal.api import open_run
-    from polymodal.evaluation.explanation.page import write_explanation
+    from polymodal.evaluation.explanation import write_explanation
 
     model = open_run(args.folder)
     explanation = model.explain(given_values(args, model), args.to, seed=args.seed, draws=args.draws, steps=args.steps)

@@ -59,21 +59,21 @@ def run(args: Any) -> None:
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
     Console().print(table)
     if args.output:
-        _write(args.output, args.to, model.fields[args.to], hits)
+        _write(args.output, args.to, model.fields, hits)
 
 
-def _write(folder: Path, to: str, modality: Any, hits: Any) -> None:
+def _write(folder: Path, to: str, fields: Any, hits: Any) -> None:
     """One file for each value, and a page of all."""
     from polymodal.evaluation import Card, Section, write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     for hit in hits:
-        print(write_value(modality, hit.value, folder / f"{to}-{hit.rank}"))
+        print(write_value(fields[to], hit.value, folder / f"{to}-{hit.rank}"))
     cards = [
         Card(
-            {name: value for name, value in hit.fields.items() if value is not None and name != to},
+            {n: fields[n].preview(value) for n, value in hit.fields.items() if value is not None and n != to},
             {},
-            {to: hit.value},
+            {to: fields[to].preview(hit.value)},
             remark=f"rank {hit.rank}, similarity {hit.similarity:.3f}, row {hit.row}",
         )
         for hit in hits

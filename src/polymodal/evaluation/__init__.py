@@ -1,9 +1,9 @@
 """EVALUATION: how good a model is, and how anyone can see it."""
 
-from polymodal.evaluation.judges.contrastive import Judge
-from polymodal.evaluation.report.page import Card, Section, write_page, write_report
-from polymodal.evaluation.scorecard.faults import Fault
-from polymodal.evaluation.scorecard.scorecard import (
+from polymodal.evaluation.judges import Judge
+from polymodal.evaluation.report import Card, Section, write_page, write_report
+from polymodal.evaluation.scorecard import (
+    Fault,
     Sample,
     Score,
     Scorecard,
@@ -13,16 +13,6 @@ from polymodal.evaluation.scorecard.scorecard import (
 )
 
 __all__ = [
-    "Card",
-    "Fault",
-    "Judge",
-    "Sample",
-    "Score",
-    "Scorecard",
-    "Section",
-    "all_directions",
-    "evaluate",
-    "single_directions",
-    "write_page",
-    "write_report",
-]
+    "Card", "Fault", "Judge", "Sample", "Score", "Scorecard", "Section", "all_directions", "evaluate",
+    "single_directions", "write_page", "write_report",
+]  # fmt: skip

@@ -7,10 +7,10 @@ import pytest
 
 from polymodal.errors import ConfigError
 from polymodal.evaluation import Score
+from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.report.heat_map import heat_map
-from polymodal.evaluation.scorecard.agreement import MetricResult
-from polymodal.evaluation.scorecard.comparison import Evaluation, compare
-from polymodal.evaluation.scorecard.evaluator import DirectionResult
+from polymodal.evaluation.scorecard import Evaluation, compare
+from polymodal.evaluation.scorecard.direction_result import DirectionResult
 
 RIGHT = np.random.default_rng(0).random(200) < 0.5
 
@@ -23,7 +23,7 @@ def score(value: float, metric: str = "exact match", **changes) -> Score:
 def evaluation(name: str, *values: tuple[str, np.ndarray], data: str = "abc", **changes) -> Evaluation:
     rows = np.arange(200)
     cell = DirectionResult(
-        ("name",), "word", rows.tolist(), [MetricResult(metric, rows, own.astype(float)) for metric, own in values]
+        ("name",), "word", rows.tolist(), [MetricResult(metric, own.astype(float)) for metric, own in values]
     )
     scores = [score(float(own.mean()), metric, **changes) for metric, own in values]
     return Evaluation(name, scores, {"data": data, "judge": None, "seed": 0}, {cell.name: cell})
@@ -60,8 +60,8 @@ def test_of_what_is_best_as_real_the_nearer_is_better():
 
 def test_other_rows_are_no_pairs_and_are_told():
     other = evaluation("second", ("exact match", ~RIGHT), data="xyz")
-    cell = other.cells["name → word"]
-    other = replace(other, cells={"name → word": replace(cell, rows=[row + 1 for row in cell.rows])})
+    result = other.results["name → word"]
+    other = replace(other, results={"name → word": replace(result, rows=[row + 1 for row in result.rows])})
     (found,), notes = compare([evaluation("first", ("exact match", RIGHT)), other])
     assert found.p_values == [None]
     assert notes == ["The runs were scored with different data; their scores are not those of the same thing."]

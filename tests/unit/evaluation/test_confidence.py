@@ -6,9 +6,10 @@ import torch
 
 import polymodal as pm
 from polymodal.evaluation import Judge
-from polymodal.evaluation.calibration.calibrator import expected_calibration_error
-from polymodal.evaluation.calibration.confidence import Calibration, _report, calibrate
-from polymodal.evaluation.calibration.scored_cells import ScoredCells, _Examiner, collect, patterns, score_cells
+from polymodal.evaluation.calibration import Calibration, calibrate, expected_calibration_error
+from polymodal.evaluation.calibration.confidence import _report
+from polymodal.evaluation.calibration.scored_cells import ScoredCells, collect, patterns, score_cells
+from polymodal.evaluation.examiner import Examiner
 from polymodal.generation import generate_rows
 from polymodal.nn.random import make_keys
 from polymodal.types import Field
@@ -118,7 +119,7 @@ def test_without_names_a_value_is_right_if_its_own_is_nearest(run, rows):
     bare = rows.only("picture", "place")
     bare.fields = {name: rows.fields[name] for name in ("picture", "place")}
     judge = Judge.train(bare, steps=5, batch_size=12, width=32)
-    examiner = _Examiner(run.model, bare, judge)
+    examiner = Examiner(bare, judge)
     own = bare.select(bare.present["picture"])
     real = batch_of(own)["picture"]
     assert judge.naming is None
@@ -130,7 +131,7 @@ def test_without_names_a_value_is_right_if_its_own_is_nearest(run, rows):
 def test_a_judge_finds_the_name_or_not(run, rows, judge):
     own = rows.select(rows.present["picture"])
     real = batch_of(own)["picture"]
-    right = _Examiner(run.model, rows, judge).right("picture", own, real, real)
+    right = Examiner(rows, judge).right("picture", own, real, real)
     assert np.array_equal(np.isnan(right), ~own.present["name"])
     named = judge.name("picture", real, sorted(judge.names)).numpy()
     truth = [

@@ -7,7 +7,7 @@ import torch
 import polymodal as pm
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.evaluation import Judge, evaluate
-from polymodal.evaluation.judges.opening import open_judge
+from polymodal.evaluation.judges import load_judge
 
 transformers = pytest.importorskip("transformers")
 
@@ -44,7 +44,7 @@ def run(trained):
 
 def test_it_reads_what_it_has_towers_for(folder, run):
     rows = run.data().train
-    judge = open_judge(folder, rows)
+    judge = load_judge(folder, rows)
     assert list(judge.modalities) == ["picture", "name", "colour"]
     assert judge.naming == "name"
     field = rows.decode(rows.only("picture").batch(np.arange(40) % len(rows)))["picture"]
@@ -53,14 +53,14 @@ def test_it_reads_what_it_has_towers_for(folder, run):
     assert torch.allclose(vectors.norm(dim=1), torch.ones(40), atol=1e-5)
     assert torch.allclose(judge.embed("picture", field.pick(torch.tensor([3]))), vectors[3:4], atol=1e-5)
     assert judge.embed_names(judge.names).shape == (len(judge.names), 8)
-    assert open_judge(folder, rows).hash == judge.hash
+    assert load_judge(folder, rows).hash == judge.hash
     with pytest.raises(ConfigError, match="judge: field: 'tone' is unknown"):
         judge.embed("tone", field)
 
 
 def test_it_judges_a_model_and_is_named_in_the_facts(folder, run):
     data = run.data()
-    judge = open_judge(folder, data.train)
+    judge = load_judge(folder, data.train)
     directions = [(("name",), "picture"), (("picture",), "name")]
     card = evaluate(run.model, data.train, judge=judge, training=data.train, directions=directions, n_rows=8)
     assert card.score("name", "picture").metric == "judge's top-1"
@@ -73,9 +73,9 @@ def test_it_judges_a_model_and_is_named_in_the_facts(folder, run):
 def test_what_is_no_judge_is_refused(folder, run, tmp_path):
     rows = run.data().train
     with pytest.raises(ConfigError, match="holds neither a judge"):
-        open_judge(tmp_path, rows)
+        load_judge(tmp_path, rows)
     with pytest.raises(ConfigError, match="reads none of the fields tone \\(audio\\)"):
-        open_judge(folder, rows.only("tone"))
+        load_judge(folder, rows.only("tone"))
     other = pm.load(
         [{"picture": np.zeros((8, 8, 3), np.uint8), "name": "a", "split": "train"}] * 2,
         {"picture": pm.Image(size=8), "name": pm.Text(max_length=16)},
@@ -83,4 +83,4 @@ def test_what_is_no_judge_is_refused(folder, run, tmp_path):
     )
     Judge.train(other.train, steps=1, batch_size=2, width=16, folder=tmp_path / "judge")
     with pytest.raises(CheckpointError, match="'picture' is read in another way than the data's, whose size differ"):
-        open_judge(tmp_path / "judge", rows)
+        load_judge(tmp_path / "judge", rows)

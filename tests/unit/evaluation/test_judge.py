@@ -9,7 +9,7 @@ import torch
 import polymodal as pm
 from polymodal.errors import CheckpointError, ConfigError, DataError
 from polymodal.evaluation import Judge
-from polymodal.evaluation.judges.embedder import naming_field, texts
+from polymodal.evaluation.judges import names_of, naming_field
 
 COLOURS = {f"{r} {g} {b}": (r, g, b) for r in (0, 250) for g in (0, 250) for b in (0, 250)}
 STEPS = 40
@@ -49,7 +49,7 @@ def test_it_names_what_it_has_not_seen(judge):
         own = unseen.select(unseen.present[name])
         field = own.decode(own.only(name).batch(np.arange(len(own))))[name]
         found = [judge.names[i] for i in judge.name(name, field)]
-        assert np.mean([a == b for a, b in zip(found, texts(own, "name"), strict=True)]) >= 0.9
+        assert np.mean([a == b for a, b in zip(found, names_of(own, "name"), strict=True)]) >= 0.9
         assert torch.allclose(judge.embed(name, field).norm(dim=1), torch.ones(len(own)))
 
 
@@ -61,10 +61,10 @@ def test_candidates_bound_what_it_says(judge, rows):
 
 
 def test_held_out_values_are_those_it_did_not_learn_from(judge, rows):
-    assert judge.held_out_scores(rows, rows) == {}
+    assert judge.score(rows, rows) == {}
     half = rows.select(np.arange(40))
-    scores = judge.held_out_scores(rows, half)
-    assert scores["picture"] == (pytest.approx(1.0, abs=0.15), 36)  # 4 of the other 40 rows have none
+    score = judge.score(rows, half)["picture"]
+    assert score == {"top_1": pytest.approx(1.0, abs=0.15), "values": 36}  # 4 of the other 40 rows have none
 
 
 def test_the_same_seed_gives_the_same_judge(judge, rows):
@@ -121,7 +121,7 @@ def test_labels_name_where_there_is_no_text():
     own = rows.select(rows.present["picture"])
     field = own.decode(own.only("picture").batch(np.arange(len(own))))["picture"]
     found = [judge.names[i] for i in judge.name("picture", field)]
-    assert np.mean([a == b for a, b in zip(found, texts(own, "colour"), strict=True)]) >= 0.9
+    assert np.mean([a == b for a, b in zip(found, names_of(own, "colour"), strict=True)]) >= 0.9
 
 
 def test_what_it_cannot_learn_from_is_refused(rows):

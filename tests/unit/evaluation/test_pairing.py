@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from polymodal.evaluation.scorecard.agreement import MetricResult
-from polymodal.evaluation.scorecard.comparison import Evaluation, compare
-from polymodal.evaluation.scorecard.evaluator import DirectionResult
-from polymodal.evaluation.scorecard.scorecard import Score
+from polymodal.evaluation import Score
+from polymodal.evaluation.metrics.result import MetricResult
+from polymodal.evaluation.scorecard import Evaluation, compare
+from polymodal.evaluation.scorecard.direction_result import DirectionResult
 
 
 def evaluation(data: str, right: bool) -> Evaluation:
     values = np.full(30, float(right))
     score = Score(("a",), "b", "accuracy", values.mean(), 0.0, 1.0, 1.0, 0.1, 30, True, 0.0)
-    cell = DirectionResult(("a",), "b", list(range(30)), [MetricResult("accuracy", np.arange(30), values)])
+    cell = DirectionResult(("a",), "b", list(range(30)), [MetricResult("accuracy", values)])
     return Evaluation("run", [score], {"data": data, "seed": 0, "judge": None}, {cell.name: cell})
 
 

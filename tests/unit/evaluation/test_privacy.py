@@ -8,16 +8,9 @@ import torch
 
 import polymodal as pm
 from polymodal.errors import DataError
-from polymodal.evaluation.head_loss import head_loss
-from polymodal.evaluation.privacy.audit import (
-    Leak,
-    audit,
-    distances_between,
-    leakage,
-    membership_attacks,
-    row_losses,
-    variance_of_mean,
-)
+from polymodal.evaluation.privacy import Leak, audit
+from polymodal.evaluation.privacy.leakage import distances_between, leakage, variance_of_mean
+from polymodal.evaluation.privacy.membership import membership_attacks, row_losses
 from polymodal.nn.random import make_keys
 from polymodal.types import Field, Space
 
@@ -87,7 +80,8 @@ def test_losses_are_the_head_s_own(learned, data):
     batch = rows.decode(rows.batch(np.arange(3)))
     key = make_keys(5, 1).expand(3)
     with torch.no_grad():
-        one = head_loss(model.condition(batch, {"code": torch.ones(3, dtype=torch.bool)}, key), batch, "answer")
+        condition = model.condition(batch, {"code": torch.ones(3, dtype=torch.bool)}, key)
+        one = condition.total_loss("answer", model.target(batch, "answer"))
     ours = row_losses(model, data.test, ["code"], "answer", draws=1, seed=5)
     assert ours[:3] == pytest.approx(one.double().numpy(), rel=1e-4)
 

@@ -11,12 +11,24 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from polymodal.evaluation import Card, Fault, Score, Scorecard, Section, write_page, write_report
-from polymodal.evaluation.report.page import command_line
-from polymodal.evaluation.scorecard.scorecard import Sample
+import polymodal as pm
+from polymodal.evaluation import Card, Fault, Sample, Score, Scorecard, Section, write_page, write_report
+from polymodal.evaluation.report import command_line
 from polymodal.modalities.audio import Waveform
 
 VOID = {"meta", "link", "img", "br"}
+FIELDS = {
+    "picture": pm.Image(size=8),
+    "name": pm.Text(),
+    "word": pm.Text(),
+    "place": pm.Vector(2),
+    "speech": pm.Audio(sample_rate_hz=8000),
+}
+
+
+def shown(**things):
+    """As a card has them."""
+    return {name: FIELDS[name].preview(thing) for name, thing in things.items()}
 
 
 class Balanced(HTMLParser):
@@ -50,7 +62,7 @@ def score(inputs, output, **changes):
 def test_pictures_and_sound_are_inside(tmp_path):
     picture = Image.new("RGB", (8, 8), "red")
     sound = Waveform(np.sin(np.arange(800) / 5).astype(np.float32), 8000)
-    card = Card({"name": "tone"}, {"picture": [picture, picture], "speech": sound}, {"speech": sound}, True, "heard")
+    card = Card(shown(name="tone"), shown(picture=picture, speech=sound), shown(picture=picture, speech=sound), True)
     page = parse(write_page(tmp_path / "new" / "page.html", "Title", [Section("Part", cards=[card])]))
     sources = {tag: [attrs["src"] for t, attrs in page.seen if t == tag] for tag in ("img", "audio")}
     assert [len(found) for found in sources.values()] == [2, 2]
@@ -62,12 +74,14 @@ def test_pictures_and_sound_are_inside(tmp_path):
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_interpreted(tmp_path):
-    card = Card({"name": "<script>alert(1)</script>"}, {"name": ""}, {"place": np.array([1.0, 2.0])}, None, "a < b")
+    given = shown(name="<script>alert(1)</script>") | {"word": "<b>plain"}
+    card = Card(given, shown(name=""), shown(place=np.array([1.0, 2.0])), None, "a < b")
     path = write_page(tmp_path / "p.html", "<b>", [Section("<i>", "&", cards=[card])], facts={"recipe": {"a": "<"}})
     text = path.read_text()
     parse(path)
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
+    assert "&lt;b&gt;plain" in text
     assert "<i>nothing</i>" in text
     assert "[1. 2.]" in text
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
@@ -79,9 +93,11 @@ def test_a_report_has_every_score_and_sample(tmp_path):
     facts = {"seed": 3, "rows_of_a_direction": 8, "rows": 20, "data": "abc", "judge": None, "options": {}, "recipe": {}}
     one = Scorecard(
         "seen", [score(("name",), "word"), score(("name",), "place", ceiling=None, chance=None)],
-        {"name → word": samples}, facts, ["A note."],
+        {"name → word": samples}, FIELDS, facts, ["A note."],
     )  # fmt: skip
-    two = Scorecard("unseen", [score(("name",), "word", value=1.5, high=2.0)], {"name → word": samples}, facts, [])
+    two = Scorecard(
+        "unseen", [score(("name",), "word", value=1.5, high=2.0)], {"name → word": samples}, FIELDS, facts, []
+    )
     text = write_report([one, two], tmp_path / "r.html", command="polymodal evaluate runs/mine").read_text()
     parse(tmp_path / "r.html")
     for expected in ("0.250 – 0.750", "A note.", "name → word, unseen", "polymodal evaluate runs/mine", "20 rows, abc"):
@@ -99,7 +115,7 @@ def test_what_is_wrong_comes_first_and_curves_are_drawn(tmp_path):
     scores = [score(("name",), "picture"), score(("name", "place"), "picture"), score(("place",), "picture")]
     scores.append(score(("name",), "picture", metric="Fréchet distance", value=7.3, high=9.0, aspect="quality"))
     fault = Fault("blurred", "name → picture", "Samples have 30% of the fine detail.")
-    card = Scorecard("test", scores, {"name → picture": samples}, facts, [], [fault])
+    card = Scorecard("test", scores, {"name → picture": samples}, FIELDS, facts, [], [fault])
     lines = [{"step": n, "loss": 1 / n, "picture.flow": 2 / n, "gradient_norm.model": 1.0} for n in range(1, 9)]
     lines += [{"step": 2, "validation.picture.flow": 1.5}, {"step": 8, "validation.picture.flow": 0.5}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 9, "lo')

@@ -11,7 +11,7 @@ from rich.console import Console
 import polymodal as pm
 from polymodal.errors import ConfigError
 from polymodal.evaluation import Judge, evaluate, single_directions
-from polymodal.evaluation.scorecard.agreement import Examiner
+from polymodal.evaluation.examiner import Examiner
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Calibration: scores in [0, 1] -> the probability of being right, learned from cells of which the truth is known."""
+"""Calibrators: scores in [0, 1] -> the probability of being right, learned from cells whose true value is known."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sklearn.linear_model import LogisticRegression
 
 BINS = 15
 ISOTONIC_CELLS = 1000
-"""With fewer cells a monotone function of any shape learns their noise."""
+"""Fewest cells for isotonic regression, which learns the noise of fewer."""
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS) -> float:
     """Mean distance of the confidence from the share that is right, over bins of equally many cells.
 
-    Equal confidences are never parted, so that the order of the cells does not matter. It is not quite 0 even for a
-    perfect confidence: n cells a bin leave about sqrt(p (1 - p) / n) of chance.
+    Equal confidences stay in one bin, so that the order of the cells does not matter. Even a perfect confidence does
+    not quite reach 0: with n cells in a bin, chance leaves about sqrt(p (1 - p) / n).
 
     Source: Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015, section 4; bins of
     equal mass: Nixon et al., "Measuring calibration in deep learning", 2019, section 3.
@@ -33,24 +33,22 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, *, bin
     edges = confidence[np.arange(1, bins) * len(confidence) // bins]
     bounds = np.unique([0, *np.searchsorted(confidence, edges), len(confidence)])
     parts = zip(np.split(confidence, bounds[1:-1]), np.split(right, bounds[1:-1]), strict=True)
-    return float(sum(abs(told.sum() - found.sum()) for told, found in parts) / len(confidence))
+    return float(sum(abs(expected.sum() - found.sum()) for expected, found in parts) / len(confidence))
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """The probability of being right, from the scores of a cell.
+    """Platt scaling of the scores of a cell and, with enough cells, isotonic regression of what it gives.
 
-    The scores' logits go through a logistic function, and what comes out, with enough cells, through a monotone one.
-
-    Source: Platt, "Probabilistic outputs for support vector machines", 1999; monotone: Zadrozny and Elkan,
-    "Transforming classifier scores into accurate multiclass probability estimates", 2002.
+    Source: Platt, "Probabilistic outputs for support vector machines", 1999; Zadrozny and Elkan, "Transforming
+    classifier scores into accurate multiclass probability estimates", 2002.
 
     Attributes:
-        mean: (F,) of the logits; it also stands in for a score that a cell lacks.
-        scale: (F,) their deviation.
-        weights: (F,) of the standardised logits.
+        mean: (F,) means of the scores' logits, which stand in for a score that a cell lacks.
+        scale: (F,) standard deviations of the logits.
+        weights: (F,) weights of the standardised logits in the logistic function.
         bias: Of the logistic function.
-        steps: Outputs of the logistic function, ascending, and the probability at each; none if it is to stay as it is.
+        steps: Ascending outputs of the logistic function and the probability at each; None without isotonic regression.
     """
 
     mean: list[float]
@@ -68,10 +66,10 @@ class Calibrator:
             right: (n,) 1 or 0.
         """
         logits, right = _logit(scores), np.asarray(right, float)
-        there = ~np.isnan(logits)
-        count = np.maximum(there.sum(0), 1)
-        mean = np.where(there, logits, 0).sum(0) / count
-        scale = np.sqrt((np.where(there, logits - mean, 0) ** 2).sum(0) / count)
+        known = ~np.isnan(logits)
+        count = np.maximum(known.sum(0), 1)
+        mean = np.where(known, logits, 0).sum(0) / count
+        scale = np.sqrt((np.where(known, logits - mean, 0) ** 2).sum(0) / count)
         scale = np.where(scale > 1e-6, scale, 1.0)
         flat = cls(mean.tolist(), scale.tolist(), [0.0] * len(mean), 0.0)
         if right.min() == right.max():  # Laplace's rule of succession
@@ -101,7 +99,7 @@ class Calibrator:
         return np.where(np.isnan(z), 0.0, z)
 
     def state(self) -> dict[str, Any]:
-        """As JSON; ``Calibrator(**state)`` builds it again."""
+        """The attributes as JSON, of which ``Calibrator(**state)`` builds it again."""
         return asdict(self)
 
 

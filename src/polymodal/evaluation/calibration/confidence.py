@@ -1,7 +1,7 @@
 """Confidence: the probability that a generated cell is right, learned on rows that were held out.
 
-A calibrator for each field, and one for each set of given fields that was seen often enough, turns a cell's scores (see
-``cells``) into the probability of being right.
+A calibrator for each field, and one for each set of given fields that was seen often enough, turns the scores of a cell
+(see ``scored_cells``) into the probability that it is right.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from polymodal.data import Rows
 from polymodal.errors import CheckpointError
 from polymodal.evaluation.calibration.calibrator import Calibrator, expected_calibration_error
 from polymodal.evaluation.calibration.scored_cells import ScoredCells, collect, patterns, score_cells
-from polymodal.evaluation.judges.contrastive import Judge
+from polymodal.evaluation.judges import Judge
 from polymodal.files import short_digest, write_file
 from polymodal.model import Model
 from polymodal.types import Batch
 
 FORMAT = 1
 PATTERN_CELLS = 200
-"""ScoredCells of a set of given fields from which it gets calibrators of its own."""
+"""Cells of a set of given fields from which on it has a calibrator of its own."""
 FOLDS = 5
 
 _POOLED = ""
@@ -39,10 +39,10 @@ class Report:
     """How well one field is calibrated.
 
     Attributes:
-        cells: That were scored.
-        right: The share that is right.
-        before: Expected calibration error of the first raw score, taken as a probability.
-        error: That of the confidence, each cell's from calibrators that did not see its row.
+        cells: Number of cells that were scored.
+        right: The share of them that is right.
+        before: Expected calibration error of the first score, taken as a probability.
+        error: Expected calibration error of the confidence, with calibrators that have not seen the cell's row.
     """
 
     cells: int
@@ -56,11 +56,11 @@ class Calibration:
     """Calibrators of one model's fields.
 
     Attributes:
-        weights: Names the model's weights.
-        options: Of the heads, with which the cells were generated.
-        calibrators: By field, by set of given fields; under "" that of all sets together.
+        weights: A digest of the model's weights.
+        options: Sampling options of the heads with which the cells were generated.
+        calibrators: By field and by set of given fields; that of all sets together is under "".
         reports: By field.
-        judge: Of pictures and sound, if there is one.
+        judge: Of pictures, sound and others of which nothing else can say whether they are right.
     """
 
     weights: str
@@ -72,12 +72,14 @@ class Calibration:
     def confidences(
         self, model: Model, batch: Batch, visible: Mapping[str, Tensor], made: Batch, keys: Tensor
     ) -> dict[str, np.ndarray]:
-        """Probabilities (B,) of being right, by field; of no meaning where a field was not wanted.
+        """Probabilities (B,) of being right, by field, without a meaning where a field was not generated.
 
         Args:
-            model: That was calibrated.
-            batch: As of ``generate_rows``, likewise ``visible`` and ``keys``.
-            made: What it gave, with this calibration's ``options``.
+            model: The model that was calibrated.
+            batch: What ``generate_rows`` took.
+            visible: What ``generate_rows`` took.
+            made: What ``generate_rows`` gave, with the ``options`` of this calibration.
+            keys: What ``generate_rows`` took.
         """
         scores = score_cells(model, self.judge, batch, visible, made, keys, self.options)
         given = patterns(visible, len(keys))
@@ -89,7 +91,7 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """Names what it makes of scores: equal where calibrations are."""
+        """A digest of the calibration."""
         return short_digest(json.dumps(self._document()))
 
     def _document(self) -> dict[str, Any]:
@@ -99,8 +101,8 @@ class Calibration:
             "options": self.options,
             "judge": self.judge.hash if self.judge else None,
             "calibrators": {
-                name: {given: calibrator.state() for given, calibrator in own.items()}
-                for name, own in self.calibrators.items()
+                name: {given: calibrator.state() for given, calibrator in by_given.items()}
+                for name, by_given in self.calibrators.items()
             },
             "reports": {name: vars(report) for name, report in self.reports.items()},
         }
@@ -113,7 +115,7 @@ class Calibration:
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:
-        """What ``save`` wrote.
+        """The calibration that ``save`` wrote.
 
         Raises:
             CheckpointError: There is none, or it is broken.
@@ -130,8 +132,8 @@ class Calibration:
         if judge and judge.hash != document["judge"]:
             raise CheckpointError(f"{folder}: the judge is not the calibration's; calibrate again")
         calibrators = {
-            name: {given: Calibrator(**state) for given, state in own.items()}
-            for name, own in document["calibrators"].items()
+            name: {given: Calibrator(**state) for given, state in by_given.items()}
+            for name, by_given in document["calibrators"].items()
         }
         reports = {name: Report(**report) for name, report in document["reports"].items()}
         return cls(document["weights"], document["options"], calibrators, reports, judge)
@@ -146,49 +148,49 @@ def calibrate(
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Calibration:
-    """Learns how sure a model may be of what it fills, from rows of which it fills cells whose truth is known.
+    """Learns how sure a model may be of the cells that it fills, from cells whose true value is known.
 
-    Each row is given some of its fields and asked for some of the others, as the rows of tables are that lack cells.
+    Each row is given some of its fields and asked for some of the others, like the rows of a table that lacks cells.
 
     Args:
-        model: Any.
-        rows: That were held out, with the model's fields.
+        model: To be calibrated.
+        rows: Rows that were held out, with the model's fields.
         judge: Of pictures and sound, which are left out without one.
-        cells: Times that a row is drawn; with fewer rows each comes again, given other fields.
+        cells: Number of draws of a row; with fewer rows, each is drawn again and given other fields.
         seed: Of what is given and of what is generated.
-        options: Of the heads by field.
+        options: Sampling options of the heads by field.
 
     Raises:
         ConfigError: The rows lack a field of the model.
         DataError: There are no rows, or no field of theirs can be scored.
     """
     found = collect(model, rows, judge=judge, cells=cells, seed=seed, options=options)
-    calibrators = {name: fit(own) for name, own in found.items()}
-    reports = {name: _report(own) for name, own in found.items()}
+    calibrators = {name: fit(scored) for name, scored in found.items()}
+    reports = {name: _report(scored) for name, scored in found.items()}
     return Calibration(digest_of(model), _plain(options), calibrators, reports, judge)
 
 
 def fit(cells: ScoredCells) -> dict[str, Calibrator]:
-    """Calibrators by set of given fields, under "" that of all together."""
+    """A calibrator of all cells, under "", and one for each set of given fields that comes often enough."""
     calibrators = {_POOLED: Calibrator.fit(cells.scores, cells.right)}
     for given, count in zip(*np.unique(cells.given, return_counts=True), strict=True):
         if count >= PATTERN_CELLS:
-            own = cells.given == given
-            calibrators[str(given)] = Calibrator.fit(cells.scores[own], cells.right[own])
+            these = cells.given == given
+            calibrators[str(given)] = Calibrator.fit(cells.scores[these], cells.right[these])
     return calibrators
 
 
 def apply(calibrators: Mapping[str, Calibrator], scores: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Scores (n, F) of cells and the fields that each was generated from (n,) -> probabilities (n,)."""
+    """Scores (n, F) of cells and the fields that they were generated from (n,) -> probabilities (n,)."""
     confidence = np.empty(len(scores))
     for pattern in np.unique(given):
-        own = given == pattern
-        confidence[own] = calibrators.get(str(pattern), calibrators[_POOLED])(scores[own])
+        these = given == pattern
+        confidence[these] = calibrators.get(str(pattern), calibrators[_POOLED])(scores[these])
     return confidence
 
 
 def _report(cells: ScoredCells) -> Report:
-    """How well others' cells calibrate each: those of its own row are left out, where there is more than one row."""
+    """How well a part of the rows calibrates the cells of the others; with one row, a part of the cells."""
     confidence, before = np.empty(len(cells.right)), np.nan_to_num(cells.scores[:, 0])
     rows, group = np.unique(cells.rows, return_inverse=True)
     if len(rows) < 2:
@@ -199,7 +201,7 @@ def _report(cells: ScoredCells) -> Report:
         out = group % FOLDS == number
         rest = ScoredCells(*(part[~out] for part in vars(cells).values()))
         confidence[out] = apply(fit(rest), cells.scores[out], cells.given[out])
-    errors = [expected_calibration_error(told, cells.right) for told in (before, confidence)]
+    errors = [expected_calibration_error(values, cells.right) for values in (before, confidence)]
     return Report(len(cells.right), float(cells.right.mean()), *errors)
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from polymodal.evaluation.head_loss import head_loss
 from polymodal.model import Model
 from polymodal.nn.attention import Attention
 from polymodal.nn.random import make_keys
@@ -25,27 +24,27 @@ def attention_shares(
     """The head's cross-attention to each token of the inputs while it explains an output.
 
     It is averaged over blocks, attention heads, positions of the output and draws of the loss's noise. What is missing
-    to 1 goes to the token that belongs to no field. Tokens have seen each other in the fusion, so that this tells where
-    the head looks, not why.
+    to 1 goes to the token that belongs to no field. Tokens have exchanged information in the fusion, so that the shares
+    say where the head looks, not why.
 
     Args:
-        model: Any.
+        model: To be explained.
         batch: The inputs in model form, one row of each.
         made: The output, one row.
-        to: Its field.
+        to: The field of the output.
         seed: Of the loss's noise.
-        draws: Of it.
+        draws: Number of noises.
 
     Returns:
-        By field, (N,), a share for each token of its encoder, or (1,) where the fusion keeps one for each field; empty
-        if the fusion keeps none, or the head does not attend to them.
+        By field, (N,) a share for each token of its encoder, or (1,) where the fusion keeps one token of each field;
+        empty if the fusion keeps none, or the head does not attend to them.
 
     Source: Vaswani et al., "Attention is all you need", 2017, appendix.
     """
     keeps = model.fusion.keeps
     if keeps is None:
         return {}
-    # Nothing attends to the padding of the longest of a batch, for a reason.
+    # The output is as long as the longest of its batch; what lies behind its end would attend to something as well.
     target = {to: made.trim(int(made.lengths[0])).to(model.device)}
     inputs = {name: field.to(model.device) for name, field in batch.items()}
     ordered = [name for name in model.encoders if name in inputs]
@@ -55,10 +54,10 @@ def attention_shares(
         key = make_keys(seed, 1, start=number).to(model.device)
         counts, condition = {}, model.condition(inputs, visible, key)
         for name in ordered:
-            counts[name] = int(model.encoders[name](inputs[name]).mask.sum()) if keeps == "tokens" else 1
+            counts[name] = int(model.tokens(name, inputs).mask.sum()) if keeps == "tokens" else 1
         length = 1 + sum(counts.values())
         with _watched(model.heads[to], length, found):
-            head_loss(condition, target, to)
+            condition.total_loss(to, model.target(target, to))
     if not found:
         return {}
     mean = torch.stack(found).mean(0).cpu()
@@ -95,9 +94,10 @@ def spread(shares: Tensor, field: Field, space: Space) -> Tensor | None:
 
 
 def _places(length: int, count: int) -> Tensor:
-    """(length,) the token, of ``count``, that each position belongs to; the last may hang over the end.
+    """(length,) the token, of ``count``, that each position belongs to.
 
-    Encoders halve a length some times; any other one is taken to have tokens of equal size.
+    Encoders halve a length several times, so that the last token may reach beyond the end; other counts are taken to be
+    of tokens of equal size.
     """
     stride = 2 ** math.ceil(math.log2(max(1.0, length / count)))
     positions = torch.arange(length)
@@ -106,17 +106,17 @@ def _places(length: int, count: int) -> Tensor:
 
 @contextmanager
 def _watched(head: torch.nn.Module, length: int, found: list[Tensor]) -> Iterator[None]:
-    """Within, each cross-attention adds the mean shares (length,) of a context that is so long.
+    """Within, each cross-attention adds its mean shares (length,) of the tokens of the context.
 
-    What a head attends to behind these tokens, such as a latent of its own, is left out of the shares.
+    What a head attends to behind these tokens, such as a latent of a single field, is left out of the shares.
     """
 
     def note(layer: Attention, arguments: tuple[Tensor, ...], options: dict[str, Any]) -> None:
         context, mask = options["context"], options["mask"]
         real = mask[0].nonzero()[:, 0]
         if len(real) >= length:  # not the context in which nothing is visible
-            own = layer.shares(arguments[0], context, mask)[0, :, :, real[:length]]
-            found.append((own / own.sum(-1, keepdim=True)).mean((0, 1)))
+            shares = layer.shares(arguments[0], context, mask)[0, :, :, real[:length]]
+            found.append((shares / shares.sum(-1, keepdim=True)).mean((0, 1)))
 
     layers = [layer for layer in head.modules() if isinstance(layer, Attention) and layer.crosses]
     hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -14,16 +13,16 @@ from torch import Tensor, nn
 from polymodal.errors import ConfigError
 from polymodal.evaluation.explanation.attention import attention_shares
 from polymodal.evaluation.explanation.shapley import coalitions, shapley_values
-from polymodal.evaluation.head_loss import head_loss
+from polymodal.evaluation.scorecard.likelihood import log_likelihoods
 from polymodal.generation import CHUNK, check_fields, generate_rows, read, write
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field, Space
 
 MOST_FIELDS = 8
-"""More have too many subsets: 256 of these."""
+"""Most fields that can be given, as more have too many subsets."""
 _BEND = 4
-"""The path is walked as time to this power: normalising layers turn most near the baseline, where small is all."""
+"""The path is walked as time to this power: near the baseline, where inputs are small, normalising layers turn most."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,15 @@ class Explanation:
 
     Attributes:
         to: The field that was generated.
-        given: What was given, in model form, one row.
+        given: The inputs in model form, one row.
         made: The output, as an object.
         unit: Of ``worth``: ``log-likelihood, nats`` or ``nearness``.
-        worth: By subset of the inputs, how well it tells the output that all of them made.
-        shapley: By input, its share of the worth of all less that of none.
-        parts: By input, (L,) for ids, else of the value's own shape: how much each number adds to ``gain``.
+        worth: By subset of the inputs, how well it predicts the output that all of them gave.
+        shapley: By input, its share of the worth of all inputs less that of none.
+        parts: By input, (L,) for ids, else of the shape of the value: how much each number adds to ``gain``.
         gain: How much less the head's loss of the output is, given all inputs, than given their baselines.
-        attention: By input, (N,) the share of the head's attention that each of its tokens gets, or (1,) the field's;
-            empty if the head attends to no tokens of fields.
+        attention: By input, (N,) the share of the head's attention that each of its tokens gets, or (1,) that of the
+            whole field; empty if the head attends to no tokens of fields.
     """
 
     to: str
@@ -64,16 +63,16 @@ def explain(
     steps: int = 128,
     options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Explanation:
-    """Explains sample 0 of a seed by the values it was generated from.
+    """Explains sample 0 of a seed by the values that it was generated from.
 
     Args:
-        model: Any.
-        given: Raw values by field, as of ``generate``; at least one.
+        model: To be explained.
+        given: Raw values by field, as ``generate`` takes them; at least one.
         to: The field to generate.
         seed: Of the sample.
-        draws: Samples and likelihoods that the worth of a subset is averaged over; noises that the head's loss is.
-        steps: Of the path from the baseline to the values.
-        options: Of the head, by field.
+        draws: Number of samples over which the worth of a subset is averaged, and of noises for the head's loss.
+        steps: Number of points on the path from the baseline to the values.
+        options: Sampling options of the heads, by field.
 
     Raises:
         ConfigError: A field is unknown, or cannot be given or generated; or a number is out of range.
@@ -87,7 +86,9 @@ def explain(
     if not given:
         raise ConfigError(f"given: nothing is; give at least one of {', '.join(model.encoders)}")
     if len(given) > MOST_FIELDS:
-        raise ConfigError(f"given: {len(given)} fields; give at most {MOST_FIELDS}, of which there are 256 subsets")
+        raise ConfigError(
+            f"given: {len(given)} fields; give at most {MOST_FIELDS}, which have {2**MOST_FIELDS} subsets"
+        )
     batch = {name: read(name, model.modalities[name], raw) for name, raw in given.items()}
     worth, unit, made = subset_worth(model, batch, to, seed=seed, draws=draws, options=options)
     parts, gain = integrated_gradients(model, batch, made, to, seed=seed, draws=draws, steps=steps)
@@ -105,18 +106,18 @@ def subset_worth(
     draws: int = 4,
     options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[dict[frozenset[str], float], str, Field]:
-    """How well each subset of the inputs tells what all of them made.
+    """How well each subset of the inputs predicts the output of all of them.
 
-    The log-likelihood of that output, if the head gives one. Otherwise how near what the subset makes lies to what all
-    make of the same noise: less the root mean square difference, or the share of differing ids.
+    It is the log-likelihood of that output, if the head gives one. Otherwise it is how near the output of the subset
+    lies to that of all inputs with the same noise: minus the root mean square difference or the share of differing ids.
 
     Args:
-        model: Any.
+        model: To be explained.
         batch: The inputs in model form, one row of each.
-        to: The output.
+        to: The field of the output.
         seed: Of the noise.
-        draws: Over which it is averaged.
-        options: Of the head, by field.
+        draws: Number of noises over which the worth is averaged.
+        options: Sampling options of the heads, by field.
 
     Returns:
         Worth by subset; its unit; the output of the first draw.
@@ -131,8 +132,10 @@ def subset_worth(
     inputs = {name: field.pick(torch.zeros(draws, dtype=torch.int64)) for name, field in batch.items()}
     outputs = generate_rows(model, inputs, dict.fromkeys(batch, everywhere), {to: everywhere}, keys, options)[to]
     targets, keys = outputs.pick(full.repeat_interleave(len(subsets))), keys.repeat_interleave(len(subsets))
-    values, unit = _log_likelihoods(model, many, visible, targets, to, keys), "log-likelihood, nats"
-    if values is None:
+    found = log_likelihoods(model, many | {to: targets}, visible, to, keys)
+    if found is not None:
+        values, unit = found[0], "log-likelihood, nats"
+    else:
         wanted = {to: torch.ones(rows, dtype=torch.bool)}
         made = generate_rows(model, many, visible, wanted, keys, options)[to]
         values, unit = -distances(made, targets, model.modalities[to].space), "nearness"
@@ -151,43 +154,27 @@ def distances(first: Field, second: Field, space: Space) -> Tensor:
     return mean if space.kind == "discrete" else mean.sqrt()
 
 
-@torch.no_grad()
-def _log_likelihoods(
-    model: Model, batch: Batch, visible: Mapping[str, Tensor], targets: Field, to: str, keys: Tensor
-) -> Tensor | None:
-    found = []
-    for part in torch.arange(len(keys)).split(CHUNK):
-        inputs = {name: field.pick(part).to(model.device) for name, field in batch.items()}
-        own_visible = {name: mask[part] for name, mask in visible.items()}
-        condition = model.condition(inputs, own_visible, keys[part].to(model.device))
-        value = condition.log_likelihood(to, model.target({to: targets.pick(part).to(model.device)}, to))
-        if value is None:
-            return None
-        found.append(value.cpu())
-    return torch.cat(found)
-
-
 def integrated_gradients(
     model: Model, batch: Batch, made: Field, to: str, *, seed: int = 0, draws: int = 4, steps: int = 128
 ) -> tuple[dict[str, Tensor], float]:
     """What each number of the inputs adds to how well the head explains an output.
 
-    The negative loss of the head is integrated along the straight path from a baseline to the values, all inputs at
-    once: numbers (pixels, bands) start from zero, the middle of their range; ids from a zero embedding. The parts
+    The negative loss of the head is integrated along the straight path from a baseline to the values, for all inputs at
+    once: numbers (pixels, bands) start from zero, the middle of their range; ids start from a zero embedding. The parts
     sum to the gain, but for the error of the midpoint rule.
 
     Args:
-        model: Any.
-        batch: The inputs in model form, one row of each. One whose encoder embeds no ids of a discrete space in an
-            ``nn.Embedding`` has no path: it is seen as it is, and gets no part.
+        model: To be explained.
+        batch: The inputs in model form, one row of each. Ids whose encoder does not embed them in an ``nn.Embedding``
+            have no path: the head sees them as they are, and they get no part.
         made: The output, one row.
-        to: Its field.
+        to: The field of the output.
         seed: Of the loss's noise.
-        draws: Noises over which the loss is averaged.
-        steps: Points on the path.
+        draws: Number of noises over which the loss is averaged.
+        steps: Number of points on the path.
 
     Returns:
-        Parts by field, (L,) for ids, else of the value's own shape; and the gain.
+        Parts by field, (L,) for ids, else of the shape of the value; and the gain.
 
     Source: Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", 2017, equations 1 and 3.
     """
@@ -216,7 +203,7 @@ def integrated_gradients(
                 if embedding is not None:
                     stack.enter_context(_replaced(embedding, on_path[name]))
             condition = model.condition(inputs, dict.fromkeys(inputs, torch.ones(rows, dtype=torch.bool)), key)
-            loss = head_loss(condition, {to: target.pick(index)}, to)
+            loss = condition.total_loss(to, model.target({to: target.pick(index)}, to))
         return -loss, on_path
 
     gain = 0.0
@@ -251,29 +238,9 @@ def _embedding(model: Model, name: str) -> nn.Embedding | None:
 
 @contextmanager
 def _replaced(layer: nn.Module, output: Tensor) -> Iterator[None]:
-    """Within, a layer gives this."""
+    """Within, a layer gives this output."""
     hook = layer.register_forward_hook(lambda *_: output)
     try:
         yield
     finally:
         hook.remove()
-
-
-def pieces(model: Model, name: str, field: Field) -> list[tuple[str, list[int]]]:
-    """The text of a field of ids, one row, cut so that each piece is whole characters: (text, places of its ids).
-
-    Ids that write nothing, such as an end, have an empty text.
-    """
-    modality, ids = model.modalities[name], field.value[0]
-    if math.prod(ids.shape) == 1:
-        return [(str(modality.write(ids)), [0])]
-    told: list[tuple[str, list[int]]] = []
-    before, places = "", []
-    for place in range(int(field.lengths[0])):
-        places.append(place)
-        text = str(modality.write(ids[: place + 1]))
-        if text.endswith("\ufffd"):  # bytes of a character that is not whole yet
-            continue
-        told.append((text[len(before) :], places))
-        before, places = text, []
-    return [*told, ("\ufffd", places)] if places else told

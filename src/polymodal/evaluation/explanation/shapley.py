@@ -1,4 +1,4 @@
-"""Shapley values: how much of what a coalition is worth is due to each of its players."""
+"""Shapley values: how much of the worth of a coalition is due to each of its players."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -13,7 +13,7 @@ def coalitions(players: Sequence[str]) -> list[Coalition]:
 
 
 def shapley_values(worth: Mapping[Coalition, float]) -> dict[str, float]:
-    """Each player's share, exactly: what it adds to a coalition, averaged over all orders in which players may join.
+    """Each player's exact share: what it adds to a coalition, averaged over all orders in which players may join.
 
     The shares sum to the worth of all less that of none.
 
@@ -26,7 +26,7 @@ def shapley_values(worth: Mapping[Coalition, float]) -> dict[str, float]:
     orders = factorial(len(players))
 
     def weight(size: int) -> float:
-        """Share of the orders in which just these many players, and no others, stand before a given one."""
+        """Share of the orders in which a given player comes after just this many given others."""
         return factorial(size) * factorial(len(players) - size - 1) / orders
 
     return {

@@ -1,6 +1,6 @@
-"""The contrastive judge: trained on real rows, apart from any generator, it tells what a picture or a clip shows.
+"""The contrastive judge: trained on real rows, apart from any generator, it says what a picture or a sound is of.
 
-One encoder a field maps values to unit vectors of one space, where values of one concept are near one another.
+One encoder for each field maps values to unit vectors of one space, where values of one concept lie near one another.
 
 Source: Radford et al., "Learning transferable visual models from natural language supervision" (CLIP), 2021.
 """
@@ -23,29 +23,29 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
 from polymodal.data import Rows
-from polymodal.encoders import PictureEncoder, SequenceEncoder, SpectrogramEncoder, VectorEncoder
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
-from polymodal.evaluation.judges.embedder import Embedder, naming_field, texts
+from polymodal.evaluation.judges.embedder import Embedder, names_of, naming_field
+from polymodal.evaluation.kinds import find_kind
 from polymodal.files import short_digest, write_file
-from polymodal.modalities import Label, Modality, kind_of
+from polymodal.modalities import Modality, kind_of
 from polymodal.modalities import build as build_modality
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
 FORMAT = 1
 CHUNK = 128
-"""Values that are embedded together."""
+"""Number of values that are embedded together."""
 
 
 class Judge(Embedder):
     """Embeds values of any of its fields in one space, and names them.
 
     Args:
-        modalities: By field.
-        naming: The field whose values are the names of concepts, or None if the data has no such field.
-        names: Distinct names in the training rows.
-        settings: Of ``train``: what the judge is made of.
-        held_out: Its score on rows that it did not learn from, if it was asked.
+        modalities: The modality of each field that it reads.
+        naming: The field whose values name concepts, or None if the data has no such field.
+        names: The distinct names in the training rows.
+        settings: What the judge is made of, as ``train`` gives it.
+        held_out: Its score on rows that it did not learn from, if it is known.
     """
 
     def __init__(
@@ -77,36 +77,35 @@ class Judge(Embedder):
     ) -> Judge:
         """Learns from real rows which values belong together.
 
-        Rows that have the same name are of one concept; where there are no names, each row is one. A batch holds one
-        value of each field for each of ``batch_size`` concepts, and every value must find its concept among the batch
-        in every other field.
+        Rows of the same name are of one concept; without names, each row is a concept. A batch holds one value of each
+        field for each of ``batch_size`` concepts, and every value must find its concept among the values of every other
+        field in the batch.
 
         Args:
             rows: Training rows.
-            fields: To embed; all but labels if not given.
-            naming: The field that names concepts; the first text field if not given, else the first label.
-            held_out: Rows to be scored by; what is among ``rows`` is left out.
-            steps: Of the training. The same steps and seed give the same judge.
-            batch_size: Concepts of a step.
-            width: Of the space.
-            learning_rate: Peak.
+            fields: The fields to embed; by default all but labels.
+            naming: The field that names concepts; by default the first text field, else the first label.
+            held_out: Rows by which the judge is scored; values that are among ``rows`` too are left out.
+            steps: Number of training steps. The same steps and seed give the same judge.
+            batch_size: Number of concepts in a batch.
+            width: Dimensions of the space.
+            learning_rate: Its peak.
             seed: Of everything that is random.
-            folder: Where the judge is kept; if one of the same data and settings is there, it is taken.
+            folder: Where the judge is kept. If it holds one of the same data and settings, that one is returned.
 
         Raises:
-            DataError: There are fewer than two fields that the rows share.
-            ConfigError: A field is unknown, or there are no steps.
+            DataError: Fewer than two fields have values.
+            ConfigError: A field is unknown or holds no names, or there are no steps.
         """
         if steps < 1:
             raise ConfigError(f"judge: steps: {steps} is not at least 1")
-        naming = naming or naming_field(rows)
-        chosen = (
-            [name for name in rows.fields if not isinstance(rows.fields[name], Label)] if fields is None else fields
-        )
-        for name in (*chosen, *([naming] if naming else [])):
+        naming = naming_field(rows, naming)
+        if fields is None:
+            fields = [name for name, modality in rows.fields.items() if not find_kind(modality).classes]
+        for name in fields:
             if name not in rows.fields:
                 raise ConfigError(unknown("judge: field", name, rows.fields))
-        chosen = [name for name in rows.fields if (name in chosen or name == naming) and rows.present[name].any()]
+        chosen = [name for name in rows.fields if (name in fields or name == naming) and rows.present[name].any()]
         if len(chosen) < 2:
             raise DataError(f"judge: it learns from rows with two or more fields; these have {', '.join(chosen)}")
         modalities = {name: rows.fields[name] for name in chosen}
@@ -118,7 +117,7 @@ class Judge(Embedder):
             "seed": seed,
             "data": rows.only(*chosen).fingerprint,
         }
-        names = sorted(set(texts(rows, naming))) if naming else []
+        names = sorted(set(names_of(rows, naming))) if naming else []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             judge = cls(modalities, naming, names, settings)
@@ -135,7 +134,7 @@ class Judge(Embedder):
 
     @classmethod
     def _kept(cls, folder: Path, settings: Mapping[str, Any], naming: str | None) -> Judge | None:
-        """The judge in a folder, if it is whole and was trained in the same way."""
+        """The judge in a folder, if it is complete and was trained in the same way."""
         try:
             judge = cls.load(folder)
         except CheckpointError:
@@ -144,7 +143,7 @@ class Judge(Embedder):
 
     def _learn(self, rows: Rows) -> None:
         settings, network = self.settings, self.network
-        deck = _Deck(rows, list(self.modalities), self.naming, settings["seed"])
+        sampler = _ConceptSampler(rows, list(self.modalities), self.naming, settings["seed"])
         groups = [
             {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": 0.1},
             {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -156,7 +155,7 @@ class Judge(Embedder):
             rate = min(1.0, progress / 0.1 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
             for group in optimizer.param_groups:
                 group["lr"] = settings["learning_rate"] * rate
-            batch, concepts, keys = deck.draw(step, settings["batch_size"])
+            batch, concepts, keys = sampler.draw(step, settings["batch_size"])
             loss = network.loss(rows.decode(batch), concepts, keys)
             optimizer.zero_grad()
             loss.backward()
@@ -223,7 +222,7 @@ class Judge(Embedder):
             settings = document["settings"]
             judge = cls(modalities, document["naming"], document["names"], settings, document.get("held_out"))
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
-            raise CheckpointError(f"{folder}: judge.json says not enough of the judge: {error!r}") from error
+            raise CheckpointError(f"{folder}: judge.json does not describe a judge: {error!r}") from error
         try:
             judge.network.load_state_dict(weights)
         except RuntimeError as error:
@@ -235,24 +234,23 @@ class Judge(Embedder):
 
 
 class _Network(nn.Module):
-    """One encoder, pooling and projection a field; one temperature."""
+    """An encoder, pooling and projection for each field; one temperature."""
 
     def __init__(self, modalities: Mapping[str, Modality], width: int):
         super().__init__()
-        self.encoders = nn.ModuleDict({name: _encoder(modality, width) for name, modality in modalities.items()})
+        self.encoders = nn.ModuleDict(
+            {name: find_kind(modality).encoder(width) for name, modality in modalities.items()}
+        )
         self.projections = nn.ModuleDict(
             {name: nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, width)) for name in modalities}
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def embed(self, name: str, field: Field, keys: Tensor | None = None) -> Tensor:
-        tokens = self.encoders[name](field, keys)
-        weight = tokens.mask.unsqueeze(-1).to(tokens.x.dtype)
-        pooled = (tokens.x * weight).sum(1) / weight.sum(1).clamp(min=1)
-        return normalize(self.projections[name](pooled), dim=1)
+        return normalize(self.projections[name](self.encoders[name](field, keys).mean), dim=1)
 
     def loss(self, batch: Batch, concepts: Tensor, keys: Tensor) -> Tensor:
-        """InfoNCE between every two fields, both ways; values of one concept are all right answers to one another."""
+        """InfoNCE between every two fields in both directions; all values of one concept are right answers."""
         embedded = {}
         for place, name in enumerate(self.encoders):
             present = batch[name].present.nonzero()[:, 0]
@@ -272,17 +270,16 @@ class _Network(nn.Module):
         return torch.stack(terms).mean() if terms else 0 * self.log_scale  # a batch may lack all fields but one
 
 
-class _Deck:
-    """Batches of concepts, each with one value of every field that it has, drawn by key."""
+class _ConceptSampler:
+    """Draws batches of concepts, each with one value of every field that it has."""
 
     def __init__(self, rows: Rows, fields: Sequence[str], naming: str | None, seed: int):
-        self.columns, self.root = {name: rows.columns[name] for name in fields}, make_keys(seed, 1)
-        self.seed = seed
-        own = np.arange(len(rows))
+        self.columns, self.seed = {name: rows.columns[name] for name in fields}, seed
+        concepts = np.arange(len(rows))
         if naming:
             slots = rows.columns[naming].slots
-            own = np.where(slots >= 0, slots, slots.max(initial=0) + 1 + own)
-        _, concepts = np.unique(own, return_inverse=True)
+            concepts = np.where(slots >= 0, slots, slots.max(initial=0) + 1 + concepts)
+        _, concepts = np.unique(concepts, return_inverse=True)
         self.count = int(concepts.max()) + 1
         self.tables: dict[str, list[np.ndarray]] = {}
         for name, column in self.columns.items():
@@ -299,19 +296,8 @@ class _Deck:
         chosen = np.concatenate([random.permutation(self.count) for _ in range(-(-size // self.count))])[:size]
         batch = {}
         for name, column in self.columns.items():
-            own = [self.tables[name][concept] for concept in chosen]
-            slots = [column.slots[random.choice(rows)] if len(rows) else -1 for rows in own]
+            rows_of = (self.tables[name][concept] for concept in chosen)
+            slots = [column.slots[random.choice(rows)] if len(rows) else -1 for rows in rows_of]
             batch[name] = replace(column, slots=np.array(slots)).batch(np.arange(size))
         keys = fold(make_keys(self.seed, 1, start=step + 1), torch.arange(size))
         return batch, torch.from_numpy(chosen), keys
-
-
-def _encoder(modality: Modality, width: int) -> nn.Module:
-    space = modality.space
-    if space.kind == "discrete":
-        return SequenceEncoder(space, width, depth=0 if isinstance(modality, Label) else 1)
-    if len(space.grid) == 2:
-        return PictureEncoder(space, width, channels=16, depth=2)
-    if len(space.grid) == 1:
-        return SpectrogramEncoder(space, width, depth=2)
-    return VectorEncoder(space, width)

@@ -15,10 +15,11 @@ from torch.nn.functional import normalize
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, unknown
-from polymodal.evaluation.judges.embedder import Embedder, naming_field, texts
+from polymodal.evaluation.judges.embedder import Embedder, names_of, naming_field
+from polymodal.evaluation.kinds import find_kind
 from polymodal.files import short_digest
 from polymodal.generation import write
-from polymodal.modalities import Audio, Image, Label, Modality, Text, kind_of
+from polymodal.modalities import Modality, kind_of
 from polymodal.types import Field
 
 CHUNK = 32
@@ -26,12 +27,12 @@ CHUNK = 32
 
 
 class HuggingFaceJudge(Embedder):
-    """Reads those fields that the encoder has a tower for: pictures, sound, and text or class names.
+    """Reads the fields that the encoder has a tower for: pictures, sound, and texts or class names.
 
     Args:
         place: A folder, or a name on the hub.
-        rows: Training rows; their fields are read, their names are what it chooses among.
-        naming: The field that names concepts; the first text field if not given, else the first label.
+        rows: Training rows, whose fields are read and whose names it chooses among.
+        naming: The field that names concepts; by default the first text field, else the first label.
 
     Raises:
         ConfigError: ``transformers`` is missing, the encoder cannot be loaded, or no field suits it.
@@ -51,74 +52,74 @@ class HuggingFaceJudge(Embedder):
                 f"judge: {place} is no encoder that can be loaded: {str(error).splitlines()[0]}"
             ) from error
         self.network.requires_grad_(False)
-        self._readers: dict[type, Callable[[list[Any]], Tensor]] = {}
+        self._towers: dict[str, Callable[[list[Any]], Tensor]] = {}
         self._prepare(place)
         self.modalities = {
             name: modality
             for name, modality in rows.fields.items()
-            if name in rows.columns and self._reader(modality) is not None
+            if name in rows.columns and self._tower(modality) is not None
         }
         if not self.modalities:
             kinds = ", ".join(
                 f"{name} ({kind_of(modality)})" for name, modality in rows.fields.items() if name in rows.columns
             )
             raise ConfigError(f"judge: {place} reads none of the fields {kinds}")
-        naming = naming or naming_field(rows)
+        naming = naming_field(rows, naming)
         self.naming = naming if naming in self.modalities else None
-        self.names = sorted(set(texts(rows, self.naming))) if self.naming else []
+        self.names = sorted(set(names_of(rows, self.naming))) if self.naming else []
         self.held_out = {}
         self._weights = short_digest(
             name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
             for name, tensor in self.network.state_dict().items()
         )
         kind = type(self.network).__name__
-        # a folder's path says nothing elsewhere; the hash tells what was in it
+        # The path of a folder says nothing on another machine; the hash names what was in it.
         source = Path(place).name if Path(place).is_dir() else place
         self.settings = {"encoder": kind, "source": source, "weights": self._weights, "fields": list(self.modalities)}
 
     def _prepare(self, place: str) -> None:
-        """Finds the encoder's towers, and loads what reads for each."""
+        """Finds the encoder's towers, and loads the processor of each."""
         from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
         network = self.network
         if hasattr(network, "get_image_features") or network.main_input_name == "pixel_values":
             self._processor = AutoImageProcessor.from_pretrained(place)
-            self._readers[Image] = self._read_pictures
+            self._towers["image"] = self._embed_pictures
         if hasattr(network, "get_audio_features"):
             self._extractor = AutoFeatureExtractor.from_pretrained(place)
-            self._readers[Audio] = self._read_sounds
+            self._towers["audio"] = self._embed_sounds
         if hasattr(network, "get_text_features"):
             self._tokenizer = AutoTokenizer.from_pretrained(place)
-            self._readers[Text] = self._readers[Label] = self._read_texts
+            self._towers["text"] = self._embed_texts
 
-    def _read_pictures(self, values: list[Any]) -> Tensor:
+    def _embed_pictures(self, values: list[Any]) -> Tensor:
         look = getattr(self.network, "get_image_features", self.network)
         inputs = self._processor(images=[value.convert("RGB") for value in values], return_tensors="pt")
         return _vector(look(pixel_values=inputs["pixel_values"]))
 
-    def _read_sounds(self, values: list[Any]) -> Tensor:
+    def _embed_sounds(self, values: list[Any]) -> Tensor:
         rate = self._extractor.sampling_rate
         clips = [soxr.resample(np.clip(value.samples, -1, 1), value.sample_rate_hz, rate) for value in values]
         return _vector(
             self.network.get_audio_features(**self._extractor(clips, sampling_rate=rate, return_tensors="pt"))
         )
 
-    def _read_texts(self, values: list[Any]) -> Tensor:
+    def _embed_texts(self, values: list[Any]) -> Tensor:
         inputs = self._tokenizer(values, padding=True, truncation=True, return_tensors="pt")
         return _vector(self.network.get_text_features(inputs["input_ids"], inputs["attention_mask"]))
 
-    def _reader(self, modality: Modality) -> Callable[[list[Any]], Tensor] | None:
-        return next((read for kind, read in self._readers.items() if isinstance(modality, kind)), None)
+    def _tower(self, modality: Modality) -> Callable[[list[Any]], Tensor] | None:
+        return self._towers.get(find_kind(modality).tower or "")
 
     @torch.inference_mode()
     def embed(self, name: str, field: Field) -> Tensor:
         if name not in self.modalities:
             raise ConfigError(unknown("judge: field", name, self.modalities))
         modality = self.modalities[name]
-        read = self._reader(modality)
-        assert read is not None
+        tower = self._tower(modality)
+        assert tower is not None
         values = write(modality, field)
-        vectors = [read(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK)]
+        vectors = [tower(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK)]
         return normalize(torch.cat(vectors).float(), dim=1)
 
     @property

@@ -1,4 +1,4 @@
-"""A speech recogniser that nobody here trained: which of a closed set of names is said."""
+"""A speech recogniser, not trained on the data: which of a closed set of names is spoken."""
 
 import re
 import unicodedata
@@ -12,10 +12,10 @@ from polymodal.errors import ConfigError
 from polymodal.modalities.audio import Waveform
 
 _RATE_HZ = 16_000
-"""Of the sound that the package's English model was trained on."""
+"""Sample rate of the sound that the package's English model was trained on."""
 _BACKGROUND = 1e-3
-"""Deviation of the noise that is laid under every clip. It decides whether clean speech is heard at all: of 720 clips
-of ten names without a pause around them, 73 % were named right as they are, and all with 0.1 s of this noise around."""
+"""Deviation of the noise that is added to every clip. Clean speech is not recognised without it: of 720 clips of ten
+names without a pause around them, 73 % were named right as they are, and all with 0.1 s of this noise around them."""
 
 
 def available() -> bool:
@@ -24,7 +24,7 @@ def available() -> bool:
 
 
 def words_of(name: str) -> list[str]:
-    """A name as it is said: words in lower case, without accents and punctuation.
+    """A name as it is spoken: words in lower case, without accents and punctuation.
 
     >>> words_of("Flag: Côte d'Ivoire")
     ['flag', 'cote', "d'ivoire"]
@@ -38,10 +38,10 @@ class Recogniser:
     """Hears one of a closed set of English names, with a grammar that allows nothing else.
 
     Args:
-        names: What may be said.
+        names: What may be spoken.
 
     Attributes:
-        sayable: By name: the words it is heard as.
+        sayable: The words that each name is heard as.
         left_out: Names with a word that the dictionary does not have; they are never heard.
 
     Raises:
@@ -66,8 +66,8 @@ class Recogniser:
                 self.left_out.append(name)
         if not self.sayable:
             raise ConfigError(f"recogniser: none of the {len(names)} names is in its English dictionary")
-        said = " | ".join(sorted(set(self.sayable.values())))
-        self._decoder.add_jsgf_string("names", f"#JSGF V1.0; grammar names; public <name> = {said};")
+        grammar = f"#JSGF V1.0; grammar names; public <name> = {' | '.join(sorted(set(self.sayable.values())))};"
+        self._decoder.add_jsgf_string("names", grammar)
         self._decoder.activate_search("names")
 
     def recognise(self, waveforms: Sequence[Waveform]) -> list[str | None]:

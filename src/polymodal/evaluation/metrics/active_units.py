@@ -1,4 +1,4 @@
-"""Active units: how many dimensions of a latent tell rows apart."""
+"""Active units: how many dimensions of a latent differ from row to row."""
 
 from torch import Tensor
 

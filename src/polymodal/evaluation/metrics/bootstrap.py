@@ -61,12 +61,12 @@ def paired_bootstrap(
 ) -> tuple[float, float, float, float]:
     """The second's mean less the first's on the same rows, its 95 % interval, and the two-sided p of no difference.
 
-    A bootstrap of few rows that differ is too sure of itself; p is at least that of all of them having the same sign by
-    chance.
+    A bootstrap of few rows that differ is too sure of itself, so p is at least the probability that all of them have
+    the same sign by chance.
 
     Args:
         first: Values and weights (n,) of the rows.
-        second: Likewise, of the same rows.
+        second: Values and weights (n,) of the same rows.
         seed: Of the draws.
         draws: Number of resampled sets; p is at least about 2 / draws.
 
@@ -88,7 +88,7 @@ def paired_bootstrap(
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Probabilities (n,) of n tests, corrected so that the chance of any false alarm is what each says.
+    """Probabilities (n,) of n tests, corrected so that each bounds the chance of any false alarm.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """

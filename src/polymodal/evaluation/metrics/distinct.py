@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def distinct_n(outputs: Sequence[str], n: int) -> float:
-    """Number of different runs of ``n`` words over that of all of them; 0 where there is none.
+    """Number of different runs of ``n`` words over the number of all runs; 0 without any.
 
     It falls with the number of texts, so compare equal numbers.
 

@@ -6,11 +6,11 @@ import jiwer
 import numpy as np
 
 _AS_IT_IS = jiwer.ReduceToListOfListOfChars()
-"""By default jiwer drops spaces at the ends, which are errors as any other."""
+"""Keeps spaces at the ends, which are errors like any other; jiwer drops them by default."""
 
 
 def character_errors(references: Sequence[str], outputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Characters to substitute, insert or delete to make each reference of each output (n,), and those of it (n,).
+    """Characters to substitute, insert or delete to turn outputs into references (n,); lengths of the references (n,).
 
     The sum of the first over the sum of the second is the character error rate of the corpus.
 
@@ -24,9 +24,9 @@ def character_errors(references: Sequence[str], outputs: Sequence[str]) -> tuple
 
 
 def word_errors(references: Sequence[str], outputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Words to substitute, insert or delete to make each reference of each output (n,), and those of it (n,).
+    """Words to substitute, insert or delete to turn outputs into references (n,); lengths of the references (n,).
 
-    The sum of the first over the sum of the second is the word error rate of the corpus. Words are what spaces part.
+    The sum of the first over the sum of the second is the word error rate of the corpus. Words are separated by spaces.
 
     Source: Levenshtein (1966), as computed by ``jiwer``.
     """

@@ -8,16 +8,16 @@ from sklearn.preprocessing import StandardScaler
 
 
 def linear_probe(features: np.ndarray, classes: np.ndarray, *, folds: int = 3, seed: int = 0) -> np.ndarray | None:
-    """(n,) 1 where logistic regression, learned on the other folds, names a row's class right, else 0.
+    """(n,) 1 where logistic regression, fitted on the other folds, finds a row's class, else 0.
 
-    None where it cannot be asked: fewer than two classes have a row for each fold; rows of rarer classes are 0.
+    Rows of classes with fewer rows than folds are 0. The result is None if fewer than two classes have enough rows.
 
     Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 
     Args:
         features: (n, F).
-        classes: (n,) numbers.
-        folds: Of the cross-validation.
+        classes: (n,) number of the class of each row.
+        folds: Number of folds of the cross-validation.
         seed: Of the folds.
     """
     values, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)

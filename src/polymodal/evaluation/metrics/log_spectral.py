@@ -12,7 +12,7 @@ def log_spectral_distance(first: Tensor, second: Tensor, mask: Tensor) -> Tensor
 
     Args:
         first: Natural logarithms of magnitudes (B, bands, L).
-        second: Likewise.
+        second: Natural logarithms of magnitudes (B, bands, L).
         mask: Real frames (B, L).
     """
     difference = 20 / math.log(10) * (first.double() - second.double())

@@ -24,7 +24,7 @@ def mel_cepstral_distortion(first: Tensor, second: Tensor, mask: Tensor, coeffic
 
     Args:
         first: Natural logarithms of mel magnitudes (B, M, L).
-        second: Likewise.
+        second: Natural logarithms of mel magnitudes (B, M, L).
         mask: Real frames (B, L).
         coefficients: Of the cepstra, the 0th (loudness) left out.
     """

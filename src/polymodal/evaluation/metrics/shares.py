@@ -1,4 +1,4 @@
-"""How often something is right: letter by letter, always saying the commonest, or knowing all that the input tells."""
+"""How often values are right: exactly the same, always the most frequent one, or the best function of the input."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ def exact_match(references: Sequence[str], outputs: Sequence[str]) -> np.ndarray
 
 
 def most_frequent_share(values: np.ndarray) -> float:
-    """How often the commonest of some values (n,) is right: the score of a model that always says it."""
+    """How often the most frequent of some values (n,) is right: the score of a model that always gives it."""
     _, counts = np.unique(values, return_counts=True)
     return float(counts.max() / counts.sum())
 
@@ -20,16 +20,16 @@ def best_function_share(inputs: np.ndarray, outputs: np.ndarray, scored: np.ndar
     """How often the best function of the input can be right where one input has many outputs.
 
     Args:
-        inputs: (N,) which input each row of the data has.
-        outputs: (N,) which output.
+        inputs: (N,) number of the input of each row.
+        outputs: (N,) number of the output of each row.
         scored: (n,) inputs that are scored.
 
     Returns:
-        The mean, over the scored inputs, of the share of the input's commonest output: 1 where every input has one.
+        The mean, over the scored inputs, of the share of the most frequent output of each: 1 if every input has one.
     """
     pairs, counts = np.unique(np.stack([inputs, outputs]), axis=1, return_counts=True)
     shares = {}
     for value in np.unique(scored):
-        own = counts[pairs[0] == value]
-        shares[value] = own.max() / own.sum()
+        of_value = counts[pairs[0] == value]
+        shares[value] = of_value.max() / of_value.sum()
     return float(np.mean([shares[value] for value in scored]))

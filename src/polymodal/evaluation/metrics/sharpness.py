@@ -1,4 +1,4 @@
-"""Sharpness: how much fine detail a picture or a spectrogram has."""
+"""Sharpness: how much fine detail values on a grid have."""
 
 from torch import Tensor
 
@@ -11,12 +11,17 @@ def sharpness(field: Field) -> Tensor:
     Source: the Laplacian focus measures of Pertuz, Puig and Garcia, "Analysis of focus measure operators", 2013.
 
     Args:
-        field: Values (B, ..., H, W); where the last axis varies, its padding is left out.
+        field: Values (B, ..., H, W), such as pictures and spectrograms. Padding along the axis that varies is left out.
     """
     value = field.value.double()
     value = value[:, None] if value.dim() == 3 else value
-    down = (value[..., 2:, :] - 2 * value[..., 1:-1, :] + value[..., :-2, :]).square().mean((1, 2))
-    along = (value[..., 2:] - 2 * value[..., 1:-1] + value[..., :-2]).square().mean((1, 2))
-    mask = field.mask.expand(len(value), value.shape[-1])
-    inside = mask[:, 2:] & mask[:, 1:-1] & mask[:, :-2]
-    return (down * mask).sum(1) / mask.sum(1).clamp(min=1) + (along * inside).sum(1) / inside.sum(1).clamp(min=1)
+    varies = -1 if field.varies is None else field.varies + 1 - field.value.dim()
+    others = [axis for axis in range(1, value.dim()) if axis != value.dim() + varies]
+    real = field.mask.expand(len(value), value.shape[varies])
+    total = value.new_zeros(len(value))
+    for axis in (-2, -1):
+        before, at, after = (value.narrow(axis, start, value.shape[axis] - 2) for start in range(3))
+        bend = (after - 2 * at + before).square().mean(others)
+        inside = real[:, 2:] & real[:, 1:-1] & real[:, :-2] if axis == varies else real
+        total = total + (bend * inside).sum(1) / inside.sum(1).clamp(min=1)
+    return total

@@ -1,11 +1,18 @@
-"""How well a number tells members of a training set from others."""
+"""Membership inference: how well the loss of a row predicts whether a model learned from it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.metrics import roc_curve
+
+from polymodal.data import Rows
+from polymodal.generation import CHUNK
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
 
 LOW_RATES = (0.001, 0.01)
 """False-positive rates that an attacker would want: a few members named for sure do more harm than many guesses."""
@@ -14,17 +21,17 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Attack:
-    """What one attack reached.
+    """How well one attack succeeded.
 
     Attributes:
-        field: Whose loss it looks at.
+        field: The field whose loss it uses.
         name: Of the attack.
         auc: Area under the ROC curve: the chance that a member scores above another row, 0.5 for a guess.
-        low: Lower end of its 95 % bootstrap interval.
-        high: Upper end.
-        true_positive_rates: By each of ``LOW_RATES``, the share of members found at no more false alarms than that.
-        members: Rows that were learned from.
-        others: Rows that were not.
+        low: Lower end of the 95 % bootstrap interval of ``auc``.
+        high: Upper end of the interval.
+        true_positive_rates: The share of members that are found at no more false alarms than each of ``LOW_RATES``.
+        members: Number of rows that were learned from.
+        others: Number of rows that were not.
         curve: The ROC curve, (false-positive rate, true-positive rate) in order.
     """
 
@@ -47,13 +54,13 @@ def area_under_curve(members: np.ndarray, others: np.ndarray) -> float:
 
 
 def attack(field: str, name: str, members: np.ndarray, others: np.ndarray, *, seed: int = 0) -> Attack:
-    """Judges an attack by its scores, greater for what it takes to be a member.
+    """The success of an attack whose scores are greater for rows that it takes to be members.
 
-    A rate below one false alarm among the others allows none, so that rates below 1 / ``len(others)`` are of the
-    members that score above every other row.
+    A false-positive rate below 1 / ``len(others)`` allows no false alarm, so that it counts the members that score
+    above every other row.
 
     Args:
-        field: Attacked.
+        field: The field that is attacked.
         name: Of the attack.
         members: Scores (n,) of rows that were learned from.
         others: Scores (m,) of rows that were not.
@@ -81,3 +88,51 @@ def attack(field: str, name: str, members: np.ndarray, others: np.ndarray, *, se
         len(others),
         tuple((float(x), float(y)) for x, y in zip(alarms, found, strict=True)),
     )
+
+
+def membership_attacks(
+    model: Model,
+    members: Rows,
+    others: Rows,
+    to: str,
+    *,
+    reference: Model | None = None,
+    draws: int = 4,
+    seed: int = 0,
+) -> list[Attack]:
+    """The loss attack and the likelihood-ratio attack on one field, all other fields of a row given.
+
+    The ratio's reference says how hard a row is for a model that has not seen it: the loss of another model, if there
+    is one; otherwise the model's loss where nothing is given, so that the pairing of the fields is attacked.
+
+    Source: Yeom et al., "Privacy risk in machine learning", 2018 (the loss); Watson et al., "On the importance of
+    difficulty calibration in membership inference attacks", 2022 (the ratio).
+    """
+    every = [name for name in model.encoders if name != to]
+    losses = [row_losses(model, rows, every, to, draws=draws, seed=seed) for rows in (members, others)]
+    other = reference or model
+    easy = [
+        row_losses(other, rows, every if reference else [], to, draws=draws, seed=seed) for rows in (members, others)
+    ]
+    ratios = [hard - loss for loss, hard in zip(losses, easy, strict=True)]
+    name = f"ratio to {'the reference' if reference else 'nothing given'}"
+    return [
+        attack(to, "loss", -losses[0], -losses[1], seed=seed),
+        attack(to, name, ratios[0], ratios[1], seed=seed),
+    ]
+
+
+@torch.no_grad()
+def row_losses(model: Model, rows: Rows, given: Sequence[str], to: str, *, draws: int = 4, seed: int = 0) -> np.ndarray:
+    """(n,) the loss of a field in each row, averaged over noises, given those of some fields that the row has."""
+    rows = rows.only(*given, to)
+    keys, found = make_keys(seed, draws), []
+    for part in torch.arange(len(rows)).split(CHUNK):
+        batch = {name: field.to(model.device) for name, field in rows.decode(rows.batch(part)).items()}
+        total = torch.zeros(len(part), dtype=torch.float64)
+        for key in keys.to(model.device):
+            noise = key.expand(len(part))  # the same noise for all, which makes their losses easier to compare
+            visible = {name: batch[name].present.cpu() for name in given}
+            total += model.condition(batch, visible, noise).total_loss(to, model.target(batch, to)).cpu()
+        found.append(total / draws)
+    return torch.cat(found).numpy()

@@ -11,13 +11,13 @@ from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 320, 120
 _MOST = 400
-"""Points of a curve."""
+"""Most points of a curve that are drawn."""
 
 Points = list[tuple[float, float]]
 
 
 def training_curves(run: Path) -> dict[str, Markup]:
-    """Drawings of every loss that a run logged, by name: the model's and, behind them, those of its stages."""
+    """Drawings of every loss that a run logged, by name: those of the model, then those of its codecs and vocoders."""
     files = {"": run / "metrics.jsonl"}
     files |= {
         f"{path.parent.name}, {path.parent.parent.name[:-1]}: ": path for path in sorted(run.glob("*s/*/metrics.jsonl"))
@@ -35,7 +35,7 @@ def training_curves(run: Path) -> dict[str, Markup]:
 
 
 def read_curves(file: Path) -> dict[str, Points]:
-    """By name of a loss or term: (step, value), where there are at least two; lines that are cut off are left out."""
+    """(step, value) of each loss and term of which there are at least two, by name; broken lines are left out."""
     curves: dict[str, Points] = {}
     for text in file.read_text(encoding="utf-8").splitlines():
         try:
@@ -43,14 +43,14 @@ def read_curves(file: Path) -> dict[str, Points]:
         except ValueError:  # a run that is being written to, or was killed
             continue
         for name, value in line.items():
-            told = name == "loss" or ("." in name and not name.startswith("gradient_norm"))
-            if told and isinstance(value, int | float) and math.isfinite(value):
+            is_loss = name == "loss" or ("." in name and not name.startswith("gradient_norm"))
+            if is_loss and isinstance(value, int | float) and math.isfinite(value):
                 curves.setdefault(name, []).append((float(line["step"]), float(value)))
     return {name: points for name, points in curves.items() if len(points) > 1 or name.startswith("validation.")}
 
 
 def draw(points: Points, validation: Points = ()) -> Markup:  # type: ignore[assignment]
-    """A curve with its first and last step and its least and greatest value; another one dashed."""
+    """A curve with its first and last step and value below it; another curve dashed."""
     both = [*points, *validation]
     (left, right), (low, high) = ((min(axis), max(axis)) for axis in zip(*both, strict=True))
 

@@ -1,20 +1,20 @@
-"""The heat map of a scorecard: subsets of inputs down, outputs across, each cell from chance to what is real."""
+"""The heat map of a scorecard: subsets of inputs down, outputs across, shades from chance to what real values score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polymodal.evaluation.scorecard.scorecard import Score
+from polymodal.evaluation.scorecard import Score
 
 
 @dataclass(frozen=True)
 class Shade:
-    """A cell.
+    """A cell of a heat map.
 
     Attributes:
-        score: That it shows.
-        share: Where it lies from chance, 0, to real, 1.
+        score: The score that it shows.
+        share: Place of the score on the way from chance, 0, to what real values score, 1.
     """
 
     score: Score
@@ -23,11 +23,11 @@ class Shade:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Rows of cells.
+    """A table of shades.
 
     Attributes:
-        outputs: Columns.
-        lines: For each subset of inputs its name and, by output, a cell or None.
+        outputs: The columns.
+        lines: For each subset of inputs its name and a cell, or None, for each output.
     """
 
     outputs: list[str]
@@ -37,8 +37,7 @@ class HeatMap:
 def heat_map(scores: Sequence[Score]) -> HeatMap | None:
     """The first score of each direction as a heat map; None if there is none.
 
-    A cell's share is that of the way from chance to the ceiling, 0 to 1; where a ceiling is not known, 1 or, of what
-    is better if less, 0 stands for it.
+    Where a ceiling is not known, 1 stands for it or, for metrics that are better if lower, 0; for chance the reverse.
     """
     first: dict[tuple[tuple[str, ...], str], Score] = {}
     for score in scores:
@@ -49,8 +48,8 @@ def heat_map(scores: Sequence[Score]) -> HeatMap | None:
     subsets = sorted(dict.fromkeys(inputs for inputs, _ in first), key=len)
     lines: list[tuple[str, list[Shade | None]]] = []
     for subset in subsets:
-        own = [first.get((subset, output)) for output in outputs]
-        lines.append((" + ".join(subset), [None if score is None else Shade(score, _share(score)) for score in own]))
+        found = (first.get((subset, output)) for output in outputs)
+        lines.append((" + ".join(subset), [None if score is None else Shade(score, _share(score)) for score in found]))
     return HeatMap(outputs, lines)
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.evaluation.metrics import holm, paired_bootstrap
-from polymodal.evaluation.scorecard.evaluator import DirectionResult
+from polymodal.evaluation.scorecard.direction_result import DirectionResult
 from polymodal.evaluation.scorecard.scorecard import Score, number
 
 LEVEL = 0.05
@@ -28,13 +28,13 @@ class Evaluation:
         name: Of the run.
         scores: All of them.
         facts: What they depend on.
-        cells: By direction, row by row.
+        results: Row by row, by direction.
     """
 
     name: str
     scores: list[Score]
     facts: Mapping[str, Any]
-    cells: Mapping[str, DirectionResult]
+    results: Mapping[str, DirectionResult]
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,12 @@ class Difference:
     Attributes:
         direction: Such as ``name → picture``.
         metric: Its name.
-        values: Of each run; None where it has none.
-        changes: Of each run after the first: its value less the first's.
-        intervals: Of the changes, 95 %; None where rows cannot be paired.
-        p_values: That there is no difference, corrected by Holm's method over the table; None likewise.
-        better: Of each run after the first: whether it is significantly better (True) or worse (False), else None.
+        values: The value of each run; None where it has none.
+        changes: The value of each run after the first, less the first run's.
+        intervals: The 95 % intervals of the changes; None where rows cannot be paired.
+        p_values: Probabilities of such changes if there were no difference, corrected by Holm's method over the table;
+            None where rows cannot be paired.
+        better: Whether each run after the first is significantly better (True) or worse (False) than it, else None.
     """
 
     direction: str
@@ -61,36 +62,35 @@ class Difference:
 
 
 def read_evaluation(run: str | Path, split: str = "test") -> Evaluation:
-    """The scores of a run, and its cells.
+    """The scores of a run and its results row by row, of earlier versions too.
 
     Raises:
-        CheckpointError: The run was not evaluated, or not all of it is there.
+        CheckpointError: The run was not evaluated, or its scores cannot be read.
     """
     folder = Path(run) / "evaluation"
     try:
         document = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
-        kept = json.loads((folder / f"{split}.cells.json").read_text(encoding="utf-8"))
+        files = json.loads((folder / f"{split}.cells.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise CheckpointError(f"{run}: has no scores of its {split} rows; run polymodal evaluate {run}") from None
-    cells = {}
-    for direction, key in kept.items():
-        cell = DirectionResult.load(folder / "cells" / f"{key}.json")
-        if cell is not None:
-            cells[direction] = cell
     try:
         scores = [Score(**(entry | {"inputs": tuple(entry["inputs"]), "seconds": 0.0})) for entry in document["scores"]]
-    except TypeError:
+        found = {
+            name: DirectionResult.load(folder / "cells" / f"{key}.json", samples=False) for name, key in files.items()
+        }
+        facts = document["facts"]
+    except (AttributeError, KeyError, TypeError):
         raise CheckpointError(f"{run}: its scores are of another version; run polymodal evaluate {run}") from None
-    return Evaluation(Path(run).name, scores, document["facts"], cells)
+    return Evaluation(Path(run).name, scores, facts, {name: result for name, result in found.items() if result})
 
 
 def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[Difference], list[str]]:
-    """Every score that the first run has, beside the others', and what a reader should know.
+    """Every score of the first run beside the others', and what a reader should know.
 
-    Rows are paired where the runs were scored on the same rows by the same judge; set-level metrics have no rows.
+    Rows are paired where the runs were scored on the same rows by the same judge. Metrics of a whole set have no rows.
 
     Args:
-        evaluations: Two or more; the first is what the others are compared with.
+        evaluations: Two or more; the others are compared with the first.
         seed: Of the bootstrap.
 
     Raises:
@@ -101,7 +101,7 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
     first, *others = evaluations
     notes = _notes(evaluations)
     pairable = [_judge(other) == _judge(first) and other.facts["data"] == first.facts["data"] for other in others]
-    tables = [{(score.direction, score.metric): score for score in own.scores} for own in evaluations]
+    tables = [{(score.direction, score.metric): score for score in each.scores} for each in evaluations]
     found = []
     for key, score in tables[0].items():
         values: list[float | None] = [table[key].value if key in table else None for table in tables]
@@ -109,7 +109,7 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
             continue
         changes = [None if value is None else value - score.value for value in values[1:]]
         tests = [
-            _test(first.cells.get(key[0]), other.cells.get(key[0]), key[1], seed) if same else None
+            _test(first.results.get(key[0]), other.results.get(key[0]), key[1], seed) if same else None
             for other, same in zip(others, pairable, strict=True)
         ]
         found.append((key, score, values, changes, tests))
@@ -155,25 +155,24 @@ def _notes(evaluations: Sequence[Evaluation]) -> list[str]:
 def _test(
     first: DirectionResult | None, second: DirectionResult | None, metric: str, seed: int
 ) -> tuple[float, float, float] | None:
-    """Interval and p of a metric whose rows can be paired."""
+    """The interval of the change and p, for a metric whose rows can be paired."""
     if first is None or second is None or first.rows != second.rows:
         return None
-    pair = []
-    for cell in (first, second):
-        own = next((outcome for outcome in cell.outcomes if outcome.metric == metric), None)
-        if own is None or own.whole is not None:
-            return None
-        weights = np.ones(len(own.values)) if own.weights is None else own.weights
-        pair.append((own.rows, own.values, weights))
-    (rows, *one), (other_rows, *two) = pair
-    if not np.array_equal(rows, other_rows):
+    pair = [
+        measured
+        for result in (first, second)
+        for measured in result.results
+        if measured.metric == metric and measured.whole is None
+    ]
+    if len(pair) < 2 or not np.array_equal(pair[0].rows, pair[1].rows):
         return None
-    _, low, high, p = paired_bootstrap((one[0], one[1]), (two[0], two[1]), seed=seed)
+    before, after = ((measured.values, measured.divisors) for measured in pair)
+    _, low, high, p = paired_bootstrap(before, after, seed=seed)
     return low, high, p
 
 
 def comparison_table(names: Sequence[str], differences: Sequence[Difference]) -> Table:
-    """For the terminal: green is significantly better than the first run, red worse."""
+    """The differences, to be printed: green is significantly better than the first run, red worse."""
     table = Table(box=None, pad_edge=False)
     for name in ("direction", "metric"):
         table.add_column(name, overflow="fold")
@@ -182,9 +181,9 @@ def comparison_table(names: Sequence[str], differences: Sequence[Difference]) ->
         table.add_column(name, justify="right")
         table.add_column("p", justify="right")
     for row in differences:
-        cells = [number(row.values[0])]
+        entries = [number(row.values[0])]
         for value, p, better in zip(row.values[1:], row.p_values, row.better, strict=True):
             colour = {True: "green", False: "red", None: ""}[better]
-            cells += [f"[{colour}]{number(value)}[/]" if colour else number(value), number(p)]
-        table.add_row(row.direction, row.metric, *cells)
+            entries += [f"[{colour}]{number(value)}[/]" if colour else number(value), number(p)]
+        table.add_row(row.direction, row.metric, *entries)
     return table

@@ -1,4 +1,4 @@
-"""Faults that scores hide, each by its name: a copier, a constant, a generator that does not listen, one that blurs."""
+"""Faults that scores hide: copies of the training set, one value for all inputs, inputs that are ignored, blur."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polymodal.evaluation.examiner import Examiner, direction_name
 from polymodal.evaluation.metrics import bootstrap_interval
-from polymodal.evaluation.scorecard.agreement import Examiner, MetricResult
-from polymodal.modalities import Text
+from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Batch, Field
 
 COPIES = "copies its training set"
@@ -22,11 +22,13 @@ BLURRED = "blurred"
 LEAST_ROWS = 6
 """Fewer rows show nothing."""
 MORE_COPIES = 0.2
-"""Share of near-copies above the real rows' own from which samples are copies."""
+"""Share of near-copies, beyond that among real rows, from which samples count as copies."""
 SAME_SPREAD = 0.1
 """Distance between samples, over that between real values, below which they are all the same."""
-HEARD = 0.5
-"""Share of what real values tell of the input that samples certainly miss if they are said to tell nothing of it."""
+USED_INPUT = 0.5
+"""Share of what real values reveal of the input that samples must certainly miss to be said to ignore it."""
+KNOWABLE = 0.2
+"""Least distance of the ceiling from chance for a metric to show whether the input is used."""
 DETAIL = 0.5
 """Share of real values' fine detail below which samples are blurred."""
 
@@ -52,55 +54,47 @@ def find_faults(
     to: str,
     batch: Batch,
     made: Field,
-    outcomes: Sequence[MetricResult],
-    direction: str,
+    results: Sequence[MetricResult],
     seed: int,
 ) -> list[Fault]:
-    """What is wrong with the samples of a direction, beyond doubt: the whole 95 % interval is beyond the threshold.
+    """What is wrong with the samples of a direction beyond doubt: the whole 95 % interval is beyond a threshold.
 
     A generator ignores its input if it cannot be told from one that does, while real values easily can.
 
     Args:
-        examiner: Has the judge.
+        examiner: Has the judge, if there is one.
         given: Fields that were given.
         to: Field that was generated.
         batch: Real values of these fields.
         made: One sample for each row.
-        outcomes: All that was measured of them.
-        direction: Its name.
+        results: All that was measured of the samples.
         seed: Of the intervals.
     """
     if len(made) < LEAST_ROWS:
         return []
-    found = {outcome.metric: outcome for outcome in outcomes}
-    faults = []
-
-    def report(name: str, evidence: str | None) -> None:
-        if evidence:
-            faults.append(Fault(name, direction, evidence))
-
-    same = _same(batch[to], made, seed)
-    report(SAME, same)
-    if not same:  # one value tells nothing of copying, and that it ignores the input need not be said
-        report(COPIES, _copies(found.get("near-copies of training rows"), seed))
-        report(IGNORES, _ignores(examiner, given, to, batch, made, outcomes, seed))
-        report(BLURRED, _blurred(found.get("sharpness"), seed))
-    return faults
+    found = {result.metric: result for result in results}
+    evidence = {SAME: _same(batch[to], made, seed)}
+    if not evidence[SAME]:  # a single value says nothing of copying, and ignores the input in any case
+        evidence[COPIES] = _copies(found.get("near-copies of training rows"), seed)
+        evidence[IGNORES] = _ignores(examiner, given, to, batch, made, results, seed)
+        evidence[BLURRED] = _blurred(found.get("sharpness"), seed)
+    return [Fault(name, direction_name(given, to), text) for name, text in evidence.items() if text]
 
 
-def _copies(outcome: MetricResult | None, seed: int) -> str | None:
-    if outcome is None or outcome.ceiling is None:
+def _copies(result: MetricResult | None, seed: int) -> str | None:
+    if result is None or result.ceiling is None:
         return None
-    low, _ = bootstrap_interval(outcome.values, seed=seed)
-    if low - outcome.ceiling <= MORE_COPIES:
+    share, low, _ = result.interval(seed)
+    if low - result.ceiling <= MORE_COPIES:
         return None
-    share = outcome.values.mean()
-    real = outcome.ceiling
-    return f"{share:.0%} of the samples are near-copies of a training row; of the real held-out rows, {real:.0%}."
+    return (
+        f"{share:.0%} of the samples are near-copies of a training row; "
+        f"of the real held-out rows, {result.ceiling:.0%}."
+    )
 
 
 def _same(real: Field, made: Field, seed: int) -> str | None:
-    true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (_plain(real, real), _plain(made, real)))
+    true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (_as_vectors(real, real), _as_vectors(made, real)))
     if true.mean() < 1e-6:
         return None
     _, high = bootstrap_interval(ours, true, seed=seed)
@@ -115,56 +109,53 @@ def _ignores(
     to: str,
     batch: Batch,
     made: Field,
-    outcomes: Sequence[MetricResult],
+    results: Sequence[MetricResult],
     seed: int,
 ) -> str | None:
-    keys = examiner.keys(given, batch)
-    if keys is not None and examiner.judge and to in examiner.judge.modalities:
-        ours, real = (_told(examiner.judge.embed(to, values) @ keys.T) for values in (made, batch[to]))
+    inputs = examiner.embed_inputs(given, batch)
+    if inputs is not None and examiner.judge is not None and examiner.knows(to):
+        ours, real = (_nearer(examiner.judge.embed(to, values) @ inputs.T) for values in (made, batch[to]))
         knowable, _ = bootstrap_interval(real, seed=seed)
         low, high = bootstrap_interval(ours, seed=seed)
-        if knowable <= 0 or low > 0 or high >= HEARD * real.mean():
+        if knowable <= 0 or low > 0 or high >= USED_INPUT * real.mean():
             return None
         return (
             f"Samples are {ours.mean():+.3f} nearer to their own input than to others in the judge's space; "
             f"real values are {real.mean():+.3f}."
         )
-    first = outcomes[0] if outcomes else None
+    first, kind = results[0] if results else None, examiner.kinds[to]
     if first is None or not first.is_right or first.ceiling is None or first.chance is None:
         return None
-    if isinstance(examiner.rows.fields[to], Text) or first.ceiling - first.chance < 0.2:
+    # Of values that are put together of many ids, hardly one is right, whether the input is used or not.
+    if not (kind.judged or kind.classes) or first.ceiling - first.chance < KNOWABLE:
         return None
-    low, high = bootstrap_interval(first.values, first.weights, seed=seed)
-    if low > first.chance or high - first.chance >= HEARD * (first.ceiling - first.chance):
+    value, low, high = first.interval(seed)
+    if low > first.chance or high - first.chance >= USED_INPUT * (first.ceiling - first.chance):
         return None
-    return f"Its {first.metric} is {first.values.mean():.3f}; without looking at the input it is {first.chance:.3f}."
+    return f"Its {first.metric} is {value:.3f}; without looking at the input it is {first.chance:.3f}."
 
 
-def _told(similarity: Tensor) -> np.ndarray:
+def _nearer(similarity: Tensor) -> np.ndarray:
     """(n,) how much more similar each row is to its own column than to the others."""
-    own = similarity.diagonal()
-    return (own - (similarity.sum(1) - own) / (len(own) - 1)).double().numpy()
+    right = similarity.diagonal()
+    return (right - (similarity.sum(1) - right) / (len(right) - 1)).double().numpy()
 
 
-def _blurred(outcome: MetricResult | None, seed: int) -> str | None:
-    if outcome is None:
+def _blurred(result: MetricResult | None, seed: int) -> str | None:
+    if result is None:
         return None
-    assert outcome.weights is not None
-    _, high = bootstrap_interval(outcome.values, outcome.weights, seed=seed)
-    real = min(1.0, outcome.ceiling or 1.0)
+    ratio, _, high = result.interval(seed)
+    real = min(1.0, result.ceiling or 1.0)
     if high >= DETAIL * real:
         return None
-    ratio = outcome.values.sum() / outcome.weights.sum()
     return f"Samples have {ratio:.0%} of the fine detail of their rows' real values; other real values have {real:.0%}."
 
 
-def _plain(field: Field, like: Field) -> Tensor:
-    """(n, F): numbers as they are, padded or cut to the length of ``like``; of ids, how often each comes."""
+def _as_vectors(field: Field, like: Field) -> Tensor:
+    """(n, F): numbers as they are, as long as those of ``like``; for ids, how often each of them comes."""
     if field.value.is_floating_point():
-        length = like.value.shape[-1]
-        value = field.value[..., :length]
-        value = torch.nn.functional.pad(value, (0, length - value.shape[-1]))
-        return value.flatten(1).double()
+        length = like.mask.shape[1]
+        return field.trim(length).pad(length).value.flatten(1).double()
     vocab = int(max(field.value.max(), like.value.max())) + 1
     real = field.mask.expand_as(field.value).double()
     return torch.zeros(len(field), vocab, dtype=torch.float64).scatter_add_(1, field.value.long(), real)

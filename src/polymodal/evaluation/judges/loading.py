@@ -1,4 +1,4 @@
-"""Any judge by where it is: one that was trained here, or an encoder of Hugging Face."""
+"""Any judge by its place: one that was trained here, or an encoder of Hugging Face."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.judges.hugging_face import HuggingFaceJudge
 
 
-def open_judge(place: str | Path, rows: Rows) -> Embedder:
-    """The judge of a folder that ``Judge.train`` wrote, or an encoder of Hugging Face in a folder or on the hub.
+def load_judge(place: str | Path, rows: Rows) -> Embedder:
+    """The judge of a folder that ``Judge.train`` wrote, or an encoder of Hugging Face.
 
     Args:
-        place: Folder or name.
+        place: A folder, or a name on the hub.
         rows: Training rows, whose fields it is to read.
 
     Raises:
-        CheckpointError: The judge is broken.
-        ConfigError: There is none, or it reads none of the fields.
+        CheckpointError: The judge is broken, or reads its fields in another way than the data do.
+        ConfigError: There is no judge, or it reads none of the fields.
     """
     folder = Path(place).expanduser()
     if (folder / "judge.json").is_file():
         judge = Judge.load(folder)
         for name, modality in judge.modalities.items():
-            there = rows.fields.get(name)
-            own, others = modality.state(), modality.state() if there is None else there.state()
-            if differs := [key for key in own if own[key] != others.get(key)]:
+            arguments = modality.state()
+            others = rows.fields[name].state() if name in rows.fields else arguments
+            if differs := [key for key in arguments if arguments[key] != others.get(key)]:
                 raise CheckpointError(
                     f"{folder}: the judge's field '{name}' is read in another way than the data's, whose "
                     f"{', '.join(differs)} differ; train a judge on these data"

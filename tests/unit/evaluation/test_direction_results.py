@@ -1,4 +1,4 @@
-"""ScoredCells: kept, resumed, shared among processes, and always the same."""
+"""Results of directions: kept, resumed, shared among processes, and always the same."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import polymodal as pm
 from polymodal.errors import ConfigError
 from polymodal.evaluation import Judge, all_directions, evaluate
-from polymodal.evaluation.scorecard.evaluator import DirectionResult
+from polymodal.evaluation.scorecard.direction_result import DirectionResult
 
 FEW = [(("name",), "picture"), (("picture",), "name"), (("name", "place"), "colour"), (("name",), "place")]
 
@@ -71,7 +71,7 @@ def test_what_was_stopped_goes_on_and_ends_the_same(score, tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["{", "{}", "[]"])
-def test_a_broken_cell_is_measured_again(score, tmp_path, broken):
+def test_a_broken_result_is_measured_again(score, tmp_path, broken):
     options = {"folder": tmp_path, "directions": FEW[1:3], "codecs": False}
     whole = score(**options)
     first, second = (tmp_path / f"{name}.json" for name in whole.files.values())
@@ -80,7 +80,7 @@ def test_a_broken_cell_is_measured_again(score, tmp_path, broken):
     assert score(**options).to_json() == whole.to_json()
 
 
-def test_cells_depend_on_all_that_matters(score, tmp_path):
+def test_files_are_named_by_all_that_matters(score, tmp_path):
     files = set(score(folder=tmp_path, directions=FEW[:1], codecs=False).files.values())
     for change in ({"seed": 1}, {"n_rows": 5}, {"n_samples": 2}, {"options": {"picture": {"steps": 1}}}):
         other = score(folder=tmp_path, directions=FEW[:1], codecs=False, **change)
@@ -93,7 +93,7 @@ def test_processes_share_the_work_and_give_the_same(score, tmp_path):
     assert score(folder=tmp_path, workers=2, **few).to_json() == score(**few).to_json()
 
 
-def test_each_cell_has_every_aspect(score):
+def test_each_direction_has_every_aspect(score):
     card = score(n_samples=2, n_rows=30, directions=FEW[:3])
     aspects = {score.aspect for score in card.scores if score.direction == "name → picture"}
     assert aspects == {"coherence", "quality", "diversity", "memorisation"}
@@ -114,14 +114,23 @@ def test_each_cell_has_every_aspect(score):
     json.loads(card.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-def test_a_cell_is_kept_whole(score, tmp_path):
+def test_a_result_is_kept_whole(score, tmp_path):
     card = score(folder=tmp_path, directions=FEW[:1], codecs=False)
-    cell = DirectionResult.load(tmp_path / f"{card.files['name → picture']}.json")
-    assert cell.inputs == ("name",)
-    assert len(cell.picks) == len(cell.made) == 3
-    assert cell.outcomes[0].metric == "judge's top-1"
-    assert cell.outcomes[0].values.mean() == pytest.approx(card.score("name", "picture").value)
+    file = tmp_path / f"{card.files['name → picture']}.json"
+    result = DirectionResult.load(file)
+    assert result.inputs == ("name",)
+    assert len(result.picks) == len(result.made) == 3
+    assert result.results[0].metric == "judge's top-1"
+    assert result.results[0].values.mean() == pytest.approx(card.score("name", "picture").value)
     assert DirectionResult.load(tmp_path / "nothing.json") is None
+    document = json.loads(file.read_text())
+    document["outcomes"] = document.pop("results")  # of earlier versions, which did not say which axis varies either
+    del document["varies"]
+    file.write_text(json.dumps(document))
+    old = DirectionResult.load(file, samples=False)
+    assert [metric.metric for metric in old.results] == [metric.metric for metric in result.results]
+    assert old.made is None
+    assert DirectionResult.load(file) is None
 
 
 def test_wrong_settings_are_refused(score):

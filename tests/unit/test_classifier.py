@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 import polymodal as pm
+from classifier import Classifier
 from polymodal.errors import CheckpointError, ConfigError, DataError
-from polymodal.evaluation.judges.classifier import Classifier
 
 SETTINGS = {"epochs": 6, "batch_size": 16, "width": 8, "learning_rate": 1e-2}
 

@@ -1,4 +1,4 @@
-"""Retrieval: how often a value finds, among all real values of another field, one that belongs to it."""
+"""Retrieval with a run's alignment: how often a value finds one that belongs to it among all of another field."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from polymodal.data import Rows
 from polymodal.embedding import AlignedEmbedder
@@ -102,9 +100,3 @@ def _chance(belonging: np.ndarray, candidates: int, k: int) -> float:
     for drawn in range(min(k, candidates)):
         missed *= np.maximum(candidates - belonging - drawn, 0) / (candidates - drawn)
     return float(1 - missed.mean())
-
-
-def recall_at_k(similarity: Tensor, k: int) -> Tensor:
-    """(N,) 1 where the right answer, column i of row i, is among the ``k`` nearest of (N, M) similarities, else 0."""
-    best = similarity.topk(min(k, similarity.shape[1]), dim=1).indices
-    return (best == torch.arange(len(similarity), device=best.device)[:, None]).any(1).double()
