@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.generate import add_fields, given_values, write_value
+from polymodal.cli.generate import add_fields, given_values, shown, write_value
 from polymodal.cli.parser import Commands, add_command
 
 
@@ -46,20 +46,31 @@ def run(args: Any) -> None:
     from polymodal.api import open_run
 
     model = open_run(args.folder)
-    hits = model.search(given_values(args, model), args.to, index=args.index, k=args.k)
-    shown = [name for name, modality in model.fields.items() if modality.inline]
+    given, index = given_values(args, model), model.index(args.index)
+    hits = model.search(given, args.to, index=index, k=args.k)
     table = Table(box=None, pad_edge=False)
     for name in ("rank", "similarity", "row"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in shown:
-        table.add_column(name, overflow="fold")
+    for name in model.fields:
+        table.add_column(escape(name), overflow="fold")
     for hit in hits:
-        values = (hit.fields.get(name) for name in shown)
-        cells = ("" if value is None else str(value) for value in values)
+        cells = (_cell(name, modality, hit, index.rows) for name, modality in model.fields.items())
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
     Console().print(table)
     if args.output:
         _write(args.output, args.to, model.fields[args.to], hits)
+
+
+def _cell(name: str, modality: Any, hit: Any, rows: Any) -> str:
+    """A value in a line of text; the path of a picture or sound, if the source has one."""
+    value = hit.fields.get(name)
+    if value is None:
+        return ""
+    if modality.inline:
+        return shown(modality.cell(value))
+    cell = rows.source.column(rows.names.get(name, name))[hit.row - 1]
+    path = cell.get("path") if isinstance(cell, dict) else cell
+    return str(Path(rows.source.root or "", path)) if isinstance(path, str | Path) else ""
 
 
 def _write(folder: Path, to: str, modality: Any, hits: Any) -> None:
@@ -68,7 +79,7 @@ def _write(folder: Path, to: str, modality: Any, hits: Any) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     for hit in hits:
-        print(write_value(modality, hit.value, folder / f"{to}-{hit.rank}"))
+        print(write_value(modality, hit.value, folder / f"{to}-{hit.rank}{modality.suffix}"))
     cards = [
         Card(
             {name: value for name, value in hit.fields.items() if value is not None and name != to},
