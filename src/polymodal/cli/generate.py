@@ -143,13 +143,13 @@ def raw_value(text: str, modality: Any) -> Any:
 def write_value(modality: Any, thing: Any, path: Path) -> str:
     """Writes one generated object to a file; gives the line that tells of it."""
     path.write_bytes(modality.encode(thing))
-    return f"{path}: {shown(modality.cell(thing))}" if modality.inline else str(path)
+    return f"{path}: {written(modality.cell(thing))}" if modality.inline else str(path)
 
 
-def shown(cell: Any) -> str:
+def written(cell: Any) -> str:
     """A cell of a table in a line of text; numbers with the digits that matter."""
     if isinstance(cell, list) and not any(isinstance(part, list) for part in cell):
-        return " ".join(map(shown, cell))
+        return " ".join(map(written, cell))
     return f"{cell:.7g}" if isinstance(cell, float) else str(cell)
 
 

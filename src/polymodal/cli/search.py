@@ -1,10 +1,14 @@
 """``polymodal search``."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.generate import add_fields, given_values, shown, write_value
+from polymodal.cli.generate import add_fields, given_values, write_value, written
 from polymodal.cli.parser import Commands, add_command
+
+_WIDTH = 10_000
+"""Letters of a line where there is no terminal, so that no path is broken."""
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -51,12 +55,13 @@ def run(args: Any) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("rank", "similarity", "row"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in model.fields:
+    names = [name for name, modality in model.fields.items() if modality.inline or name == args.to]
+    for name in names:
         table.add_column(escape(name), overflow="fold")
     for hit in hits:
-        cells = (_cell(name, modality, hit, index.rows) for name, modality in model.fields.items())
+        cells = (_cell(name, model.fields[name], hit, index.rows) for name in names)
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
     if args.output:
         _write(args.output, args.to, model.fields[args.to], hits)
 
@@ -67,7 +72,7 @@ def _cell(name: str, modality: Any, hit: Any, rows: Any) -> str:
     if value is None:
         return ""
     if modality.inline:
-        return shown(modality.cell(value))
+        return written(modality.cell(value))
     cell = rows.source.column(rows.names.get(name, name))[hit.row - 1]
     path = cell.get("path") if isinstance(cell, dict) else cell
     return str(Path(rows.source.root or "", path)) if isinstance(path, str | Path) else ""

@@ -149,10 +149,11 @@ class DelimitedFile:
 
     def _quoted(self, cell: str, *, always: bool = False) -> str:
         file = io.StringIO()
-        quoting = csv.QUOTE_NONNUMERIC if always else csv.QUOTE_MINIMAL
-        csv.writer(file, delimiter=self.separator, quoting=quoting).writerow(
-            [cell, 0]
-        )  # alone, an empty cell would be quoted
+        if always:
+            writer = csv.writer(file, delimiter=self.separator, quoting=csv.QUOTE_NONNUMERIC)
+        else:
+            writer = csv.writer(file, delimiter=self.separator)
+        writer.writerow([cell, 0])  # alone, an empty cell would be quoted
         return file.getvalue().rpartition(self.separator)[0]
 
     def _sample(self, sample: bytes, *, whole: bool) -> str:
