@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from polymodal import checkpoint as checkpoints
 from polymodal.config import DataConfig, Recipe, check_part, load_recipe
 from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields
 from polymodal.errors import ConfigError, DataError
-from polymodal.generation import generate
+from polymodal.generation import generate, generate_batch
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from polymodal.evaluation.explanation import Explanation
     from polymodal.evaluation.judges import Embedder
     from polymodal.evaluation.privacy import Audit
-    from polymodal.fill import Filled
     from polymodal.prior import FittedPrior
     from polymodal.search import Hit, Index
 
@@ -109,35 +108,74 @@ class Generator:
         """
         return generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
 
+    def generate_batch(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        to: str | Sequence[str],
+        *,
+        seed: int = 0,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """One sample of the fields ``to`` for each of many rows, which are generated together.
+
+        Args:
+            rows: Raw values by field, as ``given`` of ``generate``; rows may lack any.
+            to: Fields to generate, in this order, which no row gives.
+            seed: Row k, from 0, has sample k of the seed, whatever the other rows are.
+            options: Sampling options of the heads, by field.
+
+        Returns:
+            Of each row, in order, the generated objects by field.
+
+        Raises:
+            ConfigError: A field is unknown, or cannot be given or generated; names the row.
+            DataError: A value cannot be read; names row and field.
+        """
+        return generate_batch(self.model, rows, to, seed=seed, options=options)
+
     def fill(
         self,
-        table: str | Path,
-        output: str | Path,
+        table: Any,
+        output: str | Path | None = None,
         *,
         confidence: bool = False,
         min_confidence: float | None = None,
-        **arguments: Any,
-    ) -> Filled:
+        compare: bool = True,
+        overwrite: bool = False,
+        **filling: Any,
+    ) -> Any:
         """Fills the missing cells of a table from the other cells of their rows.
 
         Args:
-            table: A .parquet, .jsonl or .csv file.
-            output: The table to write.
+            table: The path of a .parquet, .jsonl, .ndjson, .csv or .tsv file; or a data frame of pandas or polars, or
+                an Arrow table.
+            output: The file to write; not for a table in memory.
             confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
                 validation rows first, if it is not yet.
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
-            arguments: Further arguments of ``polymodal.fill.fill``.
+            compare: Whether the best guess of each field is compared with the most frequent value, or the mean, on
+                validation rows, and a warning is logged where it is worse. In a run folder this is done once.
+            overwrite: Replace an older output, and begin anew.
+            filling: ``columns``, ``seed``, ``how``, ``draws``, ``mark``, ``options``; see
+                ``polymodal.cell_filler.Filling``.
+
+        Returns:
+            What was done, or, of a table in memory, the same table filled, of the same kind.
 
         Raises:
             ConfigError: A field is unknown, or cannot be generated or calibrated; or the output cannot be there.
             DataError: The table cannot be read.
             CheckpointError: There is an output, or a part of one that was begun with other settings.
         """
+        from polymodal.baseline import recall
         from polymodal.fill import fill
 
         if confidence or min_confidence is not None:
-            arguments["calibration"] = arguments.get("calibration") or self._calibration(arguments.get("options"))
-        return fill(self.model, table, output, min_confidence=min_confidence, **arguments)
+            filling["calibration"] = filling.get("calibration") or self._calibration(filling.get("options"))
+        if compare and (known := recall(self.model, filling, self.run, self.data)):
+            known.warn(filling.get("columns"))
+            filling.setdefault("numbers", known.numbers)
+        return fill(self.model, table, output, overwrite=overwrite, min_confidence=min_confidence, **filling)
 
     def calibrate(
         self,

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
+from polymodal.cell_filler import CellFiller, Filling
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
-from polymodal.data.cells import resolve
-from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
-from polymodal.files import atomic_file, write_file
-from polymodal.generation import generate_rows, read, write
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.files import atomic_file, file_sha256, write_file
 from polymodal.model import Model
-from polymodal.nn.random import make_keys
-from polymodal.tables import Changes, Shard, open_table
-from polymodal.types import Batch, Field
+from polymodal.tables import Frame, Shard, is_frame, open_frame, open_table
 
-if TYPE_CHECKING:
-    from polymodal.evaluation.calibration import Calibration
+LINE_SECONDS = 30
+"""Between two lines that tell how far it is, where there is no terminal to show a bar."""
+
+_MADE = ".made"
+"""In the folder of files beside an output: names of those that were made, one a line."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,9 @@ class Filled:
         path: Of the table that was written.
         rows: Their number.
         filled: Cells that were filled, by field.
+        rejected: Cells, and rows, that could not be read and stay as they are.
         unsure: Cells that were left empty for want of confidence, by field.
-        rejected: Rows that could not be read and were copied as they are.
+        copied: Files that cells name, which were copied to the output's folder.
     """
 
     path: Path
@@ -47,37 +47,34 @@ class Filled:
     filled: dict[str, int]
     rejected: list[Rejection]
     unsure: dict[str, int] = field(default_factory=dict)
+    copied: int = 0
 
 
 def fill(
     model: Model,
-    table: str | Path,
-    output: str | Path,
+    table: Any,
+    output: str | Path | None = None,
     *,
-    columns: Sequence[str] | None = None,
-    seed: int = 0,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
     overwrite: bool = False,
-    calibration: Calibration | None = None,
-    min_confidence: float | None = None,
-) -> Filled:
+    **filling: Any,
+) -> Any:
     """Fills the missing cells of a table; everything else stays as it is, in the same order.
 
-    Shards of rows are kept in ``OUTPUT.partial`` as they are done. Stopped and called again, it goes on after the last
-    one, and the result is the same: what is drawn for a row depends on the seed and the row's number alone.
+    Of a file, shards of rows are kept in ``OUTPUT.partial`` as they are done. Stopped and called again, it goes on
+    after the last one that is whole, and the result is the same.
 
     Args:
         model: Any.
-        table: A ``.parquet``, ``.jsonl`` or ``.csv`` file, of any size.
-        output: A file of the same ending. Parquet embeds pictures, sound and other files; the others name
-            files in a folder ``OUTPUT.files`` beside it.
-        columns: Fields to fill, whose columns are added where the table lacks them. None: all that it has.
-        seed: Of what is drawn.
-        options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
+        table: A .parquet, .jsonl, .ndjson, .csv, .tsv or .tab file, of any size; or a data frame of pandas or polars,
+            or an Arrow table.
+        output: A file of the same ending, for a table in a file. Parquet embeds pictures, sound and other files; the
+            others name files in a folder ``OUTPUT.files`` beside it. In another folder than the table's, files that
+            cells name are copied to the same places.
         overwrite: Replace an older output, and begin anew.
-        calibration: Of this model with these options. With it, a column ``COLUMN_confidence`` is added for each
-            column, with the probability in [0, 1] that a filled cell is right.
-        min_confidence: Leave cells of which the model is less sure empty.
+        filling: How cells are filled; see ``polymodal.cell_filler.Filling``.
+
+    Returns:
+        ``Filled``, or, of a table in memory, the same table filled, of the same kind.
 
     Raises:
         ConfigError: A field is unknown, or cannot be generated or is not calibrated; or the output cannot be written
@@ -85,114 +82,106 @@ def fill(
         DataError: The table cannot be read.
         CheckpointError: There is an output, or a part of one that was begun with other settings.
     """
-    job = _Job(model, Path(table), Path(output), columns, seed, options, calibration, min_confidence)
-    return job.run(overwrite)
+    how = Filling(**filling)
+    if is_frame(table):
+        if output is not None:
+            raise ConfigError(
+                "output: a table in memory is returned; give no output, or the path of a file as the table"
+            )
+        return _fill_frame(model, open_frame(table), how)
+    if not isinstance(table, str | Path):
+        raise ConfigError(
+            f"table: a {type(table).__name__} cannot be filled; the path of a file, a data frame and an Arrow table can"
+        )
+    if output is None:
+        raise ConfigError(f"output: {table} is a file; name the file to write")
+    return _Job(model, Path(table), Path(output), how).run(overwrite)
 
 
-@dataclass(frozen=True)
-class _Made:
-    """An object that was made for a cell, and the probability that it is right, if that was asked for."""
-
-    thing: Any
-    confidence: float | None
+def _fill_frame(model: Model, frame: Frame, filling: Filling) -> Any:
+    filler = CellFiller(model, frame, filling)
+    everything: dict[str, dict[int, Any]] = {}
+    with _Progress(frame.size) as progress:
+        first = 0
+        for shard in frame.shards():
+            for column, cells in filler.changes(shard, first)[0].items():
+                everything.setdefault(column, {}).update({first + place: cell for place, cell in cells.items()})
+            first += len(shard.rows)
+            progress.at(first)
+    return frame.filled(everything)
 
 
 class _Job:
-    def __init__(
-        self,
-        model: Model,
-        source: Path,
-        output: Path,
-        columns: Sequence[str] | None,
-        seed: int,
-        options: Mapping[str, Mapping[str, Any]] | None,
-        calibration: Calibration | None,
-        min_confidence: float | None,
-    ):
-        self.model, self.output, self.seed, self.options = model, output, seed, options
-        self.calibration, self.min_confidence = calibration, min_confidence
-        self.names = {name: field.column or name for name, field in model.recipe.fields.items()}
+    """A table in a file that is filled to another one."""
+
+    def __init__(self, model: Model, source: Path, output: Path, filling: Filling):
+        self.model, self.output, self.filling = model, output, filling
         self.table = open_table(source)
         if output.suffix.lower() != source.suffix.lower():
             raise ConfigError(f"{output}: the output's ending must be the table's, '{source.suffix}'")
         if output.resolve() == source.resolve():
             raise ConfigError(f"{output}: the output is the table itself; write another file")
-        self.wanted = self._wanted(columns)
-        self._check_calibration()
-        columns_wanted = [self.names[name] for name in self.wanted]
-        if calibration:
-            confidences = [_confidence_column(column) for column in columns_wanted]
-            for column in confidences:
-                if column in self.table.columns:
-                    raise ConfigError(f"{source.name}: has a column '{column}' already; rename it, or leave it out")
-            columns_wanted += confidences
-        self.table.added = [column for column in columns_wanted if column not in self.table.columns]
-        for name in self.wanted:
-            modality = model.modalities[name]
-            zeros = Field.absent(modality.space, 1).value[0]
-            self.table.prepare(self.names[name], modality.cell(modality.write(zeros)) if modality.inline else b"")
-            if calibration:
-                self.table.prepare(_confidence_column(self.names[name]), 0.0)
         self.partial = output.with_name(output.name + ".partial")
         self.files = output.with_name(output.name + ".files")
-
-    def _wanted(self, columns: Sequence[str] | None) -> list[str]:
-        heads = list(self.model.heads)
-        if columns is None:
-            wanted = [name for name in heads if self.names[name] in self.table.columns]
-            if not wanted:
-                known = ", ".join(self.names[name] for name in heads)
-                raise ConfigError(f"{self.table.path.name}: has no column that the model can fill; it can fill {known}")
-            return wanted
-        for name in columns:
-            if name not in self.model.modalities:
-                raise ConfigError(unknown("columns", name, self.model.modalities))
-            if name not in heads:
-                raise ConfigError(f"columns: '{name}' is an input only; choose among {', '.join(heads)}")
-        return [name for name in heads if name in columns]
-
-    def _check_calibration(self) -> None:
-        """Makes sure that the calibration, if there is one, covers all fields to fill."""
-        if self.calibration is None:
-            if self.min_confidence is not None:
-                raise ConfigError("min_confidence: needs a calibration; `polymodal calibrate` makes one")
-            return
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise ConfigError(f"min_confidence: {self.min_confidence} is not in [0, 1]")
-        if not self.calibration.fits(self.model, self.options):
-            raise ConfigError("calibration: is of another model, or of other options of its heads; calibrate again")
-        for name in self.wanted:
-            if name not in self.calibration.calibrators:
-                known = ", ".join(self.calibration.calibrators)
-                raise ConfigError(f"calibration: '{name}' is not calibrated; {known} are; name the columns to fill")
+        place = None if self.table.embeds else self._place_file
+        self.filler = CellFiller(model, self.table, filling, place, source.parent)
+        self.elsewhere = output.parent.resolve() != source.parent.resolve()
+        self.made: dict[str, bytes] = {}  # files of the shard in work
+        self.copied: set[str] = set()
 
     def run(self, overwrite: bool) -> Filled:
-        if overwrite:
-            self.output.unlink(missing_ok=True)
-            shutil.rmtree(self.partial, ignore_errors=True)
-            shutil.rmtree(self.files, ignore_errors=True)
-        if self.output.exists():
+        if self.output.exists() and not overwrite:
             raise CheckpointError(f"{self.output}: is there already; choose another file, or overwrite it")
+        older = self._older_files()
+        self.partial.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.partial / "lock", timeout=0):
+                return self._run(overwrite, older)
+        except Timeout:
+            raise CheckpointError(f"{self.output}: another process is filling it; wait for it, or stop it") from None
+
+    def _run(self, overwrite: bool, older: set[str]) -> Filled:
+        if overwrite:
+            self._clear()
         self._claim()
-        console = Console(stderr=True)
         notes, first = [], 0
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("Filling", total=None)
+        with _Progress(self.table.size) as progress:
             for number, shard in enumerate(self.table.shards()):
-                note = self._shard(number, shard, first)
-                notes.append(note)
+                notes.append(self._shard(number, shard, first))
                 first += len(shard.rows)
-                progress.update(task, description=f"Filling: {first:,} rows")
+                progress.at(first)
         parts = [self._part(number) for number in range(len(notes))]
         with atomic_file(self.output) as joined:
             self.table.join(parts, joined)
-        shutil.rmtree(self.partial)
+        for name in older - {name for note in notes for name in note["files"]}:
+            (self.files / name).unlink(missing_ok=True)
+        self._clear()
+        (self.partial / "lock").unlink(missing_ok=True)
+        with suppress(OSError):  # something of the user's is in it
+            self.partial.rmdir()
         counts, unsure = (
-            {name: sum(note.get(kind, {}).get(name, 0) for note in notes) for name in self.wanted}
+            {name: sum(note[kind][name] for note in notes) for name in self.filler.wanted}
             for kind in ("filled", "unsure")
         )
         rejected = [Rejection(*fields) for note in notes for fields in note["rejected"]]
-        return Filled(self.output, first, counts, rejected, unsure)
+        copied = len({name for note in notes for name in note["copied"]})
+        return Filled(self.output, first, counts, rejected, unsure, copied)
+
+    def _older_files(self) -> set[str]:
+        """Names of the files that an earlier call made beside the output."""
+        made = self.files / _MADE
+        if made.is_file():
+            return set(made.read_text(encoding="utf-8").splitlines())
+        if self.files.exists() and any(self.files.iterdir()) and not self.table.embeds:
+            raise CheckpointError(
+                f"{self.files}: is there already, and nothing that `fill` made; choose another output"
+            )
+        return set()
+
+    def _clear(self) -> None:
+        """Removes what this program keeps in the partial folder."""
+        for left in [*self.partial.glob("shard-[0-9]*"), self.partial / "plan.json"]:
+            left.unlink(missing_ok=True)
 
     def _claim(self) -> None:
         """Begins the partial folder, or makes sure that it was begun by the same call."""
@@ -200,11 +189,8 @@ class _Job:
         plan = {
             "table": [str(self.table.path.resolve()), status.st_size, status.st_mtime_ns],
             "model": digest_of(self.model),
-            "columns": self.wanted,
-            "seed": self.seed,
-            "options": {name: dict(values) for name, values in (self.options or {}).items()},
-            "calibration": self.calibration.digest if self.calibration else None,
-            "min_confidence": self.min_confidence,
+            "columns": self.filler.wanted,
+            **self.filling.plan(),
         }
         file = self.partial / "plan.json"
         if file.exists() and any(self.partial.glob("shard-*.json")):
@@ -223,102 +209,96 @@ class _Job:
     def _shard(self, number: int, shard: Shard, first: int) -> dict[str, Any]:
         """Fills a shard, if that is not done yet; gives the note that is kept of it."""
         note_file = self.partial / f"shard-{number:06d}.json"
-        if note_file.exists():
-            return json.loads(note_file.read_text(encoding="utf-8"))
-        changes, rejected, unsure = self._changes(shard, first)
+        if (note := self._done(note_file, self._part(number))) is not None:
+            return note
+        self.made, self.filler.paths = {}, {}
+        changes, rejected, filled, unsure = self.filler.changes(shard, first)
+        copied = self._copy_files() if self.elsewhere else []
+        self._write_files()
         with atomic_file(self._part(number)) as part:
             self.table.write(part, shard, changes)
-        filled = {name: len(changes[self.names[name]]) for name in self.wanted}
-        note = {"filled": filled, "unsure": unsure, "rejected": [[r.file, r.row, r.field, r.reason] for r in rejected]}
+        note = {
+            "filled": filled,
+            "unsure": unsure,
+            "rejected": [[r.file, r.row, r.field, r.reason] for r in rejected],
+            "files": {name: file_sha256(self.files / name) for name in self.made},
+            "copied": copied,
+            "digest": file_sha256(self._part(number)),
+        }
         write_file(note_file, json.dumps(note))  # comes last: what is noted is done
         return note
 
-    def _changes(self, shard: Shard, first: int) -> tuple[Changes, list[Rejection], dict[str, int]]:
-        """New cells by column, rows that cannot be read, and how many cells of each field were left empty."""
-        given: dict[str, dict[int, Field]] = {name: {} for name in self.model.modalities}
-        rejected, places = [], []
-        for place, row in enumerate(shard.rows):
-            try:
-                fields = self._read(row)
-            except DataError as error:
-                field, _, reason = str(error).partition(": ")
-                rejected.append(Rejection(self.table.path.name, first + place + 1, field or None, reason))
+    def _done(self, note_file: Path, part: Path) -> dict[str, Any] | None:
+        """The note of a shard that is whole, with all of its files; else it is made again."""
+        try:
+            note = json.loads(note_file.read_text(encoding="utf-8"))
+            files = {part: note["digest"]} | {self.files / name: digest for name, digest in note["files"].items()}
+            whole = all(file_sha256(file) == digest for file, digest in files.items())
+            return note if whole and all((self.output.parent / name).is_file() for name in note["copied"]) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _place_file(self, column: str, row: int, suffix: str, content: bytes) -> str:
+        name = f"{column.replace('/', '_')}-{row + 1:08d}{suffix}"
+        self.made[name] = content
+        return f"{self.files.name}/{name}"
+
+    def _write_files(self) -> None:
+        if not self.made:
+            return
+        self.files.mkdir(parents=True, exist_ok=True)
+        with (self.files / _MADE).open("a", encoding="utf-8") as made:  # before there is anything to account for
+            made.writelines(f"{name}\n" for name in self.made)
+        for name, content in self.made.items():
+            write_file(self.files / name, content)
+
+    def _copy_files(self) -> list[str]:
+        """Copies the files that the shard's cells name, so that the same paths mean them in the output's folder."""
+        copied = []
+        for text, path in self.filler.paths.items():
+            name = Path(text)
+            if name.is_absolute() or ".." in name.parts:
                 continue
-            if any(name not in fields for name in self.wanted):
-                places.append(place)
-                for name, value in fields.items():
-                    given[name][place] = value
-        changes: dict[str, dict[int, Any]] = {self.names[name]: {} for name in self.wanted}
-        unsure = dict.fromkeys(self.wanted, 0)
-        for name, cells in (self._generate(given, places, first) if places else {}).items():
-            column, least = self.names[name], self.min_confidence or 0.0
-            sure = {place: cell for place, cell in cells.items() if cell.confidence is None or cell.confidence >= least}
-            unsure[name] = len(cells) - len(sure)
-            changes[column] = {place: self._cell(name, cell.thing, first + place) for place, cell in sure.items()}
-            if self.calibration:
-                changes[_confidence_column(column)] = {place: cell.confidence for place, cell in sure.items()}
-        return changes, rejected, unsure
-
-    def _read(self, row: dict[str, Any] | str) -> dict[str, Field]:
-        """The fields that a row has.
-
-        Raises:
-            DataError: ``field: reason``, the field empty if it is the row.
-        """
-        if isinstance(row, str):
-            raise DataError(f": {row}")
-        fields = {}
-        for name, modality in self.model.modalities.items():
-            try:
-                raw = resolve(row.get(self.names[name]), modality, self.table.path.parent)
-            except DataError as error:
-                raise DataError(f"{name}: {error}") from None
-            if isinstance(raw, Path) and self.output.parent.resolve() != self.table.path.parent.resolve():
+            copy = self.output.parent / name
+            if not copy.exists():
+                with atomic_file(copy) as partial:
+                    shutil.copyfile(path, partial)
+                self.copied.add(text)
+            elif text not in self.copied and file_sha256(copy) != file_sha256(path):
                 raise ConfigError(
-                    f"{self.output}: cells of '{self.names[name]}' are paths from the table's folder; write the output "
-                    f"there, such as {self.table.path.with_name(self.output.name)}"
+                    f"{copy}: is there already, and not the file that cells of {self.table.path.name} name; write the "
+                    "output to an empty folder, or beside the table"
                 )
-            if raw is not None:
-                fields[name] = read(name, modality, raw)
-        if not fields:
-            raise DataError(f": no field is present ({', '.join(self.names.values())})")
-        return fields
-
-    def _generate(
-        self, given: Mapping[str, Mapping[int, Field]], places: list[int], first: int
-    ) -> dict[str, dict[int, _Made]]:
-        """By field: what was made, by place in the shard."""
-        batch: Batch = {}
-        for name, modality in self.model.modalities.items():
-            absent = Field.absent(modality.space, 1)
-            batch[name] = Field.stack([given[name].get(place, absent) for place in places])
-        visible = {name: batch[name].present for name in self.model.encoders}
-        to = {name: ~batch[name].present for name in self.wanted}
-        keys = make_keys(self.seed, places[-1] + 1, start=first)[torch.tensor(places)]
-        made = generate_rows(self.model, batch, visible, to, keys, self.options)
-        confidences: dict[str, np.ndarray] = {}
-        if self.calibration:
-            confidences = self.calibration.confidences(self.model, batch, visible, made, keys)
-        result = {}
-        for name, mask in to.items():
-            index: Tensor = mask.nonzero()[:, 0]
-            things = write(self.model.modalities[name], made[name].pick(index)) if len(index) else []
-            result[name] = {
-                places[i]: _Made(thing, round(float(confidences[name][i]), 4) if self.calibration else None)
-                for i, thing in zip(index.tolist(), things, strict=True)
-            }
-        return result
-
-    def _cell(self, name: str, thing: Any, row: int) -> Any:
-        modality, column = self.model.modalities[name], self.names[name]
-        if modality.inline:
-            return self.table.cell(column, modality.cell(thing))
-        if self.table.embeds:
-            return self.table.cell(column, modality.encode(thing))
-        file = self.files / f"{column.replace('/', '_')}-{row + 1:08d}{modality.suffix}"
-        write_file(file, modality.encode(thing))
-        return f"{self.files.name}/{file.name}"
+            copied.append(text)
+        return copied
 
 
-def _confidence_column(column: str) -> str:
-    return f"{column}_confidence"
+class _Progress:
+    """How far it is: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, total: int | None):
+        self.total, self.console = total, Console(stderr=True)
+        shown = self.console.is_terminal or self.console.is_jupyter
+        self.bar = Progress(console=self.console, transient=True, disable=not shown)
+        self.task = self.bar.add_task("Filling", total=total)
+        self.started = self.last = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def at(self, rows: int) -> None:
+        """Says that so many rows are done."""
+        self.bar.update(self.task, completed=rows, description=f"Filling: {rows:,} rows")
+        now = time.monotonic()
+        if self.bar.disable and now - self.last >= LINE_SECONDS:
+            self.last = now
+            left = (
+                f" of {self.total:,}, {(now - self.started) * (self.total / rows - 1):,.0f} s left"
+                if self.total
+                else ""
+            )
+            self.console.print(f"filled {rows:,} rows{left}", highlight=False, markup=False)

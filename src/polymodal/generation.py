@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,66 @@ def generate(
         for name in to:
             out[name] += write(model.modalities[name], made[name])
     return out
+
+
+def generate_batch(
+    model: Model,
+    rows: Iterable[Mapping[str, Any]],
+    to: str | Sequence[str],
+    *,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """One sample of the fields ``to`` for each of many rows.
+
+    Args:
+        model: Any.
+        rows: Raw values by field, as of ``generate``; rows may lack any.
+        to: Fields to generate, in this order, which no row gives.
+        seed: Row k, from 0, has sample k of the seed: what ``generate`` gives for it alone with ``first=k``.
+        options: Of the heads by field.
+
+    Returns:
+        Of each row, in order, the objects that were generated, by field.
+
+    Raises:
+        ConfigError: A field is unknown or cannot be given or generated; names the row, from 1.
+        DataError: A row is no mapping, or a value cannot be read; names row and field.
+    """
+    to = [to] if isinstance(to, str) else list(to)
+    check_fields(model, {}, to, options)
+    rows, out = list(rows), []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {number}: is a {type(row).__name__}; a mapping of fields to values is right")
+        try:
+            check_fields(model, {name: raw for name, raw in row.items() if raw is not None}, to)
+        except ConfigError as error:
+            raise ConfigError(f"row {number}: {error}") from None
+    for start in range(0, len(rows), CHUNK):
+        given = [_read_row(model, row, number) for number, row in enumerate(rows[start : start + CHUNK], start + 1)]
+        batch = {
+            name: Field.stack([row.get(name) or Field.absent(modality.space, 1) for row in given])
+            for name, modality in model.modalities.items()
+            if any(name in row for row in given)
+        }
+        made = model.sample(
+            {name: field.to(model.device) for name, field in batch.items()},
+            {name: field.present for name, field in batch.items()},
+            dict.fromkeys(to, torch.ones(len(given), dtype=torch.bool)),
+            make_keys(seed, len(given), start=start).to(model.device),
+            options,
+        )
+        things = {name: write(model.modalities[name], made[name]) for name in to}
+        out += [dict(zip(things, row, strict=True)) for row in zip(*things.values(), strict=True)]
+    return out
+
+
+def _read_row(model: Model, row: Mapping[str, Any], number: int) -> dict[str, Field]:
+    try:
+        return {name: read(name, model.modalities[name], raw) for name, raw in row.items() if raw is not None}
+    except DataError as error:
+        raise DataError(f"row {number}, {error}") from None
 
 
 def check_fields(

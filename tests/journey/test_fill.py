@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 import polymodal as pm
+from polymodal.cell_filler import CellFiller
 from polymodal.cli.main import main
 
 FAST = {"picture": {"steps": 1}, "tone": {"steps": 1}, "place": {"steps": 1}}
@@ -38,8 +39,10 @@ def test_a_jsonl_is_filled_and_all_else_kept(trained, world, tmp_path, capsys):
     shown = capsys.readouterr().out
     filled = (folder / "filled.jsonl").read_bytes().splitlines(keepends=True)
     assert len(filled) == len(lines)
-    for row in (3, 5, 7, 8):  # unreadable, unreadable, complete, empty
+    for row in (3, 7, 8):  # unreadable, complete, empty
         assert filled[row] == lines[row]
+    assert filled[5].startswith(lines[5][:-2])  # a cell that cannot be read stays, and the others are filled
+    assert set(json.loads(filled[5])) == {"id", "name", "colour", "picture", "tone", "place"}
     for words in ("row 4: not JSON", "row 6, field 'name'", "row 9: no field is present"):
         assert words in shown
     for old, new in zip(lines, filled, strict=True):
@@ -55,7 +58,7 @@ def test_a_jsonl_is_filled_and_all_else_kept(trained, world, tmp_path, capsys):
     data = pm.load(
         folder / "filled.jsonl", {"picture": pm.Image(16), "tone": {"modality": "audio", "sample_rate_hz": 4000}}
     )
-    assert len(data.rejected) == 3  # the three that could not be read hold nothing to see or hear
+    assert len(data.rejected) == 2  # those that could not be read hold nothing to see or hear
 
 
 def test_parquet_embeds_and_keeps_types(trained, world, tmp_path):
@@ -119,7 +122,7 @@ def big_table(world: Path, folder: Path) -> Path:
     return path
 
 
-def test_killed_and_started_again_it_goes_on(trained, world, tmp_path, capsys):
+def test_killed_and_started_again_it_goes_on(trained, world, tmp_path, monkeypatch):
     table = big_table(world, tmp_path)
     model = pm.open(trained)
     whole = model.fill(table, tmp_path / "whole.jsonl")
@@ -136,15 +139,23 @@ def test_killed_and_started_again_it_goes_on(trained, world, tmp_path, capsys):
     assert process.wait() == -9
     assert not (tmp_path / "filled.jsonl").exists()
 
-    marked = tmp_path / "marked.jsonl.partial"  # what is done is not done again: a mark in it is still there at the end
-    shutil.copytree(partial, marked)
-    shard = marked / "shard-000000.jsonl"
-    shard.write_text(shard.read_text().replace('"id": 0,', '"id": "marked",'))
-    model.fill(table, tmp_path / "marked.jsonl")
-    assert read_lines(tmp_path / "marked.jsonl")[0]["id"] == "marked"
+    damaged = tmp_path / "damaged.jsonl.partial"
+    shutil.copytree(partial, damaged)
+    part = damaged / "shard-000000.jsonl"
+    part.write_bytes(part.read_bytes()[:-5])
+    (damaged / "notes.txt").write_text("of the user")
+    done = len(list(partial.glob("shard-*.json")))
+    asked, changes = [], CellFiller.changes
+    monkeypatch.setattr(CellFiller, "changes", lambda *args: asked.append(args) or changes(*args))
 
     again = model.fill(table, tmp_path / "filled.jsonl")
-    assert (tmp_path / "filled.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert len(asked) == 3 - done  # what is done is not done again
+    assert not partial.exists()
+    model.fill(table, tmp_path / "damaged.jsonl")
+    assert len(asked) == 2 * (3 - done) + 1  # but for a part that is not what it was
+    assert [left.name for left in damaged.iterdir()] == ["notes.txt"]
+    for name in ("filled", "damaged"):
+        assert (tmp_path / f"{name}.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert (again.rows, again.filled, again.rejected) == (whole.rows, whole.filled, whole.rejected)
     assert len(read_lines(tmp_path / "filled.jsonl")) == 700
 
@@ -177,8 +188,12 @@ def test_what_cannot_be_filled_is_said(trained, world, tmp_path):
         model.fill(table, tmp_path / "out.csv")
     with pytest.raises(pm.ConfigError, match="is the table itself"):
         model.fill(table, table)
-    with pytest.raises(pm.ConfigError, match="paths from the table's folder"):
-        model.fill(world / "rows.jsonl", tmp_path / "out.jsonl")
+    with pytest.raises(pm.ConfigError, match=r"output: .*big\.jsonl is a file"):
+        model.fill(table)
+    with pytest.raises(pm.ConfigError, match="how: 'mean' is neither 'best' nor 'draw'"):
+        model.fill(table, tmp_path / "out.jsonl", how="mean")
+    with pytest.raises(pm.ConfigError, match="options: 'picture' is unknown"):
+        model.fill(table, tmp_path / "out.jsonl", options={"picture": {"steps": 1}})
     (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(pm.ConfigError, match="has no column that the model can fill; it can fill picture, name"):
         model.fill(tmp_path / "other.jsonl", tmp_path / "out.jsonl")

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import polymodal as pm
-from polymodal.generation import CHUNK, contact, generate, generate_rows, read, sample_grid, write
+from polymodal.generation import CHUNK, contact, generate, generate_batch, generate_rows, read, sample_grid, write
 from polymodal.modalities import Label, Text, Vector
 from polymodal.nn.random import make_keys
 
@@ -34,6 +34,38 @@ def test_more_samples_than_a_chunk_are_those_of_one(model):
     assert len(many["colour"]) == CHUNK + 3
     assert many["colour"][CHUNK - 1 :] == rest["colour"]
     np.testing.assert_allclose(many["place"][-4:], rest["place"], rtol=1e-4, atol=1e-4)
+
+
+def test_many_rows_are_each_as_alone(model, world):
+    rows = [{"name": "red disc"}, {}, {"colour": None, "picture": str(world / "0.png")}, {"name": "blue square"}]
+    rows = [rows[i % 4] for i in range(CHUNK + 4)]
+    options = {"place": {"steps": 1}}
+    made = pm.Generator(model).generate_batch(rows, ["colour", "place"], seed=3, options=options)
+    assert len(made) == len(rows)
+    for k in (0, 1, 2, CHUNK + 3):
+        given = {name: raw for name, raw in rows[k].items() if raw}
+        alone = generate(model, given, ["colour", "place"], seed=3, first=k, options=options)
+        assert made[k]["colour"] == alone["colour"][0]
+        np.testing.assert_allclose(made[k]["place"], alone["place"][0], rtol=1e-4, atol=1e-4)
+    assert generate_batch(model, iter(rows[:2]), "colour", seed=3, options={}) == [
+        {"colour": row["colour"]} for row in made[:2]
+    ]
+    assert generate_batch(model, [], "colour") == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([{}, {"nme": 1}], pm.ConfigError, "row 2: given: 'nme' is unknown; did you mean 'name'?"),
+        ([{"tone": "x.wav"}], pm.ConfigError, "row 1: to: 'tone' is given"),
+        ([{}, {}, {"place": "one two"}], pm.DataError, "row 3, place: "),
+        ([{}, "red disc"], pm.DataError, "row 2: is a str; a mapping"),
+    ],
+)
+def test_a_wrong_row_is_named(model, rows, error, message):
+    with pytest.raises(error) as raised:
+        generate_batch(model, rows, "tone")
+    assert message in str(raised.value)
 
 
 def test_none_is_not_given_and_objects_are_taken(model):

@@ -54,4 +54,4 @@ def test_cells_fit_the_column_that_is_there(tmp_path):
         parquet.cell("i", "twelve")
     (tmp_path / "t.csv").write_text("a\n")
     csv = open_table(tmp_path / "t.csv")
-    assert [csv.cell("a", cell) for cell in ("x", 1.5, [1.0, 2.0], [[1], [2]])] == ["x", 1.5, "1.0 2.0", "[[1], [2]]"]
+    assert [csv.cell("a", cell) for cell in ("x", 1.5, [1.0, 2.0], [[1], [2]])] == ["x", "1.5", "1.0 2.0", "[[1], [2]]"]

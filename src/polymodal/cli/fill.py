@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.generate import add_options, head_options
 from polymodal.cli.parser import Commands, add_command
 
 
@@ -13,21 +14,25 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "fill",
         run,
         summary="Fill the missing cells of a table from the other cells of their rows.",
-        details="The output has the same rows and columns in the same order. Parquet embeds pictures and sound; JSONL\n"
-        "and CSV name files in a folder beside the output. You can stop it at any time: the same command continues.\n"
-        "With --confidence, a column COLUMN_confidence beside each column has the probability that a filled cell is\n"
-        "right; `polymodal calibrate` shows how reliable these probabilities are.",
+        details="The output has the same rows and columns in the same order, and cells that are there stay as they\n"
+        "are. Labels, texts and numbers get the best guess; --draw draws them, as pictures and sound are. Parquet\n"
+        "embeds pictures and sound; other tables name files in a folder beside the output. You can stop it at any\n"
+        "time: the same command continues. With --confidence, a column COLUMN_confidence beside each column has the\n"
+        "probability that a filled cell is right; `polymodal calibrate` shows how reliable these probabilities are.",
         examples="""
 polymodal fill runs/mine table.parquet -o filled.parquet
-polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --seed 1
-polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence 0.9
+polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --draw --seed 1
+polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence 0.9 --mark
 """,
     )
     parser.add_argument("folder", metavar="RUN", help="the folder of the run")
-    parser.add_argument("table", metavar="TABLE", type=Path, help="a .parquet, .jsonl or .csv file")
+    parser.add_argument("table", metavar="TABLE", type=Path, help="a .parquet, .jsonl, .ndjson, .csv or .tsv file")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the table to write")
     parser.add_argument("--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="the random seed")
+    parser.add_argument("--draw", action="store_true", help="draw every cell, in place of the best guess")
+    parser.add_argument("--draws", metavar="COUNT", type=int, help="draws that the best guess of numbers is made of")
+    parser.add_argument("--mark", action="store_true", help="add columns COLUMN_filled that say what was filled")
     parser.add_argument("--confidence", action="store_true", help="add the columns of probabilities")
     parser.add_argument(
         "--min-confidence",
@@ -36,27 +41,35 @@ polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence
         help="leave a cell empty if the probability is less; implies --confidence",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    add_options(parser)
 
 
 def run(args: Any) -> None:
     """Fills, and prints what was done."""
     from polymodal.api import open_run
 
+    draws = {} if args.draws is None else {"draws": args.draws}
     done = open_run(args.folder).fill(
         args.table,
         args.output,
         columns=args.columns,
         seed=args.seed,
+        how="draw" if args.draw else "best",
+        mark=args.mark,
+        options=head_options(args.option),
         overwrite=args.overwrite,
         confidence=args.confidence,
         min_confidence=args.min_confidence,
+        **draws,
     )
     counts = ", ".join(f"{count:,} of {name}" for name, count in done.filled.items())
     print(f"{done.path}: {done.rows:,} rows; filled {counts or 'nothing'}")
+    if done.copied:
+        print(f"copied {done.copied:,} files that its cells name to {done.path.parent}")
     if any(done.unsure.values()):
         unsure = ", ".join(f"{count:,} of {name}" for name, count in done.unsure.items())
         print(f"left empty, below --min-confidence: {unsure}")
     for rejection in done.rejected[:20]:
         print(f"left unchanged: {rejection}")
     if len(done.rejected) > 20:
-        print(f"and {len(done.rejected) - 20:,} more rows were left unchanged")
+        print(f"and {len(done.rejected) - 20:,} more were left unchanged")

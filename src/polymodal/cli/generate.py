@@ -1,13 +1,16 @@
 """``polymodal generate``."""
 
 import json
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from polymodal.cli.parser import Commands, Parser, add_command
 from polymodal.errors import ConfigError
+from polymodal.files import write_file
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -17,10 +20,11 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "generate",
         run,
         summary="Generate fields from other fields, or from nothing.",
-        details="Each field of the run is an option, whose value is a text, a class name, or the path of a picture\n"
-        "or sound. @FILE reads a text from a file; - reads standard input. Several outputs are generated one after\n"
-        "another, each given those before it, so that they agree. `polymodal generate RUN --help` lists the fields\n"
-        "of a run.",
+        details="Each field of the run is an option, whose value is a text, a class name, numbers such as 80,60,75,\n"
+        "or the path of a picture or sound. @FILE reads a text from a file, @@friend is the text @friend, and - reads\n"
+        "standard input; write --name=-5 for a text that begins with a dash. Several outputs are generated one after\n"
+        "another, each given those before it, so that they agree, and listed in FOLDER/generated.jsonl.\n"
+        "`polymodal generate RUN --help` lists the fields of a run.",
         examples="""
 polymodal generate runs/mine --name "red apple" --to picture speech -n 4 -o out
 polymodal generate runs/mine --picture apple.png --to name
@@ -32,6 +36,33 @@ polymodal generate runs/mine --to picture name -n 16 -o out --option picture.ste
     parser.add_argument("-n", type=int, default=1, metavar="COUNT", help="the number of samples")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("out"), help="where to write")
     parser.add_argument("--seed", type=int, default=0, help="random seed; sample k of a seed is always the same")
+    add_options(parser)
+    add_fields(parser, arguments)
+
+
+def run(args: Any) -> None:
+    """Generates, writes files and prints their paths, and a table of them if several fields were asked for."""
+    from polymodal.api import open_run
+
+    model = open_run(args.folder)
+    options = head_options(args.option)
+    made = model.generate(given_values(args, model), args.to, n=args.n, seed=args.seed, options=options)
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = [{} for _ in range(args.n)]
+    for name, things in made.items():
+        modality = model.fields[name]
+        for number, thing in enumerate(things):
+            path = args.output / f"{_file_name(name)}-{number}{modality.suffix}"
+            print(write_value(modality, thing, path))
+            rows[number][name] = modality.cell(thing) if modality.inline else path.name
+    if len(made) > 1:
+        table = args.output / "generated.jsonl"
+        write_file(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        print(table)
+
+
+def add_options(parser: Parser) -> None:
+    """Adds ``--option``, for the sampling options of heads."""
     parser.add_argument(
         "--option",
         metavar="FIELD.NAME=VALUE",
@@ -40,27 +71,24 @@ polymodal generate runs/mine --to picture name -n 16 -o out --option picture.ste
         help="a sampling option of a field's head, such as picture.steps=10, picture.guidance=3 or "
         "name.temperature=0.7; may be repeated",
     )
-    add_fields(parser, arguments)
 
 
-def run(args: Any) -> None:
-    """Generates, writes files and prints their paths."""
-    from polymodal.api import open_run
+def head_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Sampling options by field, from what was typed for ``--option``.
+
+    Raises:
+        ConfigError: One is not of the right form.
+    """
     from polymodal.config import parse_override
 
     options: dict[str, dict[str, Any]] = {}
-    for text in args.option:
+    for text in texts:
         key, value = parse_override(text, "--option", "picture.steps=10")
         field, _, option = key.rpartition(".")
         if not field:
             raise ConfigError(f"--option {text}: names no field; write picture.{key}=... for the field picture")
         options.setdefault(field, {})[option] = value
-    model = open_run(args.folder)
-    made = model.generate(given_values(args, model), args.to, n=args.n, seed=args.seed, options=options)
-    args.output.mkdir(parents=True, exist_ok=True)
-    for name, things in made.items():
-        for number, thing in enumerate(things):
-            print(write_value(model.fields[name], thing, args.output / f"{name}-{number}"))
+    return options
 
 
 def add_fields(parser: Parser, arguments: list[str]) -> None:
@@ -88,29 +116,46 @@ def given_values(args: Any, model: Any) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"--given {text}: is not of the form FIELD=VALUE")
         given[name] = value
-    raws = {name: raw_value(value, model.fields[name].inline) for name, value in given.items() if name in model.fields}
+    raws = {name: raw_value(value, model.fields[name]) for name, value in given.items() if name in model.fields}
     return given | raws
 
 
-def raw_value(text: str, inline: bool) -> Any:
+def raw_value(text: str, modality: Any) -> Any:
     """What was typed for a field -> a raw value: ``-``, ``@file`` and, where no text is meant, a path are read."""
     if text == "-":
         return sys.stdin.buffer.read()
-    if not inline:
+    if not modality.inline:
         return Path(text)
+    if text.startswith("@@"):
+        return text[1:]
     if text.startswith("@"):
         path = Path(text[1:])
         if not path.is_file():
-            raise ConfigError(f"{text}: there is no file {path}")
+            raise ConfigError(
+                f"{text}: there is no file {path}; a text that begins with @ is written with two: @{text}"
+            )
         return path
+    if modality.space.kind == "continuous" and not text.lstrip().startswith("["):
+        return text.replace(",", " ")
     return text
 
 
 def write_value(modality: Any, thing: Any, path: Path) -> str:
-    """Writes one generated object to a path, to which its ending is added; gives the line that tells of it."""
-    path = path.with_name(path.name + modality.suffix)
+    """Writes one generated object to a file; gives the line that tells of it."""
     path.write_bytes(modality.encode(thing))
-    return f"{path}: {thing}" if modality.suffix == ".txt" else str(path)
+    return f"{path}: {written(modality.cell(thing))}" if modality.inline else str(path)
+
+
+def written(cell: Any) -> str:
+    """A cell of a table in a line of text; numbers with the digits that matter."""
+    if isinstance(cell, list) and not any(isinstance(part, list) for part in cell):
+        return " ".join(map(written, cell))
+    return f"{cell:.7g}" if isinstance(cell, float) else str(cell)
+
+
+def _file_name(field: str) -> str:
+    """A field's name as part of a file's name, on any system."""
+    return re.sub(r'[<>:"|?*\x00-\x1f]', "_", field)
 
 
 def _fields(arguments: list[str]) -> dict[str, str]:

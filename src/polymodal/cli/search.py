@@ -1,10 +1,14 @@
 """``polymodal search``."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.generate import add_fields, given_values, write_value
+from polymodal.cli.generate import add_fields, given_values, write_value, written
 from polymodal.cli.parser import Commands, add_command
+
+_WIDTH = 10_000
+"""Letters of a line where there is no terminal, so that no path is broken."""
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -46,20 +50,32 @@ def run(args: Any) -> None:
     from polymodal.api import open_run
 
     model = open_run(args.folder)
-    hits = model.search(given_values(args, model), args.to, index=args.index, k=args.k)
-    shown = [name for name, modality in model.fields.items() if modality.inline]
+    given, index = given_values(args, model), model.index(args.index)
+    hits = model.search(given, args.to, index=index, k=args.k)
     table = Table(box=None, pad_edge=False)
     for name in ("rank", "similarity", "row"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in shown:
-        table.add_column(name, overflow="fold")
+    names = [name for name, modality in model.fields.items() if modality.inline or name == args.to]
+    for name in names:
+        table.add_column(escape(name), overflow="fold")
     for hit in hits:
-        values = (hit.fields.get(name) for name in shown)
-        cells = ("" if value is None else str(value) for value in values)
+        cells = (_cell(name, model.fields[name], hit, index.rows) for name in names)
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
     if args.output:
         _write(args.output, args.to, model.fields, hits)
+
+
+def _cell(name: str, modality: Any, hit: Any, rows: Any) -> str:
+    """A value in a line of text; the path of a picture or sound, if the source has one."""
+    value = hit.fields.get(name)
+    if value is None:
+        return ""
+    if modality.inline:
+        return written(modality.cell(value))
+    cell = rows.source.column(rows.names.get(name, name))[hit.row - 1]
+    path = cell.get("path") if isinstance(cell, dict) else cell
+    return str(Path(rows.source.root or "", path)) if isinstance(path, str | Path) else ""
 
 
 def _write(folder: Path, to: str, fields: Any, hits: Any) -> None:
@@ -68,7 +84,7 @@ def _write(folder: Path, to: str, fields: Any, hits: Any) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     for hit in hits:
-        print(write_value(fields[to], hit.value, folder / f"{to}-{hit.rank}"))
+        print(write_value(fields[to], hit.value, folder / f"{to}-{hit.rank}{fields[to].suffix}"))
     cards = [
         Card(
             {n: fields[n].preview(value) for n, value in hit.fields.items() if value is not None and n != to},

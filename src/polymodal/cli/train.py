@@ -100,5 +100,6 @@ def _example(model: Any) -> tuple[str, str]:
     inputs = sorted(model.inputs, key=lambda name: not model.fields[name].inline)
     for name in inputs:
         if wanted := [other for other in model.outputs if other != name]:
-            return f"--{name} {'...' if model.fields[name].inline else 'FILE'} ", wanted[0]
-    return "", model.outputs[0]
+            option = shlex.quote(f"--{name}")
+            return f"{option} {'...' if model.fields[name].inline else 'FILE'} ", shlex.quote(wanted[0])
+    return "", shlex.quote(model.outputs[0])

@@ -1,0 +1,101 @@
+"""The best guess of what a cell holds, where a sample would be one of many values that it may hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polymodal.condition import Condition
+from polymodal.generation import CHUNK
+from polymodal.model import Model
+from polymodal.nn.random import fold
+from polymodal.types import Batch, Field
+
+DRAWS = 16
+"""Draws that a best guess is made of, where it is made of draws."""
+
+_STREAM = 4000
+"""Of the keys of all draws but the first."""
+_TEMPERATURES = ("temperature", "decoder_temperature", "length_temperature")
+
+
+def guess_rows(
+    model: Model,
+    batch: Batch,
+    visible: Mapping[str, Tensor],
+    to: Mapping[str, Tensor],
+    keys: Tensor,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    draws: int = DRAWS,
+) -> Batch:
+    """As ``generate_rows``, but what is likeliest of ids, and of vectors the mean of several draws.
+
+    Ids, such as those of labels and texts, are decoded at temperature 0 unless ``options`` name one; then, or where
+    the context is a draw itself, the value that most draws agree on is taken. The mean of pictures or sounds would be
+    neither, so of these there is one draw.
+
+    Args:
+        model: Any.
+        batch: As of ``Model.sample``, on the CPU.
+        visible: As of ``Model.sample``.
+        to: As of ``Model.sample``.
+        keys: As of ``Model.sample``.
+        options: Of the heads by field.
+        draws: That a guess is made of; 1 takes one draw of each vector.
+    """
+    pieces: list[Batch] = []
+    for part in torch.arange(len(keys)).split(CHUNK):
+        condition = model.condition(
+            {name: field.pick(part).to(model.device) for name, field in batch.items()},
+            {name: mask[part] for name, mask in visible.items()},
+            keys[part].to(model.device),
+        )
+        made: Batch = {}
+        for name, mask in to.items():
+            index = mask[part].nonzero()[:, 0].to(model.device)
+            if not index.numel():
+                made[name] = Field.absent(model.modalities[name].space, len(part))
+                continue
+            best = _best(condition, name, index, dict((options or {}).get(name, {})), draws)
+            best = best.scatter(index, len(part))
+            condition = condition.give(name, best)
+            made[name] = best.to("cpu")
+        pieces.append(made)
+    return {name: Field.stack([piece[name] for piece in pieces]) for name in to}
+
+
+def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any], draws: int) -> Field:
+    """The best guess of a field in the rows at ``index`` (n,)."""
+    model = condition.model
+    space = model.modalities[name].space
+    if space.kind == "continuous" and space.grid:
+        draws = 1
+    elif space.kind == "discrete":
+        colder = {option: 0.0 for option in _TEMPERATURES if option in _option_names(model, name)}
+        if colder and not (model.fusion.joint or options.keys() & colder):
+            draws = 1
+        options = colder | options
+    if draws == 1:
+        return condition.sample(name, index, **options)
+    rows = len(condition)
+    keys = [condition.keys, *(fold(condition.keys, _STREAM + i) for i in range(1, draws))]
+    visible = {field: mask.repeat(draws) for field, mask in condition.visible.items()}
+    many = model.condition(condition.batch, visible, torch.cat(keys), tasks_per_row=draws)
+    drawn = many.sample(name, torch.cat([index + i * rows for i in range(draws)]), **options)
+    if space.kind == "continuous":
+        return Field.full(drawn.value.view(draws, len(index), *drawn.value.shape[1:]).mean(0))
+    values = [tuple(value.flatten().tolist()) for value in drawn.values()]
+    chosen = []
+    for row in range(len(index)):
+        (most, _), *_ = Counter(values[row :: len(index)]).most_common(1)
+        chosen.append(row + len(index) * values[row :: len(index)].index(most))
+    return drawn.pick(torch.tensor(chosen, device=index.device))
+
+
+def _option_names(model: Model, name: str) -> frozenset[str]:
+    return frozenset(signature(model.heads[name].sample).parameters)

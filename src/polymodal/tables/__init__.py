@@ -1,0 +1,42 @@
+"""Tables that are read a shard at a time, and written again with some cells changed and all others as they were."""
+
+from pathlib import Path
+
+from polymodal.errors import ConfigError, DataError
+from polymodal.tables.base import SHARD_ROWS, Changes, Shard, Table
+from polymodal.tables.column_style import ColumnStyle, NumberStyle
+from polymodal.tables.delimited import CsvTable
+from polymodal.tables.frames import ArrowFrame, Frame, PandasFrame, is_frame, open_frame
+from polymodal.tables.json_lines import JsonLinesTable
+from polymodal.tables.parquet import ParquetTable
+
+__all__ = [
+    "SHARD_ROWS", "ArrowFrame", "Changes", "ColumnStyle", "FileTable", "Frame", "NumberStyle", "PandasFrame", "Shard",
+    "Table", "is_frame", "open_frame", "open_table",
+]  # fmt: skip
+
+FileTable = ParquetTable | JsonLinesTable | CsvTable
+
+TABLES: dict[str, type[FileTable]] = {
+    ".parquet": ParquetTable,
+    ".jsonl": JsonLinesTable,
+    ".ndjson": JsonLinesTable,
+    ".csv": CsvTable,
+    ".tsv": CsvTable,
+    ".tab": CsvTable,
+}
+"""By ending."""
+
+
+def open_table(path: Path) -> FileTable:
+    """The table in a file.
+
+    Raises:
+        ConfigError: Its ending is not known.
+        DataError: It is not there, or cannot be read.
+    """
+    if path.suffix.lower() not in TABLES:
+        raise ConfigError(f"{path}: '{path.suffix}' is no ending of a table; {', '.join(TABLES)} are")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    return TABLES[path.suffix.lower()](path)
