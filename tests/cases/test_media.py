@@ -3,7 +3,6 @@
 import gzip
 import importlib.util
 import io
-import shutil
 import struct
 from fractions import Fraction
 
