@@ -8,7 +8,7 @@ from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalE
 if TYPE_CHECKING:
     from polymodal.api import Generator, fit
     from polymodal.api import open_run as open
-    from polymodal.data import Data, load
+    from polymodal.data import Data, infer_fields, load
     from polymodal.modalities import Audio, Image, Label, Text, Vector
     from polymodal.model import Model
 
@@ -25,6 +25,7 @@ _HOMES = {
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
     "fit": ("polymodal.api", "fit"),
+    "infer_fields": ("polymodal.data", "infer_fields"),
     "load": ("polymodal.data", "load"),
     "open": ("polymodal.api", "open_run"),
 }
@@ -43,6 +44,7 @@ __all__ = [
     "Text",
     "Vector",
     "fit",
+    "infer_fields",
     "load",
     "open",
 ]

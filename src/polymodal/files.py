@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all, and digests of contents. Nothing else writes what must last."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -7,8 +8,12 @@ from contextlib import contextmanager
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 _PARTIAL = ".partial-"
+_SEAL = "seal.json"
+_compared: set[tuple[Any, ...]] = set()
+"""Files, by path, size, times and digest, that this process has read and found to have the digest."""
 
 
 @contextmanager
@@ -67,6 +72,39 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def seal(folder: Path) -> None:
+    """Writes down the sizes, times and digests of the files in a folder, by which ``check_seal`` knows them again."""
+    files = {path.name: {"stamp": _stamp(path), "sha256": file_sha256(path)} for path in sorted(folder.iterdir())}
+    write_file(folder / _SEAL, json.dumps(files))
+
+
+def check_seal(folder: Path) -> None:
+    """Whether the files in a folder are as they were sealed. Those whose size and times have not changed are not read.
+
+    Raises:
+        ValueError: One is not; says which.
+        OSError: One cannot be read.
+    """
+    try:
+        sealed = json.loads((folder / _SEAL).read_bytes())
+        files = {name: (list(known["stamp"]), known["sha256"]) for name, known in sealed.items()}
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{_SEAL} is broken") from error
+    for name, (stamp, digest) in files.items():
+        now = _stamp(folder / name)
+        if now == stamp or (folder / name, *now, digest) in _compared:
+            continue
+        if now[:1] != stamp[:1] or file_sha256(folder / name) != digest:
+            raise ValueError(f"{name} has changed")
+        _compared.add((folder / name, *now, digest))
+
+
+def _stamp(file: Path) -> list[int]:
+    """What changes when anybody writes to a file: its size, and its times of modification and of change."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def remove_partials(folder: Path) -> None:

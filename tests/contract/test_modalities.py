@@ -205,7 +205,7 @@ def test_unknown_names():
     with pytest.raises(ConfigError) as error:
         build("image", where="fields.picture", siez=3)
     assert str(error.value) == (
-        "fields.picture: 'siez' is unknown; did you mean 'size'? (background, channels, fit, size)"
+        "fields.picture: 'siez' is unknown; did you mean 'size'? (background, channels, fit, max_pixels, range, size)"
     )
     with pytest.raises(ConfigError, match=r"^fields.v: missing a required argument: 'size'$"):
         build("vector", where="fields.v")

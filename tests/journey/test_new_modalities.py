@@ -242,7 +242,7 @@ def test_they_are_shown(data, tmp_path):
             '<span class="text">' if name == "name" else '<img alt="" width="256" height="256" src="data:'
         )
     row = data.rows.select(np.array([1]))
-    one = pm.Data("one", data.fields, row, row.select(np.arange(0)), row.select(np.arange(0)), [], {})
+    one = pm.Data("one", data.fields, row, row.select(np.arange(0)), row.select(np.arange(0)), [], [], {})
     with PILImage.open(contact_sheet(one, tmp_path / "sheet.png")) as sheet:
         assert sheet.width == 2 * (96 + 8) + 200 + 2 * 8
         expected = data.fields["video"].thumbnail(Clip(a_video(1)), 96)

@@ -22,7 +22,7 @@ def test_values_survive_reading_and_writing(world):
     picture = read("p", pm.Image(16), str(world / "0.png"))
     assert picture.value.shape == (1, 3, 16, 16)
     assert read("v", Vector(2), "1 2").value.tolist() == [[1.0, 2.0]]
-    with pytest.raises(pm.DataError, match="p: cannot open the picture"):
+    with pytest.raises(pm.DataError, match="p: cannot read the file"):
         read("p", pm.Image(16), "no.png")
 
 

@@ -1,10 +1,12 @@
 """``polymodal data``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
+from polymodal.errors import ConfigError
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -14,11 +16,13 @@ def add(commands: Commands, arguments: list[str]) -> None:
         data.add_subparsers(metavar="VERB", required=True, dest="verb"),
         "inspect",
         run,
-        summary="Show what is in a data set, what is missing and which rows cannot be read.",
+        summary="Show what is in a data set, what is missing and what cannot be read.",
         details="Prints the rows of each split, the fields with their sizes and lengths, and which fields occur\n"
-        "together. Your files are not changed. Decoded values are cached, so that a training starts at once.",
+        "together; the cells and rows that cannot be read, by reason; and the columns that are no fields. Your files\n"
+        "are not changed. Decoded values are cached, so that a training starts at once.",
         examples="""
 polymodal data inspect rows.jsonl
+polymodal data inspect rows.csv -o fields.yaml
 polymodal data inspect pictures/ --sheet sheet.png
 polymodal data inspect rows.parquet --fields fields.yaml --strict
 """,
@@ -31,8 +35,15 @@ polymodal data inspect rows.parquet --fields fields.yaml --strict
         help="a YAML file of the fields, with lines such as `picture: {modality: image, size: 64, "
         "column: photo}` (default: guessed from the columns)",
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write the fields, as they were guessed, to a YAML file for --fields, to be corrected",
+    )
     parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a contact sheet of sample rows, as a PNG")
-    parser.add_argument("--strict", action="store_true", help="stop at the first row that cannot be read")
+    parser.add_argument("--strict", action="store_true", help="stop at the first cell that cannot be read")
 
 
 def run(args: Any) -> None:
@@ -41,8 +52,30 @@ def run(args: Any) -> None:
 
     from polymodal.data import contact_sheet, infer_fields, inspect, load
 
+    if args.output and args.output.exists():
+        raise ConfigError(f"{args.output}: is there already, and may have been corrected; choose another name")
     fields = read_fields(args.fields) if args.fields else infer_fields(args.source)
+    if args.output:
+        write_fields(args.output, fields)
+        print(f"{args.output}: the fields; correct them, and give the file as --fields")
     data = load(args.source, fields, strict=args.strict)
     Console().print(inspect(data))
     if args.sheet:
         print(contact_sheet(data, args.sheet))
+
+
+def write_fields(path: Path, fields: Mapping[str, Any]) -> None:
+    """Writes fields, as ``load`` takes them, as YAML that ``read_fields`` reads; with why other columns are none."""
+    import yaml
+
+    from polymodal.data import Fields, parse_fields
+    from polymodal.files import write_file
+    from polymodal.modalities import kind_of
+
+    tree = {}
+    for name, (modality, column) in parse_fields(fields).items():
+        arguments = {key: value for key, value in modality.state().items() if value is not None}
+        tree[name] = {"modality": kind_of(modality), **({"column": column} if column != name else {}), **arguments}
+    notes = fields.notes if isinstance(fields, Fields) else []
+    comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
+    write_file(path, comments + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None))

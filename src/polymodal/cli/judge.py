@@ -51,7 +51,7 @@ polymodal evaluate runs/mine --judge judges/mine
 def train(args: Any) -> None:
     """Trains, and prints what the judge reached."""
     from polymodal.api import open_run
-    from polymodal.data import infer_fields, load
+    from polymodal.data import load
     from polymodal.evaluation import Judge
 
     for name in ("steps", "width"):
@@ -66,7 +66,7 @@ def train(args: Any) -> None:
     if args.like:
         data = open_run(args.like).data(args.source)
     else:
-        data = load(args.source, read_fields(args.fields) if args.fields else infer_fields(args.source))
+        data = load(args.source, read_fields(args.fields) if args.fields else None)
     if args.naming and args.naming not in data.fields:
         raise ConfigError(unknown("--naming", args.naming, data.fields))
     held_out = data.test if len(data.test) else data.validation

@@ -17,7 +17,7 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Train a model on your data.",
         details="Everything is written to one folder, the run. You can stop the command at any time: the same command\n"
-        "continues from the last checkpoint. Rows that cannot be read are set aside and counted. The fields are those\n"
+        "continues from the last checkpoint. Cells that cannot be read are missing, and counted. The fields are those\n"
         "of the recipe if it names any, else those of the data set if it is built in, else they are guessed from the\n"
         "columns (`polymodal data inspect SOURCE` shows the guess).",
         examples="""
@@ -62,7 +62,11 @@ def run(args: Any) -> None:
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, one speaks
     if data.rejected and first:
         print(f"{len(data.rejected)} rows are set aside; the first: {data.rejected[0]}", flush=True)
+    if data.bad_cells and first:
+        print(f"{len(data.bad_cells)} cells cannot be read and are missing; the first: {data.bad_cells[0]}", flush=True)
     if first:
+        for note in data.notes:
+            print(note, flush=True)
         rows = ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items())
         print(f"{data.source}: {rows} rows of {', '.join(data.fields)}", flush=True)
     model = Generator(stages.fit(recipe, data, args.output, overwrite=args.overwrite), args.output)

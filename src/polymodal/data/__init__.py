@@ -2,8 +2,9 @@
 
 from polymodal.data.cache import cache_folder
 from polymodal.data.columns import Column
-from polymodal.data.infer import infer_fields
-from polymodal.data.load import Data, load, parse_fields
+from polymodal.data.fields import parse_fields
+from polymodal.data.infer import Fields, infer_fields
+from polymodal.data.load import Data, load
 from polymodal.data.report import Report, inspect
 from polymodal.data.rows import Rows
 from polymodal.data.sheet import contact_sheet
@@ -15,6 +16,7 @@ __all__ = [
     "SPLITS",
     "Column",
     "Data",
+    "Fields",
     "Rejection",
     "Report",
     "Rows",

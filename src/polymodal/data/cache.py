@@ -2,17 +2,24 @@
 
 A column's folder is named by its content: the cells' bytes, the field's settings and the format of the cache. It is
 filled under another name and renamed when complete, so that a build that was killed leaves nothing that is ever read.
-A lock per column lets one process build while others wait.
+A lock per column lets one process build while others wait. A seal holds the sizes and digests of the files; what does
+not agree with it is built anew.
 
 Cells are decoded by threads, not processes: Pillow, soxr and libsndfile leave the interpreter's lock while they work,
 a process would take seconds to import torch, and a script without a main guard could not start one.
 """
 
+import atexit
 import json
+import logging
 import os
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,18 +31,37 @@ from rich.progress import track
 
 from polymodal.data.columns import Column, ColumnWriter
 from polymodal.errors import DataError
-from polymodal.files import atomic_folder, digest, remove_partials
+from polymodal.files import atomic_folder, check_seal, digest, remove_partials, seal
 from polymodal.modalities import Modality, kind_of
 
-FORMAT = 1
+FORMAT = 2
 """Of the cached arrays. Raise it when any modality's ``read`` changes what it stores."""
 
 _CELLS_PER_TASK = 64
+_FAILURES = "failures.json"
+_PASSING = "passing"
+"""A file that is there where a cell failed for a reason that may pass: a package that is missing may be installed."""
+
+_log = logging.getLogger(__name__)
+_built: set[Path] = set()
+"""Columns that this process has built."""
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """The argument, else ``$POLYMODAL_CACHE``, else ``~/.cache/polymodal``."""
-    return Path(given or os.environ.get("POLYMODAL_CACHE") or "~/.cache/polymodal").expanduser()
+    """The argument, else ``$POLYMODAL_CACHE``, else ``~/.cache/polymodal``; a temporary one if it cannot be written."""
+    folder = Path(given or os.environ.get("POLYMODAL_CACHE") or "~/.cache/polymodal").expanduser()
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return folder if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else _temporary(folder)
+
+
+@cache
+def _temporary(folder: Path) -> Path:
+    made = Path(tempfile.mkdtemp(prefix="polymodal-cache-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    _log.warning("the cache folder %s cannot be written; what is decoded is kept only while this process runs", folder)
+    return made
 
 
 def build_column(
@@ -55,34 +81,62 @@ def build_column(
     settings = json.dumps([FORMAT, kind_of(modality), modality.state()], sort_keys=True)
     key = digest(settings.encode(), b"".join(names)).hex()
     folder = cache / "columns" / key
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.exists():
-                remove_partials(folder.parent)
-                _build(folder, modality, _with_progress(raws(), len(names)))
-    return _open(folder, len(names), key, modality.space.varies)
+    if folder.exists() and (opened := _open(folder, len(names), key, modality, notice=False)):
+        return opened
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            if opened := _open(folder, len(names), key, modality):  # another process has just built it
+                return opened
+            shutil.rmtree(folder)
+        remove_partials(folder.parent)
+        _build(folder, modality, _with_progress(raws(), len(names)))
+    opened = _open(folder, len(names), key, modality)
+    if opened is None:
+        raise DataError(f"{folder}: what was written to the cache cannot be read again; is the disk full or broken?")
+    return opened
 
 
-def _open(folder: Path, count: int, key: str, varies: int | None) -> tuple[Column, dict[int, str]]:
-    failures = {int(i): reason for i, reason in json.loads((folder / "failures.json").read_text()).items()}
-    good = np.ones(count, dtype=bool)
-    good[list(failures)] = False
-    return Column.open(folder, np.where(good, np.cumsum(good) - 1, -1), key, varies), failures
+def _open(
+    folder: Path, count: int, key: str, modality: Modality, notice: bool = True
+) -> tuple[Column, dict[int, str]] | None:
+    """The column in a folder; None, with a notice, if it is broken, and if this process may be able to read more."""
+    try:
+        check_seal(folder)
+        failures = {int(i): str(why) for i, why in json.loads((folder / _FAILURES).read_bytes()).items()}
+        good = np.ones(count, dtype=bool)
+        good[list(failures)] = False
+        space = modality.space
+        column = Column.open(folder, np.where(good, np.cumsum(good) - 1, -1), key, space.varies)
+        if not column.holds(int(good.sum()), modality.dtype, space.rest):
+            raise ValueError("its parts do not fit together")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError) as error:
+        if notice:
+            reason = " ".join(str(error).split())
+            _log.warning("the cache's column %s is broken (%s) and is built anew", folder.name, reason)
+        return None
+    if (folder / _PASSING).exists() and folder not in _built:
+        return None
+    return column, failures
 
 
 def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
     variable, failures = modality.space.variable, {}
-    with atomic_folder(folder) as partial, ColumnWriter(partial) as writer:
-        writer.write(np.empty((0, *modality.space.rest), modality.dtype), [] if variable else None)
-        for index, stored in enumerate(_read_all(modality, raws)):
-            if isinstance(stored, str):
-                failures[index] = stored
-            elif variable:
-                writer.write(stored, [len(stored)])
-            else:
-                writer.write(stored[None])
-        (partial / "failures.json").write_text(json.dumps(failures))
+    with atomic_folder(folder) as partial:
+        with ColumnWriter(partial) as writer:
+            writer.write(np.empty((0, *modality.space.rest), modality.dtype), [] if variable else None)
+            for index, stored in enumerate(_read_all(modality, raws)):
+                if isinstance(stored, _Failure):
+                    failures[index] = stored.reason
+                    if stored.passing:
+                        (partial / _PASSING).touch()
+                elif variable:
+                    writer.write(stored, [len(stored)])
+                else:
+                    writer.write(stored[None])
+        (partial / _FAILURES).write_text(json.dumps(failures), "utf-8")
+        seal(partial)
+    _built.add(folder)
 
 
 def _with_progress(raws: Iterable[Any], count: int) -> Iterable[Any]:
@@ -91,15 +145,23 @@ def _with_progress(raws: Iterable[Any], count: int) -> Iterable[Any]:
     return track(raws, "Decoding", total=count, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | str]:
+@dataclass(frozen=True)
+class _Failure:
+    """Why there is no stored value, and whether another process may be able to read it."""
+
+    reason: str
+    passing: bool = False
+
+
+def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | _Failure]:
     """Stored values in order, or the reason why there is none; a bounded number of cells is in memory at a time."""
 
-    def read(chunk: list[Any]) -> list[np.ndarray | str]:
+    def read(chunk: list[Any]) -> list[np.ndarray | _Failure]:
         return [_read(modality, raw) for raw in chunk]
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     raws = iter(raws)
-    waiting: deque[Future[list[np.ndarray | str]]] = deque()
+    waiting: deque[Future[list[np.ndarray | _Failure]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         while True:
             while len(waiting) < 2 * workers and (chunk := list(islice(raws, _CELLS_PER_TASK))):
@@ -109,8 +171,48 @@ def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | 
             yield from waiting.popleft().result()
 
 
-def _read(modality: Modality, raw: Any) -> np.ndarray | str:
+def _read(modality: Modality, raw: Any) -> np.ndarray | _Failure:
+    """One bad cell costs that cell, whatever error a decoder raises."""
     try:
+        if isinstance(raw, DataError):
+            raise raw
         return modality.read(raw)
     except DataError as error:
-        return str(error)
+        return _Failure(str(error), isinstance(error.__cause__, ImportError | MemoryError))
+    except MemoryError:
+        return _Failure("there is not enough memory to decode it", passing=True)
+    except Exception as error:
+        return _Failure(f"cannot be decoded: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+class _Appender:
+    """Writes a ``.npy`` file whose first axis is not known before the end, without holding it in memory."""
+
+    def __init__(self, path: Path, modality: Modality) -> None:
+        self._file = path.open("w+b")
+        self._dtype = np.dtype(modality.dtype)
+        space = modality.space
+        self._rest = space.rest  # the axis that varies comes first
+        self._variable = space.variable
+        self._count = 0
+        self._header()
+
+    def __enter__(self) -> "_Appender":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def _header(self) -> None:
+        # NumPy pads its header so that a longer first axis fits in the same bytes.
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count, *self._rest)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def append(self, stored: np.ndarray) -> None:
+        shape = stored.shape[1:] if self._variable else stored.shape
+        assert stored.dtype == self._dtype, f"read() gave {stored.dtype}, its dtype is {self._dtype}"
+        assert shape == self._rest, f"read() gave shape {stored.shape}"
+        self._file.write(np.ascontiguousarray(stored).tobytes())
+        self._count += len(stored) if self._variable else 1

@@ -1,8 +1,11 @@
 """Cells: which are absent, which are files, and what each one's content is called."""
 
+import logging
 import math
 import sqlite3
 import time
+from base64 import b64decode
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,9 @@ import numpy as np
 from polymodal.errors import DataError
 from polymodal.files import digest
 from polymodal.modalities import Modality
+
+_log = logging.getLogger(__name__)
+_SHORTEST_BASE64 = 64
 
 
 def resolve(cell: Any, modality: Modality, root: Path | None) -> Any:
@@ -33,8 +39,22 @@ def resolve(cell: Any, modality: Modality, root: Path | None) -> Any:
     if is_absent(cell):
         return None
     if isinstance(cell, str) and not modality.inline:
-        return inside(cell, root)
+        content = _embedded(cell)
+        return inside(cell, root) if content is None else content
     return cell
+
+
+def _embedded(text: str) -> bytes | None:
+    """The file that a text holds in base 64, as a data URI or bare; None if it is a path."""
+    head, mark, body = text.partition(";base64,")
+    if not (mark and head.startswith("data:")):
+        if len(text) < _SHORTEST_BASE64 or "." in text:  # paths have an ending, and base 64 no dots
+            return None
+        body = text
+    try:
+        return b64decode("".join(body.split()), validate=True) or None
+    except ValueError:
+        return None
 
 
 def is_absent(cell: Any) -> bool:
@@ -83,25 +103,32 @@ class Digests:
         self._database = cache / "files.sqlite"
         self._known: dict[str, tuple[str, bytes]] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
-        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
-            database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest BLOB)")
+        self._run("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest BLOB)")
 
     def recall(self, folder: Path) -> None:
         """Bring back what is known of the files under a folder."""
         prefix = f"{folder.resolve()}/"
-        with closing(sqlite3.connect(self._database, timeout=60)) as database:
-            rows = database.execute(
-                "SELECT path, stamp, digest FROM files WHERE path >= ? AND path < ?", (prefix, prefix[:-1] + "0")
-            )
-            self._known.update({path: (stamp, digest) for path, stamp, digest in rows})
+        query = "SELECT path, stamp, digest FROM files WHERE path >= ? AND path < ?"
+        rows = self._run(query, [(prefix, prefix[:-1] + "0")])
+        self._known.update({path: (stamp, digest) for path, stamp, digest in rows if len(digest) == 16})
 
     def save(self) -> None:
         """Keep what was learned for the next time."""
-        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
-            database.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(path, *rest) for path, rest in self._new.items()]
-            )
+        rows = [(path, *rest) for path, rest in self._new.items()]
+        self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
         self._new.clear()
+
+    def _run(self, statement: str, rows: Sequence[tuple[Any, ...]] = ((),)) -> list[Any]:
+        """What the database answers for each of the rows; nothing if it is broken, and then it is deleted."""
+        try:
+            with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
+                return [answer for row in rows for answer in database.execute(statement, row)]
+        except sqlite3.OperationalError:  # it cannot be written, or others write
+            return []
+        except sqlite3.DatabaseError as error:
+            _log.warning("the cache's %s is broken (%s) and is begun anew", self._database.name, error)
+            self._database.unlink(missing_ok=True)
+            return []
 
     def of(self, raw: Any, modality: type[Modality] | Modality = Modality) -> bytes:
         """The name of a raw value's content; a file is named by its bytes, anything else by a modality.

@@ -38,6 +38,15 @@ class Column:
         values = np.load(folder / _VALUES, mmap_mode="r").view(np.ndarray)
         return cls(values, None if varies is None else np.load(folder / _OFFSETS), slots, key, varies)
 
+    def holds(self, count: int, dtype: np.dtype, rest: tuple[int, ...]) -> bool:
+        """Whether there are ``count`` values of a type, whose shape without the axis that varies is ``rest``."""
+        rows = count
+        if self.offsets is not None:
+            if len(self.offsets) != count + 1 or self.offsets[0] or (np.diff(self.offsets) < 0).any():
+                return False
+            rows = int(self.offsets[-1])
+        return self.values.shape == (rows, *rest) and self.values.dtype == dtype
+
     def __len__(self) -> int:
         return len(self.slots)
 

@@ -1,23 +1,24 @@
 """Load: a source and typed fields -> rows in three splits."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from polymodal.data.cache import build_column, cache_folder
 from polymodal.data.cells import Digests, is_absent, resolve
 from polymodal.data.columns import Column
+from polymodal.data.fields import parse_fields
+from polymodal.data.infer import Fields, fields_of
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.splits import SPLITS, check_fractions, is_split_column, split_by_hash, split_name
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import DataError
 from polymodal.files import digest
-from polymodal.modalities import Modality, build
+from polymodal.modalities import Modality
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Data:
         validation: Rows to watch training with.
         test: Rows to score with.
         rejected: Rows that were set aside, each with its reason.
+        notes: What to know of how the source was read, in sentences: what was recognised, and what was left out.
         settings: What ``load`` was given, to read it again: ``source`` (None if it was no place), ``key``, ...
+        bad_cells: Cells of the other rows that are missing because they could not be read, each with its reason.
     """
 
     source: str
@@ -40,7 +43,9 @@ class Data:
     validation: Rows
     test: Rows
     rejected: list[Rejection]
+    notes: list[str]
     settings: dict[str, Any]
+    bad_cells: list[Rejection] = field(default_factory=list)
 
     @property
     def splits(self) -> dict[str, Rows]:
@@ -58,7 +63,7 @@ class Data:
 
 def load(
     source: Any,
-    fields: Mapping[str, Any],
+    fields: Mapping[str, Any] | None = None,
     *,
     key: str | None = None,
     split: str | None = None,
@@ -70,15 +75,16 @@ def load(
 ) -> Data:
     """Load aligned rows; any cell may be missing.
 
-    Cells are values, paths relative to the source's folder, or embedded files. A row without any field, or with a
-    cell that cannot be read, is set aside in ``rejected`` and never changed. What is decoded is cached.
+    Cells are values, paths relative to the source's folder, or embedded files. A cell that cannot be read is missing,
+    and listed in ``bad_cells``; a row that holds nothing else is set aside in ``rejected``. Nothing is ever changed.
+    What is decoded is cached.
 
     Args:
         source: A ``.jsonl``, ``.csv`` or ``.parquet`` file; a folder of these, of pictures by class, of WebDataset
             shards, or a saved Hugging Face data set; shards such as ``s-{000..009}.tar``; ``hf:owner/name``; the name
             of a built-in data set (``emoji``, ``fashion:option=value``); or a list of mappings.
         fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
-            names the source's column if it is called otherwise.
+            names the source's column if it is called otherwise. None: as ``infer_fields`` recognises them.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's
             content.
         split: Column that names each row's split. None: the column ``split`` if it does, else by hash of the key.
@@ -86,7 +92,7 @@ def load(
         validation: Fraction of rows to validate with, where a hash decides.
         test: Fraction of rows to test with, where a hash decides.
         cache: Folder of the cache; see ``cache_folder``.
-        strict: Raise at the first row that would be set aside.
+        strict: Raise at the first cell or row that cannot be read.
         limit: Use the first rows only.
 
     Raises:
@@ -94,9 +100,11 @@ def load(
         ConfigError: A field is wrong.
     """
     check_fractions(validation, test)
-    typed = parse_fields(fields)
     folder = cache_folder(cache)
     origin = open_source(source, folder)
+    if fields is None:
+        fields = fields_of(source, origin)
+    typed = parse_fields(fields)
     for name, (_, column) in typed.items():
         origin.check(column, f"fields.{name}.column")
     if key is not None:
@@ -110,6 +118,7 @@ def load(
     for name in typed:
         scan.prepare(name)
         columns[name] = scan.read(name, folder)
+    scan.set_aside_empty(columns)
     if strict:
         scan.raise_first()
     rejected = scan.rejected
@@ -121,7 +130,18 @@ def load(
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
     settings = {"key": key, "split": split, "validation": validation, "test": test, "limit": limit}
-    return Data(origin.name, modalities, **splits, rejected=rejected, settings={"source": _place(source), **settings})
+    settings["source"] = _place(source)
+    notes = [*(fields.notes if isinstance(fields, Fields) else ()), *_untrained(splits["train"])]
+    return Data(
+        origin.name, modalities, **splits, rejected=rejected, notes=notes, settings=settings, bad_cells=scan.bad
+    )
+
+
+def _untrained(training: Rows) -> Iterator[str]:
+    """Fields of which nothing can be learned."""
+    for name, present in training.present.items():
+        if len(training) and not present.any():
+            yield f"fields.{name}: none of the {len(training):,} training rows has a value"
 
 
 def _place(source: Any) -> str | None:
@@ -130,47 +150,6 @@ def _place(source: Any) -> str | None:
         return None
     path = Path(source).expanduser()
     return str(path.resolve() if path.exists() else source)
-
-
-def check_name(name: str) -> None:
-    """Whether a field may be called that: names become those of modules, columns and files.
-
-    Raises:
-        ConfigError: It may not.
-    """
-    if not name or any(character in name for character in "./\\") or reserved(name):
-        raise ConfigError(
-            f"fields: '{name}' cannot be a field's name; call it otherwise, and give its column: "
-            f"{{NAME: {{modality: ..., column: '{name}'}}}}"
-        )
-
-
-def reserved(name: str) -> bool:
-    """Whether torch's containers of modules and parameters have an attribute of that name."""
-    return any(hasattr(container(), name) for container in (nn.ModuleDict, nn.ParameterDict))
-
-
-def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
-    """Fields as a user writes them -> modality (a copy, to be prepared) and column by name.
-
-    Raises:
-        ConfigError: A field is wrong.
-    """
-    if not fields:
-        raise ConfigError("fields: none given; {'picture': pm.Image(size=64)} is an example")
-    parsed = {}
-    for name, given in fields.items():
-        check_name(name)
-        arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
-        column = arguments.pop("column", name)
-        modality = arguments.pop("modality", None)
-        if isinstance(modality, Modality):
-            parsed[name] = (type(modality)(**modality.state()), column)
-        elif isinstance(modality, str):
-            parsed[name] = (build(modality, where=f"fields.{name}", **arguments), column)
-        else:
-            raise ConfigError(f"fields.{name}.modality: {modality!r} is no modality, nor the name of one")
-    return parsed
 
 
 class _Scan:
@@ -185,7 +164,8 @@ class _Scan:
         self.keys: list[bytes] = []
         self.split_cells: list[Any] = []
         self.splits = np.empty(0, dtype=object)
-        self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason, by record
+        self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason of rows that are set aside, by record
+        self.unread: list[tuple[int, str, str]] = []  # record, field and reason of cells that cannot be read
         self.unparsed: list[tuple[int, Rejection]] = []  # with the number of the next record
 
     def run(self, digests: Digests, key: str | None, split: str, limit: int | None, strict: bool) -> None:
@@ -212,15 +192,13 @@ class _Scan:
                 raw = resolve(record.cells.get(column), modality, self.origin.root)
                 content = b"" if raw is None else digests.of(raw, modality)
             except DataError as error:
-                self.reject(number, name, str(error))
+                self.unread.append((number, name, str(error)))
             contents.append(content)
             numbers = self.contents[name]
             if content and content not in numbers:
                 numbers[content] = len(numbers)
                 self.firsts[name].append(number)
             self.ids[name].append(numbers[content] if content else -1)
-        if not any(contents):
-            self.reject(number, None, f"no field is present ({', '.join(self.typed)})")
         self.split_cells.append(record.cells.get(split))
         self.keys.append(digest(*contents) if key is None else self._key(number, key, record.cells.get(key), digests))
 
@@ -263,21 +241,24 @@ class _Scan:
             and number not in self.faults
             and (modality.prepares_on == "all" or self.splits[number] == "train")
         ]
-        modality.prepare(self._raws(name, rows))
+        modality.prepare(raw for raw in self._raws(name, rows) if not isinstance(raw, DataError))
 
     def read(self, name: str, cache: Path) -> Column:
-        """A field's stored values; records whose cell cannot be read are rejected."""
+        """A field's stored values; those of cells that cannot be read are absent."""
         firsts = self.firsts[name]
         modality, _ = self.typed[name]
         values, failures = build_column(cache, modality, list(self.contents[name]), lambda: self._raws(name, firsts))
         ids = np.array(self.ids[name], dtype=np.int64)
         if failures:
-            for number in np.flatnonzero(np.isin(ids, list(failures))):
-                self.reject(int(number), name, failures[int(ids[number])])
+            bad = np.flatnonzero(np.isin(ids, list(failures)))
+            self.unread += [
+                (number, name, failures[content])
+                for number, content in zip(*map(np.ndarray.tolist, (bad, ids[bad])), strict=True)
+            ]
         return replace(values, slots=np.append(values.slots, -1)[ids])  # content -1 reads the appended -1
 
     def _raws(self, name: str, rows: list[int]) -> Iterator[Any]:
-        """The raw values of a field in some records, in order."""
+        """The raw values of a field in some records, in order; an error where a file has gone since."""
         modality, column = self.typed[name]
         wanted = iter(rows)
         next_row = next(wanted, None)
@@ -287,12 +268,25 @@ class _Scan:
                 return
             if isinstance(record, Record):
                 if number == next_row:
-                    yield resolve(record.cells.get(column), modality, self.origin.root)
+                    try:
+                        yield resolve(record.cells.get(column), modality, self.origin.root)
+                    except DataError as error:
+                        yield error
                     next_row = next(wanted, None)
                 number += 1
 
     def reject(self, number: int, name: str | None, reason: str) -> None:
         self.faults.setdefault(number, (name, reason))
+
+    def set_aside_empty(self, columns: Mapping[str, Column]) -> None:
+        """Reject every record that has no field, for the reason of its first bad cell if it has one."""
+        first: dict[int, tuple[str, str]] = {}
+        for number, name, reason in self.unread:
+            first.setdefault(number, (name, reason))
+        nothing = (None, f"no field is present ({', '.join(self.typed)})")
+        empty = ~np.any([column.present for column in columns.values()], axis=0)
+        for number in np.flatnonzero(empty).tolist():
+            self.reject(number, *first.get(number, nothing))
 
     @property
     def rejected(self) -> list[Rejection]:
@@ -300,7 +294,15 @@ class _Scan:
         faulty = [(number, Rejection(*self.records[number], *fault)) for number, fault in self.faults.items()]
         return [rejection for _, rejection in sorted([*self.unparsed, *faulty], key=lambda found: found[0])]
 
+    @property
+    def bad(self) -> list[Rejection]:
+        """Every cell of the other rows that cannot be read, in the order of the source."""
+        kept = sorted((cell for cell in self.unread if cell[0] not in self.faults), key=lambda cell: cell[0])
+        return [Rejection(*self.records[number], name, reason) for number, name, reason in kept]
+
     def raise_first(self) -> None:
-        """Refuse the first bad row."""
-        if self.faults or self.unparsed:
-            raise DataError(str(self.rejected[0]))
+        """Refuse the first bad cell or row."""
+        if self.faults or self.unparsed or self.unread:
+            cells = [(number, Rejection(*self.records[number], *found)) for number, *found in self.unread]
+            faulty = [(number, Rejection(*self.records[number], *fault)) for number, fault in self.faults.items()]
+            raise DataError(str(min([*self.unparsed, *cells, *faulty], key=lambda found: found[0])[1]))

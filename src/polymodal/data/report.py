@@ -1,5 +1,6 @@
 """Inspect: what a data set holds, what it lacks, and what was set aside."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -7,12 +8,15 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from polymodal.data.load import Data
 from polymodal.data.sources import Rejection
 from polymodal.modalities import kind_of
 
-_MOST_REJECTIONS = 20
+_MOST_REASONS = 20
+_VARIES = re.compile(r"'[^']*'|[\d.,]+|\(.*\)")
+"""Parts of a reason that differ from cell to cell."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Report:
         fields: Each field.
         combinations: Rows that have exactly these fields, the most frequent first.
         rejected: Rows that were set aside.
+        notes: What to know of how the source was read, in sentences.
+        bad_cells: Cells of the other rows that could not be read.
     """
 
     source: str
@@ -55,13 +61,19 @@ class Report:
     fields: list[FieldReport]
     combinations: list[tuple[tuple[str, ...], int]]
     rejected: list[Rejection]
+    notes: list[str]
+    bad_cells: list[Rejection]
 
     def __rich__(self) -> RenderableType:
         tables = [self._rows(), self._fields(), self._combinations()]
-        return Group(*tables, *([self._rejected()] if self.rejected else []))
+        if self.rejected:
+            tables.append(_by_reason("Rows set aside", self.rejected))
+        if self.bad_cells:
+            tables.append(_by_reason("Cells that are missing because they could not be read", self.bad_cells))
+        return Group(*tables, *(Text(note) for note in self.notes))
 
     def _rows(self) -> Table:
-        table = Table("split", title=self.source, title_justify="left")
+        table = Table("split", title=escape(self.source), title_justify="left")
         table.add_column("rows", justify="right")
         for name, count in self.rows.items():
             table.add_row(name, f"{count:,}")
@@ -75,7 +87,7 @@ class Report:
             table.add_column(title, justify="right")
         for field in self.fields:
             table.add_row(
-                field.name,
+                escape(field.name),
                 field.modality,
                 f"{field.present:,}",
                 _percent(field.present, total),
@@ -96,13 +108,23 @@ class Report:
             table.add_row(escape("all" if every else ", ".join(names)), f"{count:,}", _percent(count, total))
         return table
 
-    def _rejected(self) -> Table:
-        table = Table("file", "row", "field", "reason", title="Rows set aside", title_justify="left")
-        for rejection in self.rejected[:_MOST_REJECTIONS]:
-            table.add_row(*map(escape, (rejection.file, str(rejection.row), rejection.field or "", rejection.reason)))
-        if len(self.rejected) > _MOST_REJECTIONS:
-            table.add_row("", "", "", f"and {len(self.rejected) - _MOST_REJECTIONS:,} more")
-        return table
+
+def _by_reason(title: str, found: list[Rejection]) -> Table:
+    """How often each reason was given, with the first row of each."""
+    groups: dict[tuple[str, str], list[Rejection]] = {}
+    for rejection in found:
+        kind = _VARIES.sub("", rejection.reason)
+        groups.setdefault((rejection.field or "", kind), []).append(rejection)
+    table = Table("number", "field", "reason", "first in", title=title, title_justify="left")
+    table.columns[0].justify = "right"
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    for (field, _), group in ordered[:_MOST_REASONS]:
+        first = group[0]
+        table.add_row(*map(escape, (f"{len(group):,}", field, first.reason, f"{first.file}, row {first.row:,}")))
+    if len(ordered) > _MOST_REASONS:
+        rest = sum(len(group) for _, group in ordered[_MOST_REASONS:])
+        table.add_row(f"{rest:,}", "", f"{len(ordered) - _MOST_REASONS:,} more reasons", "")
+    return table
 
 
 def inspect(data: Data) -> Report:
@@ -132,7 +154,7 @@ def inspect(data: Data) -> Report:
             )
         )
     rows = {name: len(rows) for name, rows in data.splits.items()}
-    return Report(data.source, rows, fields, combinations, data.rejected)
+    return Report(data.source, rows, fields, combinations, data.rejected, data.notes, data.bad_cells)
 
 
 def _percent(part: int, whole: int) -> str:

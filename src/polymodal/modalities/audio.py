@@ -1,9 +1,10 @@
-"""Audio: any file that libsndfile reads <-> a log-mel spectrogram."""
+"""Audio: any file that libsndfile or PyAV reads <-> a log-mel spectrogram."""
 
 import io
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,18 +17,23 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.base import ColumnSample, Modality, usual_limit
 from polymodal.modalities.html import data_address
 from polymodal.modalities.mel import MelTransform
+from polymodal.modalities.recordings import check, check_length, decode, seconds_of
+from polymodal.modalities.text import shown
 from polymodal.nn.random import make_keys
 from polymodal.types import Space
 
 # Brings speech at usual loudness to 0.4 +- 0.75: digital silence becomes -2.3, a loud vowel +2.
 LOG_MEL_MEAN = -5.5
 LOG_MEL_SCALE = 2.6
-_MOST_CHANNELS = 32
-_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
+_LOUDEST = 100.0
+"""Of a sample, of which full scale is 1; more is a mistake of scale, and would be a burden to all other clips."""
+_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"FORM", b".snd", b"caff")
 """How files of sound begin."""
+_SHORT_SECONDS = 2.0
+"""Of a clip that is no burden, however short the others are."""
 _WAVE_BARS = 64
 """Of the drawing of a sound on a page."""
 
@@ -97,7 +103,10 @@ class Audio(Modality):
     transform: MelTransform
     dtype = np.float16
     suffix = ".wav"
-    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")
+    suffixes = (
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".snd", ".caf", ".w64"),
+        *(".m4a", ".aac", ".mp4a", ".weba", ".wma"),  # with PyAV
+    )
 
     def __init__(
         self,
@@ -161,29 +170,32 @@ class Audio(Modality):
             DataError: As ``read``.
         """
         if isinstance(raw, bytes | Path):
-            samples, rate = self._decode(io.BytesIO(raw) if isinstance(raw, bytes) else raw)
+            samples, rate = decode(raw, self.max_seconds)
         elif isinstance(raw, Waveform):
-            samples, rate = raw.samples, raw.sample_rate_hz
+            samples, rate = np.asarray(raw.samples), raw.sample_rate_hz
         elif isinstance(raw, np.ndarray):
             samples, rate = raw, self.sample_rate_hz
         elif isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], np.ndarray):
             samples, rate = raw
         else:
             raise DataError(f"not audio: {type(raw).__name__}; give a path, bytes, an array or (array, rate)")
-        if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= _MOST_CHANNELS):
+        if samples.ndim not in (1, 2):
             raise DataError(f"samples of shape {samples.shape}; must be (samples,) or (samples, channels)")
-        if rate <= 0:
-            raise DataError(f"sample rate {rate} Hz")
+        if not isinstance(rate, int | float | np.integer | np.floating):
+            raise DataError(f"sample rate {shown(rate)}; must be a number")
+        check(rate, 1 if samples.ndim == 1 else samples.shape[1])
         if len(samples) == 0:
             raise DataError("empty: no samples")
-        self._check_length(len(samples) / rate)
+        check_length(len(samples) / rate, self.max_seconds)
         if np.issubdtype(samples.dtype, np.signedinteger):
             samples = samples / (np.iinfo(samples.dtype).max + 1.0)
         elif not np.issubdtype(samples.dtype, np.floating):
             raise DataError(f"samples of type {samples.dtype}; must be floating or signed integers")
-        samples = np.asarray(samples, np.float32)
         if not np.isfinite(samples).all():
             raise DataError("not a number or infinite among the samples")
+        if (peak := np.abs(samples).max()) > _LOUDEST:
+            raise DataError(f"samples as loud as {peak:g}; full scale is 1, and at most {_LOUDEST:g} are read")
+        samples = np.asarray(samples, np.float32)
         if samples.ndim == 2:
             samples = samples.mean(1)
         samples = np.ascontiguousarray(samples)
@@ -202,10 +214,41 @@ class Audio(Modality):
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
-        """Files that are sound by their endings or their first bytes."""
-        content = sample.content or b""
-        sound = content.startswith(_MAGIC) and b"WEBP" not in content[:16]
-        return cls() if sound or sample.suffix in cls.suffixes else None
+        """Sound in memory, and files that are sound by their endings or their first bytes; as long as the longest."""
+        if not (sample.mostly(Waveform) or sample.mostly_files(cls.suffixes) or cls._by_content(sample)):
+            return None
+        known = [cls._seconds(cell, file) for cell, file in zip(sample.cells, sample.files, strict=True)]
+        lengths = np.array([seconds for seconds in known if seconds])
+        if not len(lengths):
+            return cls()
+        longest = usual_limit(lengths, _SHORT_SECONDS)
+        found = cls(max_seconds=max(0.5, ceil(2 * longest) / 2))
+        if outside := int((lengths > found.max_seconds).sum()):
+            sample.notes.append(
+                f"max_seconds={found.max_seconds:g} holds all but {outside:,} of {len(lengths):,} clips that were "
+                f"looked at, which would be missing; the longest has {lengths.max():.1f} s"
+            )
+        return found
+
+    @staticmethod
+    def _by_content(sample: ColumnSample) -> bool:
+        sounds = [
+            (isinstance(file, bytes) and file.startswith(_MAGIC) and b"WEBP" not in file[:16])
+            or (isinstance(cell, dict) and {"array", "sampling_rate"} <= cell.keys())
+            or (isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], np.ndarray))
+            for cell, file in zip(sample.cells, sample.files, strict=True)
+        ]
+        return 2 * sum(sounds) > len(sounds)
+
+    @staticmethod
+    def _seconds(cell: Any, file: Any) -> float | None:
+        if isinstance(cell, dict) and "array" in cell:
+            cell = Waveform(np.asarray(cell["array"]), cell["sampling_rate"])
+        if isinstance(cell, tuple):
+            cell = Waveform(*cell)
+        if isinstance(cell, Waveform):
+            return cell.seconds if cell.sample_rate_hz else None
+        return seconds_of(file) if isinstance(file, Path | bytes) else None
 
     def encode(self, thing: Waveform) -> bytes:
         return _encode(thing, "WAV")
@@ -239,18 +282,6 @@ class Audio(Modality):
     def _griffin_lim(self, mel: Tensor) -> Tensor:
         magnitudes = self.transform.magnitudes(mel.cpu() * LOG_MEL_SCALE + LOG_MEL_MEAN)
         return self.transform.griffin_lim(magnitudes, make_keys(0, len(mel)))
-
-    def _decode(self, file: Path | io.BytesIO) -> tuple[np.ndarray, int]:
-        try:
-            with soundfile.SoundFile(file) as sound:
-                self._check_length(sound.frames / sound.samplerate)  # before anything large is decoded
-                return sound.read(dtype="float32"), sound.samplerate
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise DataError(f"not readable as audio: {error}") from error
-
-    def _check_length(self, seconds: float) -> None:
-        if seconds > self.max_seconds:
-            raise DataError(f"{seconds:.2f} s long; at most max_seconds={self.max_seconds}")
 
 
 def _encode(sound: Waveform, kind: str) -> bytes:

@@ -2,9 +2,10 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -26,15 +27,27 @@ _PREVIEW_PIXELS = 256
 
 @dataclass(frozen=True)
 class ColumnSample:
-    """The first cells of a source's column, by which a modality recognises whether the column is of its kind.
+    """Cells of a source's column, evenly spread over it, by which a modality recognises its own kind.
 
     Attributes:
         cells: Those that hold something, as the source has them; at least one.
-        column: Reads all cells of the column, None where absent.
+        files: Of each cell, the path of the file that it names and that is there, or the bytes that it embeds, or None.
+        lengths: Bytes, in UTF-8, of every text of the whole column.
+        notes: What a modality decided that its user should know, in sentences; ``recognise`` adds to them.
     """
 
     cells: Sequence[Any]
-    column: Callable[[], Sequence[Any]]
+    files: Sequence[Path | bytes | None]
+    lengths: Sequence[int] = ()
+    notes: list[str] = field(default_factory=list)
+
+    def mostly(self, *kinds: type) -> bool:
+        """Whether more than half of the cells are of these types."""
+        return 2 * sum(isinstance(cell, kinds) for cell in self.cells) > len(self.cells)
+
+    def mostly_files(self, suffixes: Collection[str]) -> bool:
+        """Whether at least half of the cells are files with these endings, lower case with the dot."""
+        return 2 * sum(self._suffix(place) in suffixes for place in range(len(self.cells))) >= len(self.cells)
 
     @cached_property
     def first(self) -> Any:
@@ -47,17 +60,54 @@ class ColumnSample:
 
     @property
     def suffix(self) -> str:
-        """Ending of the file that the first cell names, lower case with the dot; empty if it names none."""
-        path = self.cells[0].get("path") if isinstance(self.cells[0], dict) else self.cells[0]
-        return Path(path).suffix.lower() if isinstance(path, str) else ""
+        """Ending that at least half of the cells have, all of them files; empty if there is none."""
+        suffix, _ = Counter(map(self._suffix, range(len(self.cells)))).most_common(1)[0]
+        return suffix if self.mostly_files({suffix}) else ""
 
     @property
     def content(self) -> bytes | None:
-        """The first cell's bytes, if it is a file or embeds one."""
-        cell = self.cells[0]
-        if isinstance(cell, dict) and cell.keys() <= {"bytes", "path"}:
-            cell = cell.get("bytes")
-        return cell if isinstance(cell, bytes) else None
+        """The bytes of the first file that is embedded."""
+        return next((file for file in self.files if isinstance(file, bytes)), None)
+
+    def _suffix(self, place: int) -> str:
+        file, cell = self.files[place], self.cells[place]
+        if isinstance(cell, dict) and isinstance(cell.get("path"), str):  # a file, even if it is not there
+            file = Path(cell["path"])
+        return suffix_of(file) if isinstance(file, Path) else ""
+
+
+def suffix_of(path: Path) -> str:
+    """A file's ending, lower case with the dot: ``.png``, and ``.nii.gz`` of what is packed."""
+    return "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+
+
+def usual_limit(lengths: np.ndarray, short: float) -> float:
+    """A limit for lengths: the longest one, but for those that are more than twice as long as 99 % of all.
+
+    Args:
+        lengths: At least one.
+        short: No length up to this is beyond the limit.
+    """
+    if len(lengths) < 10:
+        return float(lengths.max())
+    usual = np.quantile(lengths, 0.99, method="lower")
+    return float(lengths[lengths <= max(short, 2 * usual)].max())
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DataError: It cannot be read, or has more than ``Modality.most_bytes``.
+    """
+    try:
+        if (size := path.stat().st_size) > Modality.most_bytes:
+            raise DataError(
+                f"the file has {size:,} bytes; Modality.most_bytes = {Modality.most_bytes:,} can be set higher"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}") from error
 
 
 class Modality(ABC):
@@ -79,6 +129,7 @@ class Modality(ABC):
         suffixes: Endings of the files that ``read`` understands.
         inline: A cell of a table, or a word of a command, is the value itself; otherwise it is the path of a file.
         prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
+        most_bytes: Larger files are not read into memory.
         transform: Samples <-> log-mels, where the model's form is a standardised log-mel spectrogram of sound.
     """
 
@@ -88,6 +139,7 @@ class Modality(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     inline: ClassVar[bool] = False
     prepares_on: ClassVar[Literal["train", "all"]] = "train"
+    most_bytes: ClassVar[int] = 1 << 30
     transform: MelTransform | None = None
 
     @abstractmethod

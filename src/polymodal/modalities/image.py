@@ -1,9 +1,9 @@
-"""Pictures: anything Pillow reads <-> (channels, height, width) in [-1, 1]."""
+"""Pictures: files, arrays and Pillow's pictures <-> (channels, height, width) in [-1, 1]."""
 
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,12 +14,23 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
 from polymodal.files import digest
-from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.base import ColumnSample, Modality, read_file
 from polymodal.modalities.html import picture_html
+from polymodal.modalities.pixels import from_array, open_picture, to_8_bits
 from polymodal.types import Space
 
 FITS = ("crop", "pad", "stretch")
 _RESAMPLE = PILImage.Resampling
+_TURNS = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}
+"""By EXIF orientation."""
 
 
 class Image(Modality):
@@ -28,27 +39,37 @@ class Image(Modality):
     Space: continuous (channels, height, width) in [-1, 1]. Stored: the same shape in 8 bits.
 
     A picture is turned upright by its EXIF tag, laid on ``background`` where it is transparent, then resized: with
-    Lanczos' filter where it shrinks, a bicubic one where it grows. Animations give their first frame.
+    Lanczos' filter where it shrinks, a bicubic one where it grows. Animations give their first frame, volumes of DICOM
+    and NIfTI (which need ``polymodal[medical]``) their middle slice; SVG (``polymodal[svg]``) is drawn to fit.
 
     Args:
         size: Side in pixels, or (height, width).
         channels: 3 for red, green and blue, 1 for grey.
         background: Colour behind transparent pixels and padding; any CSS name or ``#rrggbb``.
         fit: What to do with another aspect ratio: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
+        range: (low, high) values that are black and white, of pictures of floats or of more than 8 bits. None: the full
+            range of unsigned integers; 0 and 1 for floats; those that a medical file names.
+        max_pixels: A picture that claims more is refused before any is decoded.
 
     Raises:
         ConfigError: An argument is out of range.
     """
 
-    MAX_PIXELS: ClassVar[int] = 89_478_485
-    """A picture that claims more pixels (a quarter of a GiB in RGB) is refused before any is decoded."""
-
     dtype = np.uint8
     suffix = ".png"
-    suffixes = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+    suffixes = (
+        *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm"),
+        *(".svg", ".dcm", ".nii", ".nii.gz"),
+    )
 
     def __init__(
-        self, size: int | Sequence[int] = 64, channels: int = 3, background: str = "white", fit: str = "crop"
+        self,
+        size: int | Sequence[int] = 64,
+        channels: int = 3,
+        background: str = "white",
+        fit: str = "pad",
+        range: Sequence[float] | None = None,
+        max_pixels: int = 89_478_485,  # a quarter of a GiB in RGB
     ) -> None:
         shape = tuple(size) if isinstance(size, Sequence) else (size, size)
         if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
@@ -57,31 +78,44 @@ class Image(Modality):
             raise ConfigError(f"channels: {channels!r} is neither 3 (colour) nor 1 (grey)")
         if fit not in FITS:
             raise ConfigError(f"fit: {fit!r} is not one of {', '.join(FITS)}")
+        if range is not None and not (len(range) == 2 and np.isfinite(range).all() and range[0] != range[1]):
+            raise ConfigError(f"range: {range!r} is not a pair of the values that are black and white")
+        if max_pixels < 1:
+            raise ConfigError(f"max_pixels: {max_pixels!r} is not at least 1")
         try:
             self._background = ImageColor.getcolor(background, "RGB")
         except (ValueError, AttributeError) as error:
             raise ConfigError(f"background: {background!r} is no colour, such as 'white' or '#ffffff'") from error
         self.size = size if isinstance(size, int) else list(shape)
-        self.channels, self.background, self.fit = channels, background, fit
+        self.channels, self.background, self.fit, self.max_pixels = channels, background, fit, max_pixels
+        self.range = None if range is None else [float(limit) for limit in range]
         self.space = Space("continuous", (channels, *shape), bounds=(-1.0, 1.0))
 
     def read(self, raw: Any) -> np.ndarray:
-        """Path, bytes, PIL image, or array (H, W) or (H, W, 1 | 3 | 4) of uint8 or of floats in [0, 1] -> uint8."""
-        if isinstance(raw, np.ndarray):
-            picture = _from_array(raw)
-        elif isinstance(raw, PILImage.Image):
-            picture = raw
-        elif isinstance(raw, Path | bytes):
-            picture = self._open(raw)
-        else:
-            raise DataError(f"a {type(raw).__name__} is not a picture")
+        """Path, bytes, PIL image, or array (H, W) or (H, W, 1 | 3 | 4) of integers or floats -> uint8."""
         try:
-            picture = ImageOps.exif_transpose(picture)
+            picture = self._upright(raw)
             picture = self._resize(self._flatten(picture))
+        except DataError:
+            raise
         except Exception as error:  # Pillow's decoders raise nearly every kind of error on broken files
             raise DataError(f"cannot decode the picture: {error}") from error
         pixels = np.asarray(picture)
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def _upright(self, raw: Any) -> PILImage.Image:
+        if isinstance(raw, np.ndarray):
+            return from_array(raw, self.range)
+        if isinstance(raw, Path | bytes):
+            content = read_file(raw) if isinstance(raw, Path) else raw
+            height, width = self.space.grid
+            raw = open_picture(content, self.max_pixels, (width, height), self.range)
+        elif not isinstance(raw, PILImage.Image):
+            raise DataError(f"a {type(raw).__name__} is not a picture")
+        raw.load()  # a TIFF is turned upright by this
+        picture = to_8_bits(raw, self.range)
+        turn = _TURNS.get(_orientation(raw))
+        return picture if turn is None else picture.transpose(turn)
 
     def to_model(self, stored: Tensor) -> Tensor:
         return stored.to(torch.float32).mul_(1 / 127.5).sub_(1)
@@ -92,16 +126,17 @@ class Image(Modality):
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
-        """PIL images, and files that are pictures by their endings or their content."""
-        if isinstance(sample.first, PILImage.Image) or sample.suffix in cls.suffixes:
+        """PIL images, arrays of pixels, and files that are pictures by their endings or their content."""
+        if sample.mostly(PILImage.Image) or sample.mostly_files(cls.suffixes):
             return cls()
-        if sample.content is None:
+        arrays = [cell for cell in sample.cells if isinstance(cell, np.ndarray) and cell.dtype == np.uint8]
+        if 2 * sum(cell.ndim == 3 and cell.shape[2] in (3, 4) for cell in arrays) > len(sample.cells):
+            return cls()
+        found = [file for file in sample.files if isinstance(file, bytes)]
+        tried = found[:: 1 + len(found) // 8]
+        if 2 * len(found) <= len(sample.cells):
             return None
-        try:
-            cls().read(sample.content)
-        except DataError:
-            return None
-        return cls()
+        return cls() if 2 * sum(map(_opens, tried)) > len(tried) else None
 
     @classmethod
     def identity(cls, raw: Any) -> bytes:
@@ -111,7 +146,7 @@ class Image(Modality):
         try:
             palette = raw.getpalette()
             parts = [repr((raw.mode, raw.size, palette)).encode(), raw.tobytes()]
-            seen = (raw.getexif().get(ExifTags.Base.Orientation, 1), raw.info.get("transparency"), raw.getpalette(None))
+            seen = (_orientation(raw), raw.info.get("transparency"), raw.getpalette(None))
         except Exception as error:  # Pillow's decoders raise nearly every kind of error on broken files
             raise DataError(f"cannot decode the picture: {error}") from error
         if seen != (1, None, palette):
@@ -129,26 +164,9 @@ class Image(Modality):
     def thumbnail(self, thing: PILImage.Image, side: int) -> PILImage.Image:
         return ImageOps.contain(thing.convert("RGB"), (side, side))
 
-    def _open(self, raw: Path | bytes) -> PILImage.Image:
-        too_large = f"is over {self.MAX_PIXELS:,} pixels"
-        try:
-            # Opening reads the header only. The file is read whole, so that none stays open behind a lazy image.
-            picture = PILImage.open(BytesIO(raw if isinstance(raw, bytes) else raw.read_bytes()))
-        except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning) as error:
-            raise DataError(f"the picture {too_large}") from error
-        except PILImage.UnidentifiedImageError as error:
-            raise DataError("not a picture that Pillow can read") from error
-        except Exception as error:
-            raise DataError(f"cannot open the picture: {error}") from error
-        if picture.width * picture.height > self.MAX_PIXELS:
-            raise DataError(f"the picture {too_large}: {picture.width} x {picture.height}")
-        return picture
-
     def _flatten(self, picture: PILImage.Image) -> PILImage.Image:
         """Any mode -> RGB or L, on the background."""
-        if picture.mode.startswith("I") or picture.mode == "F":
-            picture = _to_8_bits(picture)
-        elif picture.mode == "LAB":
+        if picture.mode == "LAB":
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
             picture = ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(picture)
         if picture.has_transparency_data:
@@ -174,30 +192,28 @@ class Image(Modality):
         box = None
         if self.fit == "crop":
             scale = max(across, down)
-            left, top = (picture.width - width / scale) / 2, (picture.height - height / scale) / 2
-            box = (left, top, left + width / scale, top + height / scale)
+            inside = min(picture.width, width / scale), min(picture.height, height / scale)  # but for rounding
+            left, top = (picture.width - inside[0]) / 2, (picture.height - inside[1]) / 2
+            box = (left, top, min(picture.width, left + inside[0]), min(picture.height, top + inside[1]))
             across = down = scale
         return picture.resize(
             (width, height), _RESAMPLE.LANCZOS if min(across, down) < 1 else _RESAMPLE.BICUBIC, box=box
         )
 
 
-def _to_8_bits(picture: PILImage.Image) -> PILImage.Image:
-    """Integers of 16 bits lose their lower half; floats are taken as [0, 1]."""
-    values = np.asarray(picture, dtype=np.float64)
-    values = values * 255 if picture.mode == "F" else values / 257
-    return PILImage.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+def _orientation(picture: PILImage.Image) -> int:
+    """What the EXIF tag says of a picture's way up, 1 where it says nothing that can be read."""
+    try:
+        found = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises nearly every kind of error on broken notes, of which the pixels are independent
+        return 1
+    return found if isinstance(found, int) and found in _TURNS else 1
 
 
-def _from_array(array: np.ndarray) -> PILImage.Image:
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or array.size == 0:
-        raise DataError(f"an array of shape {array.shape} is not a picture: (height, width[, 1, 3 or 4]) is")
-    if array.dtype.kind == "f":
-        if not (array.min() >= 0 and array.max() <= 1):  # False for NaN too
-            raise DataError("a picture of floats must lie in [0, 1]")
-        array = np.rint(array * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise DataError(f"an array of {array.dtype} is not a picture: uint8 in [0, 255] or floats in [0, 1] are")
-    return PILImage.fromarray(array)
+def _opens(content: bytes) -> bool:
+    """Whether a file is a picture."""
+    try:
+        Image().read(content)
+    except DataError as error:
+        return "range=" in str(error)  # a picture whose range is not known
+    return True

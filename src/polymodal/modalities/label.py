@@ -1,5 +1,6 @@
 """Labels: one of a list of class names."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -10,17 +11,22 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, unknown
 from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.numbers import column_numbers, is_list
 from polymodal.modalities.text import decode_text, shown
 from polymodal.types import Space
 
 _MOST_CLASSES = 1000
+_MOST_NUMBERED = 20
+"""Distinct whole numbers that are classes whatever they are; more are if they count from 0 or 1."""
 _LONGEST_CLASS = 40
+_WHOLE = re.compile(r"([+-]?\d+)\.0")
+"""A whole number as tables write it when a column of them has gaps."""
 
 
 class Label(Modality):
     """One of a fixed list of classes.
 
-    Space: discrete (1,), one id per class name. Integers count as names (``3`` is ``"3"``).
+    Space: discrete (1,), one id per class name. Whole numbers count as names: ``3`` and ``3.0`` are ``"3"``.
 
     Args:
         names: The classes, in the order of their ids. None: all that the data names, sorted.
@@ -49,11 +55,15 @@ class Label(Modality):
                     found.add(_name(raw))
                 except DataError:
                     continue  # read() refuses the same cell, and says so with its row
+            if all(map(_WHOLE.fullmatch, found)):
+                found = {_WHOLE.sub(r"\1", name) for name in found}
             self.__init__(sorted(found) or None)  # type: ignore[misc]
 
     def read(self, raw: Any) -> np.ndarray:
-        """Str, int, or path or bytes of a text file -> id (1,)."""
+        """Str, whole number, or path or bytes of a text file -> id (1,)."""
         name = _name(raw)
+        if name not in self._ids:
+            name = _WHOLE.sub(r"\1", name) if _WHOLE.fullmatch(name) else name
         if name not in self._ids:
             raise DataError(unknown("label", name, list(self._ids)[:20] if len(self._ids) > 20 else self._ids))
         return np.array([self._ids[name]], dtype=self.dtype)
@@ -66,17 +76,30 @@ class Label(Modality):
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
-        """Truth values, and strings or whole numbers that come at least twice on average."""
-        if not isinstance(sample.first, str | int):  # True is an integer
+        """Truth values, and strings or few whole numbers that come at least twice on average."""
+        if all(isinstance(cell, bool | np.bool_) for cell in sample.cells):
+            return cls()
+        most = min(_MOST_CLASSES, len(sample.cells) // 2)
+        if (numbers := column_numbers(sample.cells)) is not None:
+            classes = np.unique(numbers)
+            counted = classes[0] in (0, 1) and 2 * len(classes) > classes[-1]
+            few = len(classes) <= min(len(numbers) // 2, _MOST_CLASSES if counted else _MOST_NUMBERED)
+            return cls() if few and (classes == np.floor(classes)).all() else None
+        names = {cell for cell in sample.cells if isinstance(cell, str)}
+        if names and all(map(is_list, names)):
             return None
-        names = {str(cell) for cell in sample.cells}
-        few = len(names) <= min(_MOST_CLASSES, len(sample.cells) // 2) and max(map(len, names)) <= _LONGEST_CLASS
-        return cls() if few or isinstance(sample.first, bool) else None
+        if len(names) <= most and sample.mostly(str) and max(map(len, names)) <= _LONGEST_CLASS:
+            return cls()
+        return None
 
 
 def _name(raw: Any) -> str:
     if isinstance(raw, int | np.integer):
         return str(raw)
+    if isinstance(raw, float | np.floating) and raw == np.floor(raw):
+        return f"{raw:.0f}"
+    if isinstance(raw, np.bool_):
+        return str(bool(raw))
     if not isinstance(raw, str | bytes | Path):
         raise DataError(f"{shown(raw)} is not a class name")
     return decode_text(raw)

@@ -1,6 +1,7 @@
 """Text: strings <-> ids of bytes, or of a vocabulary learned by byte pair encoding."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,8 +11,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.base import ColumnSample, Modality, read_file, usual_limit
 from polymodal.types import Space
+
+_SHORT = 256
+"""Bytes of a text that is no burden, however short the others are."""
 
 
 class Text(Modality):
@@ -72,7 +76,7 @@ class Text(Modality):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        tokenizer.train_from_iterator((raw for raw in raws if isinstance(raw, str)), trainer)
+        tokenizer.train_from_iterator(_texts(raws), trainer)
         self.__init__(self.max_length, tokenizer.to_str(), self.vocab_size)  # type: ignore[misc]
 
     def read(self, raw: Any) -> np.ndarray:
@@ -116,11 +120,26 @@ class Text(Modality):
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
-        """Strings; of the length of the longest in the column."""
-        if not isinstance(sample.first, str):
+        """Strings; of the length of the longest, without the few that are far longer than all others."""
+        if not sample.mostly(str):
             return None
-        longest = max(len(cell.encode(errors="replace")) for cell in sample.column() if isinstance(cell, str))
-        return cls(max_length=8 * (longest // 8 + 1))  # at least one more than the longest, for the end
+        lengths = np.asarray(sample.lengths)
+        longest = usual_limit(lengths, _SHORT)
+        outside = int((lengths > longest).sum())
+        found = cls(max_length=8 * (int(longest) // 8 + 1))  # at least one more than the longest, for the end
+        if outside:
+            sample.notes.append(
+                f"max_length={found.max_length} holds all but {outside:,} of {len(lengths):,} texts, which would be "
+                f"missing; the longest has {lengths.max():,} bytes"
+            )
+        return found
+
+
+def _texts(raws: Iterable[Any]) -> Iterator[str]:
+    """Those that are text."""
+    for raw in raws:
+        with suppress(DataError, UnicodeEncodeError):  # read() refuses the same cell, and says so with its row
+            yield decode_text(raw).encode().decode()
 
 
 def decode_text(raw: Any) -> str:
@@ -132,10 +151,7 @@ def decode_text(raw: Any) -> str:
     if isinstance(raw, str):
         return raw
     if isinstance(raw, Path):
-        try:
-            raw = raw.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read the file: {error.strerror}") from error
+        raw = read_file(raw)
     if not isinstance(raw, bytes):
         raise DataError(f"{shown(raw)} is not a string")
     try:

@@ -1,7 +1,8 @@
 """Vectors: numbers of a fixed count, standardised."""
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
@@ -12,13 +13,19 @@ from markupsafe import Markup
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.base import ColumnSample, Modality, read_file
+from polymodal.modalities.numbers import column_numbers, is_number, parse_vector
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
+_NPY = b"\x93NUMPY"
+_LARGEST = float(np.finfo(np.float32).max)
+_ROUNDING = 16 * np.finfo(np.float64).eps
+"""Deviations of less than this share of the mean are errors of rounding: the number does not vary."""
+
 
 class Numbers(np.ndarray):
-    """A vector (size,) as NumPy knows it, with ``save``."""
+    """A vector (size,) of 64-bit floats as NumPy knows it, with ``save``."""
 
     def save(self, path: str | Path) -> None:
         """Write a ``.npy`` file."""
@@ -29,7 +36,8 @@ class Numbers(np.ndarray):
 class Vector(Modality):
     """``size`` numbers, each less its mean and divided by its standard deviation.
 
-    Space: continuous (size,). Stored: the numbers as given, in 32-bit floats.
+    Space: continuous (size,). Stored: the standardised numbers, in 32-bit floats. They are standardised in 64 bits, so
+    that numbers far from zero, such as seconds since 1970, and of any scale keep their digits.
 
     Args:
         size: How many numbers.
@@ -67,11 +75,12 @@ class Vector(Modality):
     def prepare(self, raws: Iterable[Any]) -> None:
         if self.mean is not None and self.std is not None:
             return
-        # Welford's update in 64 bits: one pass, and no cancellation where the mean is far from zero.
-        count, mean, squares = 0, np.zeros(self.size), np.zeros(self.size)
+        # Welford's update in the longest floats: one pass, no cancellation where the mean is far from zero, and no
+        # squares of tiny numbers that vanish.
+        count, mean, squares = 0, np.zeros(self.size, np.longdouble), np.zeros(self.size, np.longdouble)
         for raw in raws:
             try:
-                numbers = self.read(raw).astype(np.float64)
+                numbers = self._numbers(raw)
             except DataError:
                 continue  # the build refuses the same cell, and says so with its row
             count += 1
@@ -79,43 +88,55 @@ class Vector(Modality):
             mean += delta / count
             squares += delta * (numbers - mean)
         if count:
-            deviation = np.sqrt(squares / count)
-            self.mean = self.mean or mean.tolist()
-            self.std = self.std or np.where(deviation > 1e-8 * np.maximum(1, np.abs(mean)), deviation, 1.0).tolist()
+            deviation = np.sqrt(squares / count).astype(np.float64)
+            varies = deviation > _ROUNDING * np.abs(mean)
+            self.mean = self.mean or mean.astype(np.float64).tolist()
+            self.std = self.std or np.where(varies, deviation, 1.0).tolist()
 
     def read(self, raw: Any) -> np.ndarray:
-        """Sequence or array of numbers, JSON or numbers apart by spaces, or path or bytes of ``.npy`` -> (size,)."""
+        """Sequence or array of numbers, a vector as text, or path or bytes of ``.npy`` -> (size,) standardised.
+
+        Text is a list in JSON, as NumPy prints it, or numbers apart by spaces or commas.
+        """
+        mean, std = self._moments()
+        return ((self._numbers(raw) - mean) / std).clip(-_LARGEST, _LARGEST).astype(self.dtype)
+
+    def _numbers(self, raw: Any) -> np.ndarray:
+        """Raw -> the numbers as given (size,), in 64-bit floats."""
+        if isinstance(raw, Path) or (isinstance(raw, bytes) and raw.startswith(_NPY)):
+            raw = _load(raw, (self.size,))
         try:
-            numbers = np.asarray(_parse(raw), dtype=np.float32)
-        except (TypeError, ValueError, OSError, EOFError) as error:
+            if isinstance(raw, str | bytes):
+                raw = parse_vector(raw if isinstance(raw, str) else raw.decode())
+            if np.asarray(raw).dtype.kind in "cmMV":
+                raise TypeError("no real numbers")
+            numbers = np.asarray(raw, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise DataError(f"{shown(raw)} is not a vector") from error
         numbers = numbers.reshape(1) if numbers.ndim == 0 else numbers
         if numbers.shape != (self.size,):
             raise DataError(f"a vector of shape {numbers.shape}; size {self.size} wants ({self.size},)")
-        if not np.isfinite(numbers).all():
-            raise DataError(f"number {int(np.argmin(np.isfinite(numbers)))} of the vector is not finite")
+        if not (good := np.abs(numbers) <= _LARGEST).all():
+            bad = int(np.argmin(good))
+            problem = f"{numbers[bad]:g}, beyond 32 bits" if np.isfinite(numbers[bad]) else "not finite"
+            raise DataError(f"number {bad} of the vector is {problem}")
         return numbers
 
     def to_model(self, stored: Tensor) -> Tensor:
-        mean, std = self._moments(stored.device)
-        return (stored.to(torch.float32) - mean) / std
+        return stored.to(torch.float32)
 
     def write(self, value: Tensor) -> Numbers:
-        mean, std = self._moments(value.device)
-        return (value.detach().float() * std + mean).cpu().numpy().view(Numbers)
+        mean, std = self._moments()
+        return (value.detach().cpu().double().numpy() * std + mean).view(Numbers)
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
-        """Numbers, and lists of numbers, of the size of the first one."""
-        if isinstance(sample.first, int | float):
+        """Numbers, also as text; and lists, arrays and ``.npy`` files of numbers, of the size that most have."""
+        if column_numbers(sample.cells) is not None:
             return cls(1)
-        if not isinstance(sample.first, list | np.ndarray):
-            return None
-        try:
-            numbers = np.asarray(sample.first)
-        except ValueError:  # lists of several lengths
-            return None
-        return cls(len(numbers)) if numbers.ndim == 1 and numbers.dtype.kind in "iuf" else None
+        found = [size for cell, file in zip(sample.cells, sample.files, strict=True) if (size := _size(cell, file))]
+        size, count = Counter(found).most_common(1)[0] if found else (0, 0)
+        return cls(size) if 2 * count > len(sample.cells) else None
 
     def encode(self, thing: Numbers) -> bytes:
         file = BytesIO()
@@ -128,17 +149,40 @@ class Vector(Modality):
     def preview(self, thing: Numbers) -> Markup:
         return Markup('<code class="text">{}</code>').format(np.array2string(np.asarray(thing), precision=2))
 
-    def _moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        if self.mean is None or self.std is None:
-            return torch.zeros(self.size, device=device), torch.ones(self.size, device=device)
-        return torch.tensor(self.mean, device=device), torch.tensor(self.std, device=device)
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.mean or [0.0] * self.size), np.asarray(self.std or [1.0] * self.size)
 
 
-def _parse(raw: Any) -> Any:
-    if isinstance(raw, Path):
-        raw = raw.read_bytes()
-    if isinstance(raw, bytes):
-        return np.load(BytesIO(raw), allow_pickle=False)
-    if isinstance(raw, str):
-        return json.loads(raw) if raw.lstrip().startswith("[") else [float(word) for word in raw.split()]
-    return raw
+def _load(file: Path | bytes, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """The array of a ``.npy`` file, whose memory is not taken before its header has the ``shape``.
+
+    Raises:
+        DataError: It is none, or of another shape.
+    """
+    content = BytesIO(file if isinstance(file, bytes) else read_file(file))
+    try:
+        version = np.lib.format.read_magic(content)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        claimed, _, dtype = read_header(content)
+        if shape is not None and claimed not in (shape, ()):
+            raise DataError(f"a vector of shape {claimed}; size {shape[0]} wants {shape}")
+        if len(content.getvalue()) - content.tell() < int(np.prod(claimed, dtype=object)) * dtype.itemsize:
+            raise ValueError("the file ends too early")
+        content.seek(0)
+        return np.load(content, allow_pickle=False)
+    except (TypeError, ValueError, OSError, EOFError, SyntaxError, RecursionError) as error:
+        raise DataError(f"not a .npy file: {' '.join(str(error).split())}") from error
+
+
+def _size(cell: Any, file: Any) -> int:
+    """How many numbers a cell holds; 0 where it is no vector."""
+    with suppress(DataError, ValueError, TypeError):
+        if isinstance(file, Path | bytes):
+            cell = _load(file) if isinstance(file, Path) or file.startswith(_NPY) else None
+        elif isinstance(cell, str) and cell.lstrip().startswith("["):
+            cell = parse_vector(cell)
+        if isinstance(cell, list | tuple) and cell and all(map(is_number, cell)):
+            return len(cell)
+        if isinstance(cell, np.ndarray) and cell.ndim == 1 and cell.dtype.kind in "iuf":
+            return len(cell)
+    return 0

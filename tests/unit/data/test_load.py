@@ -124,7 +124,7 @@ def test_nothing_that_the_user_owns_changes(load, manifest, tmp_path):
 
 def test_no_usable_row(load, manifest):
     with pytest.raises(DataError) as error:
-        load(manifest({"name": 5}, {"picture": "no.png", "style": "a"}))
+        load(manifest({"name": 5}, {"picture": "no.png", "style": None}))
     assert str(error.value) == (
         "rows.jsonl: none of its 2 rows can be used; "
         "the first: rows.jsonl, row 1, field 'name': 5 (int) is not a string"
@@ -285,13 +285,14 @@ def test_parquet_with_embedded_files_vectors_and_nulls(load, tmp_path):
     pa.parquet.write_table(table, tmp_path / "t.parquet")
     fields = {"picture": pm.Image(size=4), "name": pm.Text(), "v": pm.Vector(size=2), "n": pm.Vector(size=1)}
     data = load(tmp_path / "t.parquet", fields)
-    assert [str(rejection) for rejection in data.rejected] == [
+    assert data.rejected == []
+    assert [str(cell) for cell in data.bad_cells] == [
         "t.parquet, row 3, field 'picture': the path '../b.png' leaves the data folder"
     ]
     assert data.train[0]["picture"].getpixel((0, 0)) == (255, 0, 0)
     np.testing.assert_allclose(data.train[1]["v"], [3, 4])
-    assert data.train.present["n"].tolist() == [True, False]
-    assert data.train.column("n") == [1.5, None]
+    assert data.train.present["n"].tolist() == [True, False, True]
+    assert data.train.column("n") == [1.5, None, 2.5]
 
 
 def test_broken_parquet(load, tmp_path):

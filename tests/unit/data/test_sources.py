@@ -120,14 +120,16 @@ class TestWebDataset:
         }
         for source in (tmp_path, str(tmp_path / "s-{0..1}.tar")):
             data = load(source, fields)
-            assert [row["name"] for row in data.train] == ["red one", "two", None]
-            assert data.train.present["picture"].tolist() == [True, True, False]
+            assert [row["name"] for row in data.train] == ["red one", "two", None, None]
+            assert [str(cell) for cell in data.bad_cells] == [
+                "s-1.tar, row 1, field 'name': the text is not UTF-8: byte 0xff at 0"
+            ]
+            assert data.train.present["picture"].tolist() == [True, True, False, False]
             assert data.train[1]["picture"].getpixel((0, 0)) == (0, 0, 255)
-            assert data.train.column("__key__") == ["a/001", "a/002", "d"]
+            assert data.train.column("__key__") == ["a/001", "a/002", "b", "d"]
             assert data.train[0]["style"] == "flat"
             assert data.train[2]["cls"] == "7"
             assert [str(rejection) for rejection in data.rejected] == [
-                "s-1.tar, row 1, field 'name': the text is not UTF-8: byte 0xff at 0",
                 "s-1.tar, row 2: its json is broken: Expecting property name enclosed in double quotes: "
                 "line 1 column 2 (char 1)",
             ]

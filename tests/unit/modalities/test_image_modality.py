@@ -45,7 +45,7 @@ def test_refuses_what_is_no_picture():
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "F"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_mode(mode, channels):
-    stored = Image(size=8, channels=channels).read(PILImage.new(mode, (16, 16)))
+    stored = Image(size=8, channels=channels, range=(0, 255)).read(PILImage.new(mode, (16, 16)))
     assert stored.shape == (channels, 8, 8)
 
 
@@ -112,9 +112,10 @@ def test_arrays():
     np.testing.assert_array_equal(Image(size=4).read(floats), np.rint(floats * 255).transpose(2, 0, 1))
     assert Image(size=4).read(np.zeros((4, 4), dtype=np.uint8)).shape == (3, 4, 4)
     for bad, message in [
-        (np.full((4, 4), np.nan), "a picture of floats must lie in [0, 1]"),
-        (np.full((4, 4), 2.0), "a picture of floats must lie in [0, 1]"),
-        (np.zeros((4, 4), dtype=np.int64), "an array of int64 is not a picture: uint8 in [0, 255] or floats in [0, 1]"),
+        (np.full((4, 4), np.nan), "a picture of floats outside [0, 1]"),
+        (np.full((4, 4), 2.0), "a picture of floats outside [0, 1], here from 2 to 2: give"),
+        (np.zeros((4, 4), dtype=np.int64), "a picture of signed integers, here from 0 to 0: give"),
+        (np.zeros((4, 4), dtype=complex), "an array of complex128 is not a picture"),
         (np.zeros((2, 4, 4, 3)), "an array of shape (2, 4, 4, 3) is not a picture"),
     ]:
         with pytest.raises(DataError) as error:
@@ -125,6 +126,8 @@ def test_arrays():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"range": [1, 1]}, "range: [1, 1] is not a pair of the values that are black and white"),
+        ({"max_pixels": 0}, "max_pixels: 0 is not at least 1"),
         ({"size": 0}, "size: 0 is not a side in pixels, nor a pair (height, width)"),
         ({"size": [1, 2, 3]}, "size: [1, 2, 3] is not a side in pixels, nor a pair (height, width)"),
         ({"size": 1.5}, "size: 1.5 is not a side in pixels, nor a pair (height, width)"),

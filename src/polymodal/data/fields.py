@@ -1,0 +1,50 @@
+"""Fields as a user writes them: names, modalities and columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from polymodal.errors import ConfigError
+from polymodal.modalities import Modality, build
+
+
+def check_name(name: str) -> None:
+    """Whether a field may be called that: names become those of modules, columns and files.
+
+    Raises:
+        ConfigError: It may not.
+    """
+    if not name or any(character in name for character in "./\\") or reserved(name):
+        raise ConfigError(
+            f"fields: '{name}' cannot be a field's name; call it otherwise, and give its column: "
+            f"{{NAME: {{modality: ..., column: '{name}'}}}}"
+        )
+
+
+def reserved(name: str) -> bool:
+    """Whether torch's containers of modules and parameters have an attribute of that name."""
+    return any(hasattr(container(), name) for container in (nn.ModuleDict, nn.ParameterDict))
+
+
+def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
+    """Fields as a user writes them -> modality (a copy, to be prepared) and column by name.
+
+    Raises:
+        ConfigError: A field is wrong.
+    """
+    if not fields:
+        raise ConfigError("fields: none given; {'picture': pm.Image(size=64)} is an example")
+    parsed = {}
+    for name, given in fields.items():
+        check_name(name)
+        arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
+        column = arguments.pop("column", name)
+        modality = arguments.pop("modality", None)
+        if isinstance(modality, Modality):
+            parsed[name] = (type(modality)(**modality.state()), column)
+        elif isinstance(modality, str):
+            parsed[name] = (build(modality, where=f"fields.{name}", **arguments), column)
+        else:
+            raise ConfigError(f"fields.{name}.modality: {modality!r} is no modality, nor the name of one")
+    return parsed
