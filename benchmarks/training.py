@@ -21,11 +21,11 @@ from rich.table import Table
 import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.model import Model
+from polymodal.resolution import resolve
 from polymodal.training import tasks
 from polymodal.training.engines.data_parallel import DataParallel
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
-from polymodal.training.stages import resolve
 from polymodal.training.step_loader import StepLoader
 from record import RESULTS, about, save
 
@@ -47,7 +47,7 @@ def setting(batch_size):
         "emoji:concepts=240",
         fields={"picture": pm.Image(size=64), "name": pm.Text(max_length=32), "speech": pm.Audio(max_seconds=2.0)},
     )
-    recipe = resolve(load_recipe("any-to-any"), data)
+    recipe = resolve(load_recipe("any-to-any"), data.fields)
     torch.manual_seed(0)
     model = Model(recipe, data.fields)
     with tempfile.TemporaryDirectory() as folder:

@@ -15,11 +15,11 @@ import torch
 import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.model import Model
+from polymodal.resolution import resolve
 from polymodal.training import tasks
 from polymodal.training.engines.data_parallel import DataParallel
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import make_optimizer
-from polymodal.training.stages import resolve
 from polymodal.training.step_loader import StepLoader
 
 STEPS, ROWS = 10, 4
@@ -36,7 +36,7 @@ def distance(model: Model, alone: Model) -> float:
 def walk(engine: DataParallel, recipe: dict, source: str, run: Path) -> dict:
     """Some steps of one recipe."""
     data = pm.load(source, recipe["fields"], validation=0, test=0)
-    recipe = resolve(load_recipe(recipe), data)
+    recipe = resolve(load_recipe(recipe), data.fields)
     torch.manual_seed(0)
     model = Model(recipe, data.fields).train()
     with torch.no_grad():  # no part starts at zero, where it would teach those before it nothing yet
