@@ -116,16 +116,13 @@ class Generator:
         seed: int = 0,
         options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
-        """One sample of the fields ``to`` for each of many rows, which are generated together.
+        """One sample of the fields ``to`` for each of many rows: its objects by field, in the order of the rows.
 
         Args:
-            rows: Raw values by field, as ``given`` of ``generate``; rows may lack any.
+            rows: What is given, as of ``generate``; each row may lack other fields.
             to: Fields to generate, in this order, which no row gives.
             seed: Row k, from 0, has sample k of the seed, whatever the other rows are.
             options: Sampling options of the heads, by field.
-
-        Returns:
-            Of each row, in order, the generated objects by field.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated; names the row.
@@ -141,22 +138,19 @@ class Generator:
         confidence: bool = False,
         min_confidence: float | None = None,
         compare: bool = True,
-        overwrite: bool = False,
         **filling: Any,
     ) -> Any:
         """Fills the missing cells of a table from the other cells of their rows.
 
         Args:
-            table: The path of a .parquet, .jsonl, .ndjson, .csv or .tsv file; or a data frame of pandas or polars, or
-                an Arrow table.
+            table: A .parquet, .jsonl, .csv or .tsv file; a data frame of pandas or polars; or an Arrow table.
             output: The file to write; not for a table in memory.
             confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
                 validation rows first, if it is not yet.
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
-            compare: Whether the best guess of each field is compared with the most frequent value, or the mean, on
-                validation rows, and a warning is logged where it is worse. In a run folder this is done once.
-            overwrite: Replace an older output, and begin anew.
-            filling: ``columns``, ``seed``, ``how``, ``draws``, ``mark``, ``options``; see
+            compare: Compare best guesses with the most frequent value, or the mean, on validation rows (once in a run
+                folder), and log a warning where they are worse.
+            filling: ``overwrite``, and ``columns``, ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of
                 ``polymodal.cell_filler.Filling``.
 
         Returns:
@@ -175,7 +169,7 @@ class Generator:
         if compare and (known := recall(self.model, filling, self.run, self.data)):
             known.warn(filling.get("columns"))
             filling.setdefault("numbers", known.numbers)
-        return fill(self.model, table, output, overwrite=overwrite, min_confidence=min_confidence, **filling)
+        return fill(self.model, table, output, min_confidence=min_confidence, **filling)
 
     def calibrate(
         self,

@@ -22,7 +22,7 @@ from polymodal.tables import Changes, NumberStyle, Shard, Table
 from polymodal.types import Batch, Field
 
 if TYPE_CHECKING:
-    from polymodal.evaluation.calibration.confidence import Calibration
+    from polymodal.evaluation.calibration import Calibration
 
 How = Literal["best", "draw"]
 
