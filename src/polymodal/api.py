@@ -14,6 +14,7 @@ from polymodal.config import DataConfig, Recipe, check_part, load_recipe
 from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate, generate_batch
+from polymodal.guess import DRAWS
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
@@ -164,8 +165,9 @@ class Generator:
         from polymodal.baseline import recall
         from polymodal.fill import fill
 
-        if confidence or min_confidence is not None:
-            filling["calibration"] = filling.get("calibration") or self._calibration(filling.get("options"))
+        if (confidence or min_confidence is not None) and not filling.get("calibration"):
+            draws = filling.get("draws", DRAWS) if filling.get("how", "best") == "best" else 0
+            filling["calibration"] = self._calibration(filling.get("options"), draws)
         if compare and (known := recall(self.model, filling, self.run, self.data)):
             known.warn(filling.get("columns"))
             filling.setdefault("numbers", known.numbers)
@@ -187,8 +189,7 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from, as for ``evaluate``.
             judge: A judge that has been trained already.
             judge_steps: Steps of the judge's training; 0 trains none, and leaves pictures and sound out.
-            options: Further arguments of ``evaluation.calibration.calibrate``: ``cells``, ``seed``, and
-                ``options`` of the heads.
+            options: Of ``evaluation.calibration.calibrate``: ``cells``, ``seed``, ``draws``, ``options`` of the heads.
 
         Raises:
             ConfigError: No rows are given, and the run does not know where its data are.
@@ -200,21 +201,21 @@ class Generator:
             data = self.data()
             rows, training = data.validation, data.train if training is None else training
         judge = judge or self._judge(training, judge_steps)
-        calibration = calibrate(self.model, rows, judge=judge, **options)
+        calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
         if self.run:
             calibration.save(self.run / "calibration")
         return calibration
 
-    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None) -> Calibration:
-        """The run's calibration, made now if there is none for these options of the heads."""
+    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None, draws: int) -> Calibration:
+        """The run's calibration, made now if there is none for these options of the heads and these draws."""
         from polymodal.evaluation.calibration import Calibration
 
         folder = self.run / "calibration" if self.run else None
         if folder and (folder / "calibration.json").exists():
             there = Calibration.load(folder)
-            if there.fits(self.model, options):
+            if there.fits(self.model, options, draws):
                 return there
-        return self.calibrate(options=options)
+        return self.calibrate(options=options, draws=draws)
 
     def _judge(self, training: Rows | None, steps: int) -> Judge | None:
         """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
