@@ -14,6 +14,7 @@ from polymodal.config import DataConfig, Recipe, check_part, load_recipe
 from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate, generate_batch
+from polymodal.guess import DRAWS
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
@@ -116,16 +117,13 @@ class Generator:
         seed: int = 0,
         options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
-        """One sample of the fields ``to`` for each of many rows, which are generated together.
+        """One sample of the fields ``to`` for each of many rows: its objects by field, in the order of the rows.
 
         Args:
-            rows: Raw values by field, as ``given`` of ``generate``; rows may lack any.
+            rows: What is given, as of ``generate``; each row may lack other fields.
             to: Fields to generate, in this order, which no row gives.
             seed: Row k, from 0, has sample k of the seed, whatever the other rows are.
             options: Sampling options of the heads, by field.
-
-        Returns:
-            Of each row, in order, the generated objects by field.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated; names the row.
@@ -141,22 +139,19 @@ class Generator:
         confidence: bool = False,
         min_confidence: float | None = None,
         compare: bool = True,
-        overwrite: bool = False,
         **filling: Any,
     ) -> Any:
         """Fills the missing cells of a table from the other cells of their rows.
 
         Args:
-            table: The path of a .parquet, .jsonl, .ndjson, .csv or .tsv file; or a data frame of pandas or polars, or
-                an Arrow table.
+            table: A .parquet, .jsonl, .csv or .tsv file; a data frame of pandas or polars; or an Arrow table.
             output: The file to write; not for a table in memory.
             confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
                 validation rows first, if it is not yet.
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
-            compare: Whether the best guess of each field is compared with the most frequent value, or the mean, on
-                validation rows, and a warning is logged where it is worse. In a run folder this is done once.
-            overwrite: Replace an older output, and begin anew.
-            filling: ``columns``, ``seed``, ``how``, ``draws``, ``mark``, ``options``; see
+            compare: Compare best guesses with the most frequent value, or the mean, on validation rows (once in a run
+                folder), and log a warning where they are worse.
+            filling: ``overwrite``, and ``columns``, ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of
                 ``polymodal.cell_filler.Filling``.
 
         Returns:
@@ -170,12 +165,13 @@ class Generator:
         from polymodal.baseline import recall
         from polymodal.fill import fill
 
-        if confidence or min_confidence is not None:
-            filling["calibration"] = filling.get("calibration") or self._calibration(filling.get("options"))
+        if (confidence or min_confidence is not None) and not filling.get("calibration"):
+            draws = filling.get("draws", DRAWS) if filling.get("how", "best") == "best" else 0
+            filling["calibration"] = self._calibration(filling.get("options"), draws)
         if compare and (known := recall(self.model, filling, self.run, self.data)):
             known.warn(filling.get("columns"))
             filling.setdefault("numbers", known.numbers)
-        return fill(self.model, table, output, overwrite=overwrite, min_confidence=min_confidence, **filling)
+        return fill(self.model, table, output, min_confidence=min_confidence, **filling)
 
     def calibrate(
         self,
@@ -193,8 +189,7 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from, as for ``evaluate``.
             judge: A judge that has been trained already.
             judge_steps: Steps of the judge's training; 0 trains none, and leaves pictures and sound out.
-            options: Further arguments of ``evaluation.calibration.calibrate``: ``cells``, ``seed``, and
-                ``options`` of the heads.
+            options: Of ``evaluation.calibration.calibrate``: ``cells``, ``seed``, ``draws``, ``options`` of the heads.
 
         Raises:
             ConfigError: No rows are given, and the run does not know where its data are.
@@ -206,21 +201,21 @@ class Generator:
             data = self.data()
             rows, training = data.validation, data.train if training is None else training
         judge = judge or self._judge(training, judge_steps)
-        calibration = calibrate(self.model, rows, judge=judge, **options)
+        calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
         if self.run:
             calibration.save(self.run / "calibration")
         return calibration
 
-    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None) -> Calibration:
-        """The run's calibration, made now if there is none for these options of the heads."""
+    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None, draws: int) -> Calibration:
+        """The run's calibration, made now if there is none for these options of the heads and these draws."""
         from polymodal.evaluation.calibration import Calibration
 
         folder = self.run / "calibration" if self.run else None
         if folder and (folder / "calibration.json").exists():
             there = Calibration.load(folder)
-            if there.fits(self.model, options):
+            if there.fits(self.model, options, draws):
                 return there
-        return self.calibrate(options=options)
+        return self.calibrate(options=options, draws=draws)
 
     def _judge(self, training: Rows | None, steps: int) -> Judge | None:
         """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""

@@ -22,7 +22,7 @@ from polymodal.tables import Changes, NumberStyle, Shard, Table
 from polymodal.types import Batch, Field
 
 if TYPE_CHECKING:
-    from polymodal.evaluation.calibration.confidence import Calibration
+    from polymodal.evaluation.calibration import Calibration
 
 How = Literal["best", "draw"]
 
@@ -55,6 +55,11 @@ class Filling:
     calibration: Calibration | None = None
     min_confidence: float | None = None
     numbers: Mapping[str, NumberStyle] | None = None
+
+    @property
+    def guessed(self) -> int:
+        """Draws of the best guess; 0 where cells are drawn."""
+        return self.draws if self.how == "best" else 0
 
     def plan(self) -> dict[str, Any]:
         """What the cells depend on, as JSON."""
@@ -143,8 +148,10 @@ class CellFiller:
             return
         if least is not None and not 0 <= least <= 1:
             raise ConfigError(f"min_confidence: {least} is not in [0, 1]")
-        if not calibration.fits(self.model, self.filling.options):
-            raise ConfigError("calibration: is of another model, or of other options of its heads; calibrate again")
+        if not calibration.fits(self.model, self.filling.options, self.filling.guessed):
+            raise ConfigError(
+                "calibration: is of another model, other options of its heads, or other draws; calibrate again"
+            )
         for name in self.wanted:
             if name not in calibration.calibrators:
                 known = ", ".join(calibration.calibrators)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any
 
 import torch
@@ -76,7 +75,7 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
     if space.kind == "continuous" and space.grid:
         draws = 1
     elif space.kind == "discrete":
-        colder = {option: 0.0 for option in _TEMPERATURES if option in _option_names(model, name)}
+        colder = {option: 0.0 for option in _TEMPERATURES if option in model.heads[name].option_names}
         if colder and not (model.fusion.joint or options.keys() & colder):
             draws = 1
         options = colder | options
@@ -95,7 +94,3 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
         (most, _), *_ = Counter(values[row :: len(index)]).most_common(1)
         chosen.append(row + len(index) * values[row :: len(index)].index(most))
     return drawn.pick(torch.tensor(chosen, device=index.device))
-
-
-def _option_names(model: Model, name: str) -> frozenset[str]:
-    return frozenset(signature(model.heads[name].sample).parameters)

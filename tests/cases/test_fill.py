@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import polymodal as pm
@@ -304,6 +305,33 @@ def test_draws_stay_within_what_was_seen(run, tmp_path):
     )
     assert all(type(price) is int and 10 <= price < 70 for price in [*drawn, *best])  # as the training rows
     assert len(set(drawn)) > len(set(best))
+
+
+def test_confidence_is_that_of_the_best_guess(run, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"note": "a", "price": null, "kind": null}\n')
+    best, drawn = (run.calibrate(cells=30, judge_steps=0, draws=draws) for draws in (16, 0))
+    run.fill(tmp_path / "t.jsonl", tmp_path / "best.jsonl", calibration=best)
+    run.fill(tmp_path / "t.jsonl", tmp_path / "drawn.jsonl", calibration=drawn, how="draw")
+    assert 0 <= json.loads((tmp_path / "best.jsonl").read_text())["price_confidence"] <= 1
+    with pytest.raises(pm.ConfigError, match="calibration: is of another model, other options"):
+        run.fill(tmp_path / "t.jsonl", tmp_path / "other.jsonl", calibration=drawn)
+
+
+def test_how_far_it_is_is_told(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "t.jsonl").write_text('{"note": "a", "kind": null}\n' * 300)
+    monkeypatch.setattr("polymodal.fill.LINE_SECONDS", 0)
+    run.fill(tmp_path / "t.jsonl", tmp_path / "out.jsonl", compare=False)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("filled 256 rows of 300, ")
+    assert second.startswith("filled 300 rows of 300, 0 s left")
+
+
+def test_one_at_a_time_fills_an_output(run, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"note": "a", "kind": null}\n')
+    partial = tmp_path / "out.jsonl.partial"
+    partial.mkdir()
+    with FileLock(partial / "lock"), pytest.raises(pm.CheckpointError, match=r"out\.jsonl: another process"):
+        run.fill(tmp_path / "t.jsonl", tmp_path / "out.jsonl", compare=False)
 
 
 def test_a_guess_that_is_worse_than_trivial_is_told_once(run, tmp_path, caplog, monkeypatch):

@@ -109,7 +109,7 @@ def test_what_is_wrong_is_said(run, table, tmp_path):
     with pytest.raises(pm.ConfigError, match="calibration: 'picture' is not calibrated; name, colour, place are"):
         model.fill(table, out, columns=["picture"], confidence=True)
     calibration = model.calibrate(model.data().test, judge_steps=0, cells=20, options={"colour": {"temperature": 0.5}})
-    with pytest.raises(pm.ConfigError, match="calibration: is of another model, or of other options"):
+    with pytest.raises(pm.ConfigError, match="calibration: is of another model, other options"):
         model.fill(table, out, confidence=True, calibration=calibration)
     from polymodal.fill import fill
 

@@ -61,6 +61,7 @@ class Calibration:
         calibrators: By field and by set of given fields; that of all sets together is under "".
         reports: By field.
         judge: Of pictures, sound and others of which nothing else can say whether they are right.
+        draws: Of which a cell is the best guess; 0 where cells were drawn.
     """
 
     weights: str
@@ -68,6 +69,7 @@ class Calibration:
     calibrators: dict[str, dict[str, Calibrator]]
     reports: dict[str, Report] = field(default_factory=dict)
     judge: Judge | None = None
+    draws: int = 0
 
     def confidences(
         self, model: Model, batch: Batch, visible: Mapping[str, Tensor], made: Batch, keys: Tensor
@@ -85,9 +87,9 @@ class Calibration:
         given = patterns(visible, len(keys))
         return {name: apply(self.calibrators[name], values, given) for name, values in scores.items()}
 
-    def fits(self, model: Model, options: Mapping[str, Mapping[str, Any]] | None) -> bool:
-        """Whether it was learned from this model with these options of its heads."""
-        return (self.weights, self.options) == (digest_of(model), _plain(options))
+    def fits(self, model: Model, options: Mapping[str, Mapping[str, Any]] | None, draws: int = 0) -> bool:
+        """Whether it was learned from this model with these options of its heads, and best guesses of these draws."""
+        return (self.weights, self.options, self.draws) == (digest_of(model), _plain(options), draws)
 
     @property
     def digest(self) -> str:
@@ -99,6 +101,7 @@ class Calibration:
             "format": FORMAT,
             "weights": self.weights,
             "options": self.options,
+            "draws": self.draws,
             "judge": self.judge.hash if self.judge else None,
             "calibrators": {
                 name: {given: calibrator.state() for given, calibrator in by_given.items()}
@@ -136,7 +139,7 @@ class Calibration:
             for name, by_given in document["calibrators"].items()
         }
         reports = {name: Report(**report) for name, report in document["reports"].items()}
-        return cls(document["weights"], document["options"], calibrators, reports, judge)
+        return cls(document["weights"], document["options"], calibrators, reports, judge, document.get("draws", 0))
 
 
 def calibrate(
@@ -147,6 +150,7 @@ def calibrate(
     cells: int = 2000,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    draws: int = 0,
 ) -> Calibration:
     """Learns how sure a model may be of the cells that it fills, from cells whose true value is known.
 
@@ -159,15 +163,16 @@ def calibrate(
         cells: Number of draws of a row; with fewer rows, each is drawn again and given other fields.
         seed: Of what is given and of what is generated.
         options: Sampling options of the heads by field.
+        draws: Of which cells are the best guess, as of ``guess_rows``; 0 draws them.
 
     Raises:
         ConfigError: The rows lack a field of the model.
         DataError: There are no rows, or no field of theirs can be scored.
     """
-    found = collect(model, rows, judge=judge, cells=cells, seed=seed, options=options)
+    found = collect(model, rows, judge=judge, cells=cells, seed=seed, options=options, draws=draws)
     calibrators = {name: fit(scored) for name, scored in found.items()}
     reports = {name: _report(scored) for name, scored in found.items()}
-    return Calibration(digest_of(model), _plain(options), calibrators, reports, judge)
+    return Calibration(digest_of(model), _plain(options), calibrators, reports, judge, draws)
 
 
 def fit(cells: ScoredCells) -> dict[str, Calibrator]:

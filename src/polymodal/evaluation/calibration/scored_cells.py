@@ -22,6 +22,7 @@ from polymodal.evaluation.examiner import Examiner
 from polymodal.evaluation.judges import Judge
 from polymodal.evaluation.kinds import Kind, find_kind
 from polymodal.generation import CHUNK, generate_rows
+from polymodal.guess import guess_rows
 from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
@@ -62,6 +63,7 @@ def collect(
     cells: int = 2000,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    draws: int = 0,
 ) -> dict[str, ScoredCells]:
     """Scored cells by field; see ``calibrate``.
 
@@ -85,7 +87,10 @@ def collect(
         drawn, part_keys = rows.select(part), keys[start : start + len(part)]
         batch = drawn.decode(drawn.batch(np.arange(len(drawn))))
         visible, to = _draw(model, batch, random)
-        made = generate_rows(model, batch, visible, to, part_keys, options)
+        if draws:
+            made = guess_rows(model, batch, visible, to, part_keys, options, draws)
+        else:
+            made = generate_rows(model, batch, visible, to, part_keys, options)
         given = patterns(visible, len(part))
         for name, scores in score_cells(model, judge, batch, visible, made, part_keys, options).items():
             known = np.flatnonzero((to[name] & batch[name].present).numpy())
