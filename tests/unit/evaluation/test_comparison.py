@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polymodal.errors import ConfigError
+from polymodal.errors import CheckpointError, ConfigError
 from polymodal.evaluation import Score
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.report.heat_map import heat_map
-from polymodal.evaluation.scorecard import Evaluation, compare
+from polymodal.evaluation.scorecard import Evaluation, compare, read_evaluation
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
 
 RIGHT = np.random.default_rng(0).random(200) < 0.5
@@ -67,6 +67,17 @@ def test_other_rows_are_no_pairs_and_are_told():
     assert notes == ["The runs were scored with different data; their scores are not those of the same thing."]
     with pytest.raises(ConfigError, match="the runs share no score"):
         compare([evaluation("first", ("exact match", RIGHT)), evaluation("second", ("accuracy", RIGHT))])
+
+
+@pytest.mark.parametrize("scores", ['[{"metric": "accuracy"}]', '[{"inputs": []}]', "[1]", '{"a": 1}', "null"])
+def test_scores_of_another_form_are_refused(tmp_path, scores):
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "test.json").write_text(f'{{"scores": {scores}, "facts": {{}}}}')
+    (tmp_path / "evaluation" / "test.cells.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="its scores are of another version; run polymodal evaluate"):
+        read_evaluation(tmp_path)
+    with pytest.raises(CheckpointError, match="has no scores of its validation rows"):
+        read_evaluation(tmp_path, "validation")
 
 
 def test_a_heat_map_runs_from_chance_to_real():
