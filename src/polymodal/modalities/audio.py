@@ -199,7 +199,11 @@ class Audio(Modality):
         if samples.ndim == 2:
             samples = samples.mean(1)
         samples = np.ascontiguousarray(samples)
-        return samples if rate == self.sample_rate_hz else soxr.resample(samples, rate, self.sample_rate_hz)
+        if rate != self.sample_rate_hz:
+            samples = soxr.resample(samples, rate, self.sample_rate_hz)
+        if not len(samples):
+            raise DataError(f"so short that no sample is left at {self.sample_rate_hz:,} Hz")
+        return samples
 
     def to_model(self, stored: Tensor) -> Tensor:
         """(B, L, mels) -> (B, mels, L) float32."""

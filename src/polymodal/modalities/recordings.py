@@ -83,7 +83,14 @@ def _open(raw: Path | bytes) -> soundfile.SoundFile:
     if place is not None:
         size = len(raw) - place - 4
         raw = raw[:4] + struct.pack("<I", len(raw) - 8) + raw[8:place] + struct.pack("<I", size) + raw[place + 4 :]
-    return soundfile.SoundFile(io.BytesIO(raw))
+    return soundfile.SoundFile(_File(raw))
+
+
+class _File(io.BytesIO):
+    """Bytes as a file, in which libsndfile may seek as a broken header says; an error there would be printed."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return super().seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
 
 
 def _unsized_data(file: BinaryIO) -> int | None:

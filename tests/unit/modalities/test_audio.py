@@ -108,6 +108,7 @@ def test_waveform_saves_by_suffix(tmp_path):
         (np.zeros((2, 16_000)), "16000 channels; 1 to 32"),
         (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
         ((tone(0.1), 10**9), "at most 768,000"),
+        ((tone(0.1)[:1], 192_000), "no sample is left"),
         ((tone(0.1), "16k"), "must be a number"),
         (1e20 * tone(0.1), "full scale is 1"),
         (np.zeros(100, np.uint8), "uint8"),
