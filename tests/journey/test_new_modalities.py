@@ -23,6 +23,7 @@ from polymodal import DataError
 from polymodal.cli.main import main
 from polymodal.data import contact_sheet, infer_fields, inspect
 from polymodal.data.cache import build_column
+from polymodal.evaluation import write_report
 from polymodal.generation import read, write
 from polymodal.modalities import MODALITIES, ColumnSample, Modality
 from polymodal.tables import Table, open_table
@@ -313,3 +314,29 @@ def test_the_command_line_knows_them(tmp_path, capsys):
     for words in ("video", "points", "3x6x8x8", "3x16"):
         assert words in shown
     assert sheet.exists()
+
+
+def test_they_are_trained_generated_filled_evaluated_and_reported(data, tmp_path):
+    """By the flagship recipe as it is."""
+    small = {"width": 16, "train.batch_size": 4, "train.validate_every": 1.0}
+    run = pm.fit("any-to-any", data, steps=3, run=tmp_path / "run", set=small)
+    made = run.generate({"name": "row number 3"}, to=["video", "points"], n=3, seed=1)
+    assert all(isinstance(thing, Clip) and 1 <= len(thing.frames) <= 6 for thing in made["video"])
+    assert all(thing.shape[1] == 3 and np.isfinite(thing).all() for thing in made["points"])
+    alone = pm.open(tmp_path / "run").generate({"name": "row number 3"}, to=["video", "points"], n=1, seed=1)
+    np.testing.assert_array_equal(alone["video"][0].frames, made["video"][0].frames)
+    assert run.generate({"video": Clip(a_video(2)), "points": some_points(1)}, to="name", n=1)["name"][0] is not None
+
+    table = tmp_path / "table.jsonl"
+    table.write_text('{"name": "row number 1"}\n{"name": "row number 2", "points": [[0, 0, 1], [1, 0, 0]]}\n')
+    done = run.fill(table, tmp_path / "filled.jsonl", columns=["video", "points"])
+    assert done.filled == {"video": 2, "points": 1}
+    lines = [json.loads(line) for line in (tmp_path / "filled.jsonl").read_text().splitlines()]
+    assert lines[1]["points"] == [[0, 0, 1], [1, 0, 0]]
+    ToyVideo().read(tmp_path / lines[0]["video"])
+    ToyPoints().read(lines[0]["points"])
+
+    card = run.evaluate(data.rows, training=data.train, judge_steps=3, n_rows=8)
+    assert {"name → video", "video → points", "points → name"} <= {score.direction for score in card.scores}
+    page = write_report(card, tmp_path / "report.html").read_text()
+    assert page.count('<img alt="" width="256"') > 10
