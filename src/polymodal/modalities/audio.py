@@ -191,13 +191,13 @@ class Audio(Modality):
             samples = samples / (np.iinfo(samples.dtype).max + 1.0)
         elif not np.issubdtype(samples.dtype, np.floating):
             raise DataError(f"samples of type {samples.dtype}; must be floating or signed integers")
-        if not np.isfinite(samples).all():
+        if not np.isfinite(peak := max(-samples.min(), samples.max())):
             raise DataError("not a number or infinite among the samples")
-        if (peak := np.abs(samples).max()) > _LOUDEST:
+        if peak > _LOUDEST:
             raise DataError(f"samples as loud as {peak:g}; full scale is 1, and at most {_LOUDEST:g} are read")
         samples = np.asarray(samples, np.float32)
         if samples.ndim == 2:
-            samples = samples.mean(1)
+            samples = samples.mean(1) if samples.shape[1] > 1 else samples[:, 0]
         samples = np.ascontiguousarray(samples)
         if rate != self.sample_rate_hz:
             samples = soxr.resample(samples, rate, self.sample_rate_hz)

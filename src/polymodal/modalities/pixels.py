@@ -125,13 +125,14 @@ def _formats() -> list[str]:
 
 def _without_texts(content: bytes) -> bytes:
     """A PNG without its texts, which may be of any length (editors and generators keep their history in them)."""
-    if not content.startswith(_PNG) or not any(name in content for name in _PNG_TEXTS):
+    if not content.startswith(_PNG):
         return content
-    kept, start = [_PNG], len(_PNG)
+    kept, start, first = [], len(_PNG), 0
     while start < len(content):
-        size = int.from_bytes(content[start : start + 4], "big")
-        name, body, end = content[start + 4 : start + 8], content[start + 8 : start + 40], start + 12 + size
-        if name not in _PNG_TEXTS or body.startswith(_PNG_TURNS):
-            kept.append(content[start:end])
+        size, name = int.from_bytes(content[start : start + 4], "big"), content[start + 4 : start + 8]
+        end = start + 12 + size
+        if name in _PNG_TEXTS and not content.startswith(_PNG_TURNS, start + 8):
+            kept.append(content[first:start])
+            first = end
         start = end
-    return b"".join(kept)
+    return b"".join([*kept, content[first:]]) if kept else content

@@ -3,7 +3,7 @@
 import io
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -73,7 +73,7 @@ def check_length(seconds: float, max_seconds: float) -> None:
 
 def _open(raw: Path | bytes) -> soundfile.SoundFile:
     if isinstance(raw, Path):
-        with raw.open("rb") as file:
+        with raw.open("rb", buffering=0) as file:
             place = _unsized_data(file)
         if place is None:
             return soundfile.SoundFile(raw)
@@ -93,17 +93,19 @@ class _File(io.BytesIO):
         return super().seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
 
 
-def _unsized_data(file: BinaryIO) -> int | None:
+def _unsized_data(file: io.RawIOBase | io.BytesIO) -> int | None:
     """Where a WAV that was written to a pipe has the size of its samples; None if that is right."""
-    head = file.read(12)
+    head = file.read(12) or b""
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return None
-    while len(chunk := file.read(8)) == 8:
+    while len(chunk := file.read(8) or b"") == 8:
         (size,) = struct.unpack("<I", chunk[4:])
         if chunk[:4] == b"data":
+            if 0 < size < _PIPE:
+                return None
             place = file.tell() - 4
             rest = file.seek(0, io.SEEK_END) - place - 4
-            return place if rest and (size == 0 or (size >= _PIPE and size > rest)) else None
+            return place if rest and not 0 < size <= rest else None
         file.seek(size + size % 2, io.SEEK_CUR)
     return None
 
