@@ -48,6 +48,7 @@ class Report:
         fields: Each field.
         combinations: Rows that have exactly these fields, the most frequent first.
         rejected: Rows that were set aside.
+        notes: What to know of how the source was read, in sentences.
     """
 
     source: str
@@ -55,10 +56,11 @@ class Report:
     fields: list[FieldReport]
     combinations: list[tuple[tuple[str, ...], int]]
     rejected: list[Rejection]
+    notes: list[str]
 
     def __rich__(self) -> RenderableType:
         tables = [self._rows(), self._fields(), self._combinations()]
-        return Group(*tables, *([self._rejected()] if self.rejected else []))
+        return Group(*tables, *([self._rejected()] if self.rejected else []), *map(escape, self.notes))
 
     def _rows(self) -> Table:
         table = Table("split", title=self.source, title_justify="left")
@@ -132,7 +134,7 @@ def inspect(data: Data) -> Report:
             )
         )
     rows = {name: len(rows) for name, rows in data.splits.items()}
-    return Report(data.source, rows, fields, combinations, data.rejected)
+    return Report(data.source, rows, fields, combinations, data.rejected, data.notes)
 
 
 def _percent(part: int, whole: int) -> str:

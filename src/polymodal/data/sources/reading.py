@@ -1,0 +1,86 @@
+"""Files of text, packed by gzip or not, read with a ceiling on every line and on what a small file may unfold to."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from polymodal.errors import DataError
+
+MOST_LINE_BYTES = 1 << 25
+"""Of a line, and of a record of several lines."""
+
+_MOST_UNPACKED_BYTES = 1 << 28
+_MOST_RATIO = 100
+_CHUNK_BYTES = 1 << 18
+_GZIP = b"\x1f\x8b"
+
+BROKEN = (OSError, EOFError, zlib.error)
+"""What reading a broken file raises."""
+
+
+def check_unpacked(name: str, packed: int, unpacked: int) -> None:
+    """Refuse a file that unfolds to far more than real data do.
+
+    Raises:
+        DataError: It does.
+    """
+    if unpacked > max(_MOST_UNPACKED_BYTES, _MOST_RATIO * packed):
+        raise DataError(
+            f"{name}: {packed:,} bytes unfold to over {_MOST_RATIO} times as much; unpack the file if that is right"
+        )
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """A file's bytes, unpacked if they are packed by gzip; then it cannot be sought in."""
+    with path.open("rb") as file:
+        if file.peek(2)[:2] != _GZIP:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield io.BufferedReader(_Unpacked(path, unpacked), _CHUNK_BYTES)
+
+
+class _Unpacked(io.RawIOBase):
+    def __init__(self, path: Path, file: gzip.GzipFile) -> None:
+        self._name, self._packed, self._file, self._count = path.name, path.stat().st_size, file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        data = self._file.read1(len(buffer))
+        self._count += len(data)
+        check_unpacked(self._name, self._packed, self._count)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines that end in ``\\n``; of one over ``MOST_LINE_BYTES``, only a little more than that many bytes."""
+    while line := file.readline(MOST_LINE_BYTES + 1):
+        yield line
+        if len(line) > MOST_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := file.readline(_CHUNK_BYTES)) and not rest.endswith(b"\n"):
+                pass
+
+
+def any_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines that end in ``\\n``, ``\\r\\n`` or ``\\r``.
+
+    Raises:
+        ValueError: One is over ``MOST_LINE_BYTES``.
+    """
+    rest = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        found = (rest + chunk).splitlines(keepends=True)
+        rest = found.pop()  # it may go on, were it a carriage return whose line feed comes next
+        if len(rest) > MOST_LINE_BYTES:
+            raise ValueError(f"a line is longer than {MOST_LINE_BYTES:,} bytes")
+        yield from found
+    if rest:
+        yield rest
