@@ -41,7 +41,7 @@ def resolve(cell: Any, modality: Modality, files: Files | Path | None, table: st
     if isinstance(cell, DataError):
         raise cell
     if isinstance(cell, dict):
-        if {"array", "sampling_rate"} <= cell.keys():
+        if "array" in cell and "sampling_rate" in cell:
             return decoded_sound(cell["array"], cell["sampling_rate"])
         if cell.keys() <= {"bytes", "path"}:
             if cell.get("bytes") is not None:

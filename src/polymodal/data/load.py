@@ -129,6 +129,8 @@ def load(
         scan.raise_first()
     rejected = scan.rejected
     good = np.array([number not in scan.faults for number in range(len(scan.records))], dtype=bool)
+    if not len(good) + len(scan.unparsed):
+        raise DataError(f"{origin.name}: there are no rows")
     if not good.any():
         first = f"; the first: {rejected[0]}" if rejected else ""
         raise DataError(f"{origin.name}: none of its {len(good) + len(scan.unparsed)} rows can be used{first}")
@@ -264,7 +266,7 @@ class _Scan:
             self.notes.append("the splits are those that files and folders are named after")
         if explicit or (is_split_column(self.split_cells) and self.split_cells != self.named_splits):
             for number, cell in enumerate(self.split_cells):
-                if cell is not None or explicit:
+                if explicit or not is_absent(cell):
                     try:
                         names[number] = split_name(cell)
                     except DataError as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
+from polymodal.data.cells import is_absent
 from polymodal.errors import DataError, unknown
 
 SPLITS = ("train", "validation", "test")
@@ -49,7 +50,7 @@ def split_name(cell: object) -> str:
 def is_split_column(cells: Iterable[object]) -> bool:
     """Whether a column named ``split`` holds splits, not something else of that name."""
     known = {*SPLITS, *_ALIASES}
-    named = [cell for cell in cells if cell is not None]
+    named = [cell for cell in cells if not is_absent(cell)]
     return bool(named) and all(isinstance(cell, str) and cell.strip().lower() in known for cell in named)
 
 

@@ -11,9 +11,11 @@ import pyarrow as pa
 from polymodal.data.cells import decoded_sound
 from polymodal.data.paths import Files
 from polymodal.data.sources.base import Record, Source
+from polymodal.data.sources.reading import check_unpacked
 from polymodal.errors import DataError
 
-BATCH_ROWS = 128
+BATCH_ROWS = 256
+_SLICE_BYTES = 1 << 26
 
 
 class ArrowTable(Source):
@@ -66,7 +68,10 @@ def check_names(source: str, names: list[str]) -> None:
 
 
 def from_arrow(
-    file: str, batches: Iterable[pa.RecordBatch | pa.Table], classes: dict[str, list[str]]
+    file: str,
+    batches: Iterable[pa.RecordBatch | pa.Table],
+    classes: dict[str, list[str]],
+    packed: int | None = None,
 ) -> Iterator[Record]:
     """Records of Arrow batches.
 
@@ -74,13 +79,24 @@ def from_arrow(
         file: That holds them.
         batches: In order.
         classes: Names of the classes of columns of integers, by column.
+        packed: Bytes of the file, in which a large cell may be kept once and come again and again.
+
+    Raises:
+        DataError: They are far more than the file's bytes, or cannot be read.
     """
-    row = 0
+    row = unpacked = 0
     for batch in batches:
-        columns = [_cells(batch.column(name), classes.get(name)) for name in batch.schema.names]
-        for cells in zip(*columns, strict=True) if columns else repeat((), batch.num_rows):
-            row += 1
-            yield Record(file, row, dict(zip(batch.schema.names, cells, strict=True)))
+        size = batch.nbytes
+        unpacked += size
+        if packed is not None:
+            check_unpacked(file, packed, unpacked, most_ratio=1000)
+        rows = max(1, batch.num_rows * _SLICE_BYTES // max(_SLICE_BYTES, size))
+        for start in range(0, batch.num_rows, rows):
+            part = batch.slice(start, rows) if rows < batch.num_rows else batch
+            columns = [_cells(part.column(name), classes.get(name)) for name in part.schema.names]
+            for cells in zip(*columns, strict=True) if columns else repeat((), part.num_rows):
+                row += 1
+                yield Record(file, row, dict(zip(part.schema.names, cells, strict=True)))
 
 
 def classes(schema: pa.Schema) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from polymodal.data.sources.reading import BROKEN, MOST_LINE_BYTES, any_lines, open_binary
 from polymodal.errors import DataError
@@ -120,8 +120,10 @@ class DelimitedFile:
         end = _LINE_END.search(text)
         assert end is not None
         there = self._split(text[: end.start()])
+        while added and len(there) > len(self.header) and not there[-1]:  # separators behind the last column
+            there.pop()
         for place, cell in cells.items():
-            there[place] = self._quoted(cell)
+            there[place] = self._quoted(cell, always=there[place].startswith('"'))
         changed = self.separator.join([*there, *map(self._quoted, added)]) + end.group()
         try:
             return changed.encode(self.encoding)
@@ -145,9 +147,11 @@ class DelimitedFile:
             place = found.end() + 1
         return cells
 
-    def _quoted(self, cell: str) -> str:
+    def _quoted(self, cell: str, *, always: bool = False) -> str:
         file = io.StringIO()
-        csv.writer(file, delimiter=self.separator).writerow([cell, 0])  # alone, an empty cell would be quoted
+        how: Literal[0, 2] = csv.QUOTE_NONNUMERIC if always else csv.QUOTE_MINIMAL
+        writer = csv.writer(file, delimiter=self.separator, quoting=how)
+        writer.writerow([cell, 0])  # alone, an empty cell would be quoted
         return file.getvalue().rpartition(self.separator)[0]
 
     def _sample(self, sample: bytes, *, whole: bool) -> str:
@@ -255,8 +259,9 @@ class _Lines:
 
 def _wide_lines(file: BinaryIO, encoding: str) -> Iterator[bytes]:
     """Lines of an encoding in which a line end is more than a byte."""
-    for line in io.TextIOWrapper(file, encoding=encoding, newline=""):  # type: ignore[type-var]
-        yield line.encode(encoding)
+    with io.TextIOWrapper(file, encoding=encoding, newline="") as text:
+        for line in text:
+            yield line.encode(encoding)
 
 
 def _encoding(name: str, sample: bytes, given: str | None) -> tuple[bytes, str]:

@@ -63,7 +63,7 @@ def scan(files: Files) -> tuple[list[str], list[str]]:
         below = []
         for entry in _entries(files, folder):
             path = f"{folder}{entry.name}"
-            if entry.is_symlink() and not files.allows(entry.path):
+            if entry.is_symlink() and not (os.path.exists(entry.path) and files.allows(entry.path)):
                 refused.append(path)
             elif entry.is_dir():
                 status = entry.stat()
@@ -75,7 +75,7 @@ def scan(files: Files) -> tuple[list[str], list[str]]:
         waiting.extend(reversed(below))
     if not refused:
         return names, []
-    lead = f"{len(refused):,} links lead out of the folder, the first: {refused[0]!r}"
+    lead = f"{len(refused):,} links lead out of the folder or to nothing, the first: {refused[0]!r}"
     return names, [f"{lead}; follow_links=True follows them"]
 
 

@@ -100,6 +100,6 @@ def open_hub(name: str, cache: Path, files: Files) -> Source:
     path, _, configuration = name.partition(":")
     try:
         data = datasets.load_dataset(path, configuration or None, cache_dir=str(cache / "hub"))
-    except (OSError, ValueError, ConnectionError) as error:
+    except Exception as error:  # the library raises nearly every kind
         raise DataError(f"hf:{name}: {' '.join(str(error).split())}") from error
     return open_object(f"hf:{name}", data, files, trusted=False)

@@ -74,8 +74,8 @@ def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
     with open_binary(path) as source:
         head = source.read(_PEEK_BYTES)
     if _begins_list(head):
-        with open_binary(path) as source:
-            yield from _elements(io.TextIOWrapper(source, encoding="utf-8-sig"), file)
+        with open_binary(path) as source, io.TextIOWrapper(source, encoding="utf-8-sig") as text:
+            yield from _elements(text, file)
         return
     with open_binary(path) as source:
         first = next(lines(source), b"{}")

@@ -61,11 +61,13 @@ def open_object(source: Any, files: Files) -> Source:
         if source and is_split_column(source) and not any(map(_is_flat, source.values())):
             return Splits(NAME, {str(name): open_object(rows, files) for name, rows in source.items()}, files)
         return Memory(_Columns({str(name): column for name, column in source.items()}), files)
-    if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray):
+    if isinstance(source, str | bytes | bytearray | memoryview):
+        raise DataError(f"a source is {_KINDS}, not of type {kind}")
+    if isinstance(source, Sequence):
         return Memory(source, files)
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):  # as torch's data sets
-        source = (source[place] for place in range(len(source)))
-    if not isinstance(source, Iterable) or isinstance(source, str | bytes | bytearray):
+        return Memory([source[place] for place in range(len(source))], files)
+    if not isinstance(source, Iterable):
         raise DataError(f"a source is {_KINDS}, not of type {kind}")
     rows = list(source)
     if not rows:

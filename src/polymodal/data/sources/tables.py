@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from polymodal.data.paths import Files
-from polymodal.data.sources.arrow import BATCH_ROWS, check_names, classes, from_arrow
+from polymodal.data.sources.arrow import check_names, classes, from_arrow
 from polymodal.data.sources.base import Record, Rejection, Source
 from polymodal.data.sources.delimited import SEPARATORS, DelimitedFile
 from polymodal.data.sources.json_rows import read_document, read_lines
-from polymodal.data.sources.reading import BROKEN, check_unpacked
+from polymodal.data.sources.reading import BROKEN
 from polymodal.data.splits import split_in_path
 from polymodal.errors import DataError
 
@@ -22,7 +22,7 @@ DELIMITED = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz")
 DOCUMENTS = (".json", ".json.gz")
 ENDINGS = (*PARQUET, *JSON_LINES, *DELIMITED, *DOCUMENTS)
 
-_BATCH_BYTES = 1 << 27
+_BATCH_ROWS = 64  # few, as large cells may be kept once and come again and again
 _POINTER = b"version https://git-lfs"
 
 
@@ -116,20 +116,8 @@ def _parquet(file: str, path: Path, columns: Collection[str]) -> Iterator[Record
         names = table.schema_arrow.names
         check_names(file, names)
         wanted = [name for name in names if name in columns]
-        batches = table.iter_batches(_batch_rows(file, table.metadata), columns=wanted)
-        yield from from_arrow(file, batches, classes(table.schema_arrow))
-
-
-def _batch_rows(file: str, table: pa.parquet.FileMetaData) -> int:
-    """Few rows where each may hold much of what a column packs well."""
-    largest = 1
-    for group in range(table.num_row_groups):
-        row_group = table.row_group(group)
-        for column in map(row_group.column, range(row_group.num_columns)):
-            check_unpacked(file, column.total_compressed_size, column.total_uncompressed_size)
-            if column.has_dictionary_page and column.total_uncompressed_size > 2 * column.total_compressed_size:
-                largest = max(largest, column.total_uncompressed_size)
-    return max(1, min(BATCH_ROWS, _BATCH_BYTES // largest))
+        batches = table.iter_batches(_BATCH_ROWS, columns=wanted)
+        yield from from_arrow(file, batches, classes(table.schema_arrow), path.stat().st_size)
 
 
 def _ends(path: Path, endings: tuple[str, ...]) -> bool:
