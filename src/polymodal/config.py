@@ -78,6 +78,9 @@ class DataConfig(_Strict):
     validation: float = Field(0.05, ge=0, lt=1)
     test: float = Field(0.1, ge=0, lt=1)
     limit: int | None = Field(None, ge=1)
+    root: str | None = None
+    follow_links: bool = False
+    encoding: str | None = None
 
 
 class TasksConfig(_Strict):

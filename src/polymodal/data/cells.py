@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.data.paths import Files
 from polymodal.errors import DataError
 from polymodal.files import digest
 from polymodal.modalities import Modality
@@ -20,28 +21,39 @@ _log = logging.getLogger(__name__)
 _SHORTEST_BASE64 = 64
 
 
-def resolve(cell: Any, modality: Modality, root: Path | None) -> Any:
+def resolve(cell: Any, modality: Modality, files: Files | Path | None, table: str = "") -> Any:
     """The raw value of a cell: a path, bytes or an object; None if the cell is absent.
 
     Args:
-        cell: As the source has it. A dictionary of ``bytes`` and ``path`` is an undecoded file.
+        cell: As the source has it. A dictionary of ``bytes`` and ``path`` is an undecoded file, one of ``array`` and
+            ``sampling_rate`` a decoded sound; an error is why the source could not read the cell.
         modality: Says whether a string is the value or a path.
-        root: The folder that paths start from and may not leave.
+        files: Those that paths may mean, or the folder that has them all.
+        table: The file that the cell is from, as a path from the data folder.
 
     Raises:
-        DataError: The path leaves the folder or leads to no file.
+        DataError: The cell could not be read, or a path means no file that may be read.
     """
-    if isinstance(cell, dict) and cell.keys() <= {"bytes", "path"}:
-        if cell.get("bytes") is not None:
-            return cell["bytes"] or None
-        cell = cell.get("path")
-        return None if cell in (None, "") else inside(str(cell), root)
-    if is_absent(cell):
-        return None
-    if isinstance(cell, str) and not modality.inline:
+    if isinstance(cell, str):  # first, as most are
+        if not cell or modality.inline:
+            return cell or None
         content = _embedded(cell)
-        return inside(cell, root) if content is None else content
-    return cell
+        return _find(cell, files, table) if content is None else content
+    if isinstance(cell, DataError):
+        raise cell
+    if isinstance(cell, dict):
+        if "array" in cell and "sampling_rate" in cell:
+            return None if cell["array"] is None else cell
+        if cell.keys() <= {"bytes", "path"}:
+            if cell.get("bytes") is not None:
+                return cell["bytes"] or None
+            cell = cell.get("path")
+            return None if cell in (None, "") else _find(str(cell), files, table)
+    return None if is_absent(cell) else cell
+
+
+def _find(text: str, files: Files | Path | None, table: str) -> Path:
+    return (files if isinstance(files, Files) else Files(files)).find(text, table)
 
 
 def _embedded(text: str) -> bytes | None:
@@ -58,31 +70,14 @@ def _embedded(text: str) -> bytes | None:
 
 
 def is_absent(cell: Any) -> bool:
-    """Whether a cell holds nothing: None, an empty string, list or file, or the NaN that tables put for null."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return True
-    return isinstance(cell, str | bytes | list | np.ndarray) and len(cell) == 0
-
-
-def inside(text: str, root: Path | None) -> Path:
-    """The file that a relative path means.
-
-    Raises:
-        DataError: It leaves ``root``, by ``..``, a link or as an absolute path, or is no file.
-    """
-    if root is None:
-        raise DataError(f"the source has no folder that the path '{text}' could start from")
-    if "\0" in text:
-        raise DataError("the path holds a zero byte")
-    path = (root / text).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise DataError(f"the path '{text}' leaves the data folder")
-    try:
-        if path.is_file():
-            return path
-    except OSError as error:
-        raise DataError(f"the path cannot be used: {error.strerror}") from error
-    raise DataError(f"the path '{text}' is no file in the data folder")
+    """Whether a cell holds nothing: None, an empty string, list or file, or what tables put for null."""
+    if cell is None or isinstance(cell, str | bytes | list):
+        return not cell
+    if isinstance(cell, float | np.floating):
+        return math.isnan(cell)
+    if isinstance(cell, np.ndarray):
+        return cell.size == 0
+    return type(cell).__name__ in ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
 class Digests:

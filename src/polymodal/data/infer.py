@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.data.cache import cache_folder
-from polymodal.data.cells import is_absent, resolve
+from polymodal.data.cells import is_absent
 from polymodal.data.fields import parse_fields, reserved
 from polymodal.data.sources import Record, Source, builtin, open_source
 from polymodal.data.splits import is_split_column
@@ -242,7 +242,7 @@ def _file(origin: Source, record: Record, name: str) -> Path | bytes | None:
         return None
     any_file: Any = Modality
     try:
-        found = resolve(cell, any_file, origin.root)
+        found = origin.raw(record, name, any_file)
     except DataError:
         return None
     return found if isinstance(found, Path | bytes) else None

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from polymodal.data.cache import build_column, cache_folder
-from polymodal.data.cells import Digests, is_absent, resolve
+from polymodal.data.cells import Digests, is_absent
 from polymodal.data.columns import Column
 from polymodal.data.fields import parse_fields
 from polymodal.data.infer import Fields, fields_of
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
-from polymodal.data.splits import SPLITS, check_fractions, is_split_column, split_by_hash, split_name
+from polymodal.data.splits import SPLITS, assign_splits, check_fractions, is_split_column, split_name
 from polymodal.errors import DataError
 from polymodal.files import digest
 from polymodal.modalities import Modality
+
+_MOST_ROWS = 1_000_000
+"""That a source may have, and one more for each byte of it."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ def load(
     cache: str | Path | None = None,
     strict: bool = False,
     limit: int | None = None,
+    root: str | Path | None = None,
+    follow_links: bool = False,
+    encoding: str | None = None,
 ) -> Data:
     """Load aligned rows; any cell may be missing.
 
@@ -80,20 +86,27 @@ def load(
     What is decoded is cached.
 
     Args:
-        source: A ``.jsonl``, ``.csv`` or ``.parquet`` file; a folder of these, of pictures by class, of WebDataset
-            shards, or a saved Hugging Face data set; shards such as ``s-{000..009}.tar``; ``hf:owner/name``; the name
-            of a built-in data set (``emoji``, ``fashion:option=value``); or a list of mappings.
+        source: A table: ``.parquet``, ``.jsonl``, ``.json``, ``.csv``, ``.tsv``; WebDataset shards; several of either,
+            such as ``s-{000..009}.tar``; a folder of tables or shards, or of pictures, sounds and texts, which belong
+            together by name and are labelled by folder; a saved Hugging Face data set; ``hf:owner/name``; the name of a
+            built-in data set (``emoji``, ``fashion:option=value``); or rows in memory: a list of mappings, a mapping
+            of columns, a data frame, an Arrow table, a ``Dataset``, or by split a mapping of these.
         fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
             names the source's column if it is called otherwise. None: as ``infer_fields`` recognises them.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's
             content.
-        split: Column that names each row's split. None: the column ``split`` if it does, else by hash of the key.
-            A column that names no validation rows leaves them to the hash, out of its training rows.
+        split: Column that names each row's split. None: the column ``split`` if it does, else the names of files and
+            folders if they differ in that, else a hash of the key. Where no row is named to validate with, the hash
+            takes some of those to train on.
         validation: Fraction of rows to validate with, where a hash decides.
         test: Fraction of rows to test with, where a hash decides.
         cache: Folder of the cache; see ``cache_folder``.
         strict: Raise at the first cell or row that cannot be read.
         limit: Use the first rows only.
+        root: A folder that paths in cells may start from and lead to, besides the source's own, which they never leave
+            otherwise.
+        follow_links: Links in the source's folder may lead out of it.
+        encoding: Of ``.csv`` and ``.tsv`` files that are neither UTF-8 nor begin with a byte order mark.
 
     Raises:
         DataError: The source, a column or (if strict) a row is wrong, or no row is left.
@@ -101,7 +114,7 @@ def load(
     """
     check_fractions(validation, test)
     folder = cache_folder(cache)
-    origin = open_source(source, folder)
+    origin = open_source(source, folder, root=root, follow_links=follow_links, encoding=encoding)
     if fields is None:
         fields = fields_of(source, origin)
     typed = parse_fields(fields)
@@ -123,6 +136,8 @@ def load(
         scan.raise_first()
     rejected = scan.rejected
     good = np.array([number not in scan.faults for number in range(len(scan.records))], dtype=bool)
+    if not len(good) + len(scan.unparsed):
+        raise DataError(f"{origin.name}: there are no rows")
     if not good.any():
         first = f"; the first: {rejected[0]}" if rejected else ""
         raise DataError(f"{origin.name}: none of its {len(good) + len(scan.unparsed)} rows can be used{first}")
@@ -130,8 +145,10 @@ def load(
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
     settings = {"key": key, "split": split, "validation": validation, "test": test, "limit": limit}
+    settings |= {"root": None if root is None else _place(root), "follow_links": follow_links, "encoding": encoding}
     settings["source"] = _place(source)
-    notes = [*(fields.notes if isinstance(fields, Fields) else ()), *_untrained(splits["train"])]
+    recognised = fields.notes if isinstance(fields, Fields) else ()
+    notes = [*recognised, *scan.notes, *origin.notes, *_untrained(splits["train"])]
     return Data(
         origin.name, modalities, **splits, rejected=rejected, notes=notes, settings=settings, bad_cells=scan.bad
     )
@@ -163,15 +180,18 @@ class _Scan:
         self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
         self.keys: list[bytes] = []
         self.split_cells: list[Any] = []
+        self.named_splits: list[str | None] = []  # by files and folders
         self.splits = np.empty(0, dtype=object)
+        self.notes: list[str] = []
         self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason of rows that are set aside, by record
         self.unread: list[tuple[int, str, str]] = []  # record, field and reason of cells that cannot be read
         self.unparsed: list[tuple[int, Rejection]] = []  # with the number of the next record
 
     def run(self, digests: Digests, key: str | None, split: str, limit: int | None, strict: bool) -> None:
         """Read the whole source once."""
-        if self.origin.root is not None:
-            digests.recall(self.origin.root)
+        for area in self.origin.files.areas:
+            digests.recall(area)
+        most = None if limit or self.origin.size is None else _MOST_ROWS + self.origin.size
         columns = {column for _, column in self.typed.values()} | {split} | ({key} if key else set())
         for found in islice(self.origin.records(columns), limit):
             if isinstance(found, Rejection):
@@ -180,6 +200,10 @@ class _Scan:
                 self._add(found, digests, key, split)
             if strict:
                 self.raise_first()
+            if most is not None and len(self.records) > most:
+                raise DataError(
+                    f"{self.origin.name}: over {most:,} rows in few bytes; limit=... reads the first of them"
+                )
         digests.save()
 
     def _add(self, record: Record, digests: Digests, key: str | None, split: str) -> None:
@@ -189,7 +213,7 @@ class _Scan:
         for name, (modality, column) in self.typed.items():
             content = b""
             try:
-                raw = resolve(record.cells.get(column), modality, self.origin.root)
+                raw = self.origin.raw(record, column, modality)
                 content = b"" if raw is None else digests.of(raw, modality)
             except DataError as error:
                 self.unread.append((number, name, str(error)))
@@ -200,6 +224,7 @@ class _Scan:
                 self.firsts[name].append(number)
             self.ids[name].append(numbers[content] if content else -1)
         self.split_cells.append(record.cells.get(split))
+        self.named_splits.append(record.split)
         self.keys.append(digest(*contents) if key is None else self._key(number, key, record.cells.get(key), digests))
 
     def _key(self, number: int, column: str, cell: Any, digests: Digests) -> bytes:
@@ -215,21 +240,19 @@ class _Scan:
             return b""
 
     def assign_splits(self, explicit: bool, validation: float, test: float) -> None:
-        """Give every record a split, by its cell if that names one, else by its key."""
-        if not (explicit or is_split_column(self.split_cells)):
-            self.splits = np.array([split_by_hash(key, validation, test) for key in self.keys], dtype=object)
-            return
-        splits = []
-        for number, cell in enumerate(self.split_cells):
-            try:
-                splits.append(split_name(cell))
-            except DataError as error:
-                self.reject(number, None, str(error))
-                splits.append("")
-        if "validation" not in splits:
-            by_hash = (split_by_hash(key, validation, 0) for key in self.keys)
-            splits = [hashed if given == "train" else given for given, hashed in zip(splits, by_hash, strict=True)]
-        self.splits = np.array(splits, dtype=object)
+        """Give every record a split: by its cell if that names one, else by its file's name, else by its key."""
+        names: list[str | None] = [None] * len(self.records)
+        if len(set(self.named_splits)) > 1:  # what is the same for all rows tells nothing
+            names = list(self.named_splits)
+            self.notes.append("the splits are those that files and folders are named after")
+        if explicit or (is_split_column(self.split_cells) and self.split_cells != self.named_splits):
+            for number, cell in enumerate(self.split_cells):
+                if explicit or not is_absent(cell):
+                    try:
+                        names[number] = split_name(cell)
+                    except DataError as error:
+                        self.reject(number, None, str(error))
+        self.splits = np.array(assign_splits(self.keys, names, validation, test), dtype=object)
 
     def prepare(self, name: str) -> None:
         """Let a field's modality learn what it needs."""
@@ -269,7 +292,7 @@ class _Scan:
             if isinstance(record, Record):
                 if number == next_row:
                     try:
-                        yield resolve(record.cells.get(column), modality, self.origin.root)
+                        yield self.origin.raw(record, column, modality)
                     except DataError as error:
                         yield error
                     next_row = next(wanted, None)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from polymodal.data.columns import Column
-from polymodal.data.sources import Source
+from polymodal.data.sources import Record, Source
 from polymodal.errors import DataError, unknown
 from polymodal.files import digest
 from polymodal.modalities import Modality
@@ -88,6 +88,16 @@ class Rows:
         """
         cells = self.source.column(self.names.get(name, name))
         return [cells[i] for i in self.index]
+
+    def raws(self, name: str) -> Iterator[Any]:
+        """The raw values of a field, in order; None where absent.
+
+        Raises:
+            DataError: There is no such field, or a value can no longer be read.
+        """
+        column = self.names[name]
+        records = [found for found in self.source.records([column]) if isinstance(found, Record)]
+        return (self.source.raw(records[i], column, self.fields[name]) for i in self.index)
 
     def select(self, indices: np.ndarray | Tensor) -> "Rows":
         """The rows at ``indices`` (n,), which may repeat, or where a boolean mask (N,) is True."""

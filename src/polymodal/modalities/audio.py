@@ -155,6 +155,8 @@ class Audio(Modality):
     def read(self, raw: Any) -> np.ndarray:
         """Path, bytes, ``Waveform``, (samples, rate) or samples at ``sample_rate_hz`` -> (frames, mels) float16.
 
+        ``{"array": samples, "sampling_rate": rate}`` is right as well.
+
         Samples are (T,) or, as soundfile has them, (T, channels); channels are averaged. Integers are scaled to
         [-1, 1] by their type's range.
         """
@@ -169,6 +171,8 @@ class Audio(Modality):
         Raises:
             DataError: As ``read``.
         """
+        if isinstance(raw, dict) and {"array", "sampling_rate"} <= raw.keys():  # as libraries give decoded sound
+            raw = _decoded(raw["array"], raw["sampling_rate"])
         if isinstance(raw, bytes | Path):
             samples, rate = decode(raw, self.max_seconds)
         elif isinstance(raw, Waveform):
@@ -293,3 +297,14 @@ def _encode(sound: Waveform, kind: str) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.clip(sound.samples, -1.0, 1.0), sound.sample_rate_hz, format=kind)
     return file.getvalue()
+
+
+def _decoded(samples: Any, rate: Any) -> Waveform:
+    """A sound that a library has decoded; (channels, samples) is turned to (samples, channels)."""
+    try:
+        samples = samples if isinstance(samples, np.ndarray) else np.asarray(samples, dtype=np.float32)
+        sound = Waveform(samples, int(rate))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"not audio: {error}") from error
+    turned = samples.ndim == 2 and samples.shape[0] < samples.shape[1]
+    return Waveform(samples.T, sound.sample_rate_hz) if turned else sound

@@ -15,7 +15,6 @@ from polymodal.checkpoint import load_model
 from polymodal.codecs import Codec
 from polymodal.config import TrainConfig
 from polymodal.data import Column, Rows
-from polymodal.data.cells import resolve
 from polymodal.errors import ConfigError
 from polymodal.files import atomic_file, write_file
 from polymodal.modalities import Audio
@@ -207,8 +206,8 @@ def sound(name: str, rows: Rows, audio: Audio, file: Path, engine: Engine) -> Co
         shape = (int(offsets[-1]), audio.hop_length)
         with atomic_file(file) as partial:
             values = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            for cell, start in zip(rows.column(name), offsets[:-1], strict=True):
-                samples = audio.samples(resolve(cell, audio, rows.source.root))
+            for raw, start in zip(rows.raws(name), offsets[:-1], strict=True):
+                samples = audio.samples(raw)
                 values[start:].reshape(-1)[: len(samples)] = samples
             values.flush()
     engine.wait()

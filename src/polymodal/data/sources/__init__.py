@@ -1,28 +1,35 @@
 """Where rows come from."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from polymodal.data.sources import builtin, hugging_face, shards
+from polymodal.data.paths import Files
+from polymodal.data.sources import builtin, folders, hugging_face, memory, shards, tables
 from polymodal.data.sources.base import Record, Rejection, Source
 from polymodal.data.sources.builtin import BUILTIN
-from polymodal.data.sources.manifests import Csv, JsonLines, Manifest, Memory, Parquet
-from polymodal.data.sources.pictures import PictureFolder
-from polymodal.data.sources.shards import WebDataset
 from polymodal.errors import DataError
 
-__all__ = ["BUILTIN", "MANIFESTS", "Record", "Rejection", "Source", "open_source"]
-
-MANIFESTS: dict[str, type[Manifest]] = {".parquet": Parquet, ".jsonl": JsonLines, ".csv": Csv}
+__all__ = ["BUILTIN", "Record", "Rejection", "Source", "open_source"]
 
 
-def open_source(source: Any, cache: Path) -> Source:
+def open_source(
+    source: Any,
+    cache: Path,
+    *,
+    root: str | Path | None = None,
+    follow_links: bool = False,
+    encoding: str | None = None,
+) -> Source:
     """The source that a user named.
 
     Args:
-        source: A manifest, tar shard or folder; a list of shards such as ``s-{000..009}.tar``; ``hf:owner/name``; the
-            name of a built-in data set; or a list of mappings.
+        source: A table, tar shard or folder; several of them, such as ``s-{000..009}.tar``; ``hf:owner/name``; the name
+            of a built-in data set; or rows in memory, as ``memory.open_object`` takes them.
         cache: Folder in which what must be written is written.
+        root: A folder that paths in cells may start from and lead to, besides the source's own.
+        follow_links: Links in folders may lead out of them.
+        encoding: Of delimited text that is neither UTF-8 nor says what it is.
 
     Raises:
         DataError: There is no such source, or nothing in it is known.
@@ -30,37 +37,32 @@ def open_source(source: Any, cache: Path) -> Source:
     if isinstance(source, Source):
         return source
     if not isinstance(source, str | Path):
-        return Memory(source)
-    text = str(source)
+        return memory.open_object(source, Files(None, root, follow_links))
+    text = os.path.expanduser(source)
     if isinstance(source, str):
         if text.startswith("hf:"):
-            return hugging_face.open_hub(text.removeprefix("hf:"), cache)
+            return hugging_face.open_hub(text.removeprefix("hf:"), cache, Files(None, root, follow_links))
         if (folder := builtin.build(text, cache)) is not None:
-            return _open_folder(folder)
-    paths = [Path(name).expanduser() for name in shards.expand(text)] if "{" in text else [Path(source).expanduser()]
+            return folders.open_folder(Files(folder, root, follow_links))
+    if os.path.isdir(text):
+        return folders.open_folder(Files(Path(text), root, follow_links), encoding)
+    paths = [_file(name) for name in ([text] if os.path.exists(text) else shards.expand(text))]
+    above = Path(os.path.commonpath([path.parent for path in paths]))
+    if len(paths) > 1 and above == Path(above.anchor):
+        raise DataError(f"{source}: these files have no folder in common")
+    named = {path.relative_to(above).as_posix(): path for path in paths}
+    if all(path.name.lower().endswith(shards.ENDINGS) for path in paths):
+        return shards.WebDataset(named, paths[0].name if len(paths) == 1 else str(above))
     for path in paths:
-        if not path.exists():
-            known = ", ".join(BUILTIN)
-            raise DataError(f"{path}: no such file or folder (built in: {known}; from the hub: hf:owner/name)")
-    if paths[0].is_dir():
-        return _open_folder(paths[0])
-    if paths[0].name.lower().endswith(shards.SUFFIXES):
-        return WebDataset(paths)
-    if paths[0].suffix.lower() in MANIFESTS:
-        return MANIFESTS[paths[0].suffix.lower()](paths)
-    endings = ", ".join([*MANIFESTS, *shards.SUFFIXES])
-    raise DataError(f"{source}: '{paths[0].suffix}' is no ending of a source; {endings} are")
+        if not path.name.lower().endswith(tables.ENDINGS):
+            endings = ", ".join([*tables.ENDINGS, *shards.ENDINGS])
+            raise DataError(f"{source}: '{path.suffix}' is no ending of a source; {endings} are")
+    return tables.Tables(named, Files(above, root, follow_links), encoding)
 
 
-def _open_folder(folder: Path) -> Source:
-    """A saved data set, else manifests, else shards, else pictures."""
-    if hugging_face.is_saved(folder):
-        return hugging_face.open_saved(folder)
-    for suffix, manifest in MANIFESTS.items():
-        if paths := sorted(folder.glob(f"*{suffix}")):
-            return manifest(paths)
-    if paths := sorted(path for path in folder.iterdir() if path.name.lower().endswith(shards.SUFFIXES)):
-        return WebDataset(paths)
-    if any(folder.iterdir()):
-        return PictureFolder(folder)
-    raise DataError(f"{folder}: the folder is empty")
+def _file(name: str) -> Path:
+    """A file that is there, in a folder named without links."""
+    if not os.path.isfile(name):
+        known = ", ".join(BUILTIN)
+        raise DataError(f"{name}: no such file or folder (built in: {known}; from the hub: hf:owner/name)")
+    return Path(os.path.realpath(os.path.dirname(name)), os.path.basename(name))

@@ -1,33 +1,35 @@
 """What every source is: rows in a fixed order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
+from polymodal.data.cells import resolve
+from polymodal.data.paths import Files
+from polymodal.data.splits import split_in_name
 from polymodal.errors import DataError, unknown
+from polymodal.modalities import Modality
 
 _PEEK_ROWS = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Record:
     """One row as the source has it.
 
     Attributes:
-        file: The manifest, shard or picture that holds it.
-        row: Its place in that file, from 1; the line of a JSONL file.
-        cells: By column.
+        file: The table, shard or picture that holds it, as a path from the data folder.
+        row: Its place in that file, from 1; the line of a file of JSON lines.
+        cells: By column. A cell that cannot be read is the ``DataError`` that says why.
+        split: What the name of its file or folder seems to say, or None.
     """
 
     file: str
     row: int
     cells: dict[str, Any]
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Rejection:
     """A row that was set aside, and why.
 
     Attributes:
-        file: The manifest, shard or picture that holds it.
-        row: Its place in that file, from 1; the line of a JSONL file.
+        file: The table, shard or picture that holds it, as a path from the data folder.
+        row: Its place in that file, from 1; the line of a file of JSON lines.
         field: The field at fault, or None if it is the row.
         reason: In a few words.
     """
@@ -58,11 +60,17 @@ class Source(ABC):
 
     Args:
         name: For messages.
-        root: The folder that paths in cells start from and may not leave; None if cells may hold no paths.
+        files: Those that paths in cells may mean; none if cells may hold no paths.
+
+    Attributes:
+        size: Bytes of its files; None if it has none.
     """
 
-    def __init__(self, name: str, root: Path | None = None) -> None:
-        self.name, self.root = name, root
+    def __init__(self, name: str, files: Files | None = None) -> None:
+        self.name, self.files = name, files or Files()
+        self.root = self.files.folder
+        self.size: int | None = None
+        self._notes: dict[str, None] = {}
         self._columns_read: dict[str, list[Any]] = {}
 
     @abstractmethod
@@ -77,17 +85,43 @@ class Source(ABC):
         """Names of all columns; may have to read the whole source."""
         return list(dict.fromkeys(name for r in self.records(()) if isinstance(r, Record) for name in r.cells))
 
+    @property
+    def notes(self) -> list[str]:
+        """What to know of how it was read so far, in sentences: what was recognised, and what was left out."""
+        unused = sorted(self.files.unused)
+        left = [f"{len(unused):,} files are named by no cell that was read, the first: {unused[0]!r}"] if unused else []
+        return [*self._notes, *self.files.notes, *left]
+
+    def note(self, sentence: str) -> None:
+        """Adds to ``notes``, once."""
+        self._notes[sentence] = None
+
+    def raw(self, record: Record, column: str, modality: Modality) -> Any:
+        """The raw value of a record's cell; None if it is absent.
+
+        Raises:
+            DataError: The cell could not be read, or is a path of no file that may be read.
+        """
+        return resolve(record.cells.get(column), modality, self.files, record.file)
+
     def check(self, column: str, what: str) -> None:
         """Refuse a column that no row has.
 
         Raises:
             DataError: Says ``what`` the column is for.
         """
-        peek = islice(self.records([column]), _PEEK_ROWS)
-        if not any(isinstance(found, Record) and column in found.cells for found in peek):
-            known = self.columns()
-            if column not in known:
-                raise DataError(unknown(f"{self.name}: {what}", column, known))
+        first = None
+        for found in islice(self.records([column]), _PEEK_ROWS):
+            if isinstance(found, Record) and column in found.cells:
+                return
+            first = first or (found if isinstance(found, Rejection) else None)
+        known = self.columns()
+        if not known:
+            raise DataError(
+                f"{self.name}: there are no rows" + (f" that can be read; the first: {first}" * bool(first))
+            )
+        if column not in known:
+            raise DataError(unknown(f"{self.name}: {what}", column, known))
 
     def column(self, name: str) -> list[Any]:
         """The cells of one column, None where absent, in the order of the records.
@@ -102,35 +136,31 @@ class Source(ABC):
         return self._columns_read[name]
 
 
-def from_arrow(
-    file: str, batches: Iterable[pa.RecordBatch | pa.Table], classes: dict[str, list[str]]
-) -> Iterator[Record]:
-    """Records of Arrow batches.
+class Splits(Source):
+    """Sources one after another, each a split of its own.
 
     Args:
-        file: That holds them.
-        batches: In order.
-        classes: Names of the classes of columns of integers, by column.
+        name: For messages.
+        parts: Sources by the name of their split.
+        files: Those that paths in cells may mean.
     """
-    row = 0
-    for batch in batches:
-        columns = {name: _cells(batch.column(name), classes.get(name)) for name in batch.schema.names}
-        for i in range(batch.num_rows):
-            row += 1
-            yield Record(file, row, {name: cells[i] for name, cells in columns.items()})
 
+    def __init__(self, name: str, parts: dict[str, Source], files: Files | None = None) -> None:
+        super().__init__(name, files)
+        self.parts = parts
 
-def _cells(column: pa.Array | pa.ChunkedArray, names: list[str] | None) -> list[Any]:
-    """Lists of numbers become arrays, which is many times quicker than Python lists."""
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        storage = (
-            [chunk.storage for chunk in column.chunks] if isinstance(column, pa.ChunkedArray) else [column.storage]
-        )
-        return [cell for chunk in storage for cell in _cells(chunk, names)]
-    if names is not None:
-        return [names[cell] if cell is not None and 0 <= cell < len(names) else None for cell in column.to_pylist()]
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        return [np.asarray(cell.values.to_numpy(zero_copy_only=False)) if cell.is_valid else None for cell in column]
-    return column.to_pylist()
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys([name for part in self.parts.values() for name in part.columns()] + ["split"]))
+
+    @property
+    def notes(self) -> list[str]:
+        return [*super().notes, *(f"{split}: {note}" for split, part in self.parts.items() for note in part.notes)]
+
+    def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
+        for name, part in self.parts.items():
+            split = split_in_name(name)
+            for found in part.records(columns):
+                if isinstance(found, Record):
+                    yield Record(name, found.row, {"split": split or name, **found.cells}, split)
+                else:
+                    yield replace(found, file=name)

@@ -51,9 +51,9 @@ def build(source: str, cache: Path) -> Path | None:
 def _parse(source: str, text: str) -> dict[str, Any]:
     try:
         options = yaml.safe_load("{" + text.replace("=", ": ") + "}")
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{source}: '{text}' is not option=value,option=value") from error
     for option, value in options.items():
-        if value is None:
+        if value is None or not isinstance(option, str):
             raise DataError(f"{source}: '{option}' is not option=value")
     return options

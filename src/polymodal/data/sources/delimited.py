@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from polymodal.data.sources.reading import BROKEN, MOST_LINE_BYTES, any_lines, open_binary
 from polymodal.errors import DataError
@@ -149,10 +149,8 @@ class DelimitedFile:
 
     def _quoted(self, cell: str, *, always: bool = False) -> str:
         file = io.StringIO()
-        if always:
-            writer = csv.writer(file, delimiter=self.separator, quoting=csv.QUOTE_NONNUMERIC)
-        else:
-            writer = csv.writer(file, delimiter=self.separator)
+        how: Literal[0, 2] = csv.QUOTE_NONNUMERIC if always else csv.QUOTE_MINIMAL
+        writer = csv.writer(file, delimiter=self.separator, quoting=how)
         writer.writerow([cell, 0])  # alone, an empty cell would be quoted
         return file.getvalue().rpartition(self.separator)[0]
 
@@ -261,8 +259,9 @@ class _Lines:
 
 def _wide_lines(file: BinaryIO, encoding: str) -> Iterator[bytes]:
     """Lines of an encoding in which a line end is more than a byte."""
-    for line in io.TextIOWrapper(file, encoding=encoding, newline=""):  # type: ignore[type-var]
-        yield line.encode(encoding)
+    with io.TextIOWrapper(file, encoding=encoding, newline="") as text:
+        for line in text:
+            yield line.encode(encoding)
 
 
 def _encoding(name: str, sample: bytes, given: str | None) -> tuple[bytes, str]:

@@ -1,44 +1,73 @@
-"""Data sets of the ``datasets`` library: a saved folder, or one of the hub.
+"""Data sets of the ``datasets`` library: objects, a saved folder, or one of the hub.
 
-Cells are taken from Arrow as they are. Its Image and Audio features would decode them through torchcodec, which needs
-ffmpeg and one certain torch; here the field's modality decodes the bytes.
+Their Image and Audio features would decode cells through torchcodec, which needs ffmpeg and one certain torch; here
+cells are taken from Arrow, and the field's modality decodes the bytes.
 """
 
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from polymodal.data.sources.base import Record, Rejection, Source, from_arrow
+import pyarrow as pa
+
+from polymodal.data.paths import Files
+from polymodal.data.sources.arrow import BATCH_ROWS, ArrowTable
+from polymodal.data.sources.base import Record, Source, Splits
 from polymodal.errors import DataError
 
-if TYPE_CHECKING:
-    import datasets
 
-_BATCH_ROWS = 256
+class DatasetTable(ArrowTable):
+    """A ``Dataset``, or an ``IterableDataset``, which is read into memory.
+
+    Args:
+        name: For messages.
+        data: Of the ``datasets`` library.
+        files: Those that paths in cells may mean.
+        trusted: The features Image and Audio may name any file, as the program that made the data set may.
+    """
+
+    def __init__(self, name: str, data: Any, files: Files, trusted: bool) -> None:
+        features = data.features or {}
+        names = {column: list(kind.names) for column, kind in features.items() if hasattr(kind, "int2str")}
+        if hasattr(data, "select_columns") and hasattr(data, "__len__"):
+            columns = data.column_names
+
+            def batches(wanted: list[str]) -> Iterable[pa.Table]:
+                return data.select_columns(wanted).with_format("arrow").iter(BATCH_ROWS)
+        else:
+            table = pa.concat_tables(data.with_format("arrow").iter(BATCH_ROWS), promote_options="permissive")
+            columns = table.column_names
+
+            def batches(wanted: list[str]) -> Iterable[pa.Table]:
+                return table.select(wanted).to_batches(BATCH_ROWS)
+
+        super().__init__(name, columns, batches, names, files)
+        self._media = [name for name, kind in features.items() if trusted and type(kind).__name__ in ("Image", "Audio")]
+        self._anywhere = Files(Path("/"))
+
+    def records(self, columns: Collection[str]) -> Iterator[Record]:
+        for record in super().records(columns):
+            for name in self._media:
+                cell = record.cells.get(name)
+                if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+                    record.cells[name] = self._file(cell["path"])
+            yield record
+
+    def _file(self, path: str) -> Path | DataError:
+        try:
+            return self._anywhere.find(os.path.abspath(path))
+        except DataError as error:
+            return error
 
 
-class HuggingFace(Source):
-    """A ``Dataset``, or a ``DatasetDict``, whose keys become the column ``split``."""
-
-    def __init__(self, name: str, data: "datasets.Dataset | datasets.DatasetDict", root: Path | None = None) -> None:
-        super().__init__(name, root)
-        self.parts: dict[str | None, Any] = dict(data) if isinstance(data, dict) else {None: data}
-
-    def columns(self) -> list[str]:
-        names = dict.fromkeys(name for part in self.parts.values() for name in part.column_names)
-        return list(names if None in self.parts else {**names, "split": None})
-
-    def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
-        for split, part in self.parts.items():
-            classes = {name: kind.names for name, kind in part.features.items() if hasattr(kind, "int2str")}
-            wanted = [name for name in part.column_names if name in columns]
-            if not wanted:  # a table without columns would have no rows
-                wanted = part.column_names[:1]
-            batches = part.select_columns(wanted).with_format("arrow").iter(_BATCH_ROWS)
-            for record in from_arrow(split or self.name, batches, classes):
-                if split is not None:
-                    record.cells["split"] = split
-                yield record
+def open_object(name: str, data: Any, files: Files, trusted: bool = True) -> Source:
+    """A data set, or a mapping of them by split."""
+    if isinstance(data, dict):
+        return Splits(
+            name, {str(split): DatasetTable(name, part, files, trusted) for split, part in data.items()}, files
+        )
+    return DatasetTable(name, data, files, trusted)
 
 
 def is_saved(folder: Path) -> bool:
@@ -46,7 +75,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def open_saved(folder: Path) -> HuggingFace:
+def open_saved(folder: Path, files: Files) -> Source:
     """What ``save_to_disk`` wrote, memory-mapped.
 
     Raises:
@@ -55,12 +84,12 @@ def open_saved(folder: Path) -> HuggingFace:
     import datasets
 
     try:
-        return HuggingFace(str(folder), datasets.load_from_disk(str(folder)), folder)
-    except (OSError, ValueError, KeyError) as error:
+        return open_object(str(folder), datasets.load_from_disk(str(folder)), files, trusted=False)
+    except Exception as error:  # the library raises nearly every kind on broken folders
         raise DataError(f"{folder}: cannot be read as a saved data set: {error}") from error
 
 
-def open_hub(name: str, cache: Path) -> HuggingFace:
+def open_hub(name: str, cache: Path, files: Files) -> Source:
     """A data set of the hub, kept in ``cache``: ``owner/name`` or ``owner/name:configuration``.
 
     Raises:
@@ -71,6 +100,6 @@ def open_hub(name: str, cache: Path) -> HuggingFace:
     path, _, configuration = name.partition(":")
     try:
         data = datasets.load_dataset(path, configuration or None, cache_dir=str(cache / "hub"))
-    except (OSError, ValueError, ConnectionError) as error:
+    except Exception as error:  # the library raises nearly every kind
         raise DataError(f"hf:{name}: {' '.join(str(error).split())}") from error
-    return HuggingFace(f"hf:{name}", data)
+    return open_object(f"hf:{name}", data, files, trusted=False)

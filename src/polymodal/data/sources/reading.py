@@ -14,7 +14,6 @@ MOST_LINE_BYTES = 1 << 25
 """Of a line, and of a record of several lines."""
 
 _MOST_UNPACKED_BYTES = 1 << 28
-_MOST_RATIO = 100
 _CHUNK_BYTES = 1 << 18
 _GZIP = b"\x1f\x8b"
 
@@ -22,15 +21,15 @@ BROKEN = (OSError, EOFError, zlib.error)
 """What reading a broken file raises."""
 
 
-def check_unpacked(name: str, packed: int, unpacked: int) -> None:
+def check_unpacked(name: str, packed: int, unpacked: int, most_ratio: int = 100) -> None:
     """Refuse a file that unfolds to far more than real data do.
 
     Raises:
         DataError: It does.
     """
-    if unpacked > max(_MOST_UNPACKED_BYTES, _MOST_RATIO * packed):
+    if unpacked > max(_MOST_UNPACKED_BYTES, most_ratio * packed):
         raise DataError(
-            f"{name}: {packed:,} bytes unfold to over {_MOST_RATIO} times as much; unpack the file if that is right"
+            f"{name}: {packed:,} bytes unfold to over {most_ratio} times as much; write it unpacked if that is right"
         )
 
 

@@ -1,0 +1,113 @@
+"""JSON: an object per line, or a list of objects."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from polymodal.data.sources.base import Record, Rejection
+from polymodal.data.sources.reading import BROKEN, MOST_LINE_BYTES, lines, open_binary
+from polymodal.errors import DataError
+
+_CHUNK_CHARACTERS = 1 << 16
+_PEEK_BYTES = 1 << 12
+_BLANKS = " \t\r\n\ufeff"
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+_NOTE = r'"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*'
+_LIST = re.compile(rf'\ufeff?\s*(?:\{{\s*(?:{_NOTE})*"data"\s*:\s*)?\[(?=\s*(?:[{{\]]|\Z))')
+_DECODER = json.JSONDecoder()
+
+
+def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
+    """One JSON object per line; empty lines are skipped."""
+    with open_binary(path) as source:
+        for number, line in enumerate(lines(source), 1):
+            if len(line) > MOST_LINE_BYTES:
+                yield Rejection(file, number, None, f"the line is longer than {MOST_LINE_BYTES:,} bytes")
+                continue
+            try:
+                text = line.decode().strip(_BLANKS)
+                if not text:
+                    continue
+                cells, end = _DECODER.raw_decode(text)
+                if end < len(text):
+                    raise ValueError(f"more text from character {end + 1}")
+            except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
+                yield Rejection(file, number, None, f"not JSON: {error}")
+                continue
+            yield _row(file, number, cells)
+
+
+def _row(file: str, number: int, cells: Any) -> Record | Rejection:
+    if isinstance(cells, dict):
+        return Record(file, number, cells)
+    return Rejection(file, number, None, f"not a JSON object but {type(cells).__name__}")
+
+
+def has_rows(path: Path) -> bool:
+    """Whether a file looks like a list of objects, or like an object per line."""
+    try:
+        with open_binary(path) as file:
+            if _begins_list(file.read(_PEEK_BYTES)):
+                return True
+        with open_binary(path) as file:
+            first, second = (next(lines(file), b"") for _ in range(2))
+        return second.lstrip().startswith(b"{") and isinstance(json.loads(first), dict)
+    except (*BROKEN, ValueError, RecursionError):
+        return False
+
+
+def _begins_list(head: bytes) -> bool:
+    return _LIST.match(head.decode("utf-8", "replace")) is not None
+
+
+def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
+    """A list of objects, bare or under ``data``; or an object per line, which many call ``.json`` too.
+
+    Only a part of the file is in memory at a time.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    with open_binary(path) as source:
+        head = source.read(_PEEK_BYTES)
+    if _begins_list(head):
+        with open_binary(path) as source, io.TextIOWrapper(source, encoding="utf-8-sig") as text:
+            yield from _elements(text, file)
+        return
+    with open_binary(path) as source:
+        first = next(lines(source), b"{}")
+    try:
+        cells = json.loads(first)
+    except (ValueError, RecursionError):
+        cells = None
+    if not isinstance(cells, dict):
+        raise DataError(
+            f'{path.name}: no rows; a list of objects is right, alone or as {{"data": [...]}}, or an object per line'
+        )
+    yield from read_lines(path, file)
+
+
+def _elements(source: io.TextIOWrapper, file: str) -> Iterator[Record | Rejection]:
+    text = source.read(_CHUNK_CHARACTERS)
+    start = _LIST.match(text)
+    place = start.end() if start else 0
+    number = 1
+    while True:
+        place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
+        if text.startswith("]", place):
+            return
+        try:
+            cells, end = _DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:  # broken, or it ends in what is not read yet
+            text, place = text[place:], 0
+            more = source.read(max(_CHUNK_CHARACTERS, len(text))) if len(text) <= MOST_LINE_BYTES else ""
+            if not more:
+                yield Rejection(file, number, None, f"not JSON from here on: {error}")
+                return
+            text += more
+            continue
+        yield _row(file, number, cells)
+        number, place = number + 1, end

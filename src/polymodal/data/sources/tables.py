@@ -1,0 +1,128 @@
+"""Tables in files: Parquet, JSON, and delimited text. Cells are values, paths or embedded files."""
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from polymodal.data.paths import Files
+from polymodal.data.sources.arrow import check_names, classes, from_arrow
+from polymodal.data.sources.base import Record, Rejection, Source
+from polymodal.data.sources.delimited import SEPARATORS, DelimitedFile
+from polymodal.data.sources.json_rows import read_document, read_lines
+from polymodal.data.sources.reading import BROKEN
+from polymodal.data.splits import split_in_path
+from polymodal.errors import DataError
+
+PARQUET = (".parquet",)
+JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+DELIMITED = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz")
+DOCUMENTS = (".json", ".json.gz")
+ENDINGS = (*PARQUET, *JSON_LINES, *DELIMITED, *DOCUMENTS)
+
+_BATCH_ROWS = 64  # few, as large cells may be kept once and come again and again
+_POINTER = b"version https://git-lfs"
+
+
+class Tables(Source):
+    """Tables in files, one after another. Paths in cells start from the folder of their table.
+
+    Args:
+        tables: By their paths from the data folder.
+        files: Those that paths in cells may mean.
+        encoding: Of delimited text that is not UTF-8.
+    """
+
+    def __init__(self, tables: Mapping[str, Path], files: Files, encoding: str | None = None) -> None:
+        super().__init__(next(iter(tables.values())).name if len(tables) == 1 else str(files.folder), files)
+        self.tables = dict(tables)
+        self.size = sum(path.stat().st_size for path in tables.values())
+        self._encoding = encoding
+        self._delimited: dict[Path, DelimitedFile] = {}
+
+    def columns(self) -> list[str]:
+        names: dict[str, None] = {}
+        for file, path in self.tables.items():
+            names |= dict.fromkeys(self.columns_of(file, path))
+        return list(names)
+
+    def columns_of(self, file: str, path: Path, most_rows: int | None = None) -> list[str]:
+        """Names of the columns of one table; of JSON, those of all rows, or of the first few."""
+        if _ends(path, PARQUET):
+            try:
+                return pa.parquet.read_schema(path).names
+            except (OSError, pa.ArrowException) as error:
+                raise _unreadable(path, error) from error
+        if _ends(path, DELIMITED):
+            return list(self._open(path).columns)
+        rows = islice(self._read(file, path, ()), most_rows)
+        return list(dict.fromkeys(name for row in rows if isinstance(row, Record) for name in row.cells))
+
+    def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
+        for file, path in self.tables.items():
+            split = split_in_path(file)
+            for found in self._read(file, path, columns):
+                if split is not None and isinstance(found, Record):
+                    found.split = split
+                yield found
+
+    def _read(self, file: str, path: Path, columns: Collection[str]) -> Iterator[Record | Rejection]:
+        try:
+            if path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
+                raise DataError(f"{file}: a pointer of Git LFS in place of the file; `git lfs pull` fetches it")
+            if _ends(path, PARQUET):
+                yield from _parquet(file, path, columns)
+            elif _ends(path, DELIMITED):
+                yield from self._text(file, self._open(path))
+            else:
+                yield from (read_lines if _ends(path, JSON_LINES) else read_document)(path, file)
+        except DataError:
+            raise
+        except (*BROKEN, pa.ArrowException, ValueError) as error:
+            raise _unreadable(path, error) from error
+
+    def _open(self, path: Path) -> DelimitedFile:
+        if path not in self._delimited:
+            self._delimited[path] = DelimitedFile(path, self._encoding)
+        return self._delimited[path]
+
+    def _text(self, file: str, table: DelimitedFile) -> Iterator[Record | Rejection]:
+        """Every cell is text; an empty one is absent. A column without a name is none."""
+        if table.separator != "," and not file.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
+            self.note(f"{file}: {SEPARATORS.get(table.separator, repr(table.separator))} part its cells, not commas")
+        nameless = [place for place, name in enumerate(table.header) if not name]
+        names, places = list(table.columns), list(table.columns.values())
+        number = 0
+        for row in table.rows():
+            cells = row.cells
+            if not cells and row.problem is None:
+                continue
+            number += 1
+            if row.problem is not None:
+                yield Rejection(file, number, None, row.problem)
+            elif nameless:
+                if any(cells[place] for place in nameless):
+                    self.note(f"{file}: column {nameless[0] + 1} has no name and is left out")
+                yield Record(file, number, {name: cells[place] for name, place in zip(names, places, strict=True)})
+            else:
+                yield Record(file, number, dict(zip(names, cells, strict=True)))
+
+
+def _parquet(file: str, path: Path, columns: Collection[str]) -> Iterator[Record]:
+    """Read by parts of row groups, and only the columns that are asked for."""
+    with pa.parquet.ParquetFile(path) as table:
+        names = table.schema_arrow.names
+        check_names(file, names)
+        wanted = [name for name in names if name in columns]
+        batches = table.iter_batches(_BATCH_ROWS, columns=wanted)
+        yield from from_arrow(file, batches, classes(table.schema_arrow), path.stat().st_size)
+
+
+def _ends(path: Path, endings: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(endings)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path.name}: cannot be read: {error}")
