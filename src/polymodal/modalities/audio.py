@@ -104,7 +104,8 @@ class Audio(Modality):
     dtype = np.float16
     suffix = ".wav"
     suffixes = (
-        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".snd", ".caf", ".w64"),
+        *(f".{name.lower()}" for name in soundfile.available_formats() if name not in ("RAW", "MAT4", "MAT5")),
+        *(".oga", ".opus", ".aif", ".aifc", ".snd", ".sph"),
         *(".m4a", ".aac", ".mp4a", ".weba", ".wma"),  # with PyAV
     )
 

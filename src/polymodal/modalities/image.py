@@ -16,7 +16,7 @@ from polymodal.errors import ConfigError, DataError
 from polymodal.files import digest
 from polymodal.modalities.base import ColumnSample, Modality, read_file
 from polymodal.modalities.html import picture_html
-from polymodal.modalities.pixels import from_array, open_picture, to_8_bits
+from polymodal.modalities.pixels import from_array, open_picture, raster_suffixes, to_8_bits
 from polymodal.types import Space
 
 FITS = ("crop", "pad", "stretch")
@@ -57,10 +57,7 @@ class Image(Modality):
 
     dtype = np.uint8
     suffix = ".png"
-    suffixes = (
-        *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm"),
-        *(".svg", ".dcm", ".nii", ".nii.gz"),
-    )
+    suffixes = (*raster_suffixes(), ".svg", ".dcm", ".nii", ".nii.gz")
 
     def __init__(
         self,

@@ -117,6 +117,11 @@ def _limits(array: np.ndarray) -> tuple[float, float]:
     )
 
 
+def raster_suffixes() -> tuple[str, ...]:
+    """Endings of the files of pixels that the installed Pillow opens."""
+    return tuple(suffix for suffix, name in PILImage.registered_extensions().items() if name in _formats())
+
+
 @cache
 def _formats() -> list[str]:
     PILImage.init()

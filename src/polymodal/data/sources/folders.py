@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from polymodal.data.paths import Files
 from polymodal.data.sources import hugging_face, json_rows, shards, tables
 from polymodal.data.sources.base import Record, Source
-from polymodal.data.sources.media import MediaFiles, kind_of_file
+from polymodal.data.sources.endings import medium_of
+from polymodal.data.sources.media import MediaFiles
 from polymodal.errors import DataError
 
 _ABOUT = ("readme", "license", "licence", "thumbs.db", "desktop.ini")
@@ -92,7 +93,7 @@ def _entries(files: Files, folder: str) -> list[os.DirEntry[str]]:
 def _source(names: list[str], files: Files, encoding: str | None) -> tuple[Source | None, list[str]]:
     """What the rows are, and the files that are none of them."""
     assert files.folder is not None
-    media = [name for name in names if kind_of_file(name) in ("image", "audio")]
+    media = [name for name in names if medium_of(name)]
     packed = [name for name in names if name.lower().endswith(shards.ENDINGS)]
     found = _tables(names, media, files, encoding)
     of_shards = found is not None and {*map(_stem, found.tables)} & {*map(_stem, packed)}

@@ -8,7 +8,7 @@ from typing import Any
 from polymodal.data.cells import resolve
 from polymodal.data.paths import Files
 from polymodal.data.sources.base import Record, Rejection, Source
-from polymodal.data.sources.endings import pictures, sounds
+from polymodal.data.sources.endings import media, medium_of
 from polymodal.data.sources.reading import MOST_LINE_BYTES
 from polymodal.data.splits import is_split_column, split_in_name
 from polymodal.errors import DataError
@@ -47,9 +47,9 @@ class MediaFiles(Source):
 
     def __init__(self, names: Sequence[str], files: Files) -> None:
         super().__init__(str(files.folder), files)
-        kinds = {name: kind for name in names if (kind := kind_of_file(name)) is not None}
+        kinds = {name: kind for name in names if (kind := column_of(name)) is not None}
         folders = {name: PurePosixPath(name).parent.parts for name in kinds}
-        main = [kind for kind in ("image", "audio") if kind in kinds.values()] or ["text"]
+        main = [kind for kind in media() if kind in kinds.values()] or ["text"]
         self._split_level = _split_level([folders[name] for name, kind in kinds.items() if kind in main])
         self._kind_level = _kind_level(kinds, folders)
         groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
@@ -66,7 +66,7 @@ class MediaFiles(Source):
 
     def columns(self) -> list[str]:
         found = {kind for row in self.rows for kind in row}
-        fixed = [kind for kind in ("image", "audio", "text", "caption", "cls") if kind in found]
+        fixed = [kind for kind in (*media(), "text", "caption", "cls") if kind in found]
         return list(
             dict.fromkeys([*fixed, "label", *(super().columns() if "json" in found else ()), "__key__", "split"])
         )
@@ -75,7 +75,7 @@ class MediaFiles(Source):
         return resolve(record.cells.get(column), modality, self.files)  # these paths start from the data folder
 
     def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
-        known = {"image", "audio", "label", "__key__", "split", *_NOTES.values()} - {"json"}
+        known = {*media(), "label", "__key__", "split", *_NOTES.values()} - {"json"}
         with_notes = not columns or not known.issuperset(columns)
         for number, row in enumerate(self.rows, 1):
             first = next(iter(row.values()))
@@ -88,7 +88,7 @@ class MediaFiles(Source):
                 "split": split,
             }
             for kind, name in row.items():
-                if kind in ("image", "audio"):
+                if kind in media():
                     cells[kind] = name
                 elif kind == "json" and with_notes:
                     cells = {**self._object(name), **cells}
@@ -116,10 +116,9 @@ class MediaFiles(Source):
         return found if isinstance(found, dict) else {}
 
 
-def kind_of_file(name: str) -> str | None:
+def column_of(name: str) -> str | None:
     """The column that a file is a cell of, by its ending; None if there is none."""
-    ending = PurePosixPath(name).suffix[1:].lower()
-    return "image" if ending in pictures() else "audio" if ending in sounds() else _NOTES.get(ending)
+    return medium_of(name) or _NOTES.get(PurePosixPath(name).suffix[1:].lower())
 
 
 def _rows(group: Group, main: Sequence[str]) -> Iterator[dict[str, str]]:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice, product
 from math import prod
@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from polymodal.data.sources.base import Record, Rejection, Source
-from polymodal.data.sources.endings import pictures, sounds
+from polymodal.data.sources.endings import media
 from polymodal.data.sources.reading import BROKEN, open_binary
 from polymodal.data.splits import split_in_path
 from polymodal.errors import DataError
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 KEY = "__key__"
-KINDS: dict[str, Callable[[], frozenset[str]]] = {"image": pictures, "audio": sounds}
-"""Columns that are a row's only picture or sound, and their endings."""
-
 Member = bytes | DataError | None
 """Content, why it cannot be read, or None if it was not asked for."""
 
@@ -62,10 +59,10 @@ class WebDataset(Source):
         for record in self.records(()):
             if isinstance(record, Record):
                 endings |= dict.fromkeys(record.cells)
-                together |= {kind for kind, known in KINDS.items() if len(known() & record.cells.keys()) > 1}
+                together |= {kind for kind, known in media().items() if len(known & record.cells.keys()) > 1}
         names = [name for name in endings if name != KEY]
-        for kind, known in KINDS.items():
-            ours = [name for name in names if name in known()]
+        for kind, known in media().items():
+            ours = [name for name in names if name in known]
             if len(ours) > 1 and kind not in together and kind not in names:
                 names[names.index(ours[0])] = kind
                 names = [name for name in names if name not in ours]
@@ -73,7 +70,7 @@ class WebDataset(Source):
 
     def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
         asked = {ending for column in columns for ending in column.split(";")}
-        kinds = {kind: known() for kind, known in KINDS.items() if kind in columns}
+        kinds = {kind: known for kind, known in media().items() if kind in columns}
         wanted = asked.union({"json"}, *kinds.values())
         for file, shard in self.shards.items():
             split, row = split_in_path(file), 0
