@@ -152,7 +152,7 @@ class TrainConfig(_Strict):
         ema_decay: Of the averaged weights, which generate.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
             processor with units for it (AMX, AVX-512 BF16) too.
-        compile: Compile with ``torch.compile``.
+        compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.

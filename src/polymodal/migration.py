@@ -38,7 +38,10 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """By family and kind of a part: what arguments were in format 2 where they were left out; now the space says."""
 
-_WEIGHTS = {"enter": "proj_in", "leave": "proj_out", "enter_norm": "proj_in_norm", "leave_norm": "proj_out_norm"}
+_WEIGHTS = {
+    "enter": "proj_in", "leave": "proj_out", "enter_norm": "proj_in_norm", "leave_norm": "proj_out_norm",
+    "told": "proj_context",
+}  # fmt: skip
 
 
 def migrate_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Sizes of the parts of a model: one word scales a recipe, and each part fits its numbers to its space.
 
-A part's constructor chooses the sizes that a recipe leaves out, and tells them in its attribute ``sizes``. The recipe
-that a run stores has all of them written out, and is of size ``small``, which leaves numbers as they are.
+The constructor of a part chooses the sizes that a recipe leaves out, which are then in its attribute ``sizes``. The
+recipe that a run stores has all of them written out, and is of size ``small``, which leaves numbers as they are.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ import polymodal as pm
 from polymodal.files import file_sha256
 from polymodal.migration import migrate_config, migrate_weights
 
-OLD = {"proj_in": "enter", "proj_out": "leave", "controller": "balance"}
+OLD = {"proj_in": "enter", "proj_out": "leave", "proj_context": "told", "controller": "balance"}
 
 
 def as_format_2(run, folder):

@@ -1,4 +1,4 @@
-"""A critic that helps a codec: it tells real values from reconstructions, patch by patch."""
+"""A critic that helps to train a codec: it scores how real each patch of a reconstruction looks."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from polymodal.types import Losses, Space
 
 
 class Adversary(nn.Module):
-    """A convolutional critic without norms, its own loss and what it tells an autoencoder.
+    """A convolutional critic without norms, with its loss and the terms that it adds to the loss of an autoencoder.
 
     Source: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017 (a score per patch);
     Lim and Ye, "Geometric GAN", 2017 (hinge loss); Larsen et al., "Autoencoding beyond pixels using a learned
@@ -29,7 +29,7 @@ class Adversary(nn.Module):
         perceptual: Weight of the distance in its features.
     """
 
-    compiled = ("forward",)
+    compiled: tuple[str, ...] = ("forward",)
     CHANNELS = (32, 64)
     """Of the level that sees half a cell at a time, where a cell has a half, and of that which sees whole ones."""
     STEP = 0.1
@@ -41,6 +41,8 @@ class Adversary(nn.Module):
         super().__init__()
         dims = len(space.grid)
         self.adversarial, self.perceptual = adversarial, perceptual
+        if space.variable:
+            self.compiled = ()  # see nn.compilation
         channels = self.CHANNELS if factor % 2 == 0 else self.CHANNELS[1:]
         self.factor, self.patch = factor, factor // len(channels)
         self.proj_in = convolution(space.channels * self.patch**dims, channels[0], dims)

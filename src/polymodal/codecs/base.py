@@ -22,7 +22,7 @@ class Codec(nn.Module, ABC):
         trains: Whether it learns. One that does not needs no ``loss``, and brings its weights with it.
         reference: Of a codec that does not learn: where its weights come from, such as a ``place`` and a
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
-        sizes: Arguments as they fit the space, of those that a recipe may leave out.
+        sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.
     """
 
     trains: bool = True

@@ -70,13 +70,15 @@ class ConvolutionalAutoencoder(nn.Module):
         ConfigError: The code is larger than what it codes.
     """
 
-    compiled = ("_features", "synthesise")
+    compiled: tuple[str, ...] = ("_features", "synthesise")
 
     def __init__(self, space: Space, code: int, features: int, *, channels: tuple[int, ...], blocks: int, patch: int):
         super().__init__()
         dims = len(space.grid)
         self.space, self.code, self.patch, self.dims = space, code, patch, dims
         self.factor = patch * 2 ** (len(channels) - 1)
+        if space.variable:
+            self.compiled = ()  # see nn.compilation
         self.grid = tuple(-(-side // self.factor) for side in space.grid)
         self.margin = [number for side in reversed(space.grid) for number in (0, -side % self.factor)]
         volume, whole = space.channels * patch**dims, space.channels * self.factor**dims

@@ -95,7 +95,7 @@ def jitter_spectrogram(
         lengths: (B,) real frames; those after them, which depend on the other rows, change nothing.
         keys: (B,) random keys.
         warp: The frequency axis is stretched by 1 ± ``warp`` (vocal tract length perturbation, Jaitly and Hinton 2013)
-            and the time axis likewise is not: lengths stay.
+            and the time axis is not, so that lengths stay.
         tilt: A straight line from - to + ``tilt`` at most is added over frequency, and a constant of the same size: the
             gain.
         masks: Number of bands and of spans set to the row's mean (SpecAugment, Park et al. 2019).

@@ -21,7 +21,7 @@ class Encoder(nn.Module, ABC):
         width: Of the tokens of an encoder that does not learn.
         reference: Of an encoder that does not learn: where its weights come from, such as a ``place`` and a
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
-        sizes: Arguments as they fit the space, of those that a recipe may leave out.
+        sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.
     """
 
     __init_subclass__ = check_constructor

@@ -28,7 +28,7 @@ class SpectrogramEncoder(Encoder):
         noise: Greatest deviation of noise at strength 1, in the spectrogram's unit.
     """
 
-    compiled = ("_convolve",)
+    compiled_any_length = ("_convolve",)
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ class Head(nn.Module, ABC):
         space: What it models.
         players: The players who move in one training step, in order; of an adversarial head ``("critic", "model")``.
         options: How it samples by default: a frozen dataclass whose annotations bound its fields.
-        sizes: Arguments as they fit the space, of those that a recipe may leave out.
+        sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.
     """
 
     players: ClassVar[tuple[str, ...]] = ("model",)

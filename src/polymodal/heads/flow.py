@@ -52,7 +52,7 @@ class Flow(Head):
     """p(field | context) of any continuous space, by rectified flow.
 
     A sample x_t = (1 - t) noise + t data moves with the velocity data - noise; the network predicts it from x_t, t and
-    the context. Where lengths vary, the length is drawn first, from a distribution of its own.
+    the context. Where lengths vary, the length is drawn first, from another distribution.
 
     Args:
         space: Continuous (channels, *grid) of up to three dimensions, of which any axis may vary.
@@ -62,8 +62,8 @@ class Flow(Head):
         heads: Attention heads.
         patch: Side of the patches that become tokens, or one for each axis; one that is larger than the grid becomes
             the grid. By default the smallest power of two that gives at most 1,024 tokens.
-        channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer; it hears the
-            context as one vector. Convolutions learn the texture of pictures sooner. For grids of fixed sides.
+        channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
+            grids of fixed sides, and sees the pooled context alone. Convolutions learn the texture of pictures sooner.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
             lie near a manifold and noise does not, so large patches of many numbers are learned much faster as data;
             fine spread, as of low-dimensional vectors, is learned slower.
@@ -79,9 +79,9 @@ class Flow(Head):
         guidance: Default of the sampling option.
         guidance_interval: Default of the sampling option.
         shortcuts: Draws per row and step, beside ``repeats``, that learn to sample in 1, 2, 4, 8 or 16 steps of one
-            evaluation each, guidance included; 0 for none. The network is told how far the step goes, and learns that
-            one step equals two of half the length, the shortest being two guided steps along the flow. These steps
-            know the guidance given here and no other. A draw costs as much as two of the plain ones.
+            evaluation each, guidance included; 0 for none. The length of a step is an input of the network, which
+            learns that one step equals two of half the length, the shortest being two guided steps along the flow.
+            These steps have the guidance that is given here and no other. A draw costs as much as two plain ones.
 
     Raises:
         ConfigError: An argument is out of its bounds, or the network is not for this space.

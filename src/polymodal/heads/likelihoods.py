@@ -91,7 +91,7 @@ class Ids(nn.Module):
         )
         self.embedding = nn.Embedding(space.vocab, hidden_size)
         self.encoder = Transformer(hidden_size, depth, heads, rotary=True, context_width=width)
-        self.told = Linear(latent, width)
+        self.proj_context = Linear(latent, width)
 
     def features(self, context: Context, target: Field) -> Tensor:
         """(B, H): the mean over the real positions."""
@@ -124,7 +124,7 @@ class Ids(nn.Module):
 
     def _with(self, z: Tensor, context: Context) -> Context:
         """The context with z as one more token, and in the pooled vector."""
-        token = self.told(z)
+        token = self.proj_context(z)
         tokens = torch.cat([context.tokens, token[:, None]], dim=1)
         mask = torch.cat([context.mask, context.mask.new_ones(len(z), 1)], dim=1)
         return Context(tokens, mask, context.pooled + token)

@@ -131,7 +131,7 @@ class VariationalAutoencoder(Head):
         else:
             self.options = IdOptions(temperature=temperature)
             self.ends = Ids(space, width, **sizes, depth=depth, heads=heads, word_dropout=word_dropout)
-        self.told = Linear(width, hidden_size, bias=True)
+        self.proj_context = Linear(width, hidden_size, bias=True)
         self.moments = Linear(hidden_size, 2 * latent, bias=True)
         self.prior = Prior(latent, width, kind=prior)
         self.moves: Tensor
@@ -143,7 +143,7 @@ class VariationalAutoencoder(Head):
 
     def posterior(self, context: Context, target: Field) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the deviation of q(z | target, context), (B, Z) each."""
-        h = F.silu(self.ends.features(context, target) + self.told(context.pooled))
+        h = F.silu(self.ends.features(context, target) + self.proj_context(context.pooled))
         mean, log_std = self.moments(h).chunk(2, dim=1)
         return mean, log_std.clamp(-8, 3)
 

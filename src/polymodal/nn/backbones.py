@@ -74,12 +74,12 @@ class TransformerBackbone(nn.Module):
 
 
 class UNetBackbone(nn.Module):
-    """A U-Net over the grid of the patches, told of the pooled context; it starts as zero.
+    """A U-Net over the grid of the patches, modulated by time and pooled context; it starts as zero.
 
     Args:
         patches: Of the values, of fixed sides.
         width: W.
-        hidden_size: Width of the vector that the U-Net is told.
+        hidden_size: Width of the vector that modulates the U-Net.
         levels: As of ``FlowCondition``.
         channels: Of each level of the U-Net, from the finest.
 

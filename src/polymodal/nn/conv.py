@@ -32,12 +32,12 @@ def halving(inputs: int, outputs: int, dims: int) -> nn.Conv1d | nn.Conv2d:
     return layer
 
 
-def modulated(x: Tensor, said: Tensor) -> Tensor:
-    """Channels of x (B, C, *grid) scaled and shifted; ``said`` (B, 2 * C) is the scales, less one, then the shifts.
+def modulated(x: Tensor, modulation: Tensor) -> Tensor:
+    """Channels of x (B, C, *grid), scaled and shifted by ``modulation`` (B, 2 * C): scales less one, then shifts.
 
     Source: Perez et al., "FiLM: visual reasoning with a general conditioning layer", 2018.
     """
-    scale, shift = said.view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, dim=1)
+    scale, shift = modulation.view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, dim=1)
     return torch.addcmul(shift, x, 1 + scale)
 
 
@@ -64,7 +64,7 @@ class ResidualBlock(nn.Module):
     Args:
         channels: C.
         dims: 1 or 2.
-        norm: Whether it normalises. A critic does without, so that it can tell strengths apart.
+        norm: Whether it normalises. A critic does not, so that values of different strength differ to it.
     """
 
     def __init__(self, channels: int, dims: int, *, norm: bool = True) -> None:

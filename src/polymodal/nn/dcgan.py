@@ -31,7 +31,7 @@ def leaky(x: Tensor) -> Tensor:
 
 
 class Modulated(nn.Module):
-    """A norm over channels whose scale and shift a vector says, then a rectifier, then a convolution.
+    """A norm over channels, scaled and shifted by a vector, then a rectifier, then a convolution.
 
     Args:
         inputs: Channels before.
@@ -53,7 +53,7 @@ class Modulated(nn.Module):
 
 
 class ConvolutionalGenerator(nn.Module):
-    """A vector -> a value, told of the vector at every level.
+    """A vector -> a value. The vector scales and shifts the norms of every level.
 
     Args:
         space: Continuous, of 0 to 2 dimensions.
@@ -63,7 +63,7 @@ class ConvolutionalGenerator(nn.Module):
         patch: Side of the patches that the finest level puts out.
     """
 
-    compiled = ("forward",)
+    compiled: tuple[str, ...] = ("forward",)
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class ConvolutionalGenerator(nn.Module):
 
 
 class ConvolutionalCritic(nn.Module):
-    """A value -> a vector, without a norm, so that it tells strengths apart.
+    """A value -> a vector. There is no norm, so that values of different strength give different vectors.
 
     Args:
         space: Continuous, of 0 to 2 dimensions.
@@ -108,12 +108,14 @@ class ConvolutionalCritic(nn.Module):
         patch: Side of the patches that the finest level reads.
     """
 
-    compiled = ("forward",)
+    compiled: tuple[str, ...] = ("forward",)
 
     def __init__(self, space: Space, width: int, *, channels: tuple[int, ...], blocks: int, patch: int) -> None:
         super().__init__()
         dims = self.dims = len(space.grid)
         self.patch, self.variable = patch, space.variable
+        if space.variable:
+            self.compiled = ()  # see nn.compilation
         if not dims:
             widths = (space.channels, *channels)
             self.layers = nn.ModuleList(Linear(a, b, bias=True) for a, b in zip(widths, channels, strict=False))

@@ -44,7 +44,7 @@ def usual_levels(space: Space, channels: tuple[int, ...] | None, patch: int | No
 
 
 class ModulatedBlock(nn.Module):
-    """A residual block whose norm is scaled and shifted by a vector, so that the vector is heard at every resolution.
+    """A residual block whose norm is scaled and shifted by a vector, so that every resolution depends on the vector.
 
     Source: Perez et al., "FiLM: visual reasoning with a general conditioning layer", 2018; as class-conditional batch
     norm in Miyato and Koyama, "cGANs with projection discriminator", 2018.
@@ -69,7 +69,7 @@ class ModulatedBlock(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """A vector -> a value: blocks from the coarsest grid to the finest, each told of the vector.
+    """A vector -> a value, by blocks from the coarsest grid to the finest that the vector modulates.
 
     Args:
         space: Continuous, of 0 to 2 dimensions.

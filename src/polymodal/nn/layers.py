@@ -67,7 +67,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {"layer": layer_norm, "rms": RMSN
 
 
 class SwiGLU(nn.Module):
-    """StepLoader-forward layer ``(silu(x gate) * (x up)) down``, gate and up in one projection.
+    """Feed-forward layer ``(silu(x gate) * (x up)) down``, gate and up in one projection.
 
     Source: Shazeer, "GLU variants improve transformer" (2020), equation 6.
 

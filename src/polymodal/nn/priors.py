@@ -20,7 +20,7 @@ BOUND = 3.0
 
 
 class Coupling(nn.Module):
-    """Each half of the vector scales and shifts the other, told of the context. The identity at the start.
+    """Each half of the vector, with the context, scales and shifts the other. It starts as the identity.
 
     Source: Dinh et al., "Density estimation using real NVP", 2017, section 3.3.
 
@@ -34,12 +34,12 @@ class Coupling(nn.Module):
         super().__init__()
         half = latent // 2
         self.proj_in = nn.ModuleList(Linear(half, hidden_size) for _ in range(2))
-        self.told = nn.ModuleList(Linear(width, hidden_size, bias=True) for _ in range(2))
+        self.proj_context = nn.ModuleList(Linear(width, hidden_size, bias=True) for _ in range(2))
         self.inner = nn.ModuleList(Linear(hidden_size, hidden_size, bias=True) for _ in range(2))
         self.proj_out = nn.ModuleList(Linear(hidden_size, 2 * half, bias=True, zero=True) for _ in range(2))
 
     def _scale_shift(self, side: int, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        h = F.silu(self.proj_in[side](x) + self.told[side](context))
+        h = F.silu(self.proj_in[side](x) + self.proj_context[side](context))
         h = F.silu(self.inner[side](h))
         scale, shift = self.proj_out[side](h).chunk(2, dim=1)
         return BOUND * torch.tanh(scale / BOUND), shift
@@ -69,7 +69,7 @@ class Prior(nn.Module):
     Args:
         latent: Z.
         width: W.
-        kind: ``standard`` knows no context; ``conditional`` is a Gaussian whose mean and deviations the context tells
+        kind: ``standard`` ignores the context; ``conditional`` is a Gaussian whose mean and deviations depend on it
             (Sohn et al., "Learning structured output representation using deep conditional generative models", 2015);
             ``flow`` carries that Gaussian further by couplings, so that it can take the posteriors' own shape
             (Chen et al., "Variational lossy autoencoder", 2017, section 3.2).

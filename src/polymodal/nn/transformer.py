@@ -101,7 +101,7 @@ class Transformer(nn.Module):
         options: Of ``Block``.
     """
 
-    compiled = ("run",)
+    compiled_any_length = ("run",)
 
     def __init__(
         self, width: int, depth: int, heads: int, *, rotary: bool = False, norm: str = "layer", **options

@@ -1,7 +1,7 @@
 """A convolutional network from a grid to the same grid, through coarser ones: the network of most image diffusion.
 
 Source: Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", 2015; with
-residual blocks told of the time: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020, appendix B;
+residual blocks that see the time: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020, appendix B;
 scale and shift after the second norm: Dhariwal and Nichol, "Diffusion models beat GANs on image synthesis", 2021.
 """
 
@@ -24,7 +24,7 @@ class TimedBlock(nn.Module):
         inputs: Channels before.
         outputs: Channels after; where they differ, the shortcut is a convolution of one place.
         dims: 1 or 2.
-        width: W, of the vector that says scale and shift.
+        width: W, of the vector that the scale and the shift are made from.
     """
 
     def __init__(self, inputs: int, outputs: int, dims: int, width: int) -> None:
@@ -42,7 +42,7 @@ class TimedBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Cells of a grid -> cells of the same grid, told of a vector at every level.
+    """Cells of a grid -> cells of the same grid; a vector scales and shifts the norms of every level.
 
     A grid that cannot be halved so often is padded with zeros, and cut to its size on the way out.
 

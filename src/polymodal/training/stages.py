@@ -19,7 +19,7 @@ from polymodal.files import write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import migrate_config
 from polymodal.model import Model
-from polymodal.nn.compilation import compile_networks
+from polymodal.nn.compilation import compile_networks, restore_networks
 from polymodal.resolution import resolve
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
@@ -87,11 +87,12 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     def validate(step: int) -> dict[str, float]:
         if not engine.main or not len(data.validation):
             return {}
-        sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
         held_out = StepLoader(
             data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
         )
-        return _validation_losses(model, held_out)
+        with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
+            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
+            return _validation_losses(model, held_out)
 
     loader = StepLoader(
         rows,
@@ -120,6 +121,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         adaptation=adaptation,
     )
     averages.swap()
+    restore_networks(model)
     model.loss_weigher = None
     return model.eval()
 

@@ -74,7 +74,7 @@ class IstftVocoder(Vocoder):
         ConfigError: An argument is out of its bounds.
     """
 
-    compiled = ("_predict",)
+    compiled_any_length = ("_predict",)
 
     def __init__(
         self,
