@@ -151,8 +151,8 @@ class Generator:
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
             compare: Compare best guesses with the most frequent value, or the mean, on validation rows (once in a run
                 folder), and log a warning where they are worse.
-            filling: ``overwrite``, and ``columns``, ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of
-                ``polymodal.cell_filler.Filling``.
+            filling: As of ``polymodal.fill.fill``: ``overwrite``, ``root``, ``encoding``; and ``columns``,
+                ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of ``polymodal.cell_filler.Filling``.
 
         Returns:
             What was done, or, of a table in memory, the same table filled, of the same kind.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rejection
-from polymodal.data.cells import resolve
+from polymodal.data.cells import embedded, resolve
+from polymodal.data.paths import Files
 from polymodal.errors import ConfigError, DataError, unknown
 from polymodal.generation import generate_rows, read, write
 from polymodal.guess import DRAWS, guess_rows
@@ -91,7 +93,7 @@ class CellFiller:
         table: Whose columns are prepared for what will be filled.
         filling: How.
         place_file: Writes a file that a cell names: column, number of the row from 0, ending, bytes -> the cell.
-        root: Folder that paths in cells start from, if there is one.
+        files: Those that paths in cells may mean.
 
     Attributes:
         wanted: Fields to fill.
@@ -108,9 +110,10 @@ class CellFiller:
         table: Table,
         filling: Filling,
         place_file: Callable[[str, int, str, bytes], str] | None = None,
-        root: Path | None = None,
+        files: Files | None = None,
     ):
-        self.model, self.table, self.filling, self.place_file, self.root = model, table, filling, place_file, root
+        self.model, self.table, self.filling, self.place_file = model, table, filling, place_file
+        self.files = files or Files()
         self.names = {name: field.column or name for name, field in model.recipe.fields.items()}
         if filling.how not in ("best", "draw"):
             raise ConfigError(f"how: '{filling.how}' is neither 'best' nor 'draw'")
@@ -122,6 +125,7 @@ class CellFiller:
                 raise ConfigError(unknown("options", name, self.wanted))
         self._check_calibration()
         self.paths: dict[str, Path] = {}
+        self._base64: dict[str, str] = {}  # what stands before base 64, by field whose cells are files as text
         self._prepare()
 
     def _wanted(self, columns: Sequence[str] | None) -> list[str]:
@@ -176,7 +180,12 @@ class CellFiller:
             if name in inline and (self.filling.numbers or {}).get(name) is not None:
                 table.style(column).numbers.merge((self.filling.numbers or {})[name])
             example: Any = b""
-            if modality.inline:
+            if not modality.inline:
+                first = table.first_text(column)
+                if first is not None and embedded(first) is not None:
+                    head, mark, _ = first.rpartition(";base64,")
+                    self._base64[name], example = head + mark, ""
+            else:
                 example = modality.cell(modality.write(Field.absent(modality.space, 1).value[0]))
                 if isinstance(example, list) and len(example) == 1 and not table.style(column).kinds:
                     example = example[0]
@@ -241,8 +250,8 @@ class CellFiller:
         for name, modality in self.model.modalities.items():
             try:
                 cell = row.get(self.names[name])
-                raw = resolve(cell, modality, self.root)
-                if isinstance(raw, Path) and self.root is not None:
+                raw = resolve(cell, modality, self.files)
+                if isinstance(raw, Path):
                     self.paths[cell["path"] if isinstance(cell, dict) else str(cell)] = raw
                 fields[name] = None if raw is None else read(name, modality, raw)
             except DataError as error:
@@ -290,6 +299,8 @@ class CellFiller:
         modality, column = self.model.modalities[name], self.names[name]
         if modality.inline:
             return self.table.cell(column, modality.cell(thing))
+        if name in self._base64:
+            return self.table.cell(column, self._base64[name] + b64encode(modality.encode(thing)).decode())
         if self.table.holds_objects(column):
             return thing
         if self.place_file is None:

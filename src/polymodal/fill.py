@@ -17,10 +17,11 @@ from rich.progress import Progress
 from polymodal.cell_filler import CellFiller, Filling
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
+from polymodal.data.paths import Files
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import atomic_file, file_sha256, write_file
 from polymodal.model import Model
-from polymodal.tables import Frame, Shard, is_frame, open_frame, open_table
+from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open_table
 
 LINE_SECONDS = 30
 """Between two lines that tell how far it is, where there is no terminal to show a bar."""
@@ -56,6 +57,8 @@ def fill(
     output: str | Path | None = None,
     *,
     overwrite: bool = False,
+    root: str | Path | None = None,
+    encoding: str | None = None,
     **filling: Any,
 ) -> Any:
     """Fills the missing cells of a table; everything else stays as it is, in the same order.
@@ -71,6 +74,8 @@ def fill(
             others name files in a folder ``OUTPUT.files`` beside it. In another folder than the table's, files that
             cells name are copied to the same places.
         overwrite: Replace an older output, and begin anew.
+        root: A folder that paths in cells may start from and lead to, besides the table's.
+        encoding: Of delimited text that is neither UTF-8 nor says what it is.
         filling: How cells are filled; see ``polymodal.cell_filler.Filling``.
 
     Returns:
@@ -88,18 +93,19 @@ def fill(
             raise ConfigError(
                 "output: a table in memory is returned; give no output, or the path of a file as the table"
             )
-        return _fill_frame(model, open_frame(table), how)
+        return _fill_frame(model, open_frame(table), how, Files(None, root))
     if not isinstance(table, str | Path):
         raise ConfigError(
             f"table: a {type(table).__name__} cannot be filled; the path of a file, a data frame and an Arrow table can"
         )
     if output is None:
         raise ConfigError(f"output: {table} is a file; name the file to write")
-    return _Job(model, Path(table), Path(output), how).run(overwrite)
+    files = Files(Path(table).parent, root)
+    return _Job(model, open_table(Path(table), encoding), Path(output), how, files).run(overwrite)
 
 
-def _fill_frame(model: Model, frame: Frame, filling: Filling) -> Any:
-    filler = CellFiller(model, frame, filling)
+def _fill_frame(model: Model, frame: Frame, filling: Filling, files: Files) -> Any:
+    filler = CellFiller(model, frame, filling, files=files)
     everything: dict[str, dict[int, Any]] = {}
     with _Progress(frame.size) as progress:
         first = 0
@@ -114,9 +120,8 @@ def _fill_frame(model: Model, frame: Frame, filling: Filling) -> Any:
 class _Job:
     """A table in a file that is filled to another one."""
 
-    def __init__(self, model: Model, source: Path, output: Path, filling: Filling):
-        self.model, self.output, self.filling = model, output, filling
-        self.table = open_table(source)
+    def __init__(self, model: Model, table: FileTable, output: Path, filling: Filling, files: Files):
+        self.model, self.table, self.output, self.filling, source = model, table, output, filling, table.path
         if output.suffix.lower() != source.suffix.lower():
             raise ConfigError(f"{output}: the output's ending must be the table's, '{source.suffix}'")
         if output.resolve() == source.resolve():
@@ -124,7 +129,7 @@ class _Job:
         self.partial = output.with_name(output.name + ".partial")
         self.files = output.with_name(output.name + ".files")
         place = None if self.table.embeds else self._place_file
-        self.filler = CellFiller(model, self.table, filling, place, source.parent)
+        self.filler = CellFiller(model, table, filling, place, files)
         self.elsewhere = output.parent.resolve() != source.parent.resolve()
         self.made: dict[str, bytes] = {}  # files of the shard in work
         self.copied: set[str] = set()
@@ -257,7 +262,8 @@ class _Job:
         copied = []
         for text, path in self.filler.paths.items():
             name = Path(text)
-            if name.is_absolute() or ".." in name.parts:
+            folder = self.filler.files.folder
+            if name.is_absolute() or ".." in name.parts or folder is None or not path.is_relative_to(folder):
                 continue
             copy = self.output.parent / name
             if not copy.exists():

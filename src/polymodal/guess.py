@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from polymodal.condition import Condition
+from polymodal.errors import ConfigError
 from polymodal.generation import CHUNK
+from polymodal.heads import Head
 from polymodal.model import Model
 from polymodal.nn.random import fold
 from polymodal.types import Batch, Field
@@ -20,7 +23,11 @@ DRAWS = 16
 
 _STREAM = 4000
 """Of the keys of all draws but the first."""
-_TEMPERATURES = ("temperature", "decoder_temperature", "length_temperature")
+_LIKELIEST = {"temperature": 0.0, "decoder_temperature": 0.0, "length_temperature": 0.0}
+_UNGUIDED = {"guidance": 1.0}
+"""Guidance leads away from what is usual, and so from the mean and from what is likeliest."""
+_COARSE = {"solver": "euler", "steps": 4}
+"""A flow's first Euler step leads to the mean of all draws, so that few steps tell it as well as many."""
 
 
 def guess_rows(
@@ -35,8 +42,8 @@ def guess_rows(
     """As ``generate_rows``, but what is likeliest of ids, and of vectors the mean of several draws.
 
     Ids, such as those of labels and texts, are decoded at temperature 0 unless ``options`` name one; then, or where
-    the context is a draw itself, the value that most draws agree on is taken. The mean of pictures or sounds would be
-    neither, so of these there is one draw.
+    the context is a draw itself, the value that most draws agree on is taken. Neither is guided unless ``options`` say
+    so. The mean of pictures or sounds would be neither, so of these there is one draw.
 
     Args:
         model: Any.
@@ -70,15 +77,17 @@ def guess_rows(
 
 def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any], draws: int) -> Field:
     """The best guess of a field in the rows at ``index`` (n,)."""
-    model = condition.model
+    model, head = condition.model, condition.model.heads[name]
     space = model.modalities[name].space
-    if space.kind == "continuous" and space.grid:
-        draws = 1
-    elif space.kind == "discrete":
-        colder = {option: 0.0 for option in _TEMPERATURES if option in model.heads[name].option_names}
-        if colder and not (model.fusion.joint or options.keys() & colder):
+    if space.kind == "discrete":
+        likeliest = _with(head, options, _LIKELIEST)
+        if likeliest != options and not model.fusion.joint:
             draws = 1
-        options = colder | options
+        options = _with(head, likeliest, _UNGUIDED)
+    elif space.grid:
+        draws = 1
+    else:
+        options = _with(head, options, _UNGUIDED | _COARSE)
     if draws == 1:
         return condition.sample(name, index, **options)
     rows = len(condition)
@@ -94,3 +103,13 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
         (most, _), *_ = Counter(values[row :: len(index)]).most_common(1)
         chosen.append(row + len(index) * values[row :: len(index)].index(most))
     return drawn.pick(torch.tensor(chosen, device=index.device))
+
+
+def _with(head: Head, options: dict[str, Any], better: Mapping[str, Any]) -> dict[str, Any]:
+    """Sampling options, and of the better ones those that the head has, were not named, and fit the others."""
+    for option, value in better.items():
+        if option in head.option_names and option not in options:
+            with suppress(ConfigError):  # a shortcut of a flow knows one guidance
+                head.options_with(options | {option: value})
+                options = options | {option: value}
+    return options

@@ -1,5 +1,6 @@
 """Tables as people have them: every cell that is there stays as it is, and every other is written like its column."""
 
+import base64
 import datetime
 import decimal
 import json
@@ -170,6 +171,59 @@ def test_labels_that_say_a_day_fill_a_column_of_days(tmp_path):
     assert out["at"][1].as_py() == datetime.datetime(2024, 5, 6, 7, 8, 9)
     with pytest.raises(pm.DataError, match=r"t\.parquet: column 'day' holds date32.*'soon'"):
         table.cell("day", "soon")
+
+
+def test_classes_with_names_are_filled_by_number(run, tmp_path):
+    feature = {"names": ["9", "2", "0", "1"], "_type": "ClassLabel"}
+    told = json.dumps({"info": {"features": {"kind": feature, "note": {"dtype": "string", "_type": "Value"}}}})
+    numbers = [None if gap(i) else i % 4 for i in range(N)]
+    numbers[1] = -1
+    table = pa.table({"kind": numbers, "note": [f"a {i}" for i in range(N)]}, metadata={"huggingface": told})
+    pq.write_table(table, tmp_path / "t.parquet")
+    done = run.fill(tmp_path / "t.parquet", tmp_path / "out.parquet", columns=["kind"])
+    out = pq.read_table(done.path)
+    assert out.schema.equals(table.schema, check_metadata=True)
+    made = [cell for i, cell in enumerate(out["kind"].to_pylist()) if gap(i) or i == 1]
+    assert len(made) == 4
+    assert all(cell in (1, 2, 3) for cell in made)
+
+
+def test_latin_letters_stay(run, tmp_path):
+    (tmp_path / "t.csv").write_bytes("note;kind\nö 1;\nö 2;1\n".encode("cp1252"))
+    with pytest.raises(pm.DataError, match=r"line 2: .*encoding='cp1252'"):
+        run.fill(tmp_path / "t.csv", tmp_path / "out.csv")
+    run.fill(tmp_path / "t.csv", tmp_path / "out.csv", encoding="cp1252")
+    first, second, third = (tmp_path / "out.csv").read_bytes().split(b"\n")[:3]
+    assert (first, third) == (b"note;kind", b"\xf6 2;1")
+    assert second.startswith(b"\xf6 1;")
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_pictures_as_text_stay_text(trained, world, tmp_path, head, ending):
+    model, table = pm.open(trained), tmp_path / f"t{ending}"
+    text = head + base64.b64encode((world / "0.png").read_bytes()).decode()
+    frame = pd.DataFrame({"name": ["red disc", "blue disc"], "picture": [text, None]})
+    if ending == ".parquet":
+        frame.to_parquet(table)
+    elif ending == ".csv":
+        frame.to_csv(table, index=False)
+    else:
+        frame.to_json(table, orient="records", lines=True)
+    model.fill(table, tmp_path / f"out{ending}", columns=["picture"], options={"picture": {"steps": 1}}, compare=False)
+    rows = list(pm.load(tmp_path / f"out{ending}", {"picture": pm.Image(16)}, validation=0, test=0).rows)
+    assert [row["picture"].size for row in rows] == [(16, 16)] * 2
+    if ending == ".parquet":
+        first, second = pq.read_table(tmp_path / "out.parquet")["picture"].to_pylist()
+        assert first == text
+        assert second.startswith(head + "iVBOR")
+    assert not (tmp_path / f"out{ending}.files").exists()
+
+
+def test_a_column_that_holds_no_files_is_refused(trained, tmp_path):
+    pq.write_table(pa.table({"name": ["red disc"], "picture": pa.array([None], pa.int64())}), tmp_path / "t.parquet")
+    with pytest.raises(pm.DataError, match=r"t\.parquet: column 'picture' holds int64"):
+        pm.open(trained).fill(tmp_path / "t.parquet", tmp_path / "out.parquet", columns=["picture"])
 
 
 def test_a_frame_of_pandas_comes_back_filled(run):

@@ -5,7 +5,7 @@ import pyarrow.parquet
 import pytest
 
 from polymodal import DataError
-from polymodal.tables import open_table
+from polymodal.tables import ColumnStyle, open_table
 
 FILE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
@@ -55,3 +55,65 @@ def test_cells_fit_the_column_that_is_there(tmp_path):
     (tmp_path / "t.csv").write_text("a\n")
     csv = open_table(tmp_path / "t.csv")
     assert [csv.cell("a", cell) for cell in ("x", 1.5, [1.0, 2.0], [[1], [2]])] == ["x", "1.5", "1.0 2.0", "[[1], [2]]"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "content", "written"),
+    [
+        (["1.0", "2.0", "3"], "2", "2.0"),
+        (["NA", "b"], "NA", "NA"),
+        (["80, 60", "81, 61"], [80.4, 61.2], "80, 61"),
+        (["[1,2]", "[3,4]"], [-1.2, 9.0], "[0,9]"),
+        (["[1.5 2.5]"], [1.25, 2.0], "[1.25 2.0]"),
+        (["1 2"], [0.0, 2.0], "0 2"),
+        ([f"{i}.50" for i in range(12)], [3.456], "3.46"),
+        ([f"{i}.50" for i in range(12)], [3.0], "3.00"),
+        ([str(i) for i in range(3, 15)], [-3.7], "3"),
+        ([str(i) for i in range(3, 15)], [22.0], "14"),
+        (["-1", "-2"], [3.0], "0"),
+        ([f"{1.7e9 + i:.0f}" for i in range(12)], [1.7e9 + 3.6], "1700000004"),
+        (["1e-3", "2e-3"], [0.0015000000123], "0.0015"),
+        ([], [0.30000000001], "0.3"),
+        ([], [1.0, 2.5], "1.0 2.5"),
+        (["a", "b"], True, "true"),
+    ],
+)
+def test_text_is_written_as_the_other_cells(cells, content, written):
+    style = ColumnStyle()
+    for cell in cells:
+        style.add(cell)
+    assert style.text(content) == written
+
+
+@pytest.mark.parametrize(
+    ("cells", "content", "like"),
+    [
+        ([1, 2, 3], "3", 3),
+        ([1, 2, 3], [2.6], 3),
+        ([4, 3.5], [3.75], 3.75),
+        ([1.0, 2.0], "2", 2.0),
+        ([True, False], "True", True),
+        ([True, False], "false", False),
+        ([True, False], [0.7], True),
+        (["1", "2"], "2", "2"),
+        ([[1, 2], [3, 4]], [2.2, -9.0], [2, 0]),
+        ([0.25, 1.25, *range(10)], [0.123456], 0.12),
+        ([], "red", "red"),
+        ([], [0.5], [0.5]),
+    ],
+)
+def test_a_cell_is_like_the_others(cells, content, like):
+    style = ColumnStyle()
+    for cell in cells:
+        style.add(cell)
+    made = style.like(content)
+    assert made == like
+    assert type(made) is type(like)
+
+
+def test_what_is_unlike_the_others_is_refused():
+    style = ColumnStyle()
+    style.add(1)
+    for content in ("red", "1.5"):
+        with pytest.raises(ValueError, match=content):
+            style.like(content)

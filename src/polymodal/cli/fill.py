@@ -41,6 +41,8 @@ polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence
         help="leave a cell empty if the probability is less; implies --confidence",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    parser.add_argument("--root", metavar="FOLDER", type=Path, help="another folder that paths in cells start from")
+    parser.add_argument("--encoding", metavar="NAME", help="of a .csv or .tsv file that is not UTF-8, such as cp1252")
     add_options(parser)
 
 
@@ -58,6 +60,8 @@ def run(args: Any) -> None:
         mark=args.mark,
         options=head_options(args.option),
         overwrite=args.overwrite,
+        root=args.root,
+        encoding=args.encoding,
         confidence=args.confidence,
         min_confidence=args.min_confidence,
         **draws,

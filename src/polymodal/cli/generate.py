@@ -135,8 +135,6 @@ def raw_value(text: str, modality: Any) -> Any:
                 f"{text}: there is no file {path}; a text that begins with @ is written with two: @{text}"
             )
         return path
-    if modality.space.kind == "continuous" and not text.lstrip().startswith("["):
-        return text.replace(",", " ")
     return text
 
 

@@ -37,7 +37,7 @@ def resolve(cell: Any, modality: Modality, files: Files | Path | None, table: st
     if isinstance(cell, str):  # first, as most are
         if not cell or modality.inline:
             return cell or None
-        content = _embedded(cell)
+        content = embedded(cell)
         return _find(cell, files, table) if content is None else content
     if isinstance(cell, DataError):
         raise cell
@@ -56,7 +56,7 @@ def _find(text: str, files: Files | Path | None, table: str) -> Path:
     return (files if isinstance(files, Files) else Files(files)).find(text, table)
 
 
-def _embedded(text: str) -> bytes | None:
+def embedded(text: str) -> bytes | None:
     """The file that a text holds in base 64, as a data URI or bare; None if it is a path."""
     head, mark, body = text.partition(";base64,")
     if not (mark and head.startswith("data:")):

@@ -28,8 +28,12 @@ TABLES: dict[str, type[FileTable]] = {
 """By ending."""
 
 
-def open_table(path: Path) -> FileTable:
+def open_table(path: Path, encoding: str | None = None) -> FileTable:
     """The table in a file.
+
+    Args:
+        path: Of the file.
+        encoding: Of delimited text that is neither UTF-8 nor says what it is.
 
     Raises:
         ConfigError: Its ending is not known.
@@ -39,4 +43,5 @@ def open_table(path: Path) -> FileTable:
         raise ConfigError(f"{path}: '{path.suffix}' is no ending of a table; {', '.join(TABLES)} are")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    return TABLES[path.suffix.lower()](path)
+    kind = TABLES[path.suffix.lower()]
+    return CsvTable(path, encoding) if kind is CsvTable else kind(path)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as types
 
+from polymodal.data.sources.arrow import classes
 from polymodal.errors import DataError
 from polymodal.tables.base import Changes
 from polymodal.tables.column_style import ColumnStyle, is_numeric
@@ -25,7 +26,7 @@ class ArrowColumns:
     """
 
     def __init__(self, name: str, schema: pa.Schema):
-        self.name, self.old = name, schema
+        self.name, self.old, self.classes = name, schema, classes(schema)
         self.kinds: dict[str, pa.DataType] = {field.name: field.type for field in schema}
         if len(self.kinds) < len(schema):
             twice = next(column for column in schema.names if schema.names.count(column) > 1)
@@ -36,7 +37,12 @@ class ArrowColumns:
         names = [name for name in batch.schema.names if columns is None or name in columns]
         if not names:
             return [{} for _ in range(batch.num_rows)]
-        return batch.select(names).to_pylist()
+        rows = batch.select(names).to_pylist()
+        for name in names:
+            for row in rows if name in self.classes else ():
+                known, cell = self.classes[name], row[name]
+                row[name] = known[cell] if cell is not None and 0 <= cell < len(known) else None
+        return rows
 
     def schema(self, added: Sequence[str]) -> pa.Schema:
         """Of the table with the columns that were added. Metadata stay, but for those that name the type of every
@@ -65,9 +71,15 @@ class ArrowColumns:
         return pa.table(columns, schema=schema)
 
     def prepare(self, column: str, example: Any) -> None:
-        """Gives a column the type of ``example``, unless it has one; a file needs a column of files or bytes."""
+        """Gives a column the type of ``example``, unless it has one; a file needs a column of files or bytes.
+
+        Raises:
+            DataError: The column can hold neither a file nor its path.
+        """
         old = self.kinds.get(column)
         unfit = isinstance(example, bytes) and old is not None and not (_is_bytes(old) or _is_file(old))
+        if old is not None and unfit and not (types.is_null(old) or _is_text(old)):
+            raise DataError(f"{self.name}: column '{column}' holds {old}; files go into a column of bytes or of paths")
         if old is None or types.is_null(old) or unfit:
             self.kinds[column] = _type_of(example)
 
@@ -78,6 +90,8 @@ class ArrowColumns:
             DataError: The type cannot hold it.
         """
         kind = self.kinds[column]
+        if column in self.classes and content in self.classes[column]:
+            return self.classes[column].index(content)
         try:
             return converted(content, kind, style)
         except (ValueError, TypeError, ArithmeticError, pa.ArrowException):

@@ -77,6 +77,14 @@ class Table(ABC):
                             self.styles[name].add(cell)
         self.reads, self.size = reads, rows if there else self.size
 
+    def first_text(self, column: str) -> str | None:
+        """The first cell of a column that holds something, if that is text."""
+        reads, self.reads = self.reads, [column]
+        rows = (row for shard in self.shards() if column in self.columns for row in shard.rows if isinstance(row, dict))
+        cell = next((row[column] for row in rows if not is_absent(row.get(column))), None)
+        self.reads = reads
+        return cell if isinstance(cell, str) else None
+
     def style(self, column: str) -> ColumnStyle:
         """What is known of the cells of a column."""
         return self.styles.setdefault(column, ColumnStyle())

@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 ENOUGH = 10
-"""Numbers of a column from which one may conclude that all are whole, or have so many decimals."""
+"""Numbers of a column from which one may conclude that all are whole, have so many decimals, or lie in their range."""
 
+_FORM = re.compile(r"\s*(\[?)\s*[^\s,\[\]]+(\s*,\s*|\s+)[^\s,\]]")
+"""The bracket that several numbers begin with, if any, and what stands between the first two."""
+_WHOLE = re.compile(r"([+-]?\d+)\.0")
 _WORD = re.compile(r"[+-]?\d+(?:\.(\d*))?")
 _MOST_VALUES = 10_000
 _MOST_DECIMALS = 6
@@ -88,11 +91,7 @@ class NumberStyle:
         """A number within the range of the others, as fine as they are; an integer where they are integers."""
         if isinstance(number, bool | int) and not self.count:
             return number
-        if number == np.float32(number):  # the digits that are known, and no others
-            number = float(str(np.float32(number)))
-        if self.low and math.isfinite(number):
-            place = place if len(self.low) > 1 else 0
-            number = min(max(number, self.low[place]), self.high[place])
+        number = self._known_digits(number, place if len(self.low) > 1 else 0)
         if self.count and self.integers:
             return round(number)
         if self.count >= ENOUGH:
@@ -101,6 +100,17 @@ class NumberStyle:
             if self.most_decimals is not None and self.most_decimals <= _MOST_DECIMALS:
                 return round(number, self.most_decimals)
         return number
+
+    def _known_digits(self, number: float, place: int) -> float:
+        """A number within the range, without digits beyond the accuracy of a model, some 24 bits of what varies."""
+        if not self.low or not math.isfinite(number):
+            return float(f"{number:.9g}")
+        low, high = self.low[place], self.high[place]
+        if low < high:
+            number = round(number, 6 - math.floor(math.log10(high - low)))
+        if self.count < ENOUGH:  # of so few, the sign is all that one may conclude from
+            low, high = 0.0 if low >= 0 else -math.inf, 0.0 if high <= 0 else math.inf
+        return min(max(number, low), high)
 
     def text(self, number: float, place: int = 0) -> str:
         """``fit``, as the others are written."""
@@ -116,8 +126,9 @@ class ColumnStyle:
     """The types of a column's cells, and its numbers.
 
     Attributes:
-        kinds: Number of cells by type: ``bool``, ``int``, ``float``, ``str``, ``list``; ``json`` for lists as text.
-        values: Values that are no text, by their text.
+        kinds: Number of cells by type: ``bool``, ``int``, ``float``, ``str``, ``list``.
+        values: By the name that a class has, how the cells write it: 3, True, ``"3.0"``.
+        forms: How cells write several numbers as text: what stands before, between and behind them.
         numbers: What is known of the numbers.
         scalar: Whether a column that is new holds numbers rather than lists of one.
     """
@@ -125,6 +136,7 @@ class ColumnStyle:
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
         self.values: dict[str, Any] = {}
+        self.forms: Counter[tuple[str, str, str]] = Counter()
         self.numbers = NumberStyle()
         self.scalar = False
 
@@ -132,21 +144,23 @@ class ColumnStyle:
         """Takes note of a cell that holds something."""
         kind = _kind(cell)
         self.kinds[kind] += 1
-        if kind in ("bool", "int", "float") and len(self.values) < _MOST_VALUES:
-            self.values.setdefault(str(cell), cell)
+        if len(self.values) < _MOST_VALUES:
+            if kind in ("bool", "int", "float"):
+                self.values.setdefault(str(cell), cell)
+            elif kind == "str" and (whole := _WHOLE.fullmatch(cell)):
+                self.values.setdefault(whole[1], cell)
         words = None if kind == "bool" else _words(cell)
         if words is not None:
             with suppress(TypeError, ValueError):
                 self.numbers.add(words)
-        if kind == "str" and cell.startswith("["):
-            self.kinds["json"] += 1
+        if words is not None and kind == "str" and (form := _FORM.match(cell)):
+            self.forms[form[1], form[2], "]" if form[1] else ""] += 1
 
     @property
     def kind(self) -> str | None:
         """The type that most cells have; ``float`` if some numbers are whole and others not."""
-        kinds = Counter({kind: count for kind, count in self.kinds.items() if kind != "json"})
-        kind = kinds.most_common(1)[0][0] if kinds else None
-        return "float" if kind == "int" and kinds["float"] else kind
+        kind = self.kinds.most_common(1)[0][0] if self.kinds else None
+        return "float" if kind == "int" and self.kinds["float"] else kind
 
     def like(self, content: Any) -> Any:
         """A text, a number or a list of numbers, in the type that most cells have.
@@ -176,11 +190,15 @@ class ColumnStyle:
         """A content as text: what is text as it is, numbers as the others are written."""
         if isinstance(content, bool):
             return str(content).lower()
+        if isinstance(content, str):
+            there = self.values.get(content)
+            return there if isinstance(there, str) else content
         if not is_numeric(content):
-            return content if isinstance(content, str) else json.dumps(content)
+            return json.dumps(content)
         numbers = content if isinstance(content, list) else [content]
         words = [self.numbers.text(number, place) for place, number in enumerate(numbers)]
-        return f"[{', '.join(words)}]" if self.kinds["json"] * 2 > self.kinds.total() else " ".join(words)
+        before, between, behind = self.forms.most_common(1)[0][0] if self.forms else ("", " ", "")
+        return f"{before}{between.join(words)}{behind}"
 
 
 def is_numeric(content: Any) -> bool:
@@ -221,11 +239,10 @@ def _kind(cell: Any) -> str:
 def _words(cell: Any) -> Sequence[Any] | None:
     """The numbers of a cell, as they are written; None if it holds something else."""
     if isinstance(cell, str):
-        if not cell.lstrip().startswith("["):
-            words = cell.split()
-            return words if words and all(_is_number(word) for word in words) else None
-        with suppress(ValueError, RecursionError):
-            cell = json.loads(cell, parse_float=Decimal)
+        body = cell.strip()
+        body = body[1:-1] if body.startswith("[") and body.endswith("]") else body
+        words = body.replace(",", " ").split()
+        return words if words and all(map(_is_number, words)) else None
     if isinstance(cell, list | tuple | np.ndarray):
         cells = cell.tolist() if isinstance(cell, np.ndarray) else list(cell)
         return cells if cells and all(_kind(one) in ("int", "float") for one in cells) else None

@@ -13,9 +13,9 @@ from polymodal.tables.base import SHARD_ROWS, Changes, Shard, Table
 class CsvTable(Table):
     """Rows under a header. Byte order mark, line ends, quotes, separator and encoding stay, cell by cell."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, encoding: str | None = None):
         super().__init__(path)
-        self.file = DelimitedFile(path)
+        self.file = DelimitedFile(path, encoding)
         self.columns = list(self.file.columns)
 
     def shards(self) -> Iterator[Shard]:
