@@ -176,7 +176,7 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
     Raises:
         DataError: It cannot be read; the message names the field.
     """
-    if isinstance(raw, str) and not modality.inline:
+    if isinstance(raw, str) and modality.names_file(raw):
         raw = Path(raw)
     try:
         stored = modality.read(raw)

@@ -89,9 +89,20 @@ class TestNumbers:
         rows = [{"embedding": f"{i}.npy", "list": [float(i), 1.0]} for i in range(12)]
         fields = infer_fields(write_rows(tmp_path, rows), tmp_path / "cache")
         assert {name: field.size for name, field in fields.items()} == {"embedding": 5, "list": 2}
+        data = pm.load(tmp_path / "rows.jsonl", fields, cache=tmp_path / "cache")
+        np.testing.assert_allclose(data.rows[3]["embedding"], np.arange(5) + 3, rtol=1e-6)
         embedded = [{"npy": (tmp_path / f"{i}.npy").read_bytes()} for i in range(12)]
         assert infer(embedded) == {"npy": "vector"}
         assert infer([{"v": np.arange(3) * i} for i in range(12)]) == {"v": "vector"}
+
+    def test_decimal_commas(self, infer, tmp_path):
+        rows = [{"price": f"{i},{i % 7}5", "thousands": f"1,{i:03}", "said": f"number {i}"} for i in range(40)]
+        assert infer(rows) == {"price": "vector", "thousands": "text", "said": "text"}
+        data = pm.load(rows, cache=tmp_path)
+        assert data.rows[3]["price"].tolist() == pytest.approx([3.35])
+        with pytest.raises(DataError):
+            pm.Vector(1).read("1,234")
+        assert pm.Vector(1).read("0,125").tolist() == [0.125]
 
     def test_vectors_that_numpy_has_shortened_are_left_out(self):
         fields = infer_fields([{"v": f"[{i}. 2. ... 9.]", "said": f"the {i}th"} for i in range(12)])
@@ -109,6 +120,15 @@ class TestFiles:
         for i in range(8):
             (tmp_path / f"{i}.png").write_bytes(png(i))
         assert infer(path) == {"image": "image", "said": "text"}
+
+    @pytest.mark.parametrize("ending", ["mp4", "pdf", "txt"])
+    def test_files_of_no_known_kind_are_no_texts(self, tmp_path, ending):
+        for i in range(12):
+            (tmp_path / f"{i}.{ending}").write_bytes(b"x")
+        path = write_rows(tmp_path, [{"file": f"{i}.{ending}", "said": f"the {i}th file"} for i in range(12)])
+        fields = infer_fields(path, tmp_path / "cache")
+        assert list(fields) == ["said"]
+        assert "no known kind" in fields.left_out["file"]
 
     def test_the_first_cell_decides_nothing(self, infer, tmp_path):
         (tmp_path / "a.png").write_bytes(png())

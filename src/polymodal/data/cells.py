@@ -35,7 +35,7 @@ def resolve(cell: Any, modality: Modality, files: Files | Path | None, table: st
         DataError: The cell could not be read, or a path means no file that may be read.
     """
     if isinstance(cell, str):  # first, as most are
-        if not cell or modality.inline:
+        if not cell or not modality.names_file(cell):
             return cell or None
         content = embedded(cell)
         return _find(cell, files, table) if content is None else content

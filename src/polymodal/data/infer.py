@@ -33,6 +33,8 @@ _SPLITS = "it names the splits"
 _EXPECTED = (_INTERNAL, _SPLITS)
 """Reasons that nobody needs to be told."""
 
+_ANY_PATH = re.compile(r"\S{1,200}\.[A-Za-z]\w{1,5}")
+
 
 class Fields(dict[str, Any]):
     """Fields by name, as ``load`` takes them.
@@ -173,6 +175,8 @@ class _Column:
             return "it holds addresses, which are not fetched"
         if self._mostly(is_shortened):
             return "NumPy has left numbers of its vectors out ('...')"
+        if 2 * sum(self._unknown(place) for place in range(len(self.cells))) > len(self.cells):
+            return f"it names files of no known kind, such as '{self.texts[0]}'"
         paths = [text for text in self.texts if _is_path(text)]
         there = sum(isinstance(file, Path) for file in self.files)
         if 2 * len(paths) > len(self.cells) and 2 * there < len(self.cells):
@@ -211,6 +215,11 @@ class _Column:
             return "it holds numbered names"
         return None
 
+    def _unknown(self, place: int) -> bool:
+        """Whether a cell names a file that is there, but of a kind that no modality reads."""
+        file = self.files[place]
+        return isinstance(self.cells[place], str) and isinstance(file, Path) and suffix_of(file) not in _suffixes()
+
     def _mostly(self, test: Any) -> bool:
         return 10 * sum(bool(test(text)) for text in self.texts) >= 9 * len(self.cells)
 
@@ -227,8 +236,12 @@ def _is_path(text: str) -> bool:
     """Whether a text seems to name a file of a known kind."""
     if len(text) > 1024 or "." not in text or "\n" in text or text.count(" ") > 2:
         return False
-    suffix = suffix_of(Path(text))
-    return suffix == ".npy" or any(suffix in kind.suffixes for kind in MODALITIES.values() if not kind.inline)
+    return suffix_of(Path(text)) in _suffixes()
+
+
+def _suffixes() -> set[str]:
+    """Endings of the files that a text in a cell may name."""
+    return {suffix for kind in MODALITIES.values() for suffix in kind.suffixes if kind.names_file(suffix)}
 
 
 def _file(origin: Source, record: Record, name: str) -> Path | bytes | None:
@@ -236,7 +249,7 @@ def _file(origin: Source, record: Record, name: str) -> Path | bytes | None:
     cell = record.cells.get(name)
     if isinstance(cell, Path | bytes):
         return cell
-    if isinstance(cell, str) and not (_is_path(cell) or _may_embed(cell)):
+    if isinstance(cell, str) and not (_is_path(cell) or _ANY_PATH.fullmatch(cell) or _may_embed(cell)):
         return None
     if not isinstance(cell, str | dict):
         return None

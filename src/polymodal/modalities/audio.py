@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from math import ceil
@@ -251,12 +252,13 @@ class Audio(Modality):
 
     @staticmethod
     def _seconds(cell: Any, file: Any) -> float | None:
-        if isinstance(cell, dict) and "array" in cell:
-            cell = Waveform(np.asarray(cell["array"]), cell["sampling_rate"])
-        if isinstance(cell, tuple):
-            cell = Waveform(*cell)
-        if isinstance(cell, Waveform):
-            return cell.seconds if cell.sample_rate_hz else None
+        with suppress(DataError, TypeError, ValueError, ZeroDivisionError):
+            if isinstance(cell, dict) and "array" in cell:
+                cell = _decoded(cell["array"], cell["sampling_rate"])
+            if isinstance(cell, tuple):
+                cell = Waveform(*cell)
+            if isinstance(cell, Waveform):
+                return cell.seconds
         return seconds_of(file) if isinstance(file, Path | bytes) else None
 
     def encode(self, thing: Waveform) -> bytes:

@@ -127,7 +127,8 @@ class Modality(ABC):
             its shape is ``space.shape``.
         suffix: Ending of the files that ``encode`` makes, lower case with the dot.
         suffixes: Endings of the files that ``read`` understands.
-        inline: A cell of a table, or a word of a command, is the value itself; otherwise it is the path of a file.
+        inline: A cell of a table, or a word of a command, is the value itself; otherwise it is the path of a file. See
+            ``names_file`` for exceptions.
         prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
         most_bytes: Larger files are not read into memory.
         transform: Samples <-> log-mels, where the model's form is a standardised log-mel spectrogram of sound.
@@ -184,6 +185,11 @@ class Modality(ABC):
             return content_name(raw, cls.identity)
         except RecursionError:
             raise DataError(f"a {type(raw).__name__} that is nested too deeply") from None
+
+    @classmethod
+    def names_file(cls, text: str) -> bool:
+        """Whether a text in a cell is the path of a file, and not the value itself."""
+        return not cls.inline
 
     def encode(self, thing: Any) -> bytes:
         """What ``write`` made -> the bytes of a file that ends in ``suffix``, which ``read`` takes."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_DECIMAL = re.compile(r"\s*[+-]?(?!0*[1-9]\d{0,2},\d{3}\s*$)\d+,\d+\s*")
+"""A number with a decimal comma; not such as 1,234, which means one thing here and a thousand times as much there."""
 _CODE = re.compile(r"\s*[+-]?0\d")
 """Begins a postal code or an article's number, not a number: it would lose its zeros."""
 _NO_NUMBER = frozenset(("na", "n/a", "nan", "null", "none", "-", "?", "inf", "-inf"))
@@ -21,15 +23,29 @@ def column_numbers(cells: Sequence[Any]) -> np.ndarray | None:
     texts = [cell for cell in cells if isinstance(cell, str)]
     if texts:
         texts = [text for text in texts if text.strip().lower() not in _NO_NUMBER]
-        if not all(map(_NUMBER.fullmatch, texts)) or any(map(_CODE.match, texts)):
+        if not all(_NUMBER.fullmatch(text) or is_decimal(text) for text in texts) or any(map(_CODE.match, texts)):
             return None
     numbers = texts + [cell for cell in cells if not isinstance(cell, str)]
     if not numbers or not all(isinstance(cell, str) or is_number(cell) for cell in numbers):
         return None
     try:
-        return np.array([float(cell) for cell in numbers])
+        return np.array([parse_number(cell) if isinstance(cell, str) else float(cell) for cell in numbers])
     except (OverflowError, ValueError):
         return None
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a text is a number with a decimal comma."""
+    return _DECIMAL.fullmatch(text) is not None
+
+
+def parse_number(text: str) -> float:
+    """A number with a decimal point or comma.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return float(text.replace(",", ".") if is_decimal(text) else text)
 
 
 def is_number(cell: Any) -> bool:

@@ -18,6 +18,7 @@ from polymodal.modalities.svg import draw_svg, is_svg
 _FORMATS = (
     *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "DIB", "TGA", "QOI"),
     *("PSD", "PCX", "DCX", "DDS", "SGI", "SUN", "XBM", "XPM", "ICNS", "CUR", "IM", "MSP", "BLP", "FTEX"),
+    *("HEIF", "JXL"),  # if their plugins have been registered
 )
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")

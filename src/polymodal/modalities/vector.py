@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.base import ColumnSample, Modality, read_file
-from polymodal.modalities.numbers import column_numbers, is_number, parse_vector
+from polymodal.modalities.numbers import column_numbers, is_decimal, is_number, parse_number, parse_vector
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
@@ -107,7 +107,8 @@ class Vector(Modality):
             raw = _load(raw, (self.size,))
         try:
             if isinstance(raw, str | bytes):
-                raw = parse_vector(raw if isinstance(raw, str) else raw.decode())
+                text = raw if isinstance(raw, str) else raw.decode()
+                raw = parse_number(text) if self.size == 1 and is_decimal(text) else parse_vector(text)
             if np.asarray(raw).dtype.kind in "cmMV":
                 raise TypeError("no real numbers")
             numbers = np.asarray(raw, dtype=np.float64)
@@ -137,6 +138,11 @@ class Vector(Modality):
         found = [size for cell, file in zip(sample.cells, sample.files, strict=True) if (size := _size(cell, file))]
         size, count = Counter(found).most_common(1)[0] if found else (0, 0)
         return cls(size) if 2 * count > len(sample.cells) else None
+
+    @classmethod
+    def names_file(cls, text: str) -> bool:
+        """Texts that end in ``.npy``."""
+        return text.lower().endswith(cls.suffix)
 
     def encode(self, thing: Numbers) -> bytes:
         file = BytesIO()
