@@ -15,13 +15,11 @@ from polymodal.data.fields import parse_fields
 from polymodal.data.infer import Fields, fields_of
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
+from polymodal.data.sources.reading import check_rows
 from polymodal.data.splits import SPLITS, assign_splits, check_fractions, is_split_column, split_name
 from polymodal.errors import DataError
 from polymodal.files import digest
 from polymodal.modalities import Modality
-
-_MOST_ROWS = 1_000_000
-"""That a source may have, and one more for each byte of it."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,6 @@ class _Scan:
         """Read the whole source once."""
         for area in self.origin.files.areas:
             digests.recall(area)
-        most = None if limit or self.origin.size is None else _MOST_ROWS + self.origin.size
         columns = {column for _, column in self.typed.values()} | {split} | ({key} if key else set())
         for found in islice(self.origin.records(columns), limit):
             if isinstance(found, Rejection):
@@ -200,10 +197,8 @@ class _Scan:
                 self._add(found, digests, key, split)
             if strict:
                 self.raise_first()
-            if most is not None and len(self.records) > most:
-                raise DataError(
-                    f"{self.origin.name}: over {most:,} rows in few bytes; limit=... reads the first of them"
-                )
+            if limit is None and self.origin.size is not None:
+                check_rows(self.origin.name, self.origin.size, len(self.records))
         digests.save()
 
     def _add(self, record: Record, digests: Digests, key: str | None, split: str) -> None:

@@ -116,12 +116,11 @@ class Source(ABC):
                 return
             first = first or (found if isinstance(found, Rejection) else None)
         known = self.columns()
+        bad = f"; the first that cannot be read: {first}" if first else ""
         if not known:
-            raise DataError(
-                f"{self.name}: there are no rows" + (f" that can be read; the first: {first}" * bool(first))
-            )
+            raise DataError(f"{self.name}: there are no rows{bad}")
         if column not in known:
-            raise DataError(unknown(f"{self.name}: {what}", column, known))
+            raise DataError(unknown(f"{self.name}: {what}", column, known) + bad)
 
     def column(self, name: str) -> list[Any]:
         """The cells of one column, None where absent, in the order of the records.

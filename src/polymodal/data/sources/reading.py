@@ -13,6 +13,9 @@ from polymodal.errors import DataError
 MOST_LINE_BYTES = 1 << 25
 """Of a line, and of a record of several lines."""
 
+MOST_ROWS = 1_000_000
+"""Of a file, and one more for each byte of it."""
+
 _MOST_UNPACKED_BYTES = 1 << 28
 _CHUNK_BYTES = 1 << 18
 _GZIP = b"\x1f\x8b"
@@ -33,6 +36,16 @@ def check_unpacked(name: str, packed: int, unpacked: int, most_ratio: int = 100)
         )
 
 
+def check_rows(name: str, size: int, rows: int) -> None:
+    """Refuse a file of more rows than real data of that size have.
+
+    Raises:
+        DataError: It has.
+    """
+    if rows > MOST_ROWS + size:
+        raise DataError(f"{name}: over {MOST_ROWS + size:,} rows in {size:,} bytes; limit=... reads the first of them")
+
+
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
     """A file's bytes, unpacked if they are packed by gzip; then it cannot be sought in."""
@@ -45,16 +58,21 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
 
 
 class _Unpacked(io.RawIOBase):
+    """The bytes of a packed file, which has a ceiling for those and for their lines."""
+
     def __init__(self, path: Path, file: gzip.GzipFile) -> None:
-        self._name, self._packed, self._file, self._count = path.name, path.stat().st_size, file, 0
+        self._name, self._packed, self._file = path.name, path.stat().st_size, file
+        self._bytes = self._lines = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
         data = self._file.read1(len(buffer))
-        self._count += len(data)
-        check_unpacked(self._name, self._packed, self._count)
+        self._bytes += len(data)
+        self._lines += data.count(b"\n")
+        check_unpacked(self._name, self._packed, self._bytes)
+        check_rows(self._name, self._packed, self._lines)
         buffer[: len(data)] = data
         return len(data)
 

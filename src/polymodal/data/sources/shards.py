@@ -189,7 +189,8 @@ def _keys_have_dots(names: list[str]) -> bool:
     keys, endings = {key for key, _ in first}, {ending for _, ending in first}
     filled = len(names) / max(1, len(keys) * len(endings))
     filled_otherwise = len(names) / max(1, len({key for key, _ in last}) * len({ending for _, ending in last}))
-    return sum("." in ending for ending in endings) > len(keys) / 2 and filled_otherwise >= filled
+    dotted = sum("." in ending for ending in endings)
+    return (dotted > len(keys) and filled_otherwise >= filled) or (dotted == len(keys) and filled_otherwise > filled)
 
 
 def _cells(
