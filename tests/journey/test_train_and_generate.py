@@ -54,7 +54,7 @@ def test_generate_writes_what_it_says(trained, tmp_path, capsys):
     assert soundfile.info(out / "tone-0.wav").samplerate == 4000
     assert (out / "colour-1.txt").read_text().strip() in ("red", "green", "blue")
     assert np.load(out / "place-0.npy").shape == (2,)
-    assert len(shown.splitlines()) == 12
+    assert len(shown.splitlines()) == 13  # the last is a table of them all
     assert str(out / "picture-2.png") in shown
 
 
