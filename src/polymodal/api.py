@@ -471,7 +471,10 @@ def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tu
         name: {"modality": field.modality, **field.arguments, "column": field.column or name}
         for name, field in recipe.fields.items()
     }
-    fields = fields or infer_fields(source)
+    reading = {name: getattr(recipe.data, name) for name in ("root", "follow_links", "encoding")}
+    if not isinstance(source, str | Path):
+        source = open_source(source, cache_folder(), **reading)  # what can be read only once is read here
+    fields = fields or infer_fields(source, **reading)
     check_part(ENGINES, recipe.train.engine, "train.engine")
     check_fit(recipe, {name: modality for name, (modality, _) in parse_fields(fields).items()})
     data = _load(recipe, source, fields, strict)
