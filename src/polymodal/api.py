@@ -453,9 +453,7 @@ def fit(
 
 
 def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tuple[Recipe, Data]:
-    """The data that a recipe is to be run on, and the recipe with its place in it.
-
-    Whether the recipe fits is checked before any data are built or decoded.
+    """The data that a recipe is to be run on, and the recipe with its place in it; whether it fits is checked first.
 
     Args:
         recipe: Its fields are read if it names any, else those of the built-in set, else what the columns seem to be.
@@ -472,8 +470,7 @@ def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tu
         for name, field in recipe.fields.items()
     }
     reading = {name: getattr(recipe.data, name) for name in ("root", "follow_links", "encoding")}
-    if not isinstance(source, str | Path):
-        source = open_source(source, cache_folder(), **reading)  # what can be read only once is read here
+    source = source if isinstance(source, str | Path) else open_source(source, cache_folder(), **reading)
     fields = fields or infer_fields(source, **reading)
     check_part(ENGINES, recipe.train.engine, "train.engine")
     check_fit(recipe, {name: modality for name, (modality, _) in parse_fields(fields).items()})
