@@ -453,9 +453,7 @@ def fit(
 
 
 def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tuple[Recipe, Data]:
-    """The data that a recipe is to be run on, and the recipe with its place in it.
-
-    Whether the recipe fits is checked before any data are built or decoded.
+    """The data that a recipe is to be run on, and the recipe with its place in it; whether it fits is checked first.
 
     Args:
         recipe: Its fields are read if it names any, else those of the built-in set, else what the columns seem to be.
@@ -471,7 +469,9 @@ def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tu
         name: {"modality": field.modality, **field.arguments, "column": field.column or name}
         for name, field in recipe.fields.items()
     }
-    fields = fields or infer_fields(source)
+    reading = {name: getattr(recipe.data, name) for name in ("root", "follow_links", "encoding")}
+    source = source if isinstance(source, str | Path) else open_source(source, cache_folder(), **reading)
+    fields = fields or infer_fields(source, **reading)
     check_part(ENGINES, recipe.train.engine, "train.engine")
     check_fit(recipe, {name: modality for name, (modality, _) in parse_fields(fields).items()})
     data = _load(recipe, source, fields, strict)
