@@ -285,9 +285,8 @@ def test_parquet_with_embedded_files_vectors_and_nulls(load, tmp_path):
     pa.parquet.write_table(table, tmp_path / "t.parquet")
     fields = {"picture": pm.Image(size=4), "name": pm.Text(), "v": pm.Vector(size=2), "n": pm.Vector(size=1)}
     data = load(tmp_path / "t.parquet", fields)
-    assert [str(rejection) for rejection in data.rejected] == [
-        "t.parquet, row 3, field 'picture': the path '../b.png' leaves the data folder"
-    ]
+    (rejection,) = data.rejected
+    assert str(rejection).startswith("t.parquet, row 3, field 'picture': the path '../b.png' leaves the data folder")
     assert data.train[0]["picture"].getpixel((0, 0)) == (255, 0, 0)
     np.testing.assert_allclose(data.train[1]["v"], [3, 4])
     assert data.train.present["n"].tolist() == [True, False]
