@@ -167,21 +167,19 @@ class TestPacked:
         with pytest.raises(DataError, match=r"rows\.csv\.gz: cannot be read"):
             load(path, PAIR)
 
-    def test_bombs(self, load, folder):
+    def test_bombs(self, folder):
         for filler, message in ((b"\n", "rows in"), (b"x", "unfold to over 100 times")):
-            with gzip.open(folder / "rows.csv.gz", "wb", 1) as file:
-                file.write(b"text,kind\n")
-                for _ in range(300):
-                    file.write(filler * (1 << 20) + b"\n")
+            packed = gzip.compress(filler * (1 << 20) + b"\n")
+            put(folder / "rows.csv.gz", gzip.compress(b"text,kind\n") + 300 * packed)
             with pytest.raises(DataError, match=rf"rows\.csv\.gz: .* {message}"):
-                load(folder / "rows.csv.gz", PAIR)
+                list(open_source(folder / "rows.csv.gz", folder).records(["text"]))
 
     def test_a_line_without_end(self, load, folder):
-        put(folder / "rows.jsonl", b'{"text": "' + b"a" * (1 << 26) + b'"}\n{"text": "b"}\n')
+        put(folder / "rows.jsonl", b'{"text": "' + b"a" * (1 << 25 | 1) + b'"}\n{"text": "b"}\n')
         data = load(folder / "rows.jsonl", TEXT)
         assert data.train.column("text") == ["b"]
         assert [(one.row, "longer than" in one.reason) for one in data.rejected] == [(1, True)]
-        put(folder / "rows.csv", b"text\n" + b"a" * (1 << 26))
+        put(folder / "rows.csv", b"text\n" + b"a" * (1 << 25 | 1))
         with pytest.raises(DataError, match=r"rows\.csv: .*longer than"):
             load(folder / "rows.csv", TEXT)
 

@@ -84,7 +84,7 @@ class TestTables:
         data = load(folder, PAIR)
         assert names(data) == {"train": ["red"], "validation": [], "test": ["blue"]}
         assert colour(data.test[0]) == (0, 0, 255)
-        assert not any("belong to no row" in note for note in data.notes)
+        assert not any("that belong to no row" in note for note in data.notes)
 
     def test_a_pointer_in_place_of_a_file(self, load, folder):
         put(folder / "rows.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
@@ -108,7 +108,7 @@ class TestTables:
         put(folder / "about" / "sizes.csv", "width,height\n1,2\n")
         data = load(folder, {"text": pm.Text()})
         assert len(data.train) == 9
-        assert "1 files belong to no row, the first: 'about/sizes.csv'" in data.notes
+        assert "files that belong to no row: 1, the first 'about/sizes.csv'" in data.notes
 
     def test_pictures_that_no_row_names_are_reported(self, load, folder):
         for number in range(3):
@@ -116,7 +116,7 @@ class TestTables:
         put(folder / "rows.csv", "image,text\nimg/0.png,a\nimg/2.png,b\n")
         data = load(folder, PAIR)
         assert len(data.train) == 2
-        assert [note for note in data.notes if "1 files are named by no cell" in note and "1.png" in note]
+        assert [note for note in data.notes if "that no cell names: 1" in note and "1.png" in note]
 
     def test_a_table_beside_pictures_that_says_nothing_of_them(self, load, folder):
         for number in range(4):
@@ -124,7 +124,7 @@ class TestTables:
         put(folder / "stats.csv", "mean,std\n0.5,0.2\n")
         data = load(folder, {**IMAGE, "label": pm.Label()})
         assert [row["label"] for row in data.train] == ["a", "a", "b", "b"]
-        assert "1 files belong to no row, the first: 'stats.csv'" in data.notes
+        assert "files that belong to no row: 1, the first 'stats.csv'" in data.notes
 
 
 class TestLooseFiles:
@@ -138,7 +138,7 @@ class TestLooseFiles:
             ((255, 0, 0), "a red square"),
             ((0, 0, 255), "a blue square"),
         ]
-        assert "1 files belong to no row, the first: 'alone.txt'" in data.notes
+        assert "files that belong to no row: 1, the first 'alone.txt'" in data.notes
 
     def test_every_kind_of_note(self, load, folder):
         put(folder / "a.jpg", png("red"))
@@ -228,7 +228,7 @@ class TestLooseFiles:
             put(folder / f"b.{ending}", "%!PS")
         data = load(folder, IMAGE)
         assert len(data.train) == 1
-        assert any("4 files belong to no row" in note for note in data.notes)
+        assert any("that belong to no row: 4" in note for note in data.notes)
 
     @pytest.mark.parametrize(
         ("files", "message"), [([], "is empty"), (["a.xlsx"], "none of its 1 files"), ([".a"], "empty")]
@@ -261,7 +261,7 @@ class TestShards:
         put(folder / "00000_stats.json", "{}")
         data = load(folder, {"txt": pm.Text()})
         assert data.train.column("txt") == ["one"]
-        assert any("2 files belong to no row" in note for note in data.notes)
+        assert any("that belong to no row: 2" in note for note in data.notes)
 
 
 class TestLinks:
@@ -285,7 +285,10 @@ class TestLinks:
         fields = {**IMAGE, "label": pm.Label()}
         data = load(folder, fields)
         assert [row["label"] for row in data.train] == ["dog"]
-        assert any(note.startswith("2 links lead out") and "follow_links=True" in note for note in data.notes)
+        assert any(
+            note.startswith("links that lead out of the folder or to nothing: 2") and "follow_links=True" in note
+            for note in data.notes
+        )
         data = load(folder, fields, follow_links=True)
         assert [row["label"] for row in data.train] == ["cat", "dog", "dog"]
         assert [colour(row) for row in data.train] == [(255, 0, 0), (0, 0, 255), (255, 0, 0)]

@@ -9,7 +9,7 @@ import pytest
 
 import polymodal as pm
 from polymodal import DataError
-from polymodal.data import infer_fields
+from polymodal.data import Rejection, infer_fields, open_source
 from polymodal.data.sources import shards
 
 from .conftest import colour, png, wav
@@ -124,11 +124,9 @@ class TestHostile:
         info.size, info.type = size, kind
         return info.tobuf(tarfile.GNU_FORMAT)
 
-    def broken(self, load, path):
-        try:
-            return load(path, {"txt": pm.Text()}).rejected
-        except DataError as error:
-            return [error]
+    def broken(self, path):
+        found = open_source(path, path.parent).records(["txt"])
+        return [one if isinstance(one, Rejection) else one.cells["txt"] for one in found]
 
     def test_members_that_claim_more_than_there_is(self, load, folder):
         tar(folder / "s.tar", [("a.txt", b"good")])
@@ -138,39 +136,36 @@ class TestHostile:
         assert data.train.column("txt") == ["good"]
         assert "broken from here on" in data.rejected[0].reason
 
-    def test_large_members(self, load, folder):
-        with gzip.open(folder / "s.tar.gz", "wb", 1) as file:
-            file.write(self.header("a.txt", (1 << 28) + 512))
-            for _ in range(1 << 8):
-                file.write(bytes(1 << 20))
-            file.write(bytes(512) + self.header("b.txt", 4) + b"good".ljust(512, b"\0") + bytes(1024))
-        assert "unfold" in str(self.broken(load, folder / "s.tar.gz")[0])
+    def test_large_members(self, folder):
+        header = self.header("a.txt", 1 << 29)
+        (folder / "s.tar.gz").write_bytes(gzip.compress(header) + 512 * gzip.compress(bytes(1 << 20)))
+        assert "unfold" in str(self.broken(folder / "s.tar.gz")[0])
 
     @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-    def test_large_headers(self, load, folder, kind):
-        with gzip.open(folder / "s.tar.gz", "wb", 1) as file:
-            file.write(self.header("x", 1 << 27, kind) + bytes(1 << 27))
-        assert "header of" in str(self.broken(load, folder / "s.tar.gz")[0])
+    def test_large_headers(self, folder, kind):
+        header = self.header("x", 1 << 27, kind)
+        (folder / "s.tar.gz").write_bytes(gzip.compress(header) + 128 * gzip.compress(bytes(1 << 20)))
+        assert "header of" in str(self.broken(folder / "s.tar.gz")[0])
 
-    def test_sizes_below_nothing(self, load, folder):
+    def test_sizes_below_nothing(self, folder):
         header = bytearray(self.header("a.txt", 0))
         header[124:136] = b"\xff" * 10 + b"\xf0\x00"  # -4096 to the base of 256
         header[148:156] = b" " * 8
         header[148:156] = b"%06o\0 " % sum(header)
         (folder / "s.tar").write_bytes(bytes(header) * 3 + bytes(1024))
-        assert self.broken(load, folder / "s.tar")
+        assert self.broken(folder / "s.tar")
 
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-    def test_what_is_no_file(self, load, folder, kind):
+    def test_what_is_no_file(self, folder, kind):
         info = tarfile.TarInfo("a.txt")
         info.type, info.linkname = kind, "/etc/passwd"
         with tarfile.open(folder / "s.tar", "w") as file:
             file.addfile(info)
-        assert "'a.txt' is no regular file" in str(self.broken(load, folder / "s.tar")[0])
+        assert "'a.txt' is no regular file" in str(self.broken(folder / "s.tar")[0])
 
-    def test_another_packing_is_refused(self, load, folder):
+    def test_another_packing_is_refused(self, folder):
         tar(folder / "s.tar", pair("a", "red"), "w:xz")
-        assert "broken" in str(self.broken(load, folder / "s.tar")[0])
+        assert "broken" in str(self.broken(folder / "s.tar")[0])
 
 
 class TestBraces:

@@ -47,6 +47,7 @@ class Files:
         self.notes: dict[str, None] = {}
         self._inside: dict[str, bool] = {}  # by folder
         self._names: dict[str, dict[str, list[str]]] = {}  # by folder: names by what they have in common
+        self._starts_of: dict[str, list[str]] = {}  # by folder of the table
         self._copied_from = ""
 
     def find(self, text: str, table: str = "") -> Path:
@@ -67,6 +68,8 @@ class Files:
         try:
             path = next((path for start in starts if self._may_be(path := os.path.join(start, text))), None)
             path = path or self._as_others_write_it(starts, text)
+        except DataError:
+            raise
         except (OSError, ValueError) as error:
             raise DataError(f"the path cannot be used: {getattr(error, 'strerror', None) or error}") from error
         if path is None:
@@ -80,10 +83,13 @@ class Files:
         return self.follow_links or self._contains(os.path.realpath(path))
 
     def _starts(self, table: str) -> list[str]:
-        starts = [str(area) for area in self.areas]
-        if self.folder is not None and (parent := os.path.dirname(table)):
-            starts.insert(-1, os.path.join(self.folder, parent))
-        return starts
+        """Folders that paths start from; the data folder comes last, and twice if the table lies directly in it."""
+        parent = os.path.dirname(table)
+        if parent not in self._starts_of:
+            starts = self._starts_of[parent] = [str(area) for area in self.areas]
+            if self.folder is not None:
+                starts.insert(-1, os.path.normpath(os.path.join(self.folder, parent)))
+        return self._starts_of[parent]
 
     def _may_be(self, path: str) -> bool:
         """Whether this is a regular file that may be read."""
@@ -114,7 +120,7 @@ class Files:
         for start in starts:
             if (path := self._similar(start, parts)) is not None:
                 return path
-        for start in starts:
+        for start in starts[:-1] or starts:  # not below the data folder, where the table may be in another part of it
             below = [self._similar(os.path.join(start, folder), parts) for folder in self._folders(start)]
             if found := [path for path in below if path is not None]:
                 if len(found) > 1:

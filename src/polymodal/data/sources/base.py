@@ -89,7 +89,7 @@ class Source(ABC):
     def notes(self) -> list[str]:
         """What to know of how it was read so far, in sentences: what was recognised, and what was left out."""
         unused = sorted(self.files.unused)
-        left = [f"{len(unused):,} files are named by no cell that was read, the first: {unused[0]!r}"] if unused else []
+        left = [f"files that no cell names: {len(unused):,}, the first {unused[0]!r}"] if unused else []
         return [*self._notes, *self.files.notes, *left]
 
     def note(self, sentence: str) -> None:

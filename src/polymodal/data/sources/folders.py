@@ -41,7 +41,7 @@ def open_folder(files: Files, encoding: str | None = None) -> Source:
         raise DataError(f"{folder}: none of its {len(names)} files is a table, a shard, a picture, a sound or a text")
     rest = [name for name in rest if not PurePosixPath(name).name.lower().startswith(_ABOUT)]
     if rest:
-        notes.append(f"{len(rest):,} files belong to no row, the first: {rest[0]!r}")
+        notes.append(f"files that belong to no row: {len(rest):,}, the first {rest[0]!r}")
     for note in notes:
         source.note(note)
     return source
@@ -76,7 +76,7 @@ def scan(files: Files) -> tuple[list[str], list[str]]:
         waiting.extend(reversed(below))
     if not refused:
         return names, []
-    lead = f"{len(refused):,} links lead out of the folder or to nothing, the first: {refused[0]!r}"
+    lead = f"links that lead out of the folder or to nothing: {len(refused):,}, the first {refused[0]!r}"
     return names, [f"{lead}; follow_links=True follows them"]
 
 

@@ -93,7 +93,7 @@ def any_lines(file: BinaryIO) -> Iterator[bytes]:
         ValueError: One is over ``MOST_LINE_BYTES``.
     """
     rest = b""
-    while chunk := file.read(_CHUNK_BYTES):
+    while chunk := file.read(max(_CHUNK_BYTES, len(rest))):
         found = (rest + chunk).splitlines(keepends=True)
         rest = found.pop()  # it may go on, were it a carriage return whose line feed comes next
         if len(rest) > MOST_LINE_BYTES:
