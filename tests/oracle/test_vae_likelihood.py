@@ -91,7 +91,7 @@ def test_a_linear_gaussian_model_has_the_likelihood_of_its_covariance():
 
 def test_a_length_that_varies_is_part_of_the_likelihood():
     head = make_head(Space("continuous", (2, 4), varies=1), variance=1.0)
-    head.told.weight.data.zero_()
+    head.proj_context.weight.data.zero_()
     mask = torch.arange(4) < torch.tensor([[2], [4]])
     value = normal(make_keys(3, 2), (2, 4)) * mask[:, None]
     context, target = one_context(2), Field(value, mask, mask[:, 0], 1)
