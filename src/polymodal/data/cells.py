@@ -43,7 +43,7 @@ def resolve(cell: Any, modality: Modality, files: Files | Path | None, table: st
         raise cell
     if isinstance(cell, dict):
         if "array" in cell and "sampling_rate" in cell:
-            return None if cell["array"] is None else cell
+            return None if is_absent(cell["array"]) else cell
         if cell.keys() <= {"bytes", "path"}:
             if cell.get("bytes") is not None:
                 return cell["bytes"] or None
