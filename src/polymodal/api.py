@@ -386,7 +386,12 @@ class Generator:
             ConfigError: The source is not given, and the run does not know it.
             DataError: The source is wrong.
         """
-        return _load(self.model.recipe, source, self._fields(), strict)
+        try:
+            return _load(self.model.recipe, source, self._fields(), strict)
+        except DataError as error:
+            if source is not None:
+                raise
+            raise DataError(f"{error}; if the data have moved, give their place (--data SOURCE)") from None
 
     def trained_on(self) -> Rows | None:
         """The rows that the model was trained on; None if the run has no source, or it is no longer at its place."""
@@ -397,13 +402,9 @@ class Generator:
 
     def _fields(self) -> dict[str, Any]:
         """The model's fields as ``load`` takes them."""
-        recipe = self.model.recipe
+        recipe = self.model.recipe.fields
         return {
-            name: {
-                "modality": recipe.fields[name].modality,
-                **modality.state(),
-                "column": recipe.fields[name].column or name,
-            }
+            name: {"modality": recipe[name].modality, **modality.state(), "column": recipe[name].column or name}
             for name, modality in self.fields.items()
         }
 
@@ -491,8 +492,7 @@ def _source(recipe: Recipe, source: Any) -> Any:
 
 
 def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:
-    settings = recipe.data.model_dump(exclude={"source"})
-    return load(_source(recipe, source), fields, strict=strict, **settings)
+    return load(_source(recipe, source), fields, strict=strict, **recipe.data.model_dump(exclude={"source"}))
 
 
 def open_run(run: str | Path, *, device: str | None = None) -> Generator:

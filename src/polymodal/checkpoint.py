@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -103,7 +104,10 @@ def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: M
         for name, group in tensors.items():
             path = partial / f"{name}.safetensors"
             path.parent.mkdir(exist_ok=True)
-            save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
+            try:
+                save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
+            except SafetensorError as error:  # what the library makes of a full disk
+                raise OSError(f"{path}: cannot be written: {error}") from None
             sums[f"{name}.safetensors"] = file_sha256(path)
         for name, document in documents.items():
             path = partial / f"{name}.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 import polymodal as pm
@@ -175,3 +176,31 @@ def test_another_run_is_replaced_only_when_told(world, recipe, tmp_path):
     with pytest.raises(pm.CheckpointError, match=r"holds another run \(recipe\.train\.seed"):
         go(2)
     assert go(2, overwrite=True).model.recipe.train.seed == 2
+
+
+def test_a_finished_run_goes_on_for_more_steps(world, recipe, tmp_path):
+    def go(run: str, steps: int) -> None:
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / run, steps=steps)
+
+    go("twice", 3)
+    go("twice", 5)
+    assert newest_step(tmp_path / "twice") == 5
+    assert json.loads((tmp_path / "twice" / "config.json").read_text())["recipe"]["train"]["steps"] == 5
+    with pytest.raises(pm.CheckpointError, match=r"holds another run \(recipe\.train\.minutes"):
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "twice", minutes=1)
+
+
+def test_a_run_has_one_trainer(world, recipe, tmp_path):
+    pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=1)
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(pm.CheckpointError, match="another process is training"):
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2)
+    pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2)
+
+
+def test_data_that_have_moved_are_asked_for(world, recipe, tmp_path):
+    shutil.copytree(world, tmp_path / "here")
+    run = pm.fit(recipe, tmp_path / "here" / "rows.jsonl", run=tmp_path / "run", steps=1)
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(pm.DataError, match=r"rows\.jsonl: no such file.*--data"):
+        run.data()
+    assert len(run.data(tmp_path / "there" / "rows.jsonl").train)

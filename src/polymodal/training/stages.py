@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
@@ -66,9 +67,22 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     if config.vocoder_from is not None:
         pretraining.take_vocoders(model, config.vocoder_from)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
+    lock = None
     if engine.main:
+        lock = _lock(run) if (run / "config.json").exists() else None
         _claim(run, model, data, overwrite)
-    engine.wait()
+        lock = lock or _lock(run)
+    try:
+        engine.wait()
+        return _train(recipe, data, run, model, engine, adaptation)
+    finally:
+        if lock:
+            lock.release()
+
+
+def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, adaptation: Adaptation) -> Model:
+    """The stages one after the other, in a folder that is this run's alone."""
+    config = recipe.train
     model.to(engine.device)
     if engine.main:
         print("\n".join(_chosen(model)), flush=True)
@@ -175,13 +189,34 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
             ) from None
         for each in (there, here):
             each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
+        steps, more = (each["recipe"]["train"]["steps"] for each in (there, here))
+        if None not in (steps, more):
+            there["recipe"]["train"]["steps"] = more  # a run may go on for more steps
         if there != here:
             differs = _first_difference(there, here)
             raise CheckpointError(f"{run}: holds another run ({differs}); choose another folder, or overwrite it")
+        if steps != more:
+            write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return
     if run.exists() and any(run.iterdir()):
         raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
     write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def _lock(run: Path) -> FileLock:
+    """Keeps other processes out of a run folder until it is released.
+
+    Raises:
+        CheckpointError: Another process is in it.
+    """
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(
+            f"{run}: another process is training this run; wait for it, or choose another folder"
+        ) from None
+    return lock
 
 
 def _config_of_run(file: Path) -> dict[str, Any]:
