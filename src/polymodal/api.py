@@ -151,7 +151,7 @@ class Generator:
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
             compare: Compare best guesses with the most frequent value, or the mean, on validation rows (once in a run
                 folder), and log a warning where they are worse.
-            filling: As of ``polymodal.fill.fill``: ``overwrite``, ``root``, ``encoding``; and ``columns``,
+            filling: The same as in ``polymodal.fill.fill``: ``overwrite``, ``root``, ``encoding``; and ``columns``,
                 ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of ``polymodal.cell_filler.Filling``.
 
         Returns:

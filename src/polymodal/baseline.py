@@ -38,8 +38,8 @@ class Comparison:
 
     Attributes:
         cells: Their number.
-        score: Of the best guess: the share that is right, or the root mean square error in standard deviations.
-        trivial: Of the most frequent training value, or of the training mean.
+        score: Score of the best guess: the share that is right, or the root mean square error in standard deviations.
+        trivial: Score of the most frequent training value, or of the training mean.
         error: Whether the scores are errors.
     """
 
@@ -157,9 +157,9 @@ def compare(
         model: Any.
         training: Rows that it learned from.
         held_out: Rows that it did not learn from.
-        draws: As of ``guess_rows``.
-        options: As of ``guess_rows``.
-        seed: Of the cells that are chosen, and of the draws.
+        draws: The same as in ``guess_rows``.
+        options: The same as in ``guess_rows``.
+        seed: Seed of the cells that are chosen, and of the draws.
 
     Returns:
         By field, but for those of which there is no such answer (pictures, sound, long texts have none that is right)

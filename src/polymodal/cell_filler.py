@@ -35,8 +35,8 @@ class Filling:
 
     Attributes:
         columns: Fields to fill, whose columns are added where the table lacks them. None: all that it has.
-        seed: Of what is drawn: for a row it depends on the seed and the row's number alone.
-        options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
+        seed: Seed of what is drawn: for a row it depends on the seed and the row's number alone.
+        options: Options of the heads by field, such as ``{"picture": {"steps": 10}}``.
         how: ``best`` takes what is likeliest of labels and texts, and of numbers the mean of ``draws`` draws;
             pictures, sound and the like are drawn. ``draw`` draws everything.
         draws: That a best guess is made of.

@@ -108,7 +108,7 @@ class Condition:
         """The terms (n,) of the loss of a field's head.
 
         Args:
-            name: Of the field.
+            name: Name of the field.
             target: Real values of the rows at ``index``, as ``Model.target`` gives them.
             player: One of the head's players.
             index: (n,) rows; all if not given.
@@ -138,7 +138,7 @@ class Condition:
         """(n,) log p(target | visible fields) in nats, or a bound below it; None if the head cannot tell.
 
         Args:
-            name: Of the field.
+            name: Name of the field.
             target: Of the rows at ``index``, as ``Model.target`` gives them: a codec's code where there is a codec.
             index: (n,) rows; all if not given.
         """

@@ -49,7 +49,7 @@ class FieldConfig(Parts):
         arguments: Of the modality.
         column: Column of the source, if it is not called as the field is.
         role: Whether the field is given, generated, or either.
-        weight: Of the field's losses.
+        weight: Weight of the field's losses.
     """
 
     modality: str
@@ -156,7 +156,7 @@ class TrainConfig(_Strict):
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
-        seed: Of everything that is random.
+        seed: Seed of everything that is random.
         log_every: Steps between two lines of metrics.
         validate_every: Share of the training between two validations, with samples.
         checkpoint_every: Minutes between two checkpoints.
@@ -230,7 +230,7 @@ class Recipe(_Strict):
         description: One line for ``polymodal recipes``.
         fields: By name. A recipe without fields takes those of the data that it is run on.
         defaults: Parts by modality.
-        width: Of the tokens and of the context.
+        width: Width of the tokens and of the context.
         size: Scales the width and all parts: ``tiny``, ``small`` (as the recipe says), ``base`` or ``large``; see
             ``sizes.scaled``. Wider networks want a lower ``train.learning_rate``.
         fusion: The part that joins the fields.

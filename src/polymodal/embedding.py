@@ -129,7 +129,7 @@ def aligned_fields(model: Model) -> list[str]:
     """Names of the fields that a model's alignment pulls together.
 
     Raises:
-        ConfigError: As of ``alignment_of``.
+        ConfigError: The same as in ``alignment_of``.
     """
     return list(alignment_of(model).project.matrices)
 

@@ -45,7 +45,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """An empty folder to fill, which becomes ``path`` at the end; nothing is left of it if it fails before.
 
     Args:
-        path: Of the folder.
+        path: Path of the folder.
         replace: Whether an older folder is replaced; else it stays, and what was filled is thrown away.
 
     Raises:

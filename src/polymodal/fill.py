@@ -35,7 +35,7 @@ class Filled:
     """What ``fill`` did.
 
     Attributes:
-        path: Of the table that was written.
+        path: Path of the table that was written.
         rows: Their number.
         filled: Cells that were filled, by field.
         rejected: Cells, and rows, that could not be read and stay as they are.
@@ -75,7 +75,7 @@ def fill(
             cells name are copied to the same places.
         overwrite: Replace an older output, and begin anew.
         root: A folder that paths in cells may start from and lead to, besides the table's.
-        encoding: Of delimited text that is neither UTF-8 nor says what it is.
+        encoding: Encoding of delimited text that is neither UTF-8 nor says what it is.
         filling: How cells are filled; see ``polymodal.cell_filler.Filling``.
 
     Returns:

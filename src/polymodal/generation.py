@@ -45,7 +45,7 @@ def generate(
         n: Number of samples.
         seed: Sample k of a seed is the same however many are drawn.
         first: Number of the first sample.
-        options: Of the heads by field, such as ``{"picture": {"steps": 10}}``.
+        options: Options of the heads by field, such as ``{"picture": {"steps": 10}}``.
 
     Returns:
         By field, ``n`` objects with ``save(path)`` (strings for text and labels).
@@ -92,7 +92,7 @@ def generate_batch(
         rows: Raw values by field, as of ``generate``; rows may lack any.
         to: Fields to generate, in this order, which no row gives.
         seed: Row k, from 0, has sample k of the seed: what ``generate`` gives for it alone with ``first=k``.
-        options: Of the heads by field.
+        options: Options of the heads by field.
 
     Returns:
         Of each row, in order, the objects that were generated, by field.

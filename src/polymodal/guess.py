@@ -47,11 +47,11 @@ def guess_rows(
 
     Args:
         model: Any.
-        batch: As of ``Model.sample``, on the CPU.
-        visible: As of ``Model.sample``.
-        to: As of ``Model.sample``.
-        keys: As of ``Model.sample``.
-        options: Of the heads by field.
+        batch: The same as in ``Model.sample``, on the CPU.
+        visible: The same as in ``Model.sample``.
+        to: The same as in ``Model.sample``.
+        keys: The same as in ``Model.sample``.
+        options: Options of the heads by field.
         draws: That a guess is made of; 1 takes one draw of each vector.
     """
     pieces: list[Batch] = []

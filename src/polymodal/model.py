@@ -190,7 +190,7 @@ class Model(nn.Module):
         """What the encoder of a field makes of the rows at ``index`` (n,), or of all; from the cache if it is there.
 
         Args:
-            name: Of the field.
+            name: Name of the field.
             batch: Values (B, ...), all real in these rows.
             index: (n,) rows.
             keys: (n,) for augmentation in training, where the encoder learns.
@@ -307,7 +307,7 @@ class Model(nn.Module):
             visible: By field, (B,) on the CPU: the rows in which it is given.
             to: By field, in the order of generation, (B,) on the CPU: the rows in which it is wanted.
             keys: (B,) random keys.
-            options: Of the heads, by field.
+            options: Options of the heads, by field.
 
         Returns:
             The wanted fields; rows in which a field is not wanted are absent.
@@ -330,10 +330,10 @@ class Model(nn.Module):
         """How likely what ``sample`` made is, each field given what it was conditioned on there.
 
         Args:
-            batch: As of ``sample``.
-            visible: As of ``sample``.
+            batch: The same as in ``sample``.
+            visible: The same as in ``sample``.
             made: What it gave.
-            keys: As of ``sample``.
+            keys: The same as in ``sample``.
 
         Returns:
             By field of ids, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head

@@ -55,7 +55,7 @@ def fit_prior(
         components: Of a mixture; None for one for every 50 rows.
         steps: Of a flow's training.
         limit: Most rows whose latents are drawn.
-        seed: Of everything that is random.
+        seed: Seed of everything that is random.
 
     Raises:
         ConfigError: The model has no joint latent, or an argument is out of range.
@@ -98,7 +98,7 @@ def latents(model: Model, rows: Rows, *, limit: int | None = None, seed: int = 0
         model: In evaluation mode, with a joint latent.
         rows: Those that lack all of these fields are left out.
         limit: Most rows, chosen at random; None for all.
-        seed: Of the choice and of the draws.
+        seed: Seed of the choice and of the draws.
     """
     names = [name for name in model.encoders if name in rows.columns]
     rows = rows.only(*names)

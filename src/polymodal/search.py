@@ -88,11 +88,11 @@ class Index:
         It has a folder of its own, named after what it depends on, which is there whole or not at all.
 
         Args:
-            model: As of ``build``, likewise ``rows`` and ``reference``.
-            folder: Of all indexes of a run.
+            model: The same as in ``build``, likewise ``rows`` and ``reference``.
+            folder: Folder of all indexes of a run.
 
         Raises:
-            ConfigError: As of ``build``.
+            ConfigError: The same as in ``build``.
             DataError: Likewise.
         """
         faiss = _faiss()

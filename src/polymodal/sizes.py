@@ -54,10 +54,10 @@ def build_sized(recipe: Recipe, family: str, part: Part, where: str, *positional
         family: ``encoder``, ``codec`` or ``head``.
         part: Its kind and arguments.
         where: Its place in the recipe.
-        positional: As of ``build_part``.
+        positional: The same as in ``build_part``.
 
     Raises:
-        ConfigError: As of ``build_part``.
+        ConfigError: The same as in ``build_part``.
     """
     part = scaled_part(recipe, family, part, where)
     built = build_part(family, part, where, *positional)

@@ -47,8 +47,8 @@ class Projections(nn.Module):
 
     Args:
         fields: Names, in order.
-        width: Of the encodings.
-        size: Of the common space.
+        width: Width of the encodings.
+        size: Size of the common space.
     """
 
     def __init__(self, fields: Sequence[str], width: int, size: int):

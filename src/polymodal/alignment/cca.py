@@ -20,9 +20,9 @@ class DeepCCA(Alignment):
 
     Args:
         fields: Names, in order.
-        width: Of the encodings.
-        size: Of the common space.
-        weight: Of the loss.
+        width: Width of the encodings.
+        size: Size of the common space.
+        weight: Weight of the loss.
         ridge: Added to the diagonals of the covariances.
     """
 

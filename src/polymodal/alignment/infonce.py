@@ -23,9 +23,9 @@ class InfoNCE(Alignment):
 
     Args:
         fields: Names, in order.
-        width: Of the encodings.
-        size: Of the common space.
-        weight: Of the loss.
+        width: Width of the encodings.
+        size: Size of the common space.
+        weight: Weight of the loss.
         temperature: At the start.
     """
 

@@ -22,9 +22,9 @@ class MMD(Alignment):
 
     Args:
         fields: Names, in order.
-        width: Of the encodings.
-        size: Of the common space.
-        weight: Of the loss.
+        width: Width of the encodings.
+        size: Size of the common space.
+        weight: Weight of the loss.
     """
 
     SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)

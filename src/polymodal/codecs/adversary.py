@@ -23,7 +23,7 @@ class Adversary(nn.Module):
     one-step video generation", 2025, equation 4 (R1 from a difference, which needs no second backward pass).
 
     Args:
-        space: Of what it judges, a grid of one or two dimensions.
+        space: Space of what it judges, a grid of one or two dimensions.
         factor: Of the codec's compression. Its scores are of cells of that side.
         adversarial: Weight of its scores in the autoencoder's loss.
         perceptual: Weight of the distance in its features.

@@ -62,7 +62,7 @@ class ConvolutionalAutoencoder(nn.Module):
         space: Continuous, a grid of one or two dimensions.
         code: Numbers of the code of one place.
         features: Numbers that the analysis puts out for one place; the first ``code`` of them have the linear map.
-        channels: Of each level, from the finest to the coarsest.
+        channels: Channels of each level, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
         patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (levels - 1).
 
@@ -160,7 +160,7 @@ class ConvolutionalAutoencoder(nn.Module):
         """``reconstruction`` and weighted ``edges`` (B,): absolute errors, and those of differences of neighbours.
 
         Args:
-            made: As of ``synthesise``.
+            made: The same as in ``synthesise``.
             value: The real values, as ``real`` gives them.
             mask: Their mask, as ``real`` gives it.
             edge_weight: Of ``edges``, which keep edges sharp; 0 for none.

@@ -35,7 +35,7 @@ class FiniteScalarQuantizer(Codec):
         space: Continuous, a grid of one or two dimensions.
         levels: Of each number, best the greatest first; their product is the size of the vocabulary.
         codes: Ids of one place.
-        channels: Of each level of the network, from the finest to the coarsest.
+        channels: Channels of each level of the network, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
         patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (channels - 1). By default
             the factor is 4, or as large as leaves 256 places or fewer.

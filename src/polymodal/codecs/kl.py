@@ -22,7 +22,7 @@ class KLAutoencoder(Codec):
     Args:
         space: Continuous, a grid of one or two dimensions.
         latent: Channels of the code.
-        channels: Of each level, from the finest to the coarsest.
+        channels: Channels of each level, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
         patch: Side of the patches that the first convolution reads. By default the factor is 4, or as large as leaves
             256 places or fewer.

@@ -62,7 +62,7 @@ def infer_fields(source: Any, cache: str | Path | None = None, **options: Any) -
     Args:
         source: As ``load`` takes it.
         cache: Folder of the cache; see ``cache_folder``.
-        options: Of ``load``, that say how the source is read.
+        options: Options of ``load``, that say how the source is read.
 
     Raises:
         DataError: There is no such source, or nothing in it is known.

@@ -104,7 +104,7 @@ def load(
         root: A folder that paths in cells may start from and lead to, besides the source's own, which they never leave
             otherwise.
         follow_links: Links in the source's folder may lead out of it.
-        encoding: Of ``.csv`` and ``.tsv`` files that are neither UTF-8 nor begin with a byte order mark.
+        encoding: Encoding of ``.csv`` and ``.tsv`` files that are neither UTF-8 nor begin with a byte order mark.
 
     Raises:
         DataError: The source, a column or (if strict) a row is wrong, or no row is left.

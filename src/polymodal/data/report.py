@@ -24,7 +24,7 @@ class FieldReport:
     """One field of a data set.
 
     Attributes:
-        name: Of the field.
+        name: Name of the field.
         modality: Name of its modality, such as ``image``.
         present: Rows that have it.
         distinct: Distinct values.

@@ -77,7 +77,7 @@ def assign_splits(keys: Sequence[bytes], names: Sequence[str | None], validation
     Where no name is ``validation``, the rows to validate with are taken by key from those to train on.
 
     Args:
-        keys: Of the rows.
+        keys: Keys of the rows.
         names: Splits, None where a row's is not named.
         validation: Fraction of rows to validate with, where the key decides.
         test: Fraction of rows to test with, where the key decides.

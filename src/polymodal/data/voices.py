@@ -64,7 +64,7 @@ class Utterance(NamedTuple):
         voice: As eSpeak names it, such as ``gmw/en-US+f2``; empty for hibari's.
         pitch: From 0 to 100; eSpeak's only.
         words_per_minute: The pace.
-        seed: Of the noise in hibari's voice.
+        seed: Seed of the noise in hibari's voice.
     """
 
     key: str

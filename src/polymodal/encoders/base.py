@@ -18,7 +18,7 @@ class Encoder(nn.Module, ABC):
     Attributes:
         trains: Whether it learns with the model. One that does not is read once for each distinct training value, and
             its tokens, which may have a width of their own, pass a learned layer of the model's.
-        width: Of the tokens of an encoder that does not learn.
+        width: Width of the tokens of an encoder that does not learn.
         reference: Of an encoder that does not learn: where its weights come from, such as a ``place`` and a
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
         sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.

@@ -18,7 +18,7 @@ class PatchEncoder(Encoder):
 
     Args:
         space: Continuous (channels, *grid).
-        width: Of the tokens.
+        width: Width of the tokens.
         patch: Side of a patch, or one for each axis; one that is larger than the grid becomes the grid. By default the
             smallest power of two that gives at most 256 tokens.
         depth: Transformer blocks.

@@ -21,8 +21,8 @@ class PictureEncoder(Encoder):
 
     Args:
         space: Continuous (channels, height, width).
-        width: Of the tokens.
-        channels: Of the first stage; each later stage has twice as many, at most ``width``.
+        width: Width of the tokens.
+        channels: Channels of the first stage; each later stage has twice as many, at most ``width``.
         stages: How often the sides are halved.
         depth: Transformer blocks.
         heads: Attention heads.

@@ -15,7 +15,7 @@ class SequenceEncoder(Encoder):
 
     Args:
         space: Discrete (length,).
-        width: Of the tokens.
+        width: Width of the tokens.
         depth: Transformer blocks; 0 embeds only, which is enough for a label.
         heads: Attention heads.
         token_dropout: Share of the ids that are hidden in training.

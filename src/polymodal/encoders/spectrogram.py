@@ -18,7 +18,7 @@ class SpectrogramEncoder(Encoder):
 
     Args:
         space: Continuous (channels, frames), the frames of any number.
-        width: Of the tokens.
+        width: Width of the tokens.
         stages: How often the frames are halved.
         depth: Transformer blocks.
         heads: Attention heads.

@@ -12,7 +12,7 @@ class VectorEncoder(Encoder):
 
     Args:
         space: Continuous (size,).
-        width: Of the token.
+        width: Width of the token.
         hidden_size: Units of the hidden layer; twice the width if not given.
     """
 

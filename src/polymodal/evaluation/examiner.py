@@ -108,7 +108,7 @@ class Examiner:
         value is the nearest of all real values.
 
         Args:
-            name: Of the field.
+            name: Name of the field.
             rows: The n rows.
             real: Their values of the field.
             made: What was generated for them.

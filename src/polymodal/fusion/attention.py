@@ -21,7 +21,7 @@ class AttentionFusion(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
         depth: Transformer blocks.
         heads: Attention heads.
     """

@@ -54,7 +54,7 @@ class Fusion(nn.Module, ABC):
             kind: ``standard``, ``mixture`` or ``flow``.
             components: Of a mixture.
             steps: Of a flow's training.
-            seed: Of everything that is random.
+            seed: Seed of everything that is random.
 
         Returns:
             The mean log-likelihood of the last tenth of the draws, which is held out, in nats.

@@ -19,7 +19,7 @@ class BottleneckFusion(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
         latents: Number of latent tokens, which the context is made of.
         depth: Transformer blocks.
         heads: Attention heads.

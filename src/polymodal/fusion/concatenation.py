@@ -21,7 +21,7 @@ class ConcatenationFusion(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
         hidden_size: Width of the hidden layer; twice ``width`` if not given.
     """
 

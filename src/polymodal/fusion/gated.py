@@ -21,7 +21,7 @@ class GatedFusion(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
     """
 
     keeps = "fields"

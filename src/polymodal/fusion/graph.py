@@ -55,7 +55,7 @@ class GraphFusion(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
         depth: Layers of messages.
         heads: Attention heads.
     """

@@ -39,7 +39,7 @@ class ProductOfExperts(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
         latent: Dimensions of z.
         private: Dimensions of w, of each field.
         kl_weight: Of the divergence of q from N(0, 1), per row, in nats. Source: Higgins et al., beta-VAE, 2017.

@@ -22,7 +22,7 @@ class TensorFusion(Fusion):
 
     Args:
         fields: Names, in order.
-        width: Of the tokens.
+        width: Width of the tokens.
         rank: Of the tensor.
     """
 

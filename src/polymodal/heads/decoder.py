@@ -51,7 +51,7 @@ class Decoder(Head):
 
     Args:
         space: Continuous of up to two dimensions, or discrete.
-        width: Of the context.
+        width: Width of the context.
         hidden_size: Width inside: of the first layer of values, and of the transformer of ids.
         likelihood: Of values: ``gaussian`` or ``laplace``.
         variance: Of values: that of the likelihood; None for the optimal one, per channel.

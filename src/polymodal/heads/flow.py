@@ -56,7 +56,7 @@ class Flow(Head):
 
     Args:
         space: Continuous (channels, *grid) of up to three dimensions, of which any axis may vary.
-        width: Of the context.
+        width: Width of the context.
         hidden_size: Width of the network; that of the context if not given.
         depth: Transformer blocks.
         heads: Attention heads.

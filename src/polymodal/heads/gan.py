@@ -124,7 +124,7 @@ class Gan(Head):
 
     Args:
         space: Continuous (channels, *grid): vectors, sounds, pictures.
-        width: Of the context.
+        width: Width of the context.
         noise: Numbers that a value is drawn from.
         hidden_size: Width of the vector that the generator unfolds, and of the critic's features.
         channels: Of the generator's levels, from the coarsest; the critic has the same in reverse. By default the grid

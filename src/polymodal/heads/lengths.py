@@ -12,7 +12,7 @@ class Lengths(nn.Module):
     """A categorical distribution over lengths 1 .. ``longest``.
 
     Args:
-        width: Of the pooled context.
+        width: Width of the pooled context.
         longest: Greatest length.
     """
 

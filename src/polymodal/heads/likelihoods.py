@@ -26,7 +26,7 @@ class Values(ValueDecoder):
         width: W.
         latent: Z.
         hidden_size: H.
-        channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        channels: Channels of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual blocks of each level.
         patch: Side of the patches that the finest level reads and puts out.
         variance: Of the likelihood; None for the optimal one.

@@ -153,7 +153,7 @@ def decode(space: Space, keys: Tensor, step: Step, options: SequenceOptions) -> 
     """Ids (B, L), drawn from left to right until every row has ended.
 
     Args:
-        space: Of the ids.
+        space: Space of the ids.
         keys: (B,) random keys of the rows.
         step: The network; with guidance it has the B unconditional rows after the B rows.
         options: How ids are drawn.

@@ -51,9 +51,9 @@ class IdOptions:
     Attributes:
         temperature: Factor of the prior's noise; 0 takes its middle.
         decoder_temperature: Divides the logits of the ids; 0 takes the likeliest.
-        top_k: As of ``SequenceOptions``.
-        top_p: As of ``SequenceOptions``.
-        max_length: As of ``SequenceOptions``.
+        top_k: The same as in ``SequenceOptions``.
+        top_p: The same as in ``SequenceOptions``.
+        max_length: The same as in ``SequenceOptions``.
     """
 
     temperature: NonNegativeFloat = 1.0
@@ -70,7 +70,7 @@ class VariationalAutoencoder(Head):
 
     Args:
         space: Continuous of up to two dimensions, or discrete.
-        width: Of the context.
+        width: Width of the context.
         latent: Dimensions of z.
         prior: p(z | context): ``standard``, ``conditional`` or ``flow``; see ``nn.priors``.
         hidden_size: Width inside: of the features from which z is read, and of the transformers of ids.

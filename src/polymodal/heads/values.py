@@ -34,7 +34,7 @@ class ValueDecoder(nn.Module):
         width: W.
         latent: Z; 0 where the context is all there is.
         hidden_size: Width inside.
-        channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        channels: Channels of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual blocks of each level.
         patch: Side of the patches that the finest level puts out.
         variance: Of the likelihood; None for the one that makes the data likeliest: the mean squared error of a

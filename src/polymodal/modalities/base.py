@@ -122,7 +122,7 @@ class Modality(ABC):
     defaults, which fit objects that are written out as a line of text.
 
     Attributes:
-        space: Of the model's form.
+        space: Space of the model's form.
         dtype: Of the stored form. The axis that varies, if any, comes first in it: (length, *space.rest); otherwise
             its shape is ``space.shape``.
         suffix: Ending of the files that ``encode`` makes, lower case with the dot.

@@ -23,7 +23,7 @@ def read_medical(content: bytes, check: Callable[[int, int], None]) -> tuple[np.
     """The middle slice of a volume, or the picture, and the values that its file shows as black and white.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         check: Refuses a (width, height) that is too large.
 
     Raises:

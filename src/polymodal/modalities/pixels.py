@@ -32,7 +32,7 @@ def open_picture(content: bytes, max_pixels: int, size: tuple[int, int], limits:
     """A file of a picture, of which Pillow has read the header at least.
 
     Args:
-        content: Of the file: a raster, SVG, DICOM or NIfTI.
+        content: Content of the file: a raster, SVG, DICOM or NIfTI.
         max_pixels: One that claims more is refused before any is decoded.
         size: (width, height) that a drawing is drawn to fit, so that no detail is lost.
         limits: Values that are black and white where more than 8 bits are in a file; see ``to_8_bits``.

@@ -122,7 +122,7 @@ class Attention(nn.Module):
             mask: (B, M) which keys are real; a row without a real key gives zeros.
             causal: Whether a position sees only itself and those before it.
             cache: Keys and values of the positions before, to which those of ``x`` are added.
-            position: Of ``x``'s first element, with a cache.
+            position: Position of ``x``'s first element, with a cache.
             turns: ``rotation`` of ``x``'s positions, if already computed.
         """
         rows, count, _ = x.shape

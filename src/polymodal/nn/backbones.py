@@ -48,7 +48,7 @@ class TransformerBackbone(nn.Module):
         patches: Of the values.
         width: W.
         hidden_size: Width of the transformer.
-        levels: As of ``FlowCondition``.
+        levels: The same as in ``FlowCondition``.
         depth: Blocks.
         heads: Attention heads.
     """
@@ -80,8 +80,8 @@ class UNetBackbone(nn.Module):
         patches: Of the values, of fixed sides.
         width: W.
         hidden_size: Width of the vector that modulates the U-Net.
-        levels: As of ``FlowCondition``.
-        channels: Of each level of the U-Net, from the finest.
+        levels: The same as in ``FlowCondition``.
+        channels: Channels of each level of the U-Net, from the finest.
 
     Raises:
         ConfigError: A side varies, or the grid has other than one or two dimensions.

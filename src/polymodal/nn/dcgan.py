@@ -58,7 +58,7 @@ class ConvolutionalGenerator(nn.Module):
     Args:
         space: Continuous, of 0 to 2 dimensions.
         width: W.
-        channels: Of each level, from the coarsest to the finest; of a vector, the widths of its layers.
+        channels: Channels of each level, from the coarsest to the finest; of a vector, the widths of its layers.
         blocks: Residual convolutions of each level besides the one that leaves it.
         patch: Side of the patches that the finest level puts out.
     """
@@ -103,7 +103,7 @@ class ConvolutionalCritic(nn.Module):
     Args:
         space: Continuous, of 0 to 2 dimensions.
         width: W.
-        channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        channels: Channels of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual convolutions of each level besides the one that enters it.
         patch: Side of the patches that the finest level reads.
     """

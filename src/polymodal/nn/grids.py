@@ -74,7 +74,7 @@ class GridDecoder(nn.Module):
     Args:
         space: Continuous, of 0 to 2 dimensions.
         width: W.
-        channels: Of each level, from the coarsest to the finest; of a vector, the widths of its layers.
+        channels: Channels of each level, from the coarsest to the finest; of a vector, the widths of its layers.
         blocks: Residual blocks of each level.
         patch: Side of the patches that the last level puts out.
     """
@@ -121,7 +121,7 @@ class GridEncoder(nn.Module):
     Args:
         space: Continuous, of 0 to 2 dimensions and fixed sides.
         width: W.
-        channels: Of each level, from the finest to the coarsest; of a vector, the widths of its layers.
+        channels: Channels of each level, from the finest to the coarsest; of a vector, the widths of its layers.
         blocks: Residual blocks of each level.
         patch: Side of the patches that the first level reads.
     """

@@ -72,7 +72,7 @@ class SwiGLU(nn.Module):
     Source: Shazeer, "GLU variants improve transformer" (2020), equation 6.
 
     Args:
-        width: Of input and output.
+        width: Width of input and output.
         intermediate_size: By default 8/3 of ``width``, which has as many weights as a plain layer of 4 ``width``.
     """
 

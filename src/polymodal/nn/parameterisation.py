@@ -38,7 +38,7 @@ class PredictData:
     Source: Li and He, "Back to basics: let denoising generative models denoise", 2025.
 
     Args:
-        space: Of the data, whose bounds are kept to.
+        space: Space of the data, whose bounds are kept to.
         weight_cap: Largest weight of the squared error of the data, which else is 1 / (1 - t)^2, as that of a velocity.
             Source: Hang et al., "Efficient diffusion training via min-SNR weighting strategy", 2023.
     """

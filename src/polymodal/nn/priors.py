@@ -27,7 +27,7 @@ class Coupling(nn.Module):
     Args:
         latent: Z, even.
         width: W.
-        hidden_size: Of the two networks.
+        hidden_size: Hidden size of the two networks.
     """
 
     def __init__(self, latent: int, width: int, hidden_size: int) -> None:
@@ -73,8 +73,8 @@ class Prior(nn.Module):
             (Sohn et al., "Learning structured output representation using deep conditional generative models", 2015);
             ``flow`` carries that Gaussian further by couplings, so that it can take the posteriors' own shape
             (Chen et al., "Variational lossy autoencoder", 2017, section 3.2).
-        couplings: Of a flow.
-        hidden_size: Of the couplings' networks.
+        couplings: Number of couplings of a flow.
+        hidden_size: Hidden size of the couplings' networks.
 
     Raises:
         ConfigError: An odd latent cannot be halved by couplings.

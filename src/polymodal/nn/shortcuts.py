@@ -25,7 +25,7 @@ def two_halves(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, time: Te
     """Mean velocity (B, ...) over a step of 1 / SHORTCUTS[level] by two of half that length.
 
     Args:
-        velocity: Of x (B, ...) at times (B,), over half a step.
+        velocity: Velocity of x (B, ...) at times (B,), over half a step.
         x: (B, ...).
         time: (B,) at which the step begins.
         level: (B,).

@@ -98,7 +98,7 @@ class Transformer(nn.Module):
         heads: Attention heads; divides ``width``.
         rotary: Whether self-attention has rotary positions.
         norm: ``layer`` or ``rms``.
-        options: Of ``Block``.
+        options: Options of ``Block``.
     """
 
     compiled_any_length = ("run",)

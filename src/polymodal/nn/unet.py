@@ -50,7 +50,7 @@ class UNet(nn.Module):
         features: Numbers of a cell, F.
         grid: Sides, one or two, in cells.
         width: W, of the vector.
-        channels: Of each level, from the finest to the coarsest, each half as wide and high as the one before.
+        channels: Channels of each level, from the finest to the coarsest, each half as wide and high as the one before.
         blocks: Residual blocks on the way down and on the way up of each level; twice as many at the coarsest.
 
     Raises:

@@ -32,8 +32,8 @@ def open_table(path: Path, encoding: str | None = None) -> FileTable:
     """The table in a file.
 
     Args:
-        path: Of the file.
-        encoding: Of delimited text that is neither UTF-8 nor says what it is.
+        path: Path of the file.
+        encoding: Encoding of delimited text that is neither UTF-8 nor says what it is.
 
     Raises:
         ConfigError: Its ending is not known.

@@ -18,8 +18,8 @@ class ArrowColumns:
     """The columns of an Arrow table.
 
     Args:
-        name: Of the table, for messages.
-        schema: Of the columns.
+        name: Name of the table, for messages.
+        schema: Schema of the columns.
 
     Raises:
         DataError: A column is there twice.

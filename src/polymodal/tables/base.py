@@ -34,7 +34,7 @@ class Table(ABC):
     """A table. One in a file has the methods ``write`` and ``join``, one in memory has ``filled``.
 
     Args:
-        path: Of the file; of a table in memory, a name for messages.
+        path: Path of the file; of a table in memory, a name for messages.
 
     Attributes:
         columns: Names of its columns.

@@ -35,7 +35,7 @@ class NumberStyle:
         high: The greatest.
         whole: Whether all are whole.
         integers: Whether none is written with a point.
-        fewest_decimals: Of those that are written with a point.
+        fewest_decimals: The fewest decimals of those that are written with a point.
         most_decimals: None where they are no decimals.
     """
 

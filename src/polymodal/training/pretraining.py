@@ -195,7 +195,7 @@ def sound(name: str, rows: Rows, audio: Audio, file: Path, engine: Engine) -> Co
     """The samples of every clip (hop_length, frames), memory-mapped; as long as its spectrogram, with zeros at the end.
 
     Args:
-        name: Of the field.
+        name: Name of the field.
         rows: Each with a clip.
         audio: Reads the clips.
         file: To be written, unless it is there.

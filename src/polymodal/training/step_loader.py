@@ -31,7 +31,7 @@ class StepLoader:
         task: Draws tasks.
         batch_size: Rows of a step, over all processes and parts.
         parts: Parts that each process divides its rows into.
-        seed: Of order, tasks and keys.
+        seed: Seed of order, tasks and keys.
         process: Rank of this process.
         processes: Their number.
         device: Where micro_batches go.

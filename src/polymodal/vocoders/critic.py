@@ -24,7 +24,7 @@ class SpectrumCritic(nn.Module):
 
     Args:
         resolutions: Of the spectra.
-        channels: Of the first layer.
+        channels: Channels of the first layer.
     """
 
     def __init__(self, resolutions: Sequence[Stft], *, channels: int = 32) -> None:

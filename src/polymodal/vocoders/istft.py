@@ -60,7 +60,7 @@ class IstftVocoder(Vocoder):
 
     Args:
         audio: Whose spectrograms it reads.
-        width: Of the blocks.
+        width: Width of the blocks.
         depth: Number of blocks.
         intermediate_size: Width inside the blocks.
         kernel: Frames that a block's convolution sees; odd.

@@ -74,7 +74,7 @@ def build(
         concepts: Take only so many, those easiest to recognise, say and tell apart, without skin tones. None: all.
         voices: How many of the 12 training voices speak each concept, the neural one always among them. None: all for
             a subset, 6 for the whole set, which keeps it under two minutes and 350 MB.
-        languages: Of the names beside English.
+        languages: Languages of the names beside English.
         size: Width and height of the pictures, in pixels.
         workers: Processes that draw and speak.
 

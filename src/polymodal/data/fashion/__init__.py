@@ -72,7 +72,7 @@ def build(
         voices: How many of the training voices are heard, the neural one always among them.
         vague: Share of captions, from 0 to 1, that say only what kind of thing it is, such as footwear. What such a
             row shows is left to its other fields.
-        folder: Of the four IDX files (``train-images-idx3-ubyte`` ..., gzipped or not). None: Debian's package
+        folder: Folder of the four IDX files (``train-images-idx3-ubyte`` ..., gzipped or not). None: Debian's package
             ``dataset-fashion-mnist``, else the hub.
 
     Raises:

@@ -33,7 +33,7 @@ def find(folder: Path | None, cache: Path) -> dict[str, Split]:
     """The splits ``train`` and ``test``.
 
     Args:
-        folder: Of the IDX files; None for Debian's, else those of the hub, kept in ``cache``.
+        folder: Folder of the IDX files; None for Debian's, else those of the hub, kept in ``cache``.
         cache: Folder.
 
     Raises:

@@ -66,7 +66,7 @@ def plan(labels: Mapping[str, np.ndarray], train: int | None, voices: int, vague
     """All rows, in the order of the official files.
 
     Args:
-        labels: Of the official splits ``train`` and ``test``, (n,) from 0 to 9.
+        labels: Labels of the official splits ``train`` and ``test``, (n,) from 0 to 9.
         train: So many training rows, as evenly over the classes as can be; None for all.
         voices: So many voices of training.
         vague: Share of captions that leave doubt of the class.

@@ -29,7 +29,7 @@ def open_source(
         cache: Folder in which what must be written is written.
         root: A folder that paths in cells may start from and lead to, besides the source's own.
         follow_links: Links in folders may lead out of them.
-        encoding: Of delimited text that is neither UTF-8 nor says what it is.
+        encoding: Encoding of delimited text that is neither UTF-8 nor says what it is.
 
     Raises:
         DataError: There is no such source, or nothing in it is known.

@@ -51,8 +51,8 @@ class DelimitedFile:
     that splits most rows as it splits the header. A row whose quotes are wrong is a problem of that row alone.
 
     Args:
-        path: Of the file, which may be packed by gzip.
-        encoding: Of the file, if it is not UTF-8 and has no byte order mark.
+        path: Path of the file, which may be packed by gzip.
+        encoding: Encoding of the file, if it is not UTF-8 and has no byte order mark.
 
     Attributes:
         encoding: As Python names it.

@@ -24,7 +24,7 @@ def open_folder(files: Files, encoding: str | None = None) -> Source:
 
     Args:
         files: Those of the folder.
-        encoding: Of delimited text that is not UTF-8.
+        encoding: Encoding of delimited text that is not UTF-8.
 
     Raises:
         DataError: There is nothing in it that could be rows.

@@ -32,7 +32,7 @@ class Tables(Source):
     Args:
         tables: By their paths from the data folder.
         files: Those that paths in cells may mean.
-        encoding: Of delimited text that is not UTF-8.
+        encoding: Encoding of delimited text that is not UTF-8.
     """
 
     def __init__(self, tables: Mapping[str, Path], files: Files, encoding: str | None = None) -> None:

@@ -60,7 +60,7 @@ class Calibration:
         options: Sampling options of the heads with which the cells were generated.
         calibrators: By field and by set of given fields; that of all sets together is under "".
         reports: By field.
-        judge: Of pictures, sound and others of which nothing else can say whether they are right.
+        judge: Judge of pictures, sound and others of which nothing else can say whether they are right.
         draws: Of which a cell is the best guess; 0 where cells were drawn.
     """
 
@@ -159,9 +159,9 @@ def calibrate(
     Args:
         model: To be calibrated.
         rows: Rows that were held out, with the model's fields.
-        judge: Of pictures and sound, which are left out without one.
+        judge: Judge of pictures and sound, which are left out without one.
         cells: Number of draws of a row; with fewer rows, each is drawn again and given other fields.
-        seed: Of what is given and of what is generated.
+        seed: Seed of what is given and of what is generated.
         options: Sampling options of the heads by field.
         draws: Of which cells are the best guess, as of ``guess_rows``; 0 draws them.
 

@@ -118,7 +118,7 @@ def score_cells(
 
     Args:
         model: That generated them.
-        judge: Of pictures, sound and others of which nothing else can say whether they are right.
+        judge: Judge of pictures, sound and others of which nothing else can say whether they are right.
         batch: What ``generate_rows`` took.
         visible: What ``generate_rows`` took.
         made: What ``generate_rows`` gave.

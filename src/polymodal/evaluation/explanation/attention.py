@@ -32,7 +32,7 @@ def attention_shares(
         batch: The inputs in model form, one row of each.
         made: The output, one row.
         to: The field of the output.
-        seed: Of the loss's noise.
+        seed: Seed of the loss's noise.
         draws: Number of noises.
 
     Returns:

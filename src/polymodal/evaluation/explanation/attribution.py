@@ -69,7 +69,7 @@ def explain(
         model: To be explained.
         given: Raw values by field, as ``generate`` takes them; at least one.
         to: The field to generate.
-        seed: Of the sample.
+        seed: Seed of the sample.
         draws: Number of samples over which the worth of a subset is averaged, and of noises for the head's loss.
         steps: Number of points on the path from the baseline to the values.
         options: Sampling options of the heads, by field.
@@ -115,7 +115,7 @@ def subset_worth(
         model: To be explained.
         batch: The inputs in model form, one row of each.
         to: The field of the output.
-        seed: Of the noise.
+        seed: Seed of the noise.
         draws: Number of noises over which the worth is averaged.
         options: Sampling options of the heads, by field.
 
@@ -169,7 +169,7 @@ def integrated_gradients(
             have no path: the head sees them as they are, and they get no part.
         made: The output, one row.
         to: The field of the output.
-        seed: Of the loss's noise.
+        seed: Seed of the loss's noise.
         draws: Number of noises over which the loss is averaged.
         steps: Number of points on the path.
 

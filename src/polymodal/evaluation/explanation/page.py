@@ -44,7 +44,7 @@ def write_explanation(model: Model, explanation: Explanation, path: str | Path, 
     Args:
         model: The model that is explained.
         explanation: What ``explain`` gave.
-        path: Of the HTML file.
+        path: Path of the HTML file.
         command: That made the page; by default the command line of this process.
     """
     given, fields = explanation.given, model.modalities

@@ -90,7 +90,7 @@ class Judge(Embedder):
             batch_size: Number of concepts in a batch.
             width: Dimensions of the space.
             learning_rate: Its peak.
-            seed: Of everything that is random.
+            seed: Seed of everything that is random.
             folder: Where the judge is kept. If it holds one of the same data and settings, that one is returned.
 
         Raises:

@@ -27,7 +27,7 @@ class Kind:
     video) only a judge can say whether they are right.
 
     Args:
-        modality: Of the field.
+        modality: Modality of the field.
 
     Attributes:
         naming: Place of the modality among those whose values may name concepts, least first; None if they cannot.
@@ -66,7 +66,7 @@ class Kind:
         """Metrics of generated values against the real values of their rows, where no judge is needed.
 
         Args:
-            real: Of n rows.
+            real: Real values of n rows.
             made: Generated for the same rows.
             ceiling: How often the best function of the inputs gives the same value.
             chance: How often the most frequent value is the row's.
@@ -101,10 +101,10 @@ class Kind:
         """Metrics of generated values as a set that only this modality has.
 
         Args:
-            real: Of n rows.
+            real: Real values of n rows.
             made: Generated for the same rows.
             others: Real values of other rows, if there are any.
-            seed: Of the intervals.
+            seed: Seed of the intervals.
         """
         return []
 
@@ -112,7 +112,7 @@ class Kind:
         """Metrics of what a codec gives back of real values that only this modality has.
 
         Args:
-            real: Of n rows.
+            real: Real values of n rows.
             copy: The same values, through the codec and back.
             other: Real values of other rows, which give what is reached by chance.
         """

@@ -9,7 +9,7 @@ def active_units(means: Tensor, least: float = 0.01) -> int:
     Source: Burda et al., "Importance weighted autoencoders", 2016, section 5.1.
 
     Args:
-        means: Of the posterior, (n, D).
+        means: Means of the posterior, (n, D).
         least: Variance.
     """
     return int((means.double().var(0) > least).sum())

@@ -13,7 +13,7 @@ def bootstrap_interval(
     Args:
         values: (n,) numerators of the rows, n at least 1.
         weights: (n,) denominators, 1 each if not given: the interval is then that of the mean.
-        seed: Of the draws.
+        seed: Seed of the draws.
         draws: Number of resampled sets.
         level: Share of the draws within the interval.
 
@@ -42,9 +42,9 @@ def set_interval(
 
     Args:
         statistic: Of the rows at places (rows,), which repeat.
-        value: Of all rows.
+        value: Value of all rows.
         rows: Their number.
-        seed: Of the draws.
+        seed: Seed of the draws.
         draws: Number of resampled sets.
         level: Share of the draws within the interval.
 
@@ -67,7 +67,7 @@ def paired_bootstrap(
     Args:
         first: Values and weights (n,) of the rows.
         second: Values and weights (n,) of the same rows.
-        seed: Of the draws.
+        seed: Seed of the draws.
         draws: Number of resampled sets; p is at least about 2 / draws.
 
     Source: Koehn, "Statistical significance tests for machine translation evaluation", 2004.

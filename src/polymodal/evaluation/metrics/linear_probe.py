@@ -18,7 +18,7 @@ def linear_probe(features: np.ndarray, classes: np.ndarray, *, folds: int = 3, s
         features: (n, F).
         classes: (n,) number of the class of each row.
         folds: Number of folds of the cross-validation.
-        seed: Of the folds.
+        seed: Seed of the folds.
     """
     values, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
     kept = counts[inverse] >= folds

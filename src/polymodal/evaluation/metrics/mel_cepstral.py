@@ -26,7 +26,7 @@ def mel_cepstral_distortion(first: Tensor, second: Tensor, mask: Tensor, coeffic
         first: Natural logarithms of mel magnitudes (B, M, L).
         second: Natural logarithms of mel magnitudes (B, M, L).
         mask: Real frames (B, L).
-        coefficients: Of the cepstra, the 0th (loudness) left out.
+        coefficients: Number of coefficients of the cepstra, the 0th (loudness) left out.
     """
     difference = mel_cepstra(first, coefficients) - mel_cepstra(second, coefficients)
     frames = 10 / math.log(10) * (2 * difference.square().sum(1)).sqrt()

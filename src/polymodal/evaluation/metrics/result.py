@@ -71,7 +71,7 @@ class MetricResult:
             rows: Number of rows.
             bounds: The least and the greatest value that is possible.
             draws: Number of resampled sets for the interval.
-            seed: Of the resampling.
+            seed: Seed of the resampling.
             attributes: Others of ``MetricResult``.
         """
         value, (least, most) = statistic(np.arange(rows)), map(float, bounds)

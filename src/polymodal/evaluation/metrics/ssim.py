@@ -16,7 +16,7 @@ def ssim(first: Tensor, second: Tensor, *, data_range: float = 2.0) -> Tensor:
     Args:
         first: Pictures.
         second: Pictures.
-        data_range: Of the values: 2 for pictures in [-1, 1].
+        data_range: Range of the values: 2 for pictures in [-1, 1].
     """
     reach = min(5, min(first.shape[2:]) - 1)
     size = 2 * reach + 1

@@ -117,7 +117,7 @@ def audit(
         reference: Another model of the same fields, which learned from neither.
         n_rows: Most training rows, and most held-out rows.
         draws: Number of noises over which a loss is averaged.
-        seed: Of the choice of rows and of all noise.
+        seed: Seed of the choice of rows and of all noise.
         options: Sampling options of the heads, by field.
 
     Raises:

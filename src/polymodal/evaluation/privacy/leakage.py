@@ -75,7 +75,7 @@ def leakage(
         others: Rows that it did not learn from, which have both fields.
         given: The input.
         to: The output.
-        seed: Of the noise.
+        seed: Seed of the noise.
         options: Sampling options of the heads, by field.
     """
     n = min(len(members), len(others))

@@ -25,7 +25,7 @@ class Attack:
 
     Attributes:
         field: The field whose loss it uses.
-        name: Of the attack.
+        name: Name of the attack.
         auc: Area under the ROC curve: the chance that a member scores above another row, 0.5 for a guess.
         low: Lower end of the 95 % bootstrap interval of ``auc``.
         high: Upper end of the interval.
@@ -61,10 +61,10 @@ def attack(field: str, name: str, members: np.ndarray, others: np.ndarray, *, se
 
     Args:
         field: The field that is attacked.
-        name: Of the attack.
+        name: Name of the attack.
         members: Scores (n,) of rows that were learned from.
         others: Scores (m,) of rows that were not.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Source: Carlini et al., "Membership inference attacks from first principles", 2022, section 3.
     """

@@ -23,7 +23,7 @@ def write_comparison(
     Args:
         evaluations: Of the runs.
         differences: As ``compare`` gave them.
-        path: Of the HTML file.
+        path: Path of the HTML file.
         notes: As ``compare`` gave them.
         command: That made the page; by default the command line of this process.
     """

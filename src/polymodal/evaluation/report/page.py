@@ -90,7 +90,7 @@ def write_page(
     """Writes a page of sections.
 
     Args:
-        path: Of the HTML file, whose folder is made if need be.
+        path: Path of the HTML file, whose folder is made if need be.
         title: Heading of the page.
         sections: In order.
         introduction: A paragraph below the heading.

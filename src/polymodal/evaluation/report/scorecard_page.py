@@ -44,7 +44,7 @@ def write_report(
 
     Args:
         scorecards: One, or several of one model.
-        path: Of the HTML file.
+        path: Path of the HTML file.
         title: Heading of the page.
         command: That made the page; by default the command line of this process.
         run: Folder of the run, for the curves of its training.

@@ -25,7 +25,7 @@ class Evaluation:
     """What ``polymodal evaluate`` left in a run.
 
     Attributes:
-        name: Of the run.
+        name: Name of the run.
         scores: All of them.
         facts: What they depend on.
         results: Row by row, by direction.
@@ -91,7 +91,7 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
 
     Args:
         evaluations: Two or more; the others are compared with the first.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
         ConfigError: There are fewer than two, or the first shares no score with another.

@@ -80,7 +80,7 @@ class DirectionResult:
         """What ``save`` wrote, or None if it is missing or broken.
 
         Args:
-            path: Of the file.
+            path: Path of the file.
             samples: Whether to read the values of the samples; the metrics of runs of earlier versions open without.
         """
         try:

@@ -29,7 +29,7 @@ class DistributionMetrics:
         examiner: Has the judge and the rows that are evaluated.
         training_set: Real values to compare with.
         most: Most values of a set.
-        seed: Of the choice of rows and of the intervals.
+        seed: Seed of the choice of rows and of the intervals.
     """
 
     def __init__(self, examiner: Examiner, training_set: TrainingSet | None, *, most: int, seed: int):

@@ -37,7 +37,7 @@ def all_directions(model: Model, most: int = 24, seed: int = 0) -> list[Directio
         model: Whose fields they are.
         most: Most subsets of a target. Where there are more, single inputs come first, then all inputs, then pairs and
             so on; of the last size that fits, some are drawn.
-        seed: Of the draw.
+        seed: Seed of the draw.
     """
     directions: list[Direction] = []
     for place, target in enumerate(model.heads):
@@ -86,7 +86,7 @@ def evaluate(
         directions: Inputs and output of each; by default each field alone to every other field.
         n_rows: Most rows of a direction.
         n_samples: Samples of each input, from heads that draw.
-        seed: Of the choice of rows, of the samples and of the intervals.
+        seed: Seed of the choice of rows, of the samples and of the intervals.
         options: Sampling options of the heads, by field.
         samples: Most samples of a direction that are kept to be shown.
         codecs: Whether the codecs' reconstructions and latents are measured too.

@@ -45,7 +45,7 @@ class Evaluator:
         n_rows: Most rows of a direction.
         n_samples: Samples of each input, from heads that draw.
         shown: Most samples of a direction that are shown.
-        seed: Of everything that is random.
+        seed: Seed of everything that is random.
         options: Sampling options of the heads, by field.
         thorough: Whether more than the agreement with the inputs is measured.
     """

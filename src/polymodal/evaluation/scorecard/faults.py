@@ -68,7 +68,7 @@ def find_faults(
         batch: Real values of these fields.
         made: One sample for each row.
         results: All that was measured of the samples.
-        seed: Of the intervals.
+        seed: Seed of the intervals.
     """
     if len(made) < LEAST_ROWS:
         return []
