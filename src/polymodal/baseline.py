@@ -120,7 +120,7 @@ def recall(model: Model, filling: Mapping[str, Any], run: Path | None, data: Cal
     """What is known of a run, from its folder or measured now; None if its data are not at hand.
 
     Args:
-        model: Of the run.
+        model: Model of the run.
         filling: Of which ``draws`` and ``options`` count.
         run: Its folder.
         data: Loads the data that it was trained on.

@@ -58,8 +58,10 @@ def test_fusions_are_built_without_memory(part):
 
 def test_a_critic_and_a_vocoder_are_built_without_memory():
     with torch.device("meta"):
-        build_part("head", {"kind": "gan", "spectral_norm": True}, "head", SPACES["picture"], WIDTH)
-        build_part("vocoder", {"kind": "istft", "adversarial": 1.0}, "vocoder", FIELDS["speech"])
+        critic = build_part("head", {"kind": "gan", "spectral_norm": True}, "head", SPACES["picture"], WIDTH)
+        vocoder = build_part("vocoder", {"kind": "istft", "adversarial": 1.0}, "vocoder", FIELDS["speech"])
+    for part in (critic, vocoder):
+        assert all(p.is_meta for p in part.parameters())
 
 
 def fields_of(name: str) -> dict[str, Modality]:

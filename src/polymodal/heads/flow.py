@@ -37,7 +37,7 @@ class FlowOptions:
 
     Attributes:
         steps: Solver steps. Numbers of steps that there are shortcuts for take them: no solver, no other guidance.
-        solver: Of the differential equation; see ``nn.ode``.
+        solver: Solver of the differential equation; see ``nn.ode``.
         guidance: Scale of classifier-free guidance, 1 for none.
         guidance_interval: Times between which guidance acts, from 0 (noise) to 1 (data).
     """

@@ -22,7 +22,7 @@ class DatasetTable(ArrowTable):
 
     Args:
         name: For messages.
-        data: Of the ``datasets`` library.
+        data: Data of the ``datasets`` library.
         files: Those that paths in cells may mean.
         trusted: The features Image and Audio may name any file, as the program that made the data set may.
     """

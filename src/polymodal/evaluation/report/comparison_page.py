@@ -21,7 +21,7 @@ def write_comparison(
     """Writes runs side by side as one page.
 
     Args:
-        evaluations: Of the runs.
+        evaluations: Evaluations of the runs.
         differences: As ``compare`` gave them.
         path: Path of the HTML file.
         notes: As ``compare`` gave them.

@@ -44,7 +44,7 @@ class Comparison:
     """Runs side by side.
 
     Attributes:
-        names: Of the runs.
+        names: Names of the runs.
         rows: The rows of the table.
     """
 

@@ -92,7 +92,7 @@ def evaluate(
         codecs: Whether the codecs' reconstructions and latents are measured too.
         thorough: Whether quality, diversity, likelihood, nearness to training rows and faults are measured besides the
             agreement with the inputs.
-        title: Of the rows.
+        title: Title of the rows.
         folder: Where the results of each direction are kept, in a file named by all that they depend on. What is there
             is not measured again, so that a call that was stopped goes on.
         workers: Processes that share the directions; 0 for this one alone.

@@ -83,7 +83,7 @@ class Scorecard:
     """Scores and samples of one model on one set of rows.
 
     Attributes:
-        title: Of the rows, such as ``test``.
+        title: Title of the rows, such as ``test``.
         scores: In the order of the directions.
         samples: By direction, failures first.
         fields: The modality of each field, which shows its values.
