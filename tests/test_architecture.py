@@ -29,6 +29,7 @@ LAYERS = [
     ["fill", "search"],
     ["training", "evaluation"],
     ["api"],
+    ["serving"],
     ["cli"],
 ]
 """From the bottom to the top. A package imports only packages of earlier lines, never one of its own line."""

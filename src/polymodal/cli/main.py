@@ -22,6 +22,7 @@ from polymodal.cli import (
     prior,
     recipes,
     search,
+    serve,
     train,
 )  # fmt: skip
 from polymodal.cli.parser import Parser
@@ -29,6 +30,7 @@ from polymodal.errors import PolymodalError
 
 _COMMANDS = (
     train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
+    serve,
 )  # fmt: skip
 
 
