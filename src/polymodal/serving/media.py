@@ -29,6 +29,8 @@ SOUNDS = {
 """Types by the name of a sound's format."""
 PCM_RATE_HZ = 24_000
 """Of the format ``pcm``, which has no header: 16 bits, the low byte first."""
+CODED_RATES_HZ = (8000, 12_000, 16_000, 24_000, 48_000)
+"""That all of the formats that lose something can have."""
 MOST_SIDE = 2048
 """Of a picture that is enlarged."""
 
@@ -73,10 +75,10 @@ def sound_bytes(sound: Waveform, kind: str, speed: float = 1.0) -> bytes:
         samples = _stretch(samples, rate, speed)
     if kind == "pcm":
         return (soxr.resample(samples, rate, PCM_RATE_HZ).clip(-1, 1) * 32767).astype("<i2").tobytes()
+    if kind in ("opus", "mp3", "aac") and rate not in CODED_RATES_HZ:
+        samples, rate = soxr.resample(samples, rate, PCM_RATE_HZ), PCM_RATE_HZ
     if kind == "aac":
         return _encode_by_av(samples, rate)
-    if kind in ("opus", "mp3") and rate not in (8000, 12000, 16000, 24000, 48000):
-        samples, rate = soxr.resample(samples, rate, 24_000), 24_000
     file = io.BytesIO()
     form = {"opus": {"format": "OGG", "subtype": "OPUS"}, "wav": {"format": "WAV", "subtype": "PCM_16"}}
     soundfile.write(file, samples, rate, **form.get(kind, {"format": kind.upper()}))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from polymodal.api import Generator, open_run
 from polymodal.embedding import AlignedEmbedder
-from polymodal.errors import ConfigError, PolymodalError
+from polymodal.errors import ConfigError
 from polymodal.search import stored_embedder
 from polymodal.serving.engine import Engine
 from polymodal.serving.errors import ApiError
@@ -105,16 +105,15 @@ class Runs:
         """The run that a request means, opened if it is not; others may be closed for it. Blocks.
 
         Raises:
-            ApiError: There is none, or its folder cannot be read.
+            ApiError: There is none.
+            CheckpointError: Its folder cannot be read.
+            ConfigError: It lacks a field that was chosen.
         """
         name = self.find(name)
         with self._lock:
             if name not in self._open:
-                try:
-                    pipeline = open_run(self.folders[name], device=self.device)
-                    roles = Roles.of(pipeline, self.roles)
-                except PolymodalError as error:
-                    raise ApiError(500, f"model: the run '{name}' cannot be opened: {error}") from None
+                pipeline = open_run(self.folders[name], device=self.device)
+                roles = Roles.of(pipeline, self.roles)
                 self._open[name] = Run(name, self._engine(pipeline), roles)
             self._open.move_to_end(name)
             self._evict(name)

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field as Bounds
 
+from polymodal.errors import PolymodalError
 from polymodal.serving.engine import Made, Options
 from polymodal.serving.errors import ApiError
 from polymodal.serving.runs import Run, Runs
@@ -28,10 +29,13 @@ async def find_run(request: Request, model: str | None) -> Run:
     """The run that a request means.
 
     Raises:
-        ApiError: There is none.
+        ApiError: There is none, or its folder cannot be read.
     """
     runs: Runs = request.app.state.runs
-    return await run_in_threadpool(runs.open, model)
+    try:
+        return await run_in_threadpool(runs.open, model)
+    except PolymodalError as error:  # no fault of the request
+        raise ApiError(500, f"model: the run cannot be opened: {error}", param="model") from None
 
 
 async def sample(

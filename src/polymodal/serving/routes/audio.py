@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
@@ -102,17 +102,24 @@ async def transcribe(
 
         return await event_stream(events())
     seconds = seconds_of(content) or 0.0
-    if response_format in ("text", "srt", "vtt"):
-        return PlainTextResponse(text if response_format == "text" else _subtitles(text, seconds, response_format))
+    if response_format in PLAIN:
+        return PlainTextResponse(PLAIN[response_format](text, seconds))
     if response_format == "verbose_json":
         return Transcription(text=text, task="transcribe", language=language or "unknown", duration=seconds)
     return Transcription(text=text)
 
 
-def _subtitles(text: str, seconds: float, kind: str) -> str:
+def _subtitle(text: str, seconds: float, comma: str) -> str:
     """All of a text as one subtitle."""
-    comma = "," if kind == "srt" else "."
     milliseconds = round(1000 * seconds)
     end = f"{milliseconds // 3_600_000:02}:{milliseconds // 60_000 % 60:02}:{milliseconds // 1000 % 60:02}"
     times = f"00:00:00{comma}000 --> {end}{comma}{milliseconds % 1000:03}"
-    return f"1\n{times}\n{text}\n" if kind == "srt" else f"WEBVTT\n\n{times}\n{text}\n"
+    return f"{times}\n{text}\n"
+
+
+PLAIN: dict[str | None, Callable[[str, float], str]] = {
+    "text": lambda text, seconds: text,
+    "srt": lambda text, seconds: "1\n" + _subtitle(text, seconds, ","),
+    "vtt": lambda text, seconds: "WEBVTT\n\n" + _subtitle(text, seconds, "."),
+}
+"""By format, a text and its seconds -> what is answered as it is."""

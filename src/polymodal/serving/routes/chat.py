@@ -19,6 +19,8 @@ from polymodal.serving.messages import Said, answer_field
 from polymodal.serving.waiting import Seed, find_run, new_seed, sample
 
 router = APIRouter(tags=["chat"])
+TEXT = "text"
+"""What is always answered."""
 AUDIO_SECONDS = 3600
 """After which a client may forget a sound."""
 
@@ -88,7 +90,7 @@ async def complete(request: Request, conversation: Conversation) -> Any:
     given = Said.of(conversation.messages).given(run)
     target = answer_field(run, given)
     heads, to, seed = run.pipeline.model.heads, [target], new_seed(conversation.seed)
-    aloud = "audio" in (conversation.modalities or ())
+    aloud = any(modality != TEXT for modality in conversation.modalities or ())
     if aloud:
         sound = run.roles.need("sound")
         if sound in given:

@@ -12,7 +12,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from polymodal.modalities import Image
 from polymodal.serving.errors import ApiError
 from polymodal.serving.events import Event, event_stream
 from polymodal.serving.media import PICTURES, data_url, picture_bytes
@@ -92,8 +91,7 @@ async def edit(
     A mask is a picture as well: it is given to the field that follows those of the pictures.
     """
     run = await find_run(request, model)
-    target, fields = run.roles.need("image"), run.pipeline.fields
-    places = [name for name in run.pipeline.inputs if isinstance(fields[name], Image) and name != target]
+    target, places = run.roles.need("image"), run.roles.sources
     files = [*(image or []), *(images or []), *([mask] if mask else [])]
     if not files:
         raise ApiError(400, "image: no picture is given", param="image")
