@@ -1,6 +1,8 @@
 """``polymodal serve``."""
 
 import ipaddress
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,8 @@ def run(args: Any) -> None:
     app = make_app(
         runs, figures, keys=keys, most_body_bytes=int(args.most_body_mb * 1e6), most_seconds=args.most_seconds
     )
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    print(f"{', '.join(runs.folders)}: http://{args.host}:{args.port}", file=sys.stderr)
     uvicorn.run(
         app,
         host=args.host,

@@ -24,7 +24,7 @@ router = APIRouter(tags=["responses"])
 class Asked(BaseModel):
     """A text or messages, and tools, of which only ``image_generation`` is one here."""
 
-    input: str | list[dict[str, Any]]
+    input: str | list[dict[str, Any]] = []
     model: str | None = None
     tools: list[dict[str, Any]] | None = None
     instructions: str | None = None
