@@ -100,6 +100,8 @@ class Critic(nn.Module):
 
 def frozen(module: nn.Module, *arguments: Tensor) -> Any:
     """The output of a module, whose parameters are constants here."""
+    if not torch.is_grad_enabled():  # nothing to hold back; to replace parameters for a call is not for many threads
+        return module(*arguments)
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
 
 
