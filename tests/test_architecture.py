@@ -14,7 +14,7 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration"],
-    ["arguments"],
+    ["arguments", "device", "progress"],
     ["nn"],
     ["modalities"],
     ["data"],
@@ -28,6 +28,7 @@ LAYERS = [
     ["baseline", "cell_filler", "embedding"],
     ["fill", "search"],
     ["training", "evaluation"],
+    ["preparation"],
     ["api"],
     ["serving"],
     ["cli"],

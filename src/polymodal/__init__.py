@@ -1,5 +1,6 @@
 """Train one model on rows of aligned data, with any cells missing, and generate any field of a row from any others."""
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from polymodal.model import Model
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants to see what is logged says so
 
 # The module of each name, and its name there; imported when first used, so that `import polymodal` is quick.
 _HOMES = {

@@ -7,20 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from polymodal import checkpoint as checkpoints
-from polymodal.config import DataConfig, Recipe, check_part, load_recipe
-from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields
+from polymodal.config import Recipe
+from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source
+from polymodal.device import choose_device
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate, generate_batch
 from polymodal.guess import DRAWS
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
-from polymodal.resolution import check_fit
+from polymodal.preparation import everyday_settings, prepare
+from polymodal.progress import messages_shown
 from polymodal.training import stages
-from polymodal.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
@@ -55,9 +54,10 @@ class Generator:
 
         Raises:
             CheckpointError: The folder holds no whole checkpoint.
+            ConfigError: There is no such device.
         """
-        model = checkpoints.load_model(run)
-        return cls(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), Path(run))
+        where = choose_device(device)
+        return cls(checkpoints.load_model(run).to(where), Path(run))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes the model, and nothing that only training needs, to a folder of its own.
@@ -387,7 +387,11 @@ class Generator:
             DataError: The source is wrong.
         """
         try:
-            return _load(self.model.recipe, source, self._fields(), strict)
+            source_or_own = self.model.recipe.data.source if source is None else source
+            if source_or_own is None:
+                raise ConfigError("data: the run was trained on rows in memory; give them, or a source (--data)")
+            options = self.model.recipe.data.model_dump(exclude={"source"})
+            return load(source_or_own, self._fields(), strict=strict, **options)
         except DataError as error:
             if source is not None:
                 raise
@@ -419,8 +423,12 @@ def fit(
     overwrite: bool = False,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    size: str | None = None,
+    device: str | None = None,
+    print_progress: bool = True,
 ) -> Generator:
-    """Trains a recipe on data. A call that was stopped continues when it is made again.
+    """Trains a recipe on data. A call that was stopped, or finished with a smaller budget, goes on when made again.
 
     Args:
         recipe: Name of a recipe that comes with the package, a YAML file, or its contents.
@@ -431,68 +439,28 @@ def fit(
         steps: Number of steps.
         overwrite: Delete the run that is in the folder, and start anew.
         strict: Raise at the first row that cannot be read, instead of setting it aside.
-        set: Any other keys of the recipe, dotted, such as ``{"train.batch_size": 32}``.
+        set: Any other keys of the recipe, dotted, such as ``{"train.learning_rate": 1e-4}``. A field that is inferred
+            is corrected alike: ``{"fields.sound.max_seconds": 10}``; None leaves it out.
+        batch_size: Rows of one step.
+        size: Of the model: ``tiny``, ``small``, ``base`` or ``large``.
+        device: Where the model computes, ``cpu`` or ``cuda``; None takes a GPU if there is one.
+        print_progress: Show a bar in a terminal or notebook, or print a line every 30 seconds. What happens is logged
+            to the logger ``polymodal`` in any case.
 
     Returns:
         The model, ready to generate.
 
     Raises:
-        ConfigError: The recipe is wrong or does not fit the data.
+        ConfigError: The recipe is wrong or does not fit the data, or there is no such device.
         DataError: The source is wrong.
         CheckpointError: The folder holds another run.
     """
-    budget = {"train.minutes": minutes, "train.steps": steps}
-    given = {key: value for key, value in budget.items() if value is not None}
-    if len(given) == 2:
-        raise ConfigError("minutes, steps: both are given; give one")
-    resolved = load_recipe(recipe, {**(set or {}), **given})
-    if isinstance(data, Data):
-        resolved = _placed(resolved, data)
-    else:
-        resolved, data = load_data(resolved, data, strict=strict)
-    return Generator(stages.fit(resolved, data, run, overwrite=overwrite), Path(run), data.train)
-
-
-def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tuple[Recipe, Data]:
-    """The data that a recipe is to be run on, and the recipe with its place in it; whether it fits is checked first.
-
-    Args:
-        recipe: Its fields are read if it names any, else those of the built-in set, else what the columns seem to be.
-        source: As ``load`` takes it; None for the one that the recipe names.
-        strict: Raise at the first row that cannot be read.
-
-    Raises:
-        ConfigError: Neither names a source, a field is wrong, or a part of the recipe does not fit its field.
-        DataError: The source is wrong.
-    """
-    source = _source(recipe, source)
-    fields: dict[str, Any] = {
-        name: {"modality": field.modality, **field.arguments, "column": field.column or name}
-        for name, field in recipe.fields.items()
-    }
-    reading = {name: getattr(recipe.data, name) for name in ("root", "follow_links", "encoding")}
-    source = source if isinstance(source, str | Path) else open_source(source, cache_folder(), **reading)
-    fields = fields or infer_fields(source, **reading)
-    check_part(ENGINES, recipe.train.engine, "train.engine")
-    check_fit(recipe, {name: modality for name, (modality, _) in parse_fields(fields).items()})
-    data = _load(recipe, source, fields, strict)
-    return _placed(recipe, data), data
-
-
-def _placed(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe that says where its rows come from."""
-    return recipe.model_copy(update={"data": DataConfig(**data.settings)})
-
-
-def _source(recipe: Recipe, source: Any) -> Any:
-    source = recipe.data.source if source is None else source
-    if source is None:
-        raise ConfigError("data: no source is given, and the recipe names none; give --data, or data.source")
-    return source
-
-
-def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:
-    return load(_source(recipe, source), fields, strict=strict, **recipe.data.model_dump(exclude={"source"}))
+    settings = everyday_settings(set, minutes=minutes, steps=steps, batch_size=batch_size, size=size)
+    where = choose_device(device)
+    resolved, data = prepare(recipe, data, settings, strict=strict)
+    with messages_shown(print_progress):
+        model = stages.fit(resolved, data, run, overwrite=overwrite, device=where, print_progress=print_progress)
+    return Generator(model, Path(run), data.train)
 
 
 def open_run(run: str | Path, *, device: str | None = None) -> Generator:

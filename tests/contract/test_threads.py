@@ -9,7 +9,6 @@ import torch
 
 import polymodal as pm
 from polymodal.config import load_recipe, recipe_names
-from polymodal.data import parse_fields
 from polymodal.embedding import encode
 from polymodal.evaluation.privacy.membership import row_losses
 from polymodal.model import Model

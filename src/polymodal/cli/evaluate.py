@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError, unknown
 
 
@@ -46,6 +46,7 @@ polymodal evaluate runs/mine --judge judges/mine
     )
     parser.add_argument("--quick", action="store_true", help="measure only the agreement with the inputs")
     parser.add_argument("--report", metavar="FILE", type=Path, help="the page to write (default: in RUN/evaluation)")
+    add_device(parser)
 
 
 def run(args: Any) -> None:
@@ -57,7 +58,7 @@ def run(args: Any) -> None:
     from polymodal.evaluation import all_directions, single_directions, write_report
     from polymodal.files import write_file
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     data = model.data(args.data)
     rows = data.splits[args.split]
     if not len(rows):

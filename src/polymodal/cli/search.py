@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.cli.generate import add_fields, given_values, write_value, written
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.parser import Commands, add_command, add_device
 
 _WIDTH = 10_000
 """Letters of a line where there is no terminal, so that no path is broken."""
@@ -38,6 +38,7 @@ polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
     )
     parser.add_argument("-k", type=int, default=10, metavar="COUNT", help="the number of values to find")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, help="write the found values here, with a page")
+    add_device(parser)
     add_fields(parser, arguments)
 
 
@@ -49,7 +50,7 @@ def run(args: Any) -> None:
 
     from polymodal.api import open_run
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     given, index = given_values(args, model), model.index(args.index)
     hits = model.search(given, args.to, index=index, k=args.k)
     table = Table(box=None, pad_edge=False)

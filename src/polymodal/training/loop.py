@@ -14,6 +14,7 @@ from torch import nn
 from polymodal import checkpoint as checkpoints
 from polymodal.config import TrainConfig
 from polymodal.nn.random import make_keys
+from polymodal.progress import Progress
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import Average
 from polymodal.training.engines import Engine
@@ -51,6 +52,7 @@ def train(
     config_document: Mapping[str, Any] = {},
     validate: Callable[[int], dict[str, float]] | None = None,
     adaptation: Adaptation | None = None,
+    print_progress: bool = True,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
 
@@ -69,6 +71,7 @@ def train(
         config_document: The checkpoint's ``config.json``.
         validate: Called now and then with the step and the averaged weights in place; its scores are logged.
         adaptation: What follows the losses; nothing if not given.
+        print_progress: Whether to tell how far it is.
 
     Returns:
         The averaged weights.
@@ -90,7 +93,11 @@ def train(
         engine.save(stage, step, averages, {"config": config_document, "trainer/state": state}, config.keep)
 
     trainee.train()
-    with Log(stage, step, clock, enabled=engine.main, share=1 / engine.world_size) as log:
+    shown = print_progress and engine.main
+    with (
+        Progress(stage.name, shown=shown) as progress,
+        Log(stage, step, clock, progress, enabled=engine.main, share=1 / engine.world_size) as log,
+    ):
         for micro_batches in loader.stream(step):
             if clock.done:
                 break
