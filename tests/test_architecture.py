@@ -23,7 +23,7 @@ LAYERS = [
     ["condition", "sizes"],
     ["model"],
     ["checkpoint", "resolution"],
-    ["generation", "prior"],
+    ["generation", "prior", "samples"],
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
     ["fill", "search"],

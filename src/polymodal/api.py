@@ -19,6 +19,7 @@ from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
 from polymodal.preparation import everyday_settings, prepare
 from polymodal.progress import messages_shown
+from polymodal.samples import Samples
 from polymodal.training import stages
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Generator:
     def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
         flatten_parameters(model)
         self.model, self.run, self.training = model.eval(), run, training
+
+    def __repr__(self) -> str:
+        inputs, outputs = ", ".join(self.inputs), ", ".join(self.outputs)
+        return f"Generator({self.run or 'of no run'}, on {self.model.device}: takes {inputs}; generates {outputs})"
 
     @classmethod
     def from_pretrained(cls, run: str | Path, *, device: str | None = None) -> Generator:
@@ -90,7 +95,7 @@ class Generator:
         n: int = 1,
         seed: int = 0,
         options: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> dict[str, list[Any]]:
+    ) -> Samples:
         """Samples of the fields ``to``, each conditioned on what is given and on those before it.
 
         Args:
@@ -101,13 +106,14 @@ class Generator:
             options: Sampling options of the heads, by field, such as ``{"picture": {"steps": 10, "guidance": 3.0}}``.
 
         Returns:
-            By field, ``n`` objects: strings of text and labels, else objects with ``save(path)``.
+            By field, ``n`` objects, which a notebook shows: strings of text and labels, else with ``save(path)``.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated.
             DataError: A given value cannot be read.
         """
-        return generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
+        made = generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
+        return Samples(made, self.fields)
 
     def generate_batch(
         self,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError
 
@@ -35,7 +36,6 @@ polymodal audit runs/mine --rows 1000 --reference runs/of-other-rows
 
 def run(args: Any) -> None:
     """Attacks, prints the tables and writes them."""
-    from rich.console import Console
 
     from polymodal.api import open_run
 
@@ -50,7 +50,7 @@ def run(args: Any) -> None:
         n_rows=args.rows, draws=args.draws, seed=args.seed,
     )  # fmt: skip
     for table in audit.tables():
-        Console().print(table)
+        console().print(table)
     folder = args.folder / "evaluation"
     print(audit.save(folder / "privacy.json"))
     print(audit.write_page(folder / "privacy.html"))

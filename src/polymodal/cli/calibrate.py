@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError
 
@@ -36,7 +37,6 @@ polymodal calibrate runs/mine --split test --cells 5000
 
 def run(args: Any) -> None:
     """Calibrates, and prints how well."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal.api import open_run
@@ -56,5 +56,5 @@ def run(args: Any) -> None:
     for name, report in calibration.reports.items():
         numbers = (f"{value:.3f}" for value in (report.right, report.before, report.error))
         table.add_row(name, f"{report.cells:,}", *numbers)
-    Console().print(table)
+    console().print(table)
     print(args.folder / "calibration")

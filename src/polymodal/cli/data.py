@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
 from polymodal.errors import ConfigError
@@ -48,7 +49,6 @@ polymodal data inspect rows.parquet --fields fields.yaml --strict
 
 def run(args: Any) -> None:
     """Prints the report."""
-    from rich.console import Console
 
     from polymodal.data import contact_sheet, infer_fields, inspect, load
 
@@ -59,7 +59,7 @@ def run(args: Any) -> None:
         write_fields(args.output, fields)
         print(f"{args.output}: the fields; correct them, and give the file as --fields")
     data = load(args.source, fields, strict=args.strict)
-    Console().print(inspect(data))
+    console().print(inspect(data))
     if args.sheet:
         print(contact_sheet(data, args.sheet))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.cli.generate import add_fields, given_values
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command, add_device
 
 
@@ -37,7 +38,6 @@ polymodal explain runs/mine --name "red apple" --speech apple.wav --to picture -
 
 def run(args: Any) -> None:
     """Explains, prints the shares and writes the page."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -59,5 +59,5 @@ def run(args: Any) -> None:
             "–" if part is None else f"{float(part.sum()):+.3f}",
             "–" if looks is None else f"{float(looks.sum()):.3f}",
         )
-    Console().print(table)
+    console().print(table)
     print(write_explanation(model.model, explanation, args.output))

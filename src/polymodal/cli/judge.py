@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
 from polymodal.errors import CheckpointError, ConfigError, unknown
@@ -85,7 +86,6 @@ def train(args: Any) -> None:
 
 def info(args: Any, folder: Path | None = None) -> None:
     """Prints a table."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal.evaluation import Judge
@@ -105,4 +105,4 @@ def info(args: Any, folder: Path | None = None) -> None:
         table.add_row("score of the judge", "none: it has learned from every held-out value")
     for name, value in judge.settings.items():
         table.add_row(name, str(value))
-    Console().print(table)
+    console().print(table)

@@ -32,7 +32,7 @@ class Log:
         self.clock, self.progress, self.enabled, self.share = clock, progress, enabled, share
         self.sums: dict[str, Tensor] = {}
         self.numbers: dict[str, int] = {}
-        self.since = time.monotonic()
+        self.since, self.text = time.monotonic(), ""
         self.path = stage / "metrics.jsonl"
         if not enabled:
             return
@@ -77,10 +77,14 @@ class Log:
         speed = samples / (now - self.since)
         self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed, **adapted})
         self.sums, self.numbers, self.since = {}, {}, now
-        done = min(1.0, self.clock.progress)
-        left = (self.clock.seconds / done - self.clock.seconds) if done else 0.0
         shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith("gradient_norm"))
-        self.progress.at(done, f"step {step:,}  {shown}  {speed:.0f} samples/s", left=left)
+        self.text = f"  {shown}  {speed:.0f} samples/s"
+
+    def tick(self, step: int) -> None:
+        """Tells how far the stage is, with what was last written."""
+        if self.enabled:
+            done, spent = min(1.0, self.clock.progress), self.clock.seconds
+            self.progress.at(done, f"step {step:,}{self.text}", left=spent / done - spent if done else None)
 
     def scores(self, step: int, scores: dict[str, float]) -> None:
         """Validation scores."""

@@ -119,6 +119,7 @@ def train(
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
                 log.write(step, rate, loader.batch_size * config.log_every, adaptation.numbers())
+            log.tick(step)
             if validate and (_validations(clock, config) > validations or clock.done):
                 validations = _validations(clock, config)
                 scores = _validated(validate, step, trainee, averages, engine)
