@@ -18,7 +18,7 @@ from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
 from polymodal.preparation import everyday_settings, prepare
-from polymodal.progress import messages_shown
+from polymodal.progress import Progress, messages_shown
 from polymodal.samples import Samples
 from polymodal.training import stages
 
@@ -223,7 +223,7 @@ class Generator:
                 return there
         return self.calibrate(options=options, draws=draws)
 
-    def _judge(self, training: Rows | None, steps: int) -> Judge | None:
+    def _judge(self, training: Rows | None, steps: int, print_progress: bool = True) -> Judge | None:
         """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
         from polymodal.evaluation import Judge
         from polymodal.evaluation.kinds import find_kind
@@ -232,7 +232,11 @@ class Generator:
         judged = any(find_kind(modality).judged for modality in self.fields.values())
         if training is None or not steps or not judged:
             return None
-        return Judge.train(training, steps=steps, folder=self.run / "judge" if self.run else None)
+        folder = self.run / "judge" if self.run else None
+        with Progress("training the judge", shown=print_progress) as bar:
+            return Judge.train(
+                training, steps=steps, folder=folder, progress=lambda n, count: bar.at(n / count, f"step {n:,}")
+            )
 
     def index(self, source: Any = "data") -> Index:
         """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.
@@ -295,6 +299,7 @@ class Generator:
         training: Rows | None = None,
         judge: Embedder | str | Path | None = None,
         judge_steps: int = 500,
+        print_progress: bool = True,
         **options: Any,
     ) -> Scorecard:
         """Scores what is generated from rows that were held out; see ``polymodal.evaluation.evaluate``.
@@ -306,6 +311,7 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
             judge: A judge that has learned already, or its folder; or an encoder of Hugging Face, folder or hub name.
             judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
+            print_progress: As of ``fit``.
             options: Further arguments of ``polymodal.evaluation.evaluate``.
 
         Raises:
@@ -321,9 +327,12 @@ class Generator:
         training = self.training if training is None else training
         if isinstance(judge, str | Path):
             judge = load_judge(judge, rows if training is None else training)
-        judge = judge or self._judge(training, judge_steps)
-        folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
-        return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
+        kept: dict[str, Any] = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
+        with messages_shown(print_progress):
+            judge = judge or self._judge(training, judge_steps, print_progress)
+            with Progress("scoring", shown=print_progress and "progress" not in options) as bar:
+                kept["progress"] = lambda place, count, name: bar.at(place / count, name)
+                return evaluate(self.model, rows, judge=judge, training=training, **(kept | options))
 
     def explain(self, given: Mapping[str, Any], to: str, **options: Any) -> Explanation:
         """Which of the inputs, and which part of them, made sample 0 of a seed.

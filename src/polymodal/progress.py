@@ -17,6 +17,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 LINE_SECONDS = 30.0
 """Between two lines where there is no bar."""
@@ -52,12 +53,12 @@ class Progress:
 
             self._page = display(HTML(self._html()), display_id=True)
         elif self.shown and self.console.is_terminal:
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(20),
-                TextColumn("{task.percentage:3.0f}%"),
+            # Where a line is narrow, the text is cut, and not what stands before it.
+            text = TextColumn(
+                "{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
             )
-            self._bar = Bar(*columns, TextColumn("{task.fields[text]}", markup=False), console=self.console)
+            name, share = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:3.0f}%")
+            self._bar = Bar(name, BarColumn(20), share, text, console=self.console, expand=True)
             self._line = self._bar.add_task(self.name, total=1.0, text="")
             self._bar.start()
         elif self.shown:

@@ -54,6 +54,7 @@ def train(args: Any) -> None:
     from polymodal.api import open_run
     from polymodal.data import load
     from polymodal.evaluation import Judge
+    from polymodal.progress import Progress
 
     for name in ("steps", "width"):
         if getattr(args, name) < 1:
@@ -71,16 +72,18 @@ def train(args: Any) -> None:
     if args.naming and args.naming not in data.fields:
         raise ConfigError(unknown("--naming", args.naming, data.fields))
     held_out = data.test if len(data.test) else data.validation
-    Judge.train(
-        data.train,
-        held_out=held_out,
-        naming=args.naming,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        width=args.width,
-        seed=args.seed,
-        folder=args.output,
-    )
+    with Progress("training the judge") as bar:
+        Judge.train(
+            data.train,
+            held_out=held_out,
+            naming=args.naming,
+            steps=args.steps,
+            batch_size=args.batch_size,
+            width=args.width,
+            seed=args.seed,
+            folder=args.output,
+            progress=lambda n, count: bar.at(n / count, f"step {n:,}"),
+        )
     info(args, args.output)
 
 

@@ -95,7 +95,7 @@ def train(
     trainee.train()
     shown = print_progress and engine.main
     with (
-        Progress(stage.name, shown=shown) as progress,
+        Progress(_title(stage), shown=shown) as progress,
         Log(stage, step, clock, progress, enabled=engine.main, share=1 / engine.world_size) as log,
     ):
         for micro_batches in loader.stream(step):
@@ -133,6 +133,12 @@ def train(
         save()
     engine.wait()
     return averages
+
+
+def _title(stage: Path) -> str:
+    """What is trained in a folder, in words."""
+    family = {"codecs": "codec", "vocoders": "vocoder"}.get(stage.parent.name)
+    return f"training {family} of {stage.name}" if family else "training"
 
 
 class Clock:
