@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -123,19 +123,19 @@ class Progress:
 
 
 @contextmanager
-def messages_shown(shown: bool = True, *, out: IO[str] | None = None, err: IO[str] | None = None) -> Iterator[None]:
+def messages_shown(shown: bool = True, *, always: bool = False) -> Iterator[None]:
     """Within, what is logged is printed as well, unless the program has set up its own logging.
 
     Args:
         shown: False changes nothing.
-        out: Where messages are printed; the standard output if not given.
-        err: Where warnings are printed; the standard error if not given.
+        always: Print also where the root logger has handlers, as the program is our own.
     """
-    active = [handler for logger in (_log, _log.root) for handler in logger.handlers]
+    loggers = (_log,) if always else (_log, _log.root)
+    active = [handler for logger in loggers for handler in logger.handlers]
     if not shown or any(not isinstance(handler, logging.NullHandler) for handler in active):
         yield
         return
-    messages, warnings = logging.StreamHandler(out or sys.stdout), logging.StreamHandler(err or sys.stderr)
+    messages, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     messages.addFilter(lambda record: record.levelno < logging.WARNING)
     warnings.setLevel(logging.WARNING)
     warnings.setFormatter(logging.Formatter("polymodal: warning: %(message)s"))

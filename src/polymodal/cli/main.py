@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a letter that the console does not have is shown by its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings(), messages_shown():
+    with warnings.catch_warnings(), messages_shown(always=True):
         warnings.showwarning = _show_warning
         try:
             parsed = _parser(arguments).parse_args(arguments)
