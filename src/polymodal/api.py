@@ -332,7 +332,9 @@ class Generator:
             judge = judge or self._judge(training, judge_steps, print_progress)
             with Progress("scoring", shown=print_progress and "progress" not in options) as bar:
                 kept["progress"] = lambda place, count, name: bar.at(place / count, name)
-                return evaluate(self.model, rows, judge=judge, training=training, **(kept | options))
+                scorecard = evaluate(self.model, rows, judge=judge, training=training, **(kept | options))
+                bar.at(1.0, f"{len(scorecard.scores):,} scores", left=0.0)
+        return scorecard
 
     def explain(self, given: Mapping[str, Any], to: str, **options: Any) -> Explanation:
         """Which of the inputs, and which part of them, made sample 0 of a seed.
