@@ -107,17 +107,17 @@ def leakage(
     feature, values, output = torch.cat(inputs), *(_together(fields) for fields in ([b[to] for b in batches], made))
     neighbours = _Neighbours(feature, distances_between(output, values, space), torch.from_numpy(slots))
     is_member = np.arange(2 * n) < n
-    own, own_held_out, others = neighbours.measure(is_member)
+    own, own_held_out, nearer = neighbours.measure(is_member)
     units = _units(pair, (given, to))
     random = np.random.default_rng(seed)
 
     def shuffled() -> np.ndarray:
         """Differences where other rows are taken for those that were learned from."""
-        own, held_out, others = neighbours.measure(_shuffle(units, n, random))
-        return np.array([own - held_out, others])
+        own, held_out, nearer = neighbours.measure(_shuffle(units, n, random))
+        return np.array([own - held_out, nearer])
 
-    own_p, others_p = _probabilities(np.array([own - own_held_out, others]), shuffled)
-    return Leak(given, to, own, own_held_out, float(own_p), others, float(others_p), n)
+    own_p, others_p = _probabilities(np.array([own - own_held_out, nearer]), shuffled)
+    return Leak(given, to, own, own_held_out, float(own_p), nearer, float(others_p), n)
 
 
 class _Neighbours:
