@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError
 
 if TYPE_CHECKING:
-    from polymodal.api import Generator, fit
+    from polymodal.api import Generator
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
+    from polymodal.fitting import fit
     from polymodal.modalities import Audio, Image, Label, Text, Vector
     from polymodal.model import Model
 
@@ -27,7 +28,7 @@ _HOMES = {
     "Model": ("polymodal.model", "Model"),
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
-    "fit": ("polymodal.api", "fit"),
+    "fit": ("polymodal.fitting", "fit"),
     "infer_fields": ("polymodal.data", "infer_fields"),
     "load": ("polymodal.data", "load"),
     "open": ("polymodal.api", "open_run"),

@@ -1,4 +1,4 @@
-"""What a user calls: ``fit`` trains a model and ``open`` opens a finished run; both return a ``Generator``."""
+"""What a user calls of a trained model: the ``Generator`` that ``open`` and ``fit`` give."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import Recipe
 from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source
 from polymodal.device import choose_device
 from polymodal.errors import ConfigError, DataError
@@ -17,10 +16,8 @@ from polymodal.guess import DRAWS
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
-from polymodal.preparation import everyday_settings, prepare
 from polymodal.progress import Progress, messages_shown
 from polymodal.samples import Samples
-from polymodal.training import stages
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
@@ -206,8 +203,10 @@ class Generator:
         if rows is None:
             data = self.data()
             rows, training = data.validation, data.train if training is None else training
-        judge = judge or self._judge(training, judge_steps)
-        calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
+        with messages_shown():
+            judge = judge or self._judge(training, judge_steps)
+            with Progress("calibrating"):
+                calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
         if self.run:
             calibration.save(self.run / "calibration")
         return calibration
@@ -358,7 +357,13 @@ class Generator:
         return explain(self.model, given, to, **options)
 
     def audit(
-        self, members: Rows | None = None, others: Rows | None = None, *, reference: Generator | None = None, **options
+        self,
+        members: Rows | None = None,
+        others: Rows | None = None,
+        *,
+        reference: Generator | None = None,
+        print_progress: bool = True,
+        **options: Any,
     ) -> Audit:
         """How well an attacker can tell training rows from others, and what is given away about them.
 
@@ -366,6 +371,7 @@ class Generator:
             members: Rows that the model learned from; the training rows if not given.
             others: Rows that it did not learn from; the test rows of the run's data if not given.
             reference: Another model with the same fields, which learned from neither.
+            print_progress: As of ``fit``.
             options: Further arguments of ``evaluation.privacy.audit.audit``, such as ``n_rows`` and ``seed``.
 
         Raises:
@@ -378,7 +384,10 @@ class Generator:
             data = self.data()
             members = data.train if members is None else members
             others = data.test if others is None else others
-        return audit(self.model, members, others, reference=None if reference is None else reference.model, **options)
+        other = None if reference is None else reference.model
+        with messages_shown(print_progress), Progress("attacking", shown=print_progress) as bar:
+            told = {"progress": lambda place, count, name: bar.at(place / count, name)} | options
+            return audit(self.model, members, others, reference=other, **told)
 
     def fit_prior(self, rows: Rows | None = None, **options: Any) -> FittedPrior:
         """Fits the prior of the joint latent, from which everything is generated where nothing is given.
@@ -428,56 +437,6 @@ class Generator:
             name: {"modality": recipe[name].modality, **modality.state(), "column": recipe[name].column or name}
             for name, modality in self.fields.items()
         }
-
-
-def fit(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    data: Any,
-    *,
-    run: str | Path,
-    minutes: float | None = None,
-    steps: int | None = None,
-    overwrite: bool = False,
-    strict: bool = False,
-    set: Mapping[str, Any] | None = None,
-    batch_size: int | None = None,
-    size: str | None = None,
-    device: str | None = None,
-    print_progress: bool = True,
-) -> Generator:
-    """Trains a recipe on data. A call that was stopped, or finished with a smaller budget, goes on when made again.
-
-    Args:
-        recipe: Name of a recipe that comes with the package, a YAML file, or its contents.
-        data: What ``load`` returned, or a source as for ``load``, whose fields are the recipe's, else inferred. None
-            takes the source that the recipe names.
-        run: Folder of the run: recipe as resolved, checkpoints, metrics, samples.
-        minutes: Time budget of all stages together; give either this or ``steps``.
-        steps: Number of steps.
-        overwrite: Delete the run that is in the folder, and start anew.
-        strict: Raise at the first row that cannot be read, instead of setting it aside.
-        set: Any other keys of the recipe, dotted, such as ``{"train.learning_rate": 1e-4}``. A field that is inferred
-            is corrected alike: ``{"fields.sound.max_seconds": 10}``; None leaves it out.
-        batch_size: Rows of one step.
-        size: Of the model: ``tiny``, ``small``, ``base`` or ``large``.
-        device: Where the model computes, ``cpu`` or ``cuda``; None takes a GPU if there is one.
-        print_progress: Show a bar in a terminal or notebook, or print a line every 30 seconds. What happens is logged
-            to the logger ``polymodal`` in any case.
-
-    Returns:
-        The model, ready to generate.
-
-    Raises:
-        ConfigError: The recipe is wrong or does not fit the data, or there is no such device.
-        DataError: The source is wrong.
-        CheckpointError: The folder holds another run.
-    """
-    settings = everyday_settings(set, minutes=minutes, steps=steps, batch_size=batch_size, size=size)
-    where = choose_device(device)
-    resolved, data = prepare(recipe, data, settings, strict=strict)
-    with messages_shown(print_progress):
-        model = stages.fit(resolved, data, run, overwrite=overwrite, device=where, print_progress=print_progress)
-    return Generator(model, Path(run), data.train)
 
 
 def open_run(run: str | Path, *, device: str | None = None) -> Generator:

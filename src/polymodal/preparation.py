@@ -87,6 +87,17 @@ def prepare(
     return _placed(resolved, data), data
 
 
+def describe_data(data: Data) -> list[str]:
+    """What whoever trains on data should know of how they were read, in lines."""
+    lines = []
+    if data.rejected:
+        lines.append(f"{len(data.rejected):,} rows are set aside; the first: {data.rejected[0]}")
+    if data.bad_cells:
+        lines.append(f"{len(data.bad_cells):,} cells cannot be read and are missing; the first: {data.bad_cells[0]}")
+    rows = ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items())
+    return [*lines, *data.notes, f"{data.source}: {rows} rows of {', '.join(data.fields)}"]
+
+
 def corrected(fields: Mapping[str, Mapping[str, Any]], corrections: Mapping[str, Any]) -> dict[str, Any]:
     """Recognised fields, as a recipe has them, with keys such as ``fields.sound.max_seconds`` changed.
 

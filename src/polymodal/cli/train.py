@@ -59,7 +59,7 @@ def run(args: Any) -> None:
     from polymodal.api import Generator
     from polymodal.config import parse_override
     from polymodal.device import choose_device
-    from polymodal.preparation import everyday_settings, prepare
+    from polymodal.preparation import describe_data, everyday_settings, prepare
     from polymodal.training import stages
 
     overrides: dict[str, Any] = {"fields": read_fields(args.fields)} if args.fields else {}
@@ -70,15 +70,8 @@ def run(args: Any) -> None:
     device = choose_device(args.device)
     recipe, data = prepare(args.recipe, args.data, settings, strict=args.strict)
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, one speaks
-    if data.rejected and first:
-        print(f"{len(data.rejected)} rows are set aside; the first: {data.rejected[0]}", flush=True)
-    if data.bad_cells and first:
-        print(f"{len(data.bad_cells)} cells cannot be read and are missing; the first: {data.bad_cells[0]}", flush=True)
     if first:
-        for note in data.notes:
-            print(note, flush=True)
-        rows = ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items())
-        print(f"{data.source}: {rows} rows of {', '.join(data.fields)}", flush=True)
+        print("\n".join(describe_data(data)), flush=True)
     model = Generator(stages.fit(recipe, data, args.output, overwrite=args.overwrite, device=device), args.output)
     if first:
         given, wanted = _example(model)

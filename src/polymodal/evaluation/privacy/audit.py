@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def audit(
     draws: int = 4,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Audit:
     """Attacks a model.
 
@@ -122,6 +124,7 @@ def audit(
         draws: Number of noises over which a loss is averaged.
         seed: Seed of the choice of rows and of all noise.
         options: Sampling options of the heads, by field.
+        progress: Called before each attack with its number from 0, the count of all and its name.
 
     Raises:
         ConfigError: The reference is of other fields.
@@ -136,7 +139,15 @@ def audit(
         if len(rows) < FEWEST:
             raise DataError(f"audit: there are {len(rows)} {what} rows; {FEWEST} or more can be told apart")
     attacks, leaks, notes = [], [], []
+    count = sum(1 + sum(given != to for given in model.encoders) for to in model.heads)
+    steps = itertools.count()
+
+    def tell(name: str) -> None:
+        if progress:
+            progress(next(steps), count, name)
+
     for to in model.heads:
+        tell(f"membership by {to}")
         first, second = (_some(rows, [to], n_rows, seed) for rows in (members, others))
         if min(len(first), len(second)) < FEWEST:
             notes.append(f"{to}: fewer than {FEWEST} rows of either kind have it.")
@@ -148,6 +159,7 @@ def audit(
         for given in model.encoders:
             if given == to:
                 continue
+            tell(f"{given} → {to}")
             first, second = (_some(rows, [given, to], n_rows, seed) for rows in (members, others))
             if min(len(first), len(second)) >= FEWEST:
                 leaks.append(leakage(model, first, second, given, to, seed=seed, options=options))
