@@ -415,7 +415,7 @@ class Generator:
         try:
             source_or_own = self.model.recipe.data.source if source is None else source
             if source_or_own is None:
-                raise ConfigError("data: the run was trained on rows in memory; give them, or a source (--data)")
+                raise ConfigError("data: the run was trained on rows in memory and knows no source; give --data")
             options = self.model.recipe.data.model_dump(exclude={"source"})
             return load(source_or_own, self._fields(), strict=strict, **options)
         except DataError as error:
