@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from polymodal.api import Generator, fit
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
-    from polymodal.modalities import Audio, Image, Label, Series, Text, Vector
+    from polymodal.modalities import Audio, Image, Label, Molecule, Series, Text, Vector
     from polymodal.model import Model
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ _HOMES = {
     "Image": ("polymodal.modalities", "Image"),
     "Label": ("polymodal.modalities", "Label"),
     "Model": ("polymodal.model", "Model"),
+    "Molecule": ("polymodal.modalities", "Molecule"),
     "Series": ("polymodal.modalities", "Series"),
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
@@ -41,6 +42,7 @@ __all__ = [
     "Image",
     "Label",
     "Model",
+    "Molecule",
     "PolymodalError",
     "Series",
     "Text",

@@ -45,6 +45,10 @@ CASES = {
     "text": ({"max_length": 32}, "drei rote Äpfel".encode),
     "audio": ({"max_seconds": 1.0}, _wav),
     "label": ({"names": ["cat", "dog"]}, b"dog".strip),
+    "molecule": (
+        {"symbols": ["[=Branch1]", "[=C]", "[=O]", "[Branch1]", "[C]", "[O]", "[Ring1]"]},
+        b"C1CC1C=O\n".strip,
+    ),
     "series": ({"channels": 2, "max_seconds": 2.0, "rate_hz": 8.0, "mean": 50.0, "std": [3.0, 2.0]}, _csv),
     "vector": ({"size": 3, "mean": [1.0, 0.0, 0.0], "std": 2.0}, _npy),
 }

@@ -8,6 +8,7 @@ from polymodal.modalities.audio import Audio
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.image import Image
 from polymodal.modalities.label import Label
+from polymodal.modalities.molecule import Molecule
 from polymodal.modalities.series import Series
 from polymodal.modalities.text import Text
 from polymodal.modalities.vector import Vector
@@ -17,6 +18,7 @@ MODALITIES: dict[str, type[Modality]] = {
     "vector": Vector,
     "series": Series,
     "label": Label,
+    "molecule": Molecule,
     "image": Image,
     "audio": Audio,
 }
@@ -29,6 +31,7 @@ __all__ = [
     "Image",
     "Label",
     "Modality",
+    "Molecule",
     "Series",
     "Text",
     "Vector",
