@@ -128,8 +128,11 @@ class Molecule(Modality):
         """Ids (length,) -> SMILES of the symbols up to the first end."""
         ids = value.detach().reshape(-1).tolist()
         ids = ids[: ids.index(self.END)] if self.END in ids else ids
-        symbols = [(self.symbols or [])[number - self.SHIFT] for number in ids if number >= self.SHIFT]
-        return Structure(chemistry.join_symbols(symbols, self.notation))
+        return Structure(chemistry.join_symbols([s for s in map(self.symbol, ids) if s], self.notation))
+
+    def symbol(self, number: int) -> str:
+        """The symbol of an id; empty for the ids that are none."""
+        return (self.symbols or [])[number - self.SHIFT] if number >= self.SHIFT else ""
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:

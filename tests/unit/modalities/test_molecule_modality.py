@@ -141,6 +141,8 @@ def test_sets_and_pairs_of_molecules_are_compared(molecule):
     found = {result.metric: result.values for result in kind.compare(field, other, ceiling=1.0, chance=0.0)}
     assert found["error of mass"] == pytest.approx([180.159 - 46.069], abs=0.01)
     assert found["Tanimoto similarity"] == kind.likeness(field, other)
+    symbols = [text for text, _ in kind.pieces(other)]
+    assert symbols == (["[C]", "[C]", "[O]", ""] if molecule.notation == "selfies" else ["C", "C", "O", ""])
     assert kind.features(field).shape == (1, 5)
     assert {result.metric for result in kind.compare_sets(field, other, None, 0)} == {"validity", "uniqueness"}
 

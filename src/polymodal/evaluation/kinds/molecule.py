@@ -15,6 +15,7 @@ from polymodal.evaluation.kinds.base import Kind
 from polymodal.evaluation.metrics import uniqueness, validity
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.generation import write
+from polymodal.modalities import Molecule
 from polymodal.modalities.chemistry import PROPERTIES, fingerprints, parse, properties
 from polymodal.types import Field
 
@@ -23,6 +24,8 @@ _COMPARED = (0, 1)  # logP and mass, of PROPERTIES
 
 class MoleculeKind(Kind):
     """Molecules are right if they are the row's own; others may be like it, or have its properties."""
+
+    modality: Molecule
 
     def same(self, first: Field, second: Field) -> np.ndarray:
         pairs = zip(write(self.modality, first), write(self.modality, second), strict=True)
@@ -57,6 +60,11 @@ class MoleculeKind(Kind):
         """(n, 5) properties, each over its scale; zeros of what is not valid."""
         scales = np.array([2.0, 100.0, 40.0, 2.0, 2.0])
         return torch.from_numpy(np.nan_to_num(described(write(self.modality, field)) / scales))
+
+    def pieces(self, field: Field) -> list[tuple[str, list[int]]]:
+        """The symbols; ids that write nothing, such as an end, have an empty text."""
+        (ids,) = field.values()
+        return [(self.modality.symbol(number), [place]) for place, number in enumerate(ids.tolist())]
 
     def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
         ours, true = write(self.modality, made), write(self.modality, real)
