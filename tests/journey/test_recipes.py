@@ -40,7 +40,7 @@ def rows(tmp_path_factory):
                 "speech": f"{number}.wav",
                 "structure": "C" * (number % 5) + STRUCTURES[kind],
                 "trace": [[float(kind), step / 4] for step in range(10 + number % 5)],
-                **{name: number % 7 + kind / 4 for name in ("logp", "mass", "tpsa", "rings", "donors")},
+                **dict.fromkeys(("logp", "mass", "tpsa", "rings", "donors"), number % 7 + kind / 4),
                 "melting_point": 200.0 + 10 * kind,
                 "boiling_point": 300.0 + 10 * kind + number % 3,
                 "split": "validation" if number == 0 else "train",
