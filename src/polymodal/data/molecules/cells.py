@@ -25,8 +25,13 @@ def describe(smiles: str) -> dict[str, object] | None:
         symbols = chemistry.split_symbols(canonical, "selfies")
     except DataError:
         return None
-    elements = {atom.GetSymbol() for atom in molecule.GetAtoms()}
+    atoms = molecule.GetAtoms()
+    elements = {atom.GetSymbol() for atom in atoms}
     if "C" not in elements or not elements <= ELEMENTS or len(symbols) > MOST_SYMBOLS:
+        return None
+    if sum(atom.GetFormalCharge() for atom in atoms) or any(
+        atom.GetIsotope() or atom.GetNumRadicalElectrons() for atom in atoms
+    ):
         return None
     values = dict(zip(chemistry.PROPERTIES, chemistry.properties(molecule), strict=True))
     return {"structure": canonical, "scaffold": chemistry.scaffold(molecule), **values}
