@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -94,6 +95,7 @@ def _from_selfies(text: str) -> str:
         raise DataError(f"{_short(text)} is no SELFIES: {_line(error)}") from error
 
 
+@lru_cache(maxsize=1 << 16)
 def canonical(text: str) -> str:
     """The canonical, isomeric SMILES of a molecule.
 

@@ -59,8 +59,8 @@ def build(folder: Path, *, compounds: int | None = None, measured: bool = False,
     Args:
         folder: Where built data sets are kept, one folder for each set of options and versions of packages.
         compounds: Take so many, evenly over all. None: all. Of these, the small organic molecules that RDKit and
-            SELFIES know stay: elements of organic chemistry in their usual isotopes, no charge as a whole, no radicals, at
-            most 63 symbols.
+            SELFIES know stay: elements of organic chemistry in their usual isotopes, no charge as a whole, no radicals,
+            at most 63 symbols.
         measured: Take only those whose melting point was measured.
         workers: Processes that compute properties.
 
