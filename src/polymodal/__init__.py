@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError
+from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError, TrainingError
 
 if TYPE_CHECKING:
     from polymodal.api import Generator, fit
@@ -42,6 +42,7 @@ __all__ = [
     "Model",
     "PolymodalError",
     "Text",
+    "TrainingError",
     "Vector",
     "fit",
     "infer_fields",

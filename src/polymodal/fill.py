@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress
 
+from polymodal import stopping
 from polymodal.cell_filler import CellFiller, Filling
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
@@ -150,11 +151,12 @@ class _Job:
             self._clear()
         self._claim()
         notes, first = [], 0
-        with _Progress(self.table.size) as progress:
+        with _Progress(self.table.size) as progress, stopping.finishing():
             for number, shard in enumerate(self.table.shards()):
                 notes.append(self._shard(number, shard, first))
                 first += len(shard.rows)
                 progress.at(first)
+                stopping.stop_if_asked()
         parts = [self._part(number) for number in range(len(notes))]
         with atomic_file(self.output) as joined:
             self.table.join(parts, joined)

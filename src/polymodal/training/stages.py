@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     Raises:
         ConfigError: The recipe does not fit the data.
         CheckpointError: The folder holds a run of another recipe or of other data.
+        TrainingError: Losses, gradients or weights are not finite, and will not be so again.
+        Stopped: Ctrl-C, or a signal that a command sees to, asked for it; the step that was in work is saved.
     """
     run, recipe = Path(run), resolve(recipe, data.fields, data.train.names)
     config = recipe.train
@@ -86,11 +89,18 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
     model.to(engine.device)
     if engine.main:
         print("\n".join(_chosen(model)), flush=True)
+        print(
+            f"checkpoints: the newest {config.keep} are kept, of {config.keep_megabytes:,g} MB at most, and the newest "
+            "however large it is (train.keep, train.keep_megabytes)",
+            flush=True,
+        )
     if config.compile:
         compile_networks(model)
 
+    begin = time.monotonic()
     share = pretraining.pretrain(model, data.train, run, engine)
     rows = with_frozen(model, data.train, run, engine)
+    late = max(0.0, time.monotonic() - begin - 60 * (config.minutes or 0.0) * (1 - share))
 
     inputs = {name: name in model.encoders for name in model.modalities}
     outputs = {name: name in model.heads for name in model.modalities}
@@ -98,15 +108,17 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
     def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
-    def validate(step: int) -> dict[str, float]:
+    def validate(step: int, seconds: float) -> dict[str, float]:
+        until = time.monotonic() + seconds
         if not engine.main or not len(data.validation):
             return {}
         held_out = StepLoader(
             data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
         )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
-            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
-            return _validation_losses(model, held_out)
+            losses = _validation_losses(model, held_out)
+            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
+            return losses
 
     loader = StepLoader(
         rows,
@@ -133,6 +145,7 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
         config_document=checkpoints.config_of(model),
         validate=validate,
         adaptation=adaptation,
+        late=late if config.minutes and config.clock == "wall" else 0.0,
     )
     averages.swap()
     restore_networks(model)
