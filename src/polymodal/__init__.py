@@ -1,5 +1,7 @@
 """Train one model on rows of aligned data, with any cells missing, and generate any field of a row from any others."""
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from polymodal.model import Model
 
 __version__ = "0.1.0"
+
+# GNU's OpenMP reads this once, when PyTorch is loaded: how often its threads look for one another before they sleep.
+# Its default of milliseconds wastes the slices of time that another busy process leaves (docs/adr/0024).
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # The module of each name, and its name there; imported when first used, so that `import polymodal` is quick.
 _HOMES = {

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError, unknown
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import Modality, read_finite
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field
@@ -181,7 +181,7 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
     if isinstance(raw, str) and modality.names_file(raw):
         raw = Path(raw)
     try:
-        stored = modality.read(raw)
+        stored = read_finite(modality, raw)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     value = modality.to_model(torch.from_numpy(np.array(stored))[None])
