@@ -440,7 +440,6 @@ def fit(
         ConfigError: The recipe is wrong or does not fit the data.
         DataError: The source is wrong.
         CheckpointError: The folder holds another run.
-        TrainingError: Losses, gradients or weights are not finite, and will not be so again.
     """
     budget = {"train.minutes": minutes, "train.steps": steps}
     given = {key: value for key, value in budget.items() if value is not None}
