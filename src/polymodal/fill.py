@@ -178,7 +178,7 @@ class _Job:
         """Names of the files that an earlier call made beside the output."""
         made = self.files / _MADE
         if made.is_file():
-            return set(made.read_text(encoding="utf-8").splitlines())
+            return set(made.read_text(encoding="utf-8", errors="replace").splitlines()) - {""}
         if self.files.exists() and any(self.files.iterdir()) and not self.table.embeds:
             raise CheckpointError(
                 f"{self.files}: is there already, and nothing that `fill` made; choose another output"
@@ -254,7 +254,10 @@ class _Job:
         if not self.made:
             return
         self.files.mkdir(parents=True, exist_ok=True)
-        with (self.files / _MADE).open("a", encoding="utf-8") as made:  # before there is anything to account for
+        listed = self.files / _MADE
+        torn = listed.is_file() and listed.read_bytes()[-1:] not in (b"", b"\n")
+        with listed.open("a", encoding="utf-8") as made:  # before there is anything to account for
+            made.write("\n" * torn)
             made.writelines(f"{name}\n" for name in self.made)
         for name, content in self.made.items():
             write_file(self.files / name, content)

@@ -140,3 +140,16 @@ def test_another_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_a_list_of_files_that_was_cut_short_is_mended(tmp_path):
+    """What `fill` made is listed by name; the next name begins a line of its own."""
+    from types import SimpleNamespace
+
+    from polymodal.fill import _MADE, _Job
+
+    job = SimpleNamespace(files=tmp_path, made={"picture-2.png": b"2"}, table=SimpleNamespace(embeds=False))
+    (tmp_path / _MADE).write_bytes(b"picture-1.png\npictu")
+    _Job._write_files(job)
+    assert _Job._older_files(job) == {"picture-1.png", "pictu", "picture-2.png"}
+    assert (tmp_path / "picture-2.png").read_bytes() == b"2"

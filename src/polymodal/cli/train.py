@@ -16,10 +16,11 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "train",
         run,
         summary="Train a model on your data.",
-        details="Everything is written to one folder, the run. You can stop the command at any time: the same command\n"
-        "continues from the last checkpoint. Cells that cannot be read are missing, and counted. The fields are those\n"
-        "of the recipe if it names any, else those of the data set if it is built in, else they are guessed from the\n"
-        "columns (`polymodal data inspect SOURCE` shows the guess).",
+        details="Everything is written to one folder, the run. You can stop the command at any time: Ctrl-C, SIGTERM\n"
+        "and SIGHUP finish the step in work and save it (a second one stops at once), and the same command continues.\n"
+        "Cells that cannot be read are missing, and counted. The fields are those of the recipe if it names any, else\n"
+        "those of the data set if it is built in, else they are guessed from the columns (`polymodal data inspect\n"
+        "SOURCE` shows the guess).",
         examples="""
 polymodal train any-to-any --data rows.jsonl --set train.minutes=10 -o runs/mine
 polymodal train my-recipe.yaml --data rows.parquet --set train.steps=2000 --set train.batch_size=32 -o runs/mine
