@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -116,7 +117,7 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
             data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
         )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
-            losses = _validation_losses(model, held_out)
+            losses = _validation_losses(model, held_out, until=until)
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
             return losses
 
@@ -261,10 +262,19 @@ def _short(value: Any) -> str:
 
 
 @torch.no_grad()
-def _validation_losses(model: Model, loader: StepLoader, steps: int = 4) -> dict[str, float]:
-    """Means of the terms over the first validation rows, with the same tasks and noise every time."""
+def _validation_losses(model: Model, loader: StepLoader, steps: int = 4, until: float = math.inf) -> dict[str, float]:
+    """Means of the terms over the first validation rows, with the same tasks and noise every time.
+
+    Args:
+        model: In evaluation mode.
+        loader: Of held-out rows.
+        steps: Of the loader.
+        until: A time of ``time.monotonic`` after which no further step is taken.
+    """
     sums: dict[str, list[float]] = {}
     for step in range(steps):
+        if step and time.monotonic() > until:
+            break
         for micro_batch in loader.micro_batches(step):
             for name, value in model(micro_batch, "model")[1].items():
                 sums.setdefault(name, []).append(float(value))
