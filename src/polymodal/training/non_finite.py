@@ -112,10 +112,10 @@ def check_weights(trainee: Any, averages: Average, stage: str, last: int | None,
     Raises:
         TrainingError: A weight or an average is not finite, on any process.
     """
-    weights: dict[str, Tensor] = {**dict(trainee.named_parameters()), **averages.weights}
-    largest = torch.stack(torch._foreach_norm([weight.detach() for weight in weights.values()], torch.inf))
+    weights = [*trainee.named_parameters(), *averages.weights.items()]
+    largest = torch.stack(torch._foreach_norm([weight.detach() for _, weight in weights], torch.inf))
     finite = largest.isfinite().tolist()
-    names = shared({name: 1 for name, fine in zip(weights, finite, strict=True) if not fine})
+    names = shared({name: 1 for (name, _), fine in zip(weights, finite, strict=True) if not fine})
     if names:
         kept = f"the checkpoint of step {last} stays" if last is not None else "nothing is kept"
         raise TrainingError(f"{stage}: weights are no longer finite ({parts(names)}); {kept}; {remedy}")

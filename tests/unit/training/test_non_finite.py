@@ -243,12 +243,17 @@ def test_a_loud_clip_costs_a_cell_and_a_mad_rate_the_run(recipe, world, tmp_path
     assert "train.learning_rate" in capsys.readouterr().err
 
 
-def test_averages_are_looked_at_as_well():
+def test_weights_and_averages_are_looked_at():
     from polymodal.training.non_finite import check_weights
 
     trainee = Line()
     averages = Average(checkpoints.trained_parameters(trainee), 0.9)
     check_weights(trainee, averages, "run", None, "")
+    with torch.no_grad():
+        trainee.heads["sound"].bias[1] = -torch.inf
+    with pytest.raises(pm.TrainingError, match=r"heads\.sound\); the checkpoint of step 3 stays"):
+        check_weights(trainee, averages, "run", 3, "")
+    trainee = Line()
     averages.weights["heads.name.bias"][3] = torch.nan
     with pytest.raises(pm.TrainingError, match=r"heads\.name\); nothing is kept"):
         check_weights(trainee, averages, "run", None, "")
