@@ -219,6 +219,22 @@ def test_a_run_has_one_trainer(world, recipe, tmp_path):
     pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2)
 
 
+def test_a_run_that_is_replaced_keeps_its_lock_and_a_refused_folder_gets_none(world, recipe, tmp_path):
+    pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=1)
+    (tmp_path / "run" / "link").symlink_to(world)
+    lock = (tmp_path / "run" / ".lock").stat().st_ino
+    pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2, overwrite=True)
+    assert (tmp_path / "run" / ".lock").stat().st_ino == lock
+    assert newest_step(tmp_path / "run") == 2
+    assert not (tmp_path / "run" / "link").exists()
+    assert (world / "rows.jsonl").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(pm.CheckpointError, match="is not empty and holds no run"):
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "mine", steps=1, overwrite=True)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
 def test_data_that_have_moved_are_asked_for(world, recipe, tmp_path):
     shutil.copytree(world, tmp_path / "here")
     run = pm.fit(recipe, tmp_path / "here" / "rows.jsonl", run=tmp_path / "run", steps=1)

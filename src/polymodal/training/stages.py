@@ -6,7 +6,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ from polymodal.training.rates import Rates
 from polymodal.training.step_loader import StepLoader
 from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
+
+_LOCK = ".lock"
+"""A file in a run folder, which the process that trains there has locked."""
 
 
 def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False) -> Model:
@@ -71,17 +75,11 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     if config.vocoder_from is not None:
         pretraining.take_vocoders(model, config.vocoder_from)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
-    lock = None
-    if engine.main:
-        lock = _lock(run) if (run / "config.json").exists() else None
-        _claim(run, model, data, overwrite)
-        lock = lock or _lock(run)
-    try:
+    with _owned(run) if engine.main else nullcontext():
+        if engine.main:
+            _claim(run, model, data, overwrite)
         engine.wait()
         return _train(recipe, data, run, model, engine, adaptation)
-    finally:
-        if lock:
-            lock.release()
 
 
 def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, adaptation: Adaptation) -> Model:
@@ -183,12 +181,14 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
-    """Makes the run folder this run's, or makes sure that it is."""
+    """Makes the run folder, which this process has to itself, this run's, or makes sure that it is."""
     file = run / "config.json"
     config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
     there = _config_of_run(file) if file.exists() else None
     if there and overwrite:
-        shutil.rmtree(run)
+        for path in run.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     elif there:
         here = json.loads(json.dumps(config))
         try:  # an option that the run's version did not have yet has its default
@@ -212,25 +212,28 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         if steps != more:
             write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return
-    if run.exists() and any(run.iterdir()):
-        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
     write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
-def _lock(run: Path) -> FileLock:
-    """Keeps other processes out of a run folder until it is released.
+@contextmanager
+def _owned(run: Path) -> Iterator[None]:
+    """Keeps other processes out of a run folder, made if need be; nothing is written to a folder of another kind.
 
     Raises:
-        CheckpointError: Another process is in it.
+        CheckpointError: Another process is in it, or it holds something else.
     """
-    lock = FileLock(run / ".lock")
+    if (run / "config.json").exists():
+        _config_of_run(run / "config.json")
+    elif run.exists() and any(path.name != _LOCK for path in run.iterdir()):
+        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(run / _LOCK, timeout=0):
+            yield
     except Timeout:
         raise CheckpointError(
             f"{run}: another process is training this run; wait for it, or choose another folder"
         ) from None
-    return lock
 
 
 def _config_of_run(file: Path) -> dict[str, Any]:
