@@ -202,17 +202,20 @@ def _train(
 
 
 def _not_finite(trainee: Any, engine: Engine, micro_batches: Sequence[MicroBatch]) -> list[str]:
-    """Names of the parameters whose gradient is not finite in a step, which has moved nothing and is taken again."""
-    names = []
+    """Names of the parameters whose gradient has no finite norm in a step, which has moved nothing and is taken again.
+
+    If only all gradients together have none, it is that of the largest.
+    """
+    norms: dict[str, float] = {}
     for player in trainee.players:
         for number, micro_batch in enumerate(micro_batches, 1):
             engine.backward(micro_batch, player, last=number == len(micro_batches))
         moved = set(trainee.parameters_of(player))
         for name, parameter in trainee.named_parameters():
-            if parameter in moved and parameter.grad is not None and not parameter.grad.isfinite().all():
-                names.append(name)
+            if parameter in moved and parameter.grad is not None:
+                norms[name] = float(parameter.grad.norm())
         trainee.zero_grad(set_to_none=True)
-    return names
+    return [name for name, norm in norms.items() if not math.isfinite(norm)] or [max(norms, key=lambda n: norms[n])]
 
 
 class Clock:

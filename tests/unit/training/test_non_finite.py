@@ -63,6 +63,14 @@ class Infinite(torch.autograd.Function):
         return gradient * torch.inf
 
 
+class Huge(Infinite):
+    """A finite number whose gradient is so large that only its square is infinite."""
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 1e35
+
+
 class Steps:
     """Rows of steps: the loss of ``sound`` is multiplied by a number, and its gradient may be infinite."""
 
@@ -164,6 +172,11 @@ def test_a_few_in_a_row_stop_the_training_and_the_good_stays(tmp_path):
 def test_where_only_a_gradient_overflows_its_part_is_named(tmp_path):
     with pytest.raises(pm.TrainingError, match=r"the gradient of heads\.sound; training has stopped"):
         go(tmp_path / "run", Steps(lambda step: 1.0, Infinite.apply))
+
+
+def test_where_gradients_overflow_only_together_the_largest_is_named(tmp_path):
+    with pytest.raises(pm.TrainingError, match=r"the gradient of heads\.sound; training has stopped"):
+        go(tmp_path / "run", Steps(lambda step: 1.0, Huge.apply))
 
 
 def test_a_training_of_skipped_steps_is_none_however_short(tmp_path):
