@@ -164,6 +164,8 @@ def call(work: Work, folder: Path, disturb: tuple[int, float] | None = None) -> 
     except subprocess.TimeoutExpired:
         process.send_signal(disturb[0])
         _, errors = process.communicate()
+    finally:
+        process.kill()
     return process.returncode, time.monotonic() - begin, errors
 
 
