@@ -242,7 +242,8 @@ def main() -> None:
         }
         table.add_row(name, *(str(value) for value in summary[name].values()))
     console.print(table)
-    result = {"results": summary, "trials": found, "wrong": sum(each["wrong"] for each in summary.values())}
+    told = {name: [list(trial.values()) for trial in trials] for name, trials in found.items()}
+    result = {"results": summary, "wrong": sum(each["wrong"] for each in summary.values()), "trials": told}
     save(about(time.perf_counter() - begin, seed=args.seed) | result, args.output)
     sys.exit(bool(result["wrong"]))
 
