@@ -130,12 +130,13 @@ def test_a_skipped_step_leaves_weights_and_optimiser_as_they_were():
         assert all(torch.equal(after[name], value) for name, value in state.items())
 
 
-def test_muon_does_not_wait_to_know_that_it_skips():
-    """As AdamW's fused kernels: told on the device that a gradient is not finite, it moves nothing."""
+def test_nobody_waits_to_know_that_a_step_is_skipped():
+    """As on a GPU: told on the device that a gradient is not finite, the optimiser moves nothing."""
     weights = [torch.nn.Parameter(torch.randn(16, 16, generator=torch.Generator().manual_seed(k))) for k in range(2)]
     both = [weight.detach().clone().requires_grad_() for weight in weights]
+    common = {"weight_decay": 0.1, "betas": (0.9, 0.98)}
     optimizers = [
-        Muon([{"params": mine, "orthogonal": True, "weight_decay": 0.1, "betas": (0.9, 0.98)}], 0.01)
+        Muon([{"params": [w], "orthogonal": k == 0, **common} for k, w in enumerate(mine)], 0.01)
         for mine in (weights, both)
     ]
     for bad in (0.0, 1.0, 0.0):
@@ -149,6 +150,7 @@ def test_muon_does_not_wait_to_know_that_it_skips():
                 optimizer.step()
     for mine, other in zip(weights, both, strict=True):
         torch.testing.assert_close(mine, other)
+    assert optimizers[1].state[both[1]]["step"] == 2
 
 
 def test_an_infinite_loss_with_a_finite_gradient_is_skipped():
