@@ -27,6 +27,8 @@ from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open
 LINE_SECONDS = 30
 """Between two lines that tell how far it is, where there is no terminal to show a bar."""
 
+_JOINED = "joined"
+"""In the folder of shards: the digest of the whole output, by which it is known again."""
 _MADE = ".made"
 """In the folder of files beside an output: names of those that were made, one a line."""
 
@@ -136,7 +138,7 @@ class _Job:
         self.copied: set[str] = set()
 
     def run(self, overwrite: bool) -> Filled:
-        if self.output.exists() and not overwrite:
+        if self.output.exists() and not overwrite and not self._is_joined():
             raise CheckpointError(f"{self.output}: is there already; choose another file, or overwrite it")
         older = self._older_files()
         self.partial.mkdir(parents=True, exist_ok=True)
@@ -160,10 +162,12 @@ class _Job:
         parts = [self._part(number) for number in range(len(notes))]
         with atomic_file(self.output) as joined:
             self.table.join(parts, joined)
+            write_file(self.partial / _JOINED, file_sha256(joined))
         for name in older - {name for note in notes for name in note["files"]}:
             (self.files / name).unlink(missing_ok=True)
         self._clear()
-        (self.partial / "lock").unlink(missing_ok=True)
+        for name in ("lock", _JOINED):  # the latter comes last: without it, the output is taken for another's
+            (self.partial / name).unlink(missing_ok=True)
         with suppress(OSError):  # something of the user's is in it
             self.partial.rmdir()
         counts, unsure = (
@@ -173,6 +177,11 @@ class _Job:
         rejected = [Rejection(*fields) for note in notes for fields in note["rejected"]]
         copied = len({name for note in notes for name in note["copied"]})
         return Filled(self.output, first, counts, rejected, unsure, copied)
+
+    def _is_joined(self) -> bool:
+        """Whether the output is that of this call, which was killed before it had cleared its shards away."""
+        note = self.partial / _JOINED
+        return note.is_file() and note.read_text(encoding="utf-8") == file_sha256(self.output)
 
     def _older_files(self) -> set[str]:
         """Names of the files that an earlier call made beside the output."""

@@ -13,6 +13,7 @@ import pytest
 import polymodal as pm
 from polymodal import stopping
 from polymodal.cli.main import main
+from polymodal.files import file_sha256
 
 
 def send_once_there(file: Path, number: int) -> threading.Thread:
@@ -51,6 +52,25 @@ def test_fill_keeps_the_shard_in_work(trained, tmp_path, capfd):
     assert [file.stat().st_mtime_ns for file in done] == times
     assert fill("filled.jsonl") == 0
     assert (tmp_path / "filled.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_fill_goes_on_where_only_its_clearing_away_was_killed(trained, tmp_path):
+    (tmp_path / "table.jsonl").write_text('{"name": "red disc", "colour": null}\n' * 3)
+    command = ["fill", str(trained), str(tmp_path / "table.jsonl"), "-o", str(tmp_path / "filled.jsonl")]
+    assert main(command) == 0
+    content, partial = (tmp_path / "filled.jsonl").read_bytes(), tmp_path / "filled.jsonl.partial"
+    partial.mkdir()
+    (partial / "joined").write_text(file_sha256(tmp_path / "filled.jsonl"))
+    assert main(command) == 0
+    assert (tmp_path / "filled.jsonl").read_bytes() == content
+    assert not partial.exists()
+    assert main(command) == 2  # once it is cleared away, the output is one like any other
+
+    partial.mkdir()
+    (partial / "joined").write_text(file_sha256(tmp_path / "filled.jsonl"))
+    (tmp_path / "filled.jsonl").write_text("of somebody else")
+    assert main(command) == 2
+    assert (tmp_path / "filled.jsonl").read_text() == "of somebody else"
 
 
 def test_evaluate_keeps_the_direction_in_work(trained, tmp_path):
