@@ -430,6 +430,23 @@ SECTIONS: dict[str, Section] = {
         "after it was killed.",
         [Bar("our loop over the bare loop", lambda result: result["ratio"], 1.05, at_most=True)],
     ),
+    "busy": Section(
+        "Training beside another process",
+        "python benchmarks/busy.py",
+        "Steps of `any-to-any` in the same time by the clock, on the idle machine and beside a process at full load, "
+        "with all cores; how late each ended, and how long its validations took.",
+        NO_PEER
+        + "how threads wait for one another is a setting of OpenMP, which other libraries leave at its default.",
+        [Bar("steps beside a process at full load over idle steps", lambda result: result["ratio"], 0.4)],
+    ),
+    "kills": Section(
+        "Killed at any moment",
+        "python benchmarks/kills.py",
+        "Each command on a tiny world, killed by SIGKILL or stopped by SIGTERM at random times, then called again: "
+        "wrong is a status, a result that is not that of an undisturbed call bit for bit, or something half written.",
+        NO_PEER + "nothing is compared.",
+        [Bar("disturbed calls that ended wrong", lambda result: result["wrong"], 0, at_most=True)],
+    ),
     "sampler": Section(
         "A sampling step against diffusers",
         "python benchmarks/sampler.py",

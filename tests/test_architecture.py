@@ -13,7 +13,7 @@ from polymodal.modalities import MODALITIES
 ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
-    ["types", "errors", "files", "migration"],
+    ["types", "errors", "files", "migration", "stopping"],
     ["arguments", "device", "progress"],
     ["nn"],
     ["modalities"],

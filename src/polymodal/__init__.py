@@ -1,10 +1,12 @@
 """Train one model on rows of aligned data, with any cells missing, and generate any field of a row from any others."""
 
 import logging
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError
+from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError, TrainingError
 
 if TYPE_CHECKING:
     from polymodal.api import Generator
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# GNU's OpenMP reads this once, when PyTorch is loaded: how often its threads look for one another before they sleep.
+# Its default of milliseconds wastes the slices of time that another busy process leaves (docs/adr/0024).
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants to see what is logged says so
 
 # The module of each name, and its name there; imported when first used, so that `import polymodal` is quick.
@@ -50,6 +56,7 @@ __all__ = [
     "PolymodalError",
     "Series",
     "Text",
+    "TrainingError",
     "Vector",
     "fit",
     "infer_fields",

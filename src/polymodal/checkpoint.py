@@ -13,6 +13,7 @@ Nothing is pickled and nothing in it is executed.
 
 import hashlib
 import json
+import math
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -78,22 +79,31 @@ class Checkpoint:
 
 
 def save(
-    stage: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any], keep: int
+    stage: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any],
+    keep: int,
+    keep_bytes: float = math.inf,
 ) -> Path:
-    """Writes a checkpoint of a stage, then removes all but the newest ``keep``.
+    """Writes a checkpoint of a stage, then removes older ones.
 
     Args:
         stage: Folder of the run or of one of its stages.
         step: Number of steps taken.
         tensors: By file name without suffix, such as ``trainer/optimizer``.
         documents: By file name without suffix, as JSON.
-        keep: At least 1.
+        keep: Most checkpoints that stay, at least 1.
+        keep_bytes: Most bytes of them; the newest stays however large it is.
     """
     folder = stage / CHECKPOINTS
-    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
-    for old in _all(stage)[:-keep]:
-        shutil.rmtree(old)
     remove_partials(folder)
+    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
+    size = 0
+    for place, path in enumerate(reversed(_all(stage))):
+        size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        if place >= keep or (place and size > keep_bytes):
+            shutil.rmtree(path)
     return final
 
 

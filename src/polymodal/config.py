@@ -25,7 +25,7 @@ from polymodal.vocoders import VOCODERS
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 Part = dict[str, Any]
@@ -164,7 +164,8 @@ class TrainConfig(_Strict):
         validate_every: Share of the training between two validations, with samples.
         checkpoint_every: Minutes between two checkpoints.
         checkpoint_steps: Steps between two checkpoints, in place of minutes.
-        keep: Checkpoints that are kept.
+        keep: Newest checkpoints that are kept; of a codec's or vocoder's training, one.
+        keep_megabytes: Most bytes of them, in millions; the newest one is kept however large it is.
     """
 
     minutes: float | None = Field(None, gt=0)
@@ -200,6 +201,7 @@ class TrainConfig(_Strict):
     checkpoint_every: float = Field(2.0, gt=0)
     checkpoint_steps: int | None = Field(None, ge=1)
     keep: int = Field(2, ge=1)
+    keep_megabytes: float = Field(300.0, gt=0)
 
     @field_validator("engine", mode="before")
     @classmethod

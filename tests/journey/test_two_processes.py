@@ -135,3 +135,23 @@ def test_rows_that_cannot_be_divided_are_refused(recipe_file, world, tmp_path, c
     command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(tmp_path / "run")]
     assert main([*command, "--set", "train.batch_size=2", "--set", "train.accumulate=4"]) == 2
     assert "train.accumulate: 4 parts of 2 rows" in capsys.readouterr().err
+
+
+def test_what_is_not_finite_on_one_process_stops_both(recipe, tmp_path):
+    """Every second row has a number whose loss overflows; neither process waits for the other in vain."""
+    fields = {
+        "colour": recipe["fields"]["colour"],
+        "place": {"modality": "vector", "size": 1, "mean": 0.0, "std": 1e-25},
+    }
+    rows = [{"colour": "red", "place": [float(k % 2)], "split": "train"} for k in range(16)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = json.dumps(plain(recipe) | {"fields": fields, "data": {"validation": 0.0}})
+    (tmp_path / "r.yaml").write_text(text.replace("1e-25", "1.0e-25"))  # else YAML reads a text
+    command = ["-m", "polymodal", "train", str(tmp_path / "r.yaml"), "--data", str(tmp_path / "rows.jsonl")]
+    command += ["-o", str(tmp_path / "run"), "--set", "train.steps=40", "--set", "train.batch_size=2"]
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    done = subprocess.run([*run, *command], capture_output=True, text=True, timeout=240)
+    assert done.returncode
+    assert "place.flow" in done.stderr
+    assert "training has stopped" in done.stderr
+    assert "is trained" not in done.stdout

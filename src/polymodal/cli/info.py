@@ -79,11 +79,14 @@ def run(args: Any) -> None:
 
 def last_scores(metrics: Path) -> dict[str, float]:
     """The newest value of each loss and validation score of a ``metrics.jsonl``; empty if there is none."""
+    from polymodal.training.log import read_log
+
     scores: dict[str, float] = {}
     if metrics.exists():
-        for line in metrics.read_text(encoding="utf-8").splitlines():
-            scores |= json.loads(line)
-    return {name: value for name, value in scores.items() if name == "loss" or "." in name}
+        for line in read_log(metrics):
+            scores |= line
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if name == "loss" or "." in name}
 
 
 def _count(module: Any) -> int:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from polymodal import __version__
+from polymodal import __version__, stopping
 from polymodal.cli import (
     audit,
     calibrate,
@@ -26,7 +26,7 @@ from polymodal.cli import (
     train,
 )  # fmt: skip
 from polymodal.cli.parser import Parser
-from polymodal.errors import PolymodalError
+from polymodal.errors import PolymodalError, TrainingError
 from polymodal.progress import messages_shown
 
 _COMMANDS = (
@@ -42,17 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: As typed, without the program's name; None for the process's own.
 
     Returns:
-        0, or 2 after a mistake of the user, 1 where the system refused, 130 after Ctrl-C.
+        0, or 2 after a mistake of the user, 1 where the system refused or training diverged, 130 after Ctrl-C,
+        143 after SIGTERM, 129 after SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):  # a letter that the console does not have is shown by its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings(), messages_shown(always=True):
+    with warnings.catch_warnings(), messages_shown(always=True), stopping.handle_signals():
         warnings.showwarning = _show_warning
         try:
             parsed = _parser(arguments).parse_args(arguments)
             return parsed.run(parsed) or 0
+        except TrainingError as error:
+            return _fail(error, 1)
         except PolymodalError as error:
             return _fail(error, 2)
         except BrokenPipeError:  # the reader of our output has gone, as `| head` does
@@ -60,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         except OSError as error:
             return _fail(error, 1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
             print(f"polymodal: stopped{'; the same command continues' * resumes}", file=sys.stderr)
-            return 130
+            return interrupt.status if isinstance(interrupt, stopping.Stopped) else 130
 
 
 def _parser(arguments: list[str]) -> Parser:
@@ -72,6 +75,9 @@ def _parser(arguments: list[str]) -> Parser:
         description="Train one model on rows of aligned data, with any cells missing,\n"
         "and generate any field of a row from any others.",
         epilog="`polymodal COMMAND --help` explains a command; docs/glossary.md defines the terms.\n\n"
+        "exit status: 0; 1 if the system refused (a full disk) or training diverged; 2 after a mistake in what was\n"
+        "given; 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP: `train`, `fill` and `evaluate` finish and keep what is\n"
+        "in work, and the same command continues. A second signal stops at once.\n\n"
         "start here:\n"
         "  polymodal data inspect emoji:concepts=200          what is in a data set\n"
         "  polymodal train any-to-any --data emoji:concepts=200 --minutes 10 -o runs/mine\n"

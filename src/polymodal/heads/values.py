@@ -77,6 +77,7 @@ class ValueDecoder(nn.Module):
                 deviation = error.square() if self.likelihood == "gaussian" else error.abs()
                 mean = (deviation * real).sum(axes) / real.sum(axes)
                 best = mean if self.likelihood == "gaussian" else 2 * mean.square()
+                best = best.where(best.isfinite(), self.variance)  # the step is skipped, and must leave no trace
                 self.variance.lerp_(best, 1 / (moves + 1).clamp(max=MEMORY))
         scale = self._scale()
         if self.likelihood == "gaussian":

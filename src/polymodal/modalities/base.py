@@ -95,6 +95,19 @@ def usual_limit(lengths: np.ndarray, short: float) -> float:
     return float(lengths[lengths <= max(short, 2 * usual)].max())
 
 
+def read_finite(modality: "Modality", raw: Any) -> np.ndarray:
+    """What a modality reads, whose numbers are all finite; every value that comes in is read by this.
+
+    Raises:
+        DataError: It cannot be read, or a number is not finite as it is stored.
+    """
+    with np.errstate(all="ignore"):
+        stored = np.asarray(modality.read(raw))
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise DataError(f"holds numbers that are not finite in {8 * stored.dtype.itemsize} bits")
+    return stored
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of a file.
 

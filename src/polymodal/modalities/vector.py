@@ -83,7 +83,10 @@ class Vector(Modality):
         Text is a list in JSON, as NumPy prints it, or numbers apart by spaces or commas.
         """
         mean, std = self._moments()
-        return ((self._numbers(raw) - mean) / std).clip(-_LARGEST, _LARGEST).astype(self.dtype)
+        deviations = (self._numbers(raw) - mean) / std
+        if (most := np.abs(deviations).max()) > _LARGEST:
+            raise DataError(f"{most:g} standard deviations from the mean, beyond 32 bits")
+        return deviations.astype(self.dtype)
 
     def _numbers(self, raw: Any) -> np.ndarray:
         """Raw -> the numbers as given (size,), in 64-bit floats."""

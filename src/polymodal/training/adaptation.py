@@ -68,11 +68,11 @@ class Adaptation:
                 part.register_hook(lambda gradient: self._add_gradient(field, gradient))
 
     def _add_gradient(self, field: str, gradient: Tensor) -> None:
-        norms = gradient.detach().flatten(1).float().norm(dim=1).sum()
+        norms = gradient.detach().flatten(1).float().norm(dim=1).sum().nan_to_num(0, 0, 0)
         self._gradients[field] = self._gradients.get(field, 0.0) + norms
 
     def observe(self, player: str, terms: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Adds the terms of one micro_batch.
+        """Adds the terms of one micro_batch, but for those that are not finite, whose step is skipped.
 
         Args:
             player: Whose move it was; those of adversaries are their own affair.
@@ -84,7 +84,7 @@ class Adaptation:
         self._counts = counts
         for name, value in terms.items():
             if name.partition(".")[0] in self.weights:
-                self._losses[name] = self._losses.get(name, 0.0) + value
+                self._losses[name] = self._losses.get(name, 0.0) + value.nan_to_num(0, 0, 0)
 
     def step(self, step: int) -> None:
         """Called after each step, with the number of those taken; every few steps it looks."""

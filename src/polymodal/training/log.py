@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from polymodal.files import write_file
 from polymodal.progress import Progress
+from polymodal.training.non_finite import GRADIENT
 
 
 class Log:
@@ -38,9 +39,8 @@ class Log:
             return
         stage.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            lines = self.path.read_text().splitlines()
-            lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            write_file(self.path, "".join(line + "\n" for line in lines))
+            kept = [line for line in read_log(self.path) if line["step"] <= step]
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.board = SummaryWriter(str(stage / "tensorboard"), purge_step=step)
 
     def __enter__(self) -> Log:
@@ -61,11 +61,18 @@ class Log:
     def norm(self, player: str, value: Tensor) -> None:
         """The norm of a player's gradient before clipping."""
         if self.enabled:
-            self._gather(f"gradient_norm.{player}", value, True)
+            self._gather(GRADIENT + player, value, True)
 
     def _gather(self, name: str, value: Tensor, first: bool) -> None:
+        value = value.nan_to_num(0, 0, 0)
         self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.numbers[name] = self.numbers.get(name, 0) + int(first or name not in self.numbers)
+
+    def leave_out(self, skipped: Mapping[str, int]) -> None:
+        """By name, how many of the numbers that were added are not finite, and do not count."""
+        for name, count in skipped.items():
+            if name in self.numbers:
+                self.numbers[name] -= count
 
     def write(self, step: int, rate: float, samples: int, adapted: Mapping[str, float]) -> None:
         """One line: means since the last one, of ``samples`` rows; ``adapted`` weights and rates as they now are."""
@@ -73,11 +80,12 @@ class Log:
             return
         now = time.monotonic()
         means = torch.stack([value.float() for value in self.sums.values()]).tolist()
-        line = {name: mean / self.numbers[name] for name, mean in zip(self.sums, means, strict=True)}
+        counted = zip(self.sums, means, strict=True)
+        line = {name: mean / self.numbers[name] for name, mean in counted if self.numbers[name] > 0}
         speed = samples / (now - self.since)
         self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed, **adapted})
         self.sums, self.numbers, self.since = {}, {}, now
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith("gradient_norm"))
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith(GRADIENT))
         self.text = f"  {shown}  {speed:.0f} samples/s"
 
     def tick(self, step: int) -> None:
@@ -103,3 +111,16 @@ class Log:
             file.write(json.dumps({"step": step, "seconds": round(self.clock.seconds, 3), **values}) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a ``metrics.jsonl``; what a killed process left half written is left out."""
+    lines = []
+    for text in path.read_bytes().splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines

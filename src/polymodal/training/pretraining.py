@@ -215,7 +215,7 @@ def _train(
     averages = train(
         trainee,
         loader,
-        config,
+        config.model_copy(update={"keep": 1}),  # the model's checkpoints hold its weights as well
         stage,
         engine=engine,
         learning_rate=learning_rate,

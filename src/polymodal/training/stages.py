@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,8 @@ from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
 
 _log = logging.getLogger(__name__)
+_LOCK = ".lock"
+"""A file in a run folder, which the process that trains there has locked."""
 
 
 def fit(
@@ -63,6 +68,8 @@ def fit(
     Raises:
         ConfigError: The recipe does not fit the data.
         CheckpointError: The folder holds a run of another recipe or of other data.
+        TrainingError: Losses, gradients or weights are not finite, and will not be so again.
+        Stopped: Ctrl-C, or a signal that a command sees to, asked for it; the step that was in work is saved.
     """
     run, recipe = Path(run), resolve(recipe, data.fields, data.train.names)
     config = recipe.train
@@ -80,17 +87,11 @@ def fit(
     if config.vocoder_from is not None:
         pretraining.take_vocoders(model, config.vocoder_from)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
-    lock = None
-    if engine.main:
-        lock = _lock(run) if (run / "config.json").exists() else None
-        _claim(run, model, data, overwrite)
-        lock = lock or _lock(run)
-    try:
+    with _owned(run) if engine.main else nullcontext():
+        if engine.main:
+            _claim(run, model, data, overwrite)
         engine.wait()
         return _train(recipe, data, run, model, engine, adaptation, print_progress)
-    finally:
-        if lock:
-            lock.release()
 
 
 def _train(
@@ -108,11 +109,19 @@ def _train(
     if engine.main:
         for line in _chosen(model):
             _log.info("%s", line)
+        _log.info(
+            "checkpoints: the newest %d are kept, of %s MB at most, and the newest however large it is "
+            "(train.keep, train.keep_megabytes)",
+            config.keep,
+            f"{config.keep_megabytes:,g}",
+        )
     if config.compile:
         compile_networks(model)
 
+    begin = time.monotonic()
     share = pretraining.pretrain(model, data.train, run, engine, print_progress=print_progress)
     rows = with_frozen(model, data.train, run, engine)
+    late = max(0.0, time.monotonic() - begin - 60 * (config.minutes or 0.0) * (1 - share))
 
     inputs = {name: name in model.encoders for name in model.modalities}
     outputs = {name: name in model.heads for name in model.modalities}
@@ -120,15 +129,17 @@ def _train(
     def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
-    def validate(step: int) -> dict[str, float]:
+    def validate(step: int, seconds: float) -> dict[str, float]:
+        until = time.monotonic() + seconds
         if not engine.main or not len(data.validation):
             return {}
         held_out = StepLoader(
             data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
         )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
-            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
-            return _validation_losses(model, held_out)
+            losses = _validation_losses(model, held_out, until=until)
+            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
+            return losses
 
     loader = StepLoader(
         rows,
@@ -156,6 +167,7 @@ def _train(
         validate=validate,
         adaptation=adaptation,
         print_progress=print_progress,
+        late=late if config.minutes and config.clock == "wall" else 0.0,
     )
     averages.swap()
     restore_networks(model)
@@ -192,12 +204,14 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
-    """Makes the run folder this run's, or makes sure that it is."""
+    """Makes the run folder, which this process has to itself, this run's, or makes sure that it is."""
     file = run / "config.json"
     config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
     there = _config_of_run(file) if file.exists() else None
     if there and overwrite:
-        shutil.rmtree(run)
+        for path in run.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     elif there:
         here = json.loads(json.dumps(config))
         try:  # an option that the run's version did not have yet has its default
@@ -219,25 +233,28 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         if budgets[0] != budgets[1]:  # a run may go on for longer
             write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return
-    if run.exists() and any(run.iterdir()):
-        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
     write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
-def _lock(run: Path) -> FileLock:
-    """Keeps other processes out of a run folder until it is released.
+@contextmanager
+def _owned(run: Path) -> Iterator[None]:
+    """Keeps other processes out of a run folder, made if need be; nothing is written to a folder of another kind.
 
     Raises:
-        CheckpointError: Another process is in it.
+        CheckpointError: Another process is in it, or it holds something else.
     """
-    lock = FileLock(run / ".lock")
+    if (run / "config.json").exists():
+        _config_of_run(run / "config.json")
+    elif run.exists() and any(path.name != _LOCK for path in run.iterdir()):
+        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(run / _LOCK, timeout=0):
+            yield
     except Timeout:
         raise CheckpointError(
             f"{run}: another process is training this run; wait for it, or choose another folder"
         ) from None
-    return lock
 
 
 def _config_of_run(file: Path) -> dict[str, Any]:
@@ -269,10 +286,19 @@ def _short(value: Any) -> str:
 
 
 @torch.no_grad()
-def _validation_losses(model: Model, loader: StepLoader, steps: int = 4) -> dict[str, float]:
-    """Means of the terms over the first validation rows, with the same tasks and noise every time."""
+def _validation_losses(model: Model, loader: StepLoader, steps: int = 4, until: float = math.inf) -> dict[str, float]:
+    """Means of the terms over the first validation rows, with the same tasks and noise every time.
+
+    Args:
+        model: In evaluation mode.
+        loader: Of held-out rows.
+        steps: Of the loader.
+        until: A time of ``time.monotonic`` after which no further step is taken.
+    """
     sums: dict[str, list[float]] = {}
     for step in range(steps):
+        if step and time.monotonic() > until:
+            break
         for micro_batch in loader.micro_batches(step):
             for name, value in model(micro_batch, "model")[1].items():
                 sums.setdefault(name, []).append(float(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
@@ -42,25 +44,33 @@ class DataParallel(Engine):
         )
         self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.device = self.accelerator.device
+        if self.accelerator.scaler is not None:
+            self.patience += 16  # the scaler begins at 2 ** 16, and halves that until no gradient overflows
 
     def prepare(self, trainee: Any, make_optimizer: Callable[[str], torch.optim.Optimizer]) -> None:
         self.accelerator.free_memory()  # of the stage before
         self.trainee, self.wrapped = trainee, self.accelerator.prepare_model(trainee)
-        self.optimizers = {
+        self.optimizers: dict[str, AcceleratedOptimizer] = {
             player: self.accelerator.prepare_optimizer(make_optimizer(player)) for player in trainee.players
         }
 
     def backward(self, micro_batch: MicroBatch, player: str, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
             loss, terms = self.wrapped(micro_batch, player)
-            self.accelerator.backward(loss * self.world_size)  # gradients of the processes are averaged, losses add up
+            # Gradients of the processes are averaged, losses add up. An infinite loss may have a finite gradient: 0
+            # times it is no number, and then no gradient is.
+            self.accelerator.backward(loss * (0 * loss.detach() + self.world_size))
         return loss, terms
 
     def step(self, player: str, clip: float) -> Tensor:
         optimizer = self.optimizers[player]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = self.accelerator.clip_grad_norm_(parameters, clip)
-        optimizer.step()
+        if self.accelerator.scaler is None and norm.is_cuda:  # the fused kernels skip the step without being waited for
+            optimizer.optimizer.found_inf = norm.isfinite().logical_not().float()
+            optimizer.step()
+        elif self.accelerator.scaler is not None or norm.isfinite():  # a scaler of losses sees to it itself
+            optimizer.step()
         for each in self.optimizers.values():
             each.zero_grad(set_to_none=True)
         return norm
@@ -75,7 +85,15 @@ class DataParallel(Engine):
     def wait(self) -> None:
         self.accelerator.wait_for_everyone()
 
-    def save(self, stage: Path, step: int, averages: Average, documents: Mapping[str, Any], keep: int) -> None:
+    def save(
+        self,
+        stage: Path,
+        step: int,
+        averages: Average,
+        documents: Mapping[str, Any],
+        keep: int,
+        keep_bytes: float = math.inf,
+    ) -> None:
         if not self.main:
             return
         state: dict[str, Tensor] = {}
@@ -84,7 +102,7 @@ class DataParallel(Engine):
         tensors = {
             "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
         }  # fmt: skip
-        checkpoints.save(stage, step, tensors, documents, keep)
+        checkpoints.save(stage, step, tensors, documents, keep, keep_bytes)
 
     def load(self, checkpoint: checkpoints.Checkpoint, averages: Average) -> None:
         checkpoints.load_weights(self.trainee, checkpoint.tensors("model"))
