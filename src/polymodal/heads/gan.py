@@ -26,7 +26,7 @@ from polymodal.heads.gan_controller import GanController
 from polymodal.heads.lengths import Lengths, length_loss
 from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
-from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.random import fold, normal, open_uniform, uniform
 from polymodal.types import Context, Field, Losses, Space
 
 CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -350,7 +350,7 @@ class Gan(Head):
 def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:
     """(B, count) standard normal numbers given that they lie within ± ``limit``, by inverting their distribution."""
     inside = math.erf(limit / math.sqrt(2))
-    u = (uniform(keys, (count,)) * 2 - 1) * inside
+    u = (open_uniform(keys, (count,)) * 2 - 1) * inside
     return (torch.erfinv(u) * math.sqrt(2)).clamp(-limit, limit)
 
 

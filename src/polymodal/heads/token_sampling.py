@@ -14,7 +14,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from polymodal.errors import ConfigError
-from polymodal.nn.random import fold, uniform
+from polymodal.nn.random import fold, open_uniform
 from polymodal.types import Context, Field, Space
 
 PAD, END, BEGIN = 0, 1, 2
@@ -87,7 +87,7 @@ class SequenceOptions(DecodingOptions):
 
 def gumbel(keys: Tensor, shape: Sequence[int]) -> Tensor:
     """Standard Gumbel numbers (B, *shape)."""
-    return -(uniform(keys, shape) + 2.0**-25).log().neg().log()
+    return -open_uniform(keys, shape).log().neg().log()
 
 
 def check_length(space: Space, length: int | None) -> None:

@@ -14,7 +14,7 @@ from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.grids import GridDecoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
-from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.random import fold, normal, open_uniform
 from polymodal.types import Context, Field, Space
 
 Likelihood = Literal["gaussian", "laplace"]
@@ -119,8 +119,8 @@ class ValueDecoder(nn.Module):
         """Of unit scale, (B, *shape)."""
         if self.likelihood == "gaussian":
             return normal(keys, self.space.shape)
-        u = uniform(keys, self.space.shape) - 0.5  # the inverse of the distribution function
-        return -u.sign() * torch.log1p(-(2 * u).abs().clamp(max=1 - 2.0**-24))
+        u = open_uniform(keys, self.space.shape) - 0.5  # the inverse of the distribution function
+        return -u.sign() * torch.log1p(-(2 * u).abs())
 
     def _decode(self, z: Tensor, context: Context, mask: Tensor) -> Tensor:
         """The likelihood's middle (B, C, *grid), where a length varies of the space's whole length."""

@@ -52,6 +52,22 @@ def uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
     return (bits.to(torch.float32) * 2.0**-24).view(len(keys), *shape)
 
 
+def open_uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
+    """Numbers in (0, 1) of shape (B, *shape): the middles of 2^23 even parts, for logarithms and inverse distributions.
+
+    Of ``uniform``'s 24 bits the last is dropped: below 1, 32-bit floats have no room for the middles of smaller parts,
+    and the last of these would be rounded to 1.
+    """
+    return ((uniform(keys, shape) * 2.0**23).floor() + 0.5) * 2.0**-23
+
+
+def choose(weights: Tensor, keys: Tensor) -> Tensor:
+    """Places (B,) in the rows of ``weights`` (B, K) or (K,), drawn as often as they weigh; never one that weighs 0."""
+    reach = weights.double().cumsum(-1)
+    mark = uniform(keys).double()[:, None] * reach[..., -1:]  # below the last reach, whatever its rounding
+    return (reach <= mark).sum(-1)
+
+
 def normal(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
     """Standard normal numbers of shape (B, *shape), by Box and Muller's transform.
 
