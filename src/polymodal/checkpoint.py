@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError
 from polymodal.files import atomic_folder, file_sha256, remove_partials
-from polymodal.migration import FORMAT, migrate_config, migrate_weights
+from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
@@ -197,7 +197,8 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     """
     config = migrate_config(config)
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads format {FORMAT} or 2")
+        known = ", ".join(map(str, (*OLDER, FORMAT)))
+        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads formats {known}")
     recipe = load_recipe(config["recipe"])
     modalities = {
         name: build_modality(recipe.fields[name].modality, **arguments) for name, arguments in config["fields"].items()

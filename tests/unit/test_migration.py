@@ -1,4 +1,4 @@
-"""Runs of format 2 open: the same run under its old names generates the same."""
+"""Runs of earlier formats open: the same run under its old names, and with its old defaults, generates the same."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import polymodal as pm
 from polymodal.files import file_sha256
-from polymodal.migration import migrate_config, migrate_weights
+from polymodal.migration import FORMAT, migrate_config, migrate_weights
 
 OLD = {"proj_in": "enter", "proj_out": "leave", "proj_context": "told", "controller": "balance"}
 
@@ -71,3 +71,25 @@ def test_weights_have_their_new_names():
         "fusion.register": "fusion.register",
     }
     assert migrate_weights(dict.fromkeys(renamed, 0)).keys() == set(renamed.values())
+
+
+@pytest.mark.parametrize(
+    ("head", "then"),
+    [
+        ({"kind": "masked"}, {"noise": 1.0}),
+        ({"kind": "masked", "noise": 0.3}, {"noise": 0.3}),
+        ({"kind": "gan", "loss": "wasserstein"}, {"gamma": 1.0}),
+        ({"kind": "gan", "gamma": 7.0}, {"gamma": 7.0}),
+    ],
+)
+@pytest.mark.parametrize("written", [2, 3])
+def test_what_a_recipe_left_out_is_what_it_was_by_default(head, then, written):
+    fields = {"x": {"modality": "image", "head": head}, "y": {"modality": "label", "head": {"steps": 3}}}
+    recipe = {"fields": fields, "defaults": {"label": {"head": head}}}
+    migrated = migrate_config({"format": written, "recipe": recipe, "fields": {}})
+    assert migrated["format"] == FORMAT
+    for parts in (migrated["recipe"]["fields"]["x"], migrated["recipe"]["defaults"]["label"]):
+        assert parts["head"] == {**head, **then}
+    assert migrated["recipe"]["fields"]["y"]["head"] == {"steps": 3}, "the default has them"
+    today = {"format": FORMAT, "recipe": recipe, "fields": {}}
+    assert migrate_config(today) == today

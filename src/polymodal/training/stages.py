@@ -18,7 +18,7 @@ from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import write_file
 from polymodal.generation import sample_grid
-from polymodal.migration import migrate_config
+from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
 from polymodal.resolution import resolve
@@ -172,11 +172,14 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     """Makes the run folder this run's, or makes sure that it is."""
     file = run / "config.json"
     config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
-    there = _config_of_run(file) if file.exists() else None
+    found = _config_of_run(file) if file.exists() else None
+    there = found and migrate_config(found)
     if there and overwrite:
         shutil.rmtree(run)
     elif there:
         here = json.loads(json.dumps(config))
+        if found and found["format"] in OLDER:  # what a recipe leaves out is on both sides what it was then
+            here = migrate_config({**here, "format": found["format"]})
         try:  # an option that the run's version did not have yet has its default
             recipe = load_recipe(there["recipe"])
             if there["recipe"] != here["recipe"] and there["fields"] == here["fields"]:
@@ -228,7 +231,7 @@ def _config_of_run(file: Path) -> dict[str, Any]:
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
         if {"format", "recipe", "fields", "data"} <= there.keys() and "data" in there["recipe"]:
-            return migrate_config(there)
+            return dict(there)
     except (ValueError, AttributeError, TypeError):
         pass
     raise CheckpointError(f"{file}: is not that of a run; choose another folder")

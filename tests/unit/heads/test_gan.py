@@ -382,3 +382,14 @@ def test_a_critic_that_learns_far_too_fast_is_reined_in():
     assert any(line.startswith("lr_scale") for line in said)
     assert head.controller.level("lr_scale") < 0.5
     assert found(head) > 0.8
+
+
+def test_the_penalty_has_the_weight_of_its_paper():
+    """Ten for a Wasserstein critic (Gulrajani et al. 2017); what a recipe says comes first."""
+    weights = {loss: make(VECTOR, loss=loss).gamma for loss in CRITIC_LOSSES}
+    assert weights == {"wasserstein": 10.0, "relativistic": 1.0, "hinge": 1.0, "non-saturating": 1.0}
+    assert make(VECTOR, loss="wasserstein", gamma=2.0).gamma == 2.0
+    head = make(VECTOR, loss="wasserstein").eval()
+    head.critic = LinearCritic(torch.zeros(3))  # has no slope, and is one short of it
+    losses = head.loss(context(6), values(VECTOR), "critic", make_keys(0, 6))
+    torch.testing.assert_close(losses["penalty"].detach(), torch.full((6,), 10.0), rtol=1e-4, atol=0)
