@@ -89,6 +89,7 @@ class Decoder(Head):
         self.space, self.options = space, DecoderOptions(temperature=temperature)
         self.ends: ValueDecoder | IdDecoder
         if space.kind == "continuous":
+            self.signed = ("nll",)
             self.sizes = usual_levels(space, channels, patch)
             more: dict[str, Any] = {"blocks": blocks, "variance": variance, "likelihood": likelihood}
             self.ends = ValueDecoder(space, width, latent=0, hidden_size=hidden_size, **self.sizes, **more)

@@ -191,6 +191,7 @@ class Gan(Head):
         self.critic_rate = critic_rate
         self.penalty_share, self.mismatched, self.flip = penalty_share, mismatched, flip
         self.options = GanOptions(truncation=truncation)
+        self.signed = ("adversarial",) if loss in ("hinge", "wasserstein") else ()  # the output of the critic itself
         self.generator = Generator(space, width, hidden_size, noise, channels, blocks, patch)
         self._critic_shape = (space, width, hidden_size, channels, blocks, patch)
         self.spectral_norm = spectral_norm

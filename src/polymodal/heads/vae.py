@@ -125,6 +125,7 @@ class VariationalAutoencoder(Head):
         sizes: dict[str, Any] = {"latent": latent, "hidden_size": hidden_size}
         self.ends: Values | Ids
         if space.kind == "continuous":
+            self.signed = ("nll",)
             self.options = ValueOptions(temperature=temperature)
             self.sizes = usual_levels(space, channels, patch)
             self.ends = Values(space, width, **sizes, **self.sizes, blocks=blocks, variance=variance)

@@ -165,6 +165,7 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
         sampling=sampling({name: float(rows.present[name].mean()) for name in fields}) if sampling else None,
         rates=Rates(fields) if recipe.train.adapt_rates else None,
         owners=owners,
+        signed=[f"{name}.{term}" for name, head in model.heads.items() for term in head.signed],
     )
 
 
