@@ -11,9 +11,9 @@ from polymodal.balancing.base import Balancer, Seen
 class GradNorm(Balancer):
     """The norm of each weighted gradient is drawn to the mean norm x (relative inverse training rate) ** alpha.
 
-    The training rate of a field is its loss beside its first loss, or 1 where its loss may be below 0. The gradients are
-    those at the context that all heads share, and the weights move in the logarithm, so that no scale of a loss matters;
-    the fixed point is that of the source.
+    The training rate of a field is its loss beside its first loss, or 1 where its loss may be below 0. The gradients
+    are those at the context that all heads share, and the weights move in the logarithm, so that no scale of a loss
+    matters; the fixed point is that of the source.
 
     Source: Chen et al., "GradNorm: gradient normalization for adaptive loss balancing in deep multitask networks",
     2018, equations 1 and 2; gradients at the shared representation: Sener and Koltun, "Multi-task learning as
