@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from polymodal.errors import ConfigError, DataError, unknown
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
+from polymodal.resolution import untaught
 from polymodal.types import Batch, Field
 
 CHUNK = 64
@@ -168,6 +170,8 @@ def check_fields(
         if name not in to:
             raise ConfigError(unknown("options", name, to))
         model.heads[name].options_with(chosen, f"options.{name}")
+    for doubt in untaught(model, to, len(given), options):
+        warnings.warn(doubt, stacklevel=3)
 
 
 def read(name: str, modality: Modality, raw: Any) -> Field:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from polymodal.generation import sample_grid
 from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
-from polymodal.resolution import resolve
+from polymodal.resolution import resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
@@ -69,6 +70,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
     lock = None
     if engine.main:
+        for doubt in untaught(model, list(model.heads), len(model.encoders)):
+            warnings.warn(doubt, stacklevel=2)
         lock = _lock(run) if (run / "config.json").exists() else None
         _claim(run, model, data, overwrite)
         lock = lock or _lock(run)
