@@ -5,7 +5,7 @@
                              of parts that do not learn
         model.safetensors    all other weights, those of codecs included
         ema.safetensors      averaged weights of what trains
-        trainer/             what resuming needs: optimizer.safetensors, state.json
+        trainer/             what resuming needs: optimizer.safetensors, averages.safetensors, state.json
         checksums.json       SHA-256 of every file above
 
 Nothing is pickled and nothing in it is executed.
@@ -68,8 +68,10 @@ class Checkpoint:
     def step(self) -> int:
         return int(self.path.name.removeprefix(_PREFIX))
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of ``name``.safetensors."""
+    def tensors(self, name: str, *, missing: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The tensors of ``name``.safetensors; ``missing``, if given, where an earlier version wrote no such file."""
+        if missing is not None and not (self.path / f"{name}.safetensors").exists():
+            return missing
         return migrate_weights(load_file(self.path / f"{name}.safetensors"))
 
     def document(self, name: str) -> Any:

@@ -68,8 +68,14 @@ def migrate_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def migrate_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as users write it, with options of earlier versions replaced by those of today."""
-    return dict(recipe)
+    """A recipe as users write it, with options of earlier versions replaced by those of today.
+
+    What ``train.ema_decay`` gave in fewer than 9 / (1 - decay) steps, whatever it was, is an average of length 0.09.
+    """
+    if not isinstance(train := recipe.get("train"), Mapping) or "ema_decay" not in train:
+        return dict(recipe)
+    kept = {name: value for name, value in train.items() if name != "ema_decay"}
+    return {**recipe, "train": {"ema_length": 0.09} | kept}
 
 
 def migrate_weights(weights: Mapping[str, T]) -> dict[str, T]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -15,11 +16,13 @@ from polymodal import checkpoint as checkpoints
 from polymodal.config import TrainConfig
 from polymodal.nn.random import make_keys
 from polymodal.training.adaptation import Adaptation
-from polymodal.training.ema import Average
+from polymodal.training.ema import CANDIDATES, SNAPSHOTS, STORED, Average, drop_snapshots
 from polymodal.training.engines import Engine
 from polymodal.training.log import Log
 from polymodal.training.muon import Muon, hidden_matrices
 from polymodal.training.step_loader import StepLoader
+
+T = TypeVar("T")
 
 MOMENTUM = 0.9
 """Of the gradient (Adam's first beta), but for parameters that say otherwise, as those of adversaries do."""
@@ -50,6 +53,7 @@ def train(
     steps: int | None = None,
     config_document: Mapping[str, Any] = {},
     validate: Callable[[int], dict[str, float]] | None = None,
+    judge: Callable[[], float] | None = None,
     adaptation: Adaptation | None = None,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
@@ -68,6 +72,8 @@ def train(
         steps: number of steps.
         config_document: The checkpoint's ``config.json``.
         validate: Called now and then with the step and the averaged weights in place; its scores are logged.
+        judge: The loss of held-out rows, by which the length of the averages is chosen at the end; without it they are
+            of the longest of ``ema.STORED``.
         adaptation: What follows the losses; nothing if not given.
 
     Returns:
@@ -75,7 +81,9 @@ def train(
     """
     adaptation = adaptation or Adaptation()
     engine.prepare(trainee, lambda player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners))
-    averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
+    lengths = [config.ema_length] if config.ema_length else CANDIDATES if judge else STORED[-1:]
+    stored = STORED if set(lengths) - set(STORED[-1:]) else STORED[-1:]
+    averages, kept = Average(checkpoints.trained_parameters(trainee), stored), stage / "averages"
     step, seconds = 0, 0.0
     if saved := checkpoints.newest(stage):
         engine.load(saved, averages)
@@ -84,6 +92,8 @@ def train(
         step, seconds = state["step"], state["seconds"]
     clock = Clock(engine, minutes, steps, step, seconds, config.clock)
     last_save, validations = clock.agreed, _validations(clock, config)
+    if engine.main:
+        drop_snapshots(kept, step)
 
     def save() -> None:
         state = {"step": step, "seconds": clock.seconds, "done": clock.done, "adaptation": adaptation.state}
@@ -106,21 +116,29 @@ def train(
                     adaptation.observe(player, terms, micro_batch.counts)
                 log.norm(player, engine.step(player, config.clip))
             averages.update(step)
-            step += 1
+            step, part = step + 1, int(SNAPSHOTS * clock.progress)
             clock.tick(step)
+            if engine.main and len(stored) > 1 and part < int(SNAPSHOTS * clock.progress) < SNAPSHOTS:
+                averages.snapshot(kept, step)
             adaptation.step(step)
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
                 log.write(step, rate, loader.batch_size * config.log_every, adaptation.numbers())
             if validate and (_validations(clock, config) > validations or clock.done):
                 validations = _validations(clock, config)
-                scores = _validated(validate, step, trainee, averages, engine)
+                scores = _validated(partial(validate, step), trainee, averages, engine)
                 log.scores(step, scores)
                 adaptation.validated(scores)
             due = config.checkpoint_steps and step % config.checkpoint_steps == 0
             if due or (not config.checkpoint_steps and clock.agreed - last_save > 60 * config.checkpoint_every):
                 save()
                 last_save = clock.agreed
+        if not (saved and saved.step == step):
+            engine.wait()  # for the first process's snapshots
+            judged = partial(_validated, judge or float, trainee, averages, engine)
+            length, losses = averages.choose(lengths, kept, step, judged, engine.broadcast)
+            seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in zip(lengths, losses, strict=False))
+            log.decisions(step, [f"averaged weights of length {length:g}: losses {seen}"] if losses else [])
     if not (saved and saved.step == step):
         save()
     engine.wait()
@@ -231,15 +249,13 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def _validated(
-    validate: Callable[[int], dict[str, float]], step: int, trainee: nn.Module, averages: Average, engine: Engine
-) -> dict[str, float]:
+def _validated(validate: Callable[[], T], trainee: nn.Module, averages: Average, engine: Engine) -> T:
     """Scores of the averaged weights."""
     averages.swap()
     trainee.eval()
     try:
         with engine.whole():
-            return validate(step)
+            return validate()
     finally:
         averages.swap()
         trainee.train()

@@ -101,12 +101,17 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
     def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
+    def judge() -> float:
+        if not engine.main:
+            return 0.0
+        with torch.compiler.set_stance("force_eager"):
+            return _validation_losses(model, held_out)["loss"]
+
+    held_out = StepLoader(data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device)
+
     def validate(step: int) -> dict[str, float]:
         if not engine.main or not len(data.validation):
             return {}
-        held_out = StepLoader(
-            data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
-        )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
             return _validation_losses(model, held_out)
@@ -135,6 +140,7 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
         steps=config.steps,
         config_document=checkpoints.config_of(model),
         validate=validate,
+        judge=judge if len(data.validation) and model.players == ("model",) else None,
         adaptation=adaptation,
     )
     averages.swap()
@@ -196,6 +202,7 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
             ) from None
         for each in (there, here):
             each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
+        there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         steps, more = (each["recipe"]["train"]["steps"] for each in (there, here))
         if None not in (steps, more):
             there["recipe"]["train"]["steps"] = more  # a run may go on for more steps
@@ -260,6 +267,7 @@ def _validation_losses(model: Model, loader: StepLoader, steps: int = 4) -> dict
     sums: dict[str, list[float]] = {}
     for step in range(steps):
         for micro_batch in loader.micro_batches(step):
-            for name, value in model(micro_batch, "model")[1].items():
+            loss, terms = model(micro_batch, "model")
+            for name, value in {"loss": loss, **terms}.items():
                 sums.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in sums.items()}

@@ -85,7 +85,7 @@ def test_a_step_is_a_clipped_step_of_the_optimiser(engine, parts):
 
 def test_what_was_saved_is_put_back_and_goes_on_the_same(engine, tmp_path):
     trainee = prepared(engine)
-    averages = Average(checkpoints.trained_parameters(trainee), 0.9)
+    averages = Average(checkpoints.trained_parameters(trainee))
     take_step(engine)
     averages.update(0)
     engine.save(tmp_path, 1, averages, {"config": {}}, keep=1)
@@ -93,7 +93,7 @@ def test_what_was_saved_is_put_back_and_goes_on_the_same(engine, tmp_path):
     expected, kept = deepcopy(trainee.state_dict()), {name: value.clone() for name, value in averages.weights.items()}
 
     trainee = prepared(engine)
-    averages = Average(checkpoints.trained_parameters(trainee), 0.9)
+    averages = Average(checkpoints.trained_parameters(trainee))
     engine.load(checkpoints.find(tmp_path), averages)
     assert all(torch.equal(averages.weights[name], value) for name, value in kept.items())
     take_step(engine)

@@ -78,13 +78,13 @@ class DataParallel(Engine):
             state |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
         tensors = {
             "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
+            "trainer/averages": averages.state(),
         }  # fmt: skip
         checkpoints.save(stage, step, tensors, documents, keep)
 
     def load(self, checkpoint: checkpoints.Checkpoint, averages: Average) -> None:
         checkpoints.load_weights(self.trainee, checkpoint.tensors("model"))
-        for name, value in checkpoint.tensors("ema").items():
-            averages.weights[name].copy_(value)
+        averages.restore(checkpoint.tensors("trainer/averages", missing={}), checkpoint.tensors("ema"))
         tensors = checkpoint.tensors("trainer/optimizer")
         for player, optimizer in self.optimizers.items():
             checkpoints.restore_optimizer(optimizer, tensors, player)
