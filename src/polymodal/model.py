@@ -204,6 +204,10 @@ class Model(nn.Module):
         tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
         return Tokens(self.projections[name](tokens.x), tokens.mask)
 
+    def given(self, name: str, batch: Batch) -> Field | None:
+        """What a batch holds of a field that is read: its value, or the features of an encoder that does not learn."""
+        return batch.get(name, batch.get(name + FEATURES))
+
     def blank(self, name: str) -> Batch:
         """One row that tells nothing, of which ``tokens`` calls all that it calls in training."""
         encoder = self.encoders[name]

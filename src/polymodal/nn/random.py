@@ -68,6 +68,19 @@ def choose(weights: Tensor, keys: Tensor) -> Tensor:
     return (reach <= mark).sum(-1)
 
 
+def fingerprints(values: Tensor) -> Tensor:
+    """(B, 4) numbers that are equal where the rows of ``values`` (B, ...), floats or whole numbers, are.
+
+    A row is the sum of its bits times random 64-bit numbers; of rows that differ, about one pair in 2^32 is taken for
+    equal. Zeros at the end of a row change nothing. The four parts are whole numbers of 16 bits, which floats hold.
+    """
+    rows = values.flatten(1)
+    bits = (rows.float() + 0.0).contiguous().view(torch.int32) if rows.is_floating_point() else rows  # -0 is 0
+    place = torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    total = (bits.long() * _mix(place * _GOLDEN)).sum(1, keepdim=True)
+    return ((total >> torch.arange(0, 64, 16, device=rows.device)) & 0xFFFF).to(torch.float32)
+
+
 def normal(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
     """Standard normal numbers of shape (B, *shape), by Box and Muller's transform.
 
