@@ -154,7 +154,7 @@ class Model(nn.Module):
 
     def lr_scale(self, player: str, progress: float) -> float:
         """Factor of the learning rate of ``player``'s next move, a share ``progress`` of the training being over."""
-        return 1.0 if player == "model" else self._playing(player)[0][0].lr_scale(player.rpartition(".")[2], progress)
+        return max(head.lr_scale(role, progress) for head, role in self._playing(player))
 
     def decisions(self) -> list[str]:
         """What heads decided about their own training since this was last asked."""
@@ -285,14 +285,11 @@ class Model(nn.Module):
         return total
 
     def _blank_loss(self, name: str, condition: Condition, role: str) -> Tensor:
-        """Calls all that a head's loss calls, for one row that tells nothing, and leaves no trace in its buffers."""
+        """Calls all that a head's loss calls, for one row that is absent, and so counts in no statistic of the head."""
         head = self.heads[name]
-        kept = [buffer.clone() for buffer in head.buffers()]
         target, first = Field.blank(head.space, self.device), torch.zeros(1, dtype=torch.int64, device=self.device)
         target.present = torch.zeros_like(target.present)
         losses = condition.loss(name, target, role, index=first)
-        for buffer, value in zip(head.buffers(), kept, strict=True):
-            buffer.data.copy_(value)
         return torch.stack([term.sum() for term in losses.values()]).sum()
 
     @torch.no_grad()

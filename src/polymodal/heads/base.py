@@ -125,7 +125,10 @@ class Head(nn.Module, ABC):
         yield from self.parameters() if player == "model" else ()
 
     def lr_scale(self, player: str, progress: float) -> float:
-        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves.
+        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves, once a step.
+
+        That of ``model`` is 1 of every head, for all of them move as one. A head may count its steps here, for its loss
+        is asked for several times in a step, or never.
 
         Args:
             player: One of ``players``.

@@ -279,7 +279,8 @@ class Gan(Head):
         losses = {"adversarial": CRITIC_LOSSES[self.loss_name](real, made)}
         if self.training:
             features = (real_features, made_features)
-            self.controller.watch((real, made), features, losses["adversarial"], self.loss_name in DIFFERENCES)
+            centre = self.loss_name in DIFFERENCES
+            self.controller.watch((real, made), features, losses["adversarial"], centre, target.present)
             if self.mismatched:
                 other = self.critic.judge(real_features, pooled.roll(1, 0))
                 losses["mismatched"] = self.mismatched * self._mismatch(real, other, pooled)

@@ -237,7 +237,9 @@ def look(controller: GanController, real: Tensor, made: Tensor, spread: float = 
     """One look at so many moves alike; whether the critic is to be drawn anew."""
     features = normal(make_keys(3, len(real)), (4,))
     for _ in range(EVERY):
-        controller.watch((real, made), (features, spread * features), torch.ones(len(real)), centre=False)
+        controller.watch(
+            (real, made), (features, spread * features), torch.ones(len(real)), False, torch.ones(len(real))
+        )
         controller.watch_gradient(torch.full((len(real), 2), gradient), torch.ones(len(real), dtype=torch.bool))
         again = controller.move()
     return again
@@ -308,7 +310,7 @@ def test_a_balance_that_is_resumed_goes_on_exactly():
     assert other.level("lr_scale") == 1
     loud = (1e3 * HEALTHY[0], 1e3 * HEALTHY[1])
     look(one, *loud)
-    one.watch(loud, (normal(make_keys(0, 4), (4,)),) * 2, torch.ones(4), centre=True)
+    one.watch(loud, (normal(make_keys(0, 4), (4,)),) * 2, torch.ones(4), True, torch.ones(4))
     one.move()
     other.load_state_dict(one.state_dict())
     assert other.level("lr_scale") == one.level("lr_scale") == 0.5

@@ -33,7 +33,8 @@ class DataParallel(Engine):
         self.accelerator = Accelerator(
             cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
             mixed_precision=precision,
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # players take turns
+            # Players take turns. Each process sums what its own rows show in buffers, which heads then add up.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
         )
         self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.device = self.accelerator.device
