@@ -71,7 +71,7 @@ class ValueDecoder(nn.Module):
 
     @torch.no_grad()
     def follow(self, moves: Tensor) -> None:
-        """Lets the optimal variance follow the errors of the last of some moves, in all processes and parts of a step."""
+        """Lets the optimal variance follow the errors of the last move, in all processes and all parts of the step."""
         if not self.optimal:
             return
         sums = self.sums.clone()

@@ -33,8 +33,7 @@ class DataParallel(Engine):
         self.accelerator = Accelerator(
             cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
             mixed_precision=precision,
-            # Players take turns. Each process sums what its own rows show in buffers, which heads then add up.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # players take turns
         )
         self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.device = self.accelerator.device
@@ -42,6 +41,8 @@ class DataParallel(Engine):
     def prepare(self, trainee: Any, make_optimizer: Callable[[str], torch.optim.Optimizer]) -> None:
         self.accelerator.free_memory()  # of the stage before
         self.trainee, self.wrapped = trainee, self.accelerator.prepare_model(trainee)
+        if self.world_size > 1:  # in buffers each process sums what its own rows show; heads add these up
+            self.wrapped.broadcast_buffers = False
         self.optimizers = {
             player: self.accelerator.prepare_optimizer(make_optimizer(player)) for player in trainee.players
         }
