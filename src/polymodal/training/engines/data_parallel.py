@@ -82,11 +82,18 @@ class DataParallel(Engine):
             "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
             "trainer/averages": averages.state(),
         }  # fmt: skip
+        if scaler := self.accelerator.scaler:  # of fp16: by how much losses are scaled, and for how many steps so far
+            numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in scaler.state_dict().items()}
+            tensors["trainer/scaler"] = numbers
         checkpoints.save(stage, step, tensors, documents, keep)
 
     def load(self, checkpoint: checkpoints.Checkpoint, averages: Average) -> None:
         checkpoints.load_weights(self.trainee, checkpoint.tensors("model"))
         averages.restore(checkpoint.tensors("trainer/averages", missing={}), checkpoint.tensors("ema"))
+        scaler, kept = self.accelerator.scaler, checkpoint.tensors("trainer/scaler", missing={})
+        if scaler and kept:
+            kinds = {name: type(value) for name, value in scaler.state_dict().items()}
+            scaler.load_state_dict({name: kinds[name](value.item()) for name, value in kept.items()})
         tensors = checkpoint.tensors("trainer/optimizer")
         for player, optimizer in self.optimizers.items():
             checkpoints.restore_optimizer(optimizer, tensors, player)
