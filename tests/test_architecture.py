@@ -14,7 +14,7 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration"],
-    ["arguments"],
+    ["arguments", "device", "progress"],
     ["nn"],
     ["modalities"],
     ["data"],
@@ -23,12 +23,14 @@ LAYERS = [
     ["condition", "sizes"],
     ["model"],
     ["checkpoint", "resolution"],
-    ["generation", "prior"],
+    ["generation", "prior", "samples"],
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
     ["fill", "search"],
     ["training", "evaluation"],
+    ["preparation"],
     ["api"],
+    ["fitting", "serving"],
     ["cli"],
 ]
 """From the bottom to the top. A package imports only packages of earlier lines, never one of its own line."""

@@ -1,18 +1,22 @@
 """Train one model on rows of aligned data, with any cells missing, and generate any field of a row from any others."""
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError
 
 if TYPE_CHECKING:
-    from polymodal.api import Generator, fit
+    from polymodal.api import Generator
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
+    from polymodal.fitting import fit
     from polymodal.modalities import Audio, Image, Label, Text, Vector
     from polymodal.model import Model
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants to see what is logged says so
 
 # The module of each name, and its name there; imported when first used, so that `import polymodal` is quick.
 _HOMES = {
@@ -24,7 +28,7 @@ _HOMES = {
     "Model": ("polymodal.model", "Model"),
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
-    "fit": ("polymodal.api", "fit"),
+    "fit": ("polymodal.fitting", "fit"),
     "infer_fields": ("polymodal.data", "infer_fields"),
     "load": ("polymodal.data", "load"),
     "open": ("polymodal.api", "open_run"),

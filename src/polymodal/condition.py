@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from polymodal.nn.random import fingerprints, fold
+from polymodal.nn.shapes import keep_shape
 from polymodal.types import Batch, Context, Field, Losses, Needs, Tokens
 
 if TYPE_CHECKING:
@@ -130,8 +131,12 @@ class Condition:
         """One value of a field (n, ...), decoded by its codec, for each of the rows at ``index`` (n,) or for all."""
         context, keys = self.of(name, index)
         unconditional, _ = self.empty.of(name, index)
-        value = self.model.heads[name].sample(context, keys, unconditional=unconditional, **options)
-        return self.model.codecs[name].decode(value) if name in self.model.codecs else value
+        head = self.model.heads[name]
+        value = keep_shape(head.sample(context, keys, unconditional=unconditional, **options), head.space)
+        if name in self.model.codecs:
+            codec = self.model.codecs[name]
+            value = keep_shape(codec.decode(value), codec.space)
+        return value
 
     @torch.no_grad()
     def log_likelihood(self, name: str, target: Field, index: Tensor | None = None) -> Tensor | None:

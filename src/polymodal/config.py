@@ -50,6 +50,8 @@ class FieldConfig(Parts):
         arguments: Of the modality.
         column: Column of the source, if it is not called as the field is.
         role: Whether the field is given, generated, or either.
+        language: What is written or spoken, such as ``en`` or ``fr`` (ISO 639-1), for who has to hear or read it;
+            guessed if not given.
         weight: Weight of the field's losses.
     """
 
@@ -57,6 +59,7 @@ class FieldConfig(Parts):
     arguments: dict[str, Any] = {}
     column: str | None = None
     role: Literal["input", "output", "both"] = "both"
+    language: str | None = None
     weight: float = Field(1.0, ge=0)
 
     @model_validator(mode="before")

@@ -186,8 +186,22 @@ def test_a_finished_run_goes_on_for_more_steps(world, recipe, tmp_path):
     go("twice", 5)
     assert newest_step(tmp_path / "twice") == 5
     assert json.loads((tmp_path / "twice" / "config.json").read_text())["recipe"]["train"]["steps"] == 5
-    with pytest.raises(pm.CheckpointError, match=r"holds another run \(recipe\.train\.minutes"):
-        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "twice", minutes=1)
+
+
+def test_a_finished_run_goes_on_for_more_minutes(world, recipe, tmp_path):
+    def go(minutes: float) -> tuple[int, int, float]:
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path, minutes=minutes, set={"train.validate_every": 2})
+        step, codec = (newest_step(stage) for stage in (tmp_path, tmp_path / "codecs" / "picture"))
+        state = json.loads((tmp_path / "checkpoints" / f"step-{step:08d}" / "trainer" / "state.json").read_text())
+        assert state["done"]
+        return step, codec, state["seconds"]
+
+    first, codec, _ = go(0.01)
+    more, same, seconds = go(0.05)
+    assert more > first
+    assert same == codec  # the model has learned from the codec as it is
+    assert seconds >= 60 * 0.05 * 0.7
+    assert go(0.05)[0] == more
 
 
 def test_a_run_has_one_trainer(world, recipe, tmp_path):

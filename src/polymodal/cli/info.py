@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console as make_console
 from polymodal.cli.parser import Commands, add_command
 
 
@@ -23,7 +24,6 @@ def add(commands: Commands, arguments: list[str]) -> None:
 
 def run(args: Any) -> None:
     """Prints tables."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal import checkpoint as checkpoints
@@ -35,7 +35,7 @@ def run(args: Any) -> None:
     checkpoint = checkpoints.find(args.folder)
     config = checkpoint.document("config")
     model = checkpoints.model_from_config(config, str(checkpoint.path))
-    console, recipe = Console(), model.recipe
+    console, recipe = make_console(), model.recipe
     facts = Table(show_header=False, title=str(args.folder), title_justify="left")
     facts.add_row("recipe", recipe.description or "(no description)")
     facts.add_row("data", recipe.data.source or "given in Python")

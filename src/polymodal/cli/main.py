@@ -22,13 +22,16 @@ from polymodal.cli import (
     prior,
     recipes,
     search,
+    serve,
     train,
 )  # fmt: skip
 from polymodal.cli.parser import Parser
 from polymodal.errors import PolymodalError
+from polymodal.progress import messages_shown
 
 _COMMANDS = (
     train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
+    serve,
 )  # fmt: skip
 
 
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a letter that the console does not have is shown by its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), messages_shown(always=True):
         warnings.showwarning = _show_warning
         try:
             parsed = _parser(arguments).parse_args(arguments)
@@ -71,7 +74,7 @@ def _parser(arguments: list[str]) -> Parser:
         epilog="`polymodal COMMAND --help` explains a command; docs/glossary.md defines the terms.\n\n"
         "start here:\n"
         "  polymodal data inspect emoji:concepts=200          what is in a data set\n"
-        "  polymodal train any-to-any --data emoji:concepts=200 --set train.minutes=10 -o runs/mine\n"
+        "  polymodal train any-to-any --data emoji:concepts=200 --minutes 10 -o runs/mine\n"
         "  polymodal generate runs/mine --name 'red apple' --to picture -o out",
     )
     parser.add_argument("--version", action="version", version=f"polymodal {__version__}")

@@ -2,7 +2,7 @@
 
 from polymodal.data.cache import cache_folder
 from polymodal.data.columns import Column
-from polymodal.data.fields import parse_fields
+from polymodal.data.fields import describe_fields, parse_fields
 from polymodal.data.infer import Fields, infer_fields
 from polymodal.data.load import Data, load
 from polymodal.data.report import Report, inspect
@@ -22,6 +22,7 @@ __all__ = [
     "Rows",
     "cache_folder",
     "contact_sheet",
+    "describe_fields",
     "infer_fields",
     "inspect",
     "load",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from polymodal.files import digest
 from polymodal.modalities import Modality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """A data set: typed fields, rows in three splits, and the rows that were set aside.
 
@@ -47,6 +48,15 @@ class Data:
     notes: list[str]
     settings: dict[str, Any]
     bad_cells: list[Rejection] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(rows):,} {name}" for name, rows in self.splits.items())
+        fields = "".join(f"\n    {name}: {modality!r}" for name, modality in self.fields.items())
+        lost = f"{len(self.rejected):,} rows and {len(self.bad_cells):,} cells set aside"
+        return f"Data({self.source}: rows: {counts}; {lost}{fields})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>{self.train._repr_html_()}"
 
     @property
     def splits(self) -> dict[str, Rows]:

@@ -15,6 +15,7 @@ from polymodal.data.sources import Rejection
 from polymodal.modalities import kind_of
 
 _MOST_REASONS = 20
+_MOST_COMBINATIONS = 12
 _VARIES = re.compile(r"'[^']*'|[\d.,]+|\(.*\)")
 """Parts of a reason that differ from cell to cell."""
 
@@ -103,9 +104,12 @@ class Report:
         table = Table("fields", title="Rows by the fields they have", title_justify="left")
         table.add_column("rows", justify="right")
         table.add_column("%", justify="right")
-        for names, count in self.combinations:
+        for names, count in self.combinations[:_MOST_COMBINATIONS]:
             every = len(names) == len(self.fields) > 1
             table.add_row(escape("all" if every else ", ".join(names)), f"{count:,}", _percent(count, total))
+        if rest := self.combinations[_MOST_COMBINATIONS:]:
+            count = sum(count for _, count in rest)
+            table.add_row(f"{len(rest):,} other combinations", f"{count:,}", _percent(count, total))
         return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.errors import ConfigError
 from polymodal.evaluation.judges import recogniser
 from polymodal.evaluation.judges.embedder import Embedder, names_of
 from polymodal.evaluation.kinds import find_kind
@@ -35,16 +34,19 @@ class Examiner:
     Args:
         rows: All rows that are evaluated.
         judge: Names pictures, sound and others of which nothing else can say whether they are right.
+        languages: By field, the language that a recipe states.
 
     Attributes:
         kinds: What evaluation adds to the modality of each field.
         naming: The field of the names that the judge chooses among; None if there are none.
         names: These names, of the judge's training rows and of ``rows``.
         notes: What could not be measured, and why.
+        tell: Called with how far a part that takes long is.
     """
 
-    def __init__(self, rows: Rows, judge: Embedder | None):
-        self.rows, self.judge, self.notes = rows, judge, list[str]()
+    def __init__(self, rows: Rows, judge: Embedder | None, languages: Mapping[str, str | None] | None = None):
+        self.rows, self.judge, self.notes, self.languages = rows, judge, list[str](), languages or {}
+        self.tell: Callable[[str], None] = lambda text: None
         self.kinds = {name: find_kind(modality) for name, modality in rows.fields.items()}
         self.naming, self.names = None, list[str]()
         if judge and judge.naming in rows.fields:
@@ -60,25 +62,13 @@ class Examiner:
     @cached_property
     def recogniser(self) -> recogniser.Recogniser | None:
         """Listens for the names, where there are speech, names and the package; notes what it cannot hear."""
-        speech = any(kind.speech for kind in self.kinds.values())
-        if not speech or self.naming is None or not self.kinds[self.naming].sayable:
+        spoken = [name for name, kind in self.kinds.items() if kind.speech]
+        if not spoken or self.naming is None or not self.kinds[self.naming].sayable:
             return None
-        if not recogniser.available():
-            self.notes.append("Speech is not scored by pocketsphinx: the package is not installed.")
-            return None
-        if not any(map(recogniser.words_of, self.names)):
-            return None
-        try:
-            listener = recogniser.Recogniser(self.names)
-        except ConfigError as error:  # names of another language are no mistake; speech is then for the judge alone
-            self.notes.append(f"pocketsphinx does not score speech: {error}")
-            return None
-        if left_out := listener.left_out:
-            few = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
-            self.notes.append(
-                f"pocketsphinx scores speech on {len(listener.sayable)} of {len(self.names)} names; "
-                f"{len(left_out)} have a word that its dictionary lacks: {few}."
-            )
+        language = next((self.languages[name] for name in (*spoken, self.naming) if self.languages.get(name)), None)
+        listener, note = recogniser.choose_recogniser(self.names, language)
+        if note:
+            self.notes.append(note)
         return listener
 
     def measure(self, rows: Rows, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:
@@ -175,7 +165,8 @@ class Examiner:
             return results
         spoken, named = [words[truth[i]] for i in kept], named[kept]
         heard = [
-            text or "" for text in self.recogniser.recognise(write(rows.fields[to], made.pick(torch.tensor(named))))
+            text or ""
+            for text in self.recogniser.recognise(write(rows.fields[to], made.pick(torch.tensor(named))), self.tell)
         ]
         of_real = float(exact_match(spoken, self._hear_real(rows, to, real, named)).mean())
         return [
@@ -204,7 +195,7 @@ class Examiner:
         new = [i for i, slot in enumerate(slots) if slot not in self._heard]
         if new:
             sound = write(rows.fields[name], values.pick(torch.tensor(places[new])))
-            self._heard |= zip([slots[i] for i in new], self.recogniser.recognise(sound), strict=True)
+            self._heard |= zip([slots[i] for i in new], self.recogniser.recognise(sound, self.tell), strict=True)
         return [self._heard[slot] or "" for slot in slots]
 
     def _retrieved(self, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:

@@ -25,6 +25,7 @@ from polymodal.nn.ode import SOLVERS, euler, solve
 from polymodal.nn.parameterisation import PredictData, PredictVelocity
 from polymodal.nn.patches import Patches
 from polymodal.nn.random import fold, normal
+from polymodal.nn.shapes import longest
 from polymodal.nn.shortcuts import SHORTCUTS, draw_steps, two_halves
 from polymodal.types import Context, Field, Losses, Space
 
@@ -206,7 +207,7 @@ class Flow(Head):
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:
             mask = self.length.draw(context.pooled, fold(keys, 2))
-            mask = mask[:, : int(mask.sum(1).max())]
+            mask = mask[:, : longest(mask)]
         token_mask = self.patches.mask(mask)
         # The noise is drawn on the whole canvas, so that it does not depend on the longest of the other rows.
         noise = normal(fold(keys, 0), (self.space.channels, *self.patches.canvas))

@@ -27,6 +27,7 @@ from polymodal.heads.lengths import Lengths, length_loss
 from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
 from polymodal.nn.random import fold, normal, open_uniform, uniform
+from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Losses, Space
 
 CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -105,6 +106,8 @@ class Critic(nn.Module):
 
 def frozen(module: nn.Module, *arguments: Tensor) -> Any:
     """The output of a module, whose parameters are constants here."""
+    if not torch.is_grad_enabled():  # nothing to hold back; to replace parameters for a call is not for many threads
+        return module(*arguments)
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
 
 
@@ -354,7 +357,7 @@ class Gan(Head):
             mask = self.length.draw(context.pooled, fold(keys, 8))
         value = self._make(context.pooled, mask, noise)
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
+        return made.with_value(value).trim(longest(mask)) if self.space.variable else made
 
 
 def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.nn.random import choose
+from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Losses, Space
 
 
@@ -42,7 +43,7 @@ def draw_positions(lengths: Lengths | None, space: Space, pooled: Tensor, keys: 
     if lengths is None:
         return torch.ones(len(keys), *space.shape, dtype=torch.bool, device=keys.device)
     real = lengths.draw(pooled, keys, temperature)
-    return real[:, : int(real.sum(1).max())] if len(real) else real
+    return real[:, : longest(real)]
 
 
 def length_loss(lengths: Lengths | None, context: Context, target: Field) -> Losses:

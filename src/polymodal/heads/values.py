@@ -15,6 +15,7 @@ from polymodal.nn.grids import GridDecoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
 from polymodal.nn.random import fold, normal, open_uniform
+from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Space
 
 Likelihood = Literal["gaussian", "laplace"]
@@ -123,7 +124,7 @@ class ValueDecoder(nn.Module):
                 value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space
             )
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
+        return made.with_value(value).trim(longest(mask)) if self.space.variable else made
 
     def _scale(self) -> Tensor:
         """Of the likelihood, (1, C, ...): the deviation of a Gaussian, the mean error of a Laplace distribution."""

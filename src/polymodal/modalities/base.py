@@ -169,6 +169,12 @@ class Modality(ABC):
         """The arguments, as JSON, that build this modality again, what ``prepare`` learned included."""
         return {name: getattr(self, name) for name in signature(type(self).__init__).parameters if name != "self"}
 
+    def __repr__(self) -> str:
+        defaults = signature(type(self).__init__).parameters
+        given = {name: value for name, value in self.state().items() if value != defaults[name].default}
+        texts = {name: text if len(text := repr(value)) <= 60 else f"{text[:57]}..." for name, value in given.items()}
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in texts.items())})"
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """The modality, with arguments that fit, of a column that seems to be of this kind; None if it is not."""

@@ -27,6 +27,12 @@ _ROUNDING = 16 * np.finfo(np.float64).eps
 class Numbers(np.ndarray):
     """A vector (size,) of 64-bit floats as NumPy knows it, with ``save``."""
 
+    def __str__(self) -> str:
+        return ", ".join(f"{number:.7g}" for number in np.ravel(self).tolist())  # the digits that 32 bits keep
+
+    def __repr__(self) -> str:
+        return f"Numbers({self})"
+
     def save(self, path: str | Path) -> None:
         """Write a ``.npy`` file."""
         with open(path, "wb") as file:

@@ -15,6 +15,7 @@ from torch import nn
 from polymodal import checkpoint as checkpoints
 from polymodal.config import TrainConfig
 from polymodal.nn.random import make_keys
+from polymodal.progress import Progress
 from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import CANDIDATES, SNAPSHOTS, STORED, Average, drop_snapshots
 from polymodal.training.engines import Engine
@@ -55,6 +56,7 @@ def train(
     validate: Callable[[int], dict[str, float]] | None = None,
     judge: Callable[[], float] | None = None,
     adaptation: Adaptation | None = None,
+    print_progress: bool = True,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
 
@@ -75,6 +77,7 @@ def train(
         judge: The loss of held-out rows, by which the length of the averages is chosen at the end; without it they are
             of the longest of ``ema.STORED``.
         adaptation: What follows the losses; nothing if not given.
+        print_progress: Whether to tell how far it is.
 
     Returns:
         The averaged weights.
@@ -100,7 +103,11 @@ def train(
         engine.save(stage, step, averages, {"config": config_document, "trainer/state": state}, config.keep)
 
     trainee.train()
-    with Log(stage, step, clock, enabled=engine.main, share=1 / engine.world_size) as log:
+    shown = print_progress and engine.main
+    with (
+        Progress(_title(stage), shown=shown) as progress,
+        Log(stage, step, clock, progress, enabled=engine.main, share=1 / engine.world_size) as log,
+    ):
         for micro_batches in loader.stream(step):
             if clock.done:
                 break
@@ -124,6 +131,7 @@ def train(
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
                 log.write(step, rate, loader.batch_size * config.log_every, adaptation.numbers())
+            log.tick(step)
             if validate and (_validations(clock, config) > validations or clock.done):
                 validations = _validations(clock, config)
                 scores = _validated(partial(validate, step), trainee, averages, engine)
@@ -143,6 +151,12 @@ def train(
         save()
     engine.wait()
     return averages
+
+
+def _title(stage: Path) -> str:
+    """What is trained in a folder, in words."""
+    family = {"codecs": "codec", "vocoders": "vocoder"}.get(stage.parent.name)
+    return f"training {family} of {stage.name}" if family else "training"
 
 
 class Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -35,8 +36,18 @@ from polymodal.training.step_loader import StepLoader
 from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
 
+_log = logging.getLogger(__name__)
 
-def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False) -> Model:
+
+def fit(
+    recipe: Recipe,
+    data: Data,
+    run: str | Path,
+    *,
+    overwrite: bool = False,
+    device: torch.device | None = None,
+    print_progress: bool = True,
+) -> Model:
     """Trains a recipe on data, in a folder of its own; goes on where an earlier call was stopped.
 
     Args:
@@ -44,6 +55,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         data: Rows.
         run: Folder of the run: recipe, checkpoints, metrics, samples.
         overwrite: Start anew if another run is there.
+        device: Where to compute; a GPU if there is one, where not given.
+        print_progress: Whether to tell how far it is.
 
     Returns:
         The model with averaged weights, ready to generate.
@@ -56,7 +69,7 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
-    engine: Engine = build_part(ENGINES, config.engine, "train.engine", precision(config.precision))
+    engine: Engine = build_part(ENGINES, config.engine, "train.engine", precision(config.precision, device), device)
     shares = engine.world_size * config.accumulate
     if recipe.alignment and engine.world_size > 1 and config.batch_size % shares:
         raise ConfigError(
@@ -77,22 +90,31 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         lock = lock or _lock(run)
     try:
         engine.wait()
-        return _train(recipe, data, run, model, engine, adaptation)
+        return _train(recipe, data, run, model, engine, adaptation, print_progress)
     finally:
         if lock:
             lock.release()
 
 
-def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, adaptation: Adaptation) -> Model:
+def _train(
+    recipe: Recipe,
+    data: Data,
+    run: Path,
+    model: Model,
+    engine: Engine,
+    adaptation: Adaptation,
+    print_progress: bool,
+) -> Model:
     """The stages one after the other, in a folder that is this run's alone."""
     config = recipe.train
     model.to(engine.device)
     if engine.main:
-        print("\n".join(_chosen(model)), flush=True)
+        for line in _chosen(model):
+            _log.info("%s", line)
     if config.compile:
         compile_networks(model)
 
-    share = pretraining.pretrain(model, data.train, run, engine)
+    share = pretraining.pretrain(model, data.train, run, engine, print_progress=print_progress)
     rows = with_frozen(model, data.train, run, engine)
 
     inputs = {name: name in model.encoders for name in model.modalities}
@@ -142,6 +164,7 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
         validate=validate,
         judge=judge if len(data.validation) and model.players == ("model",) else None,
         adaptation=adaptation,
+        print_progress=print_progress,
     )
     averages.swap()
     restore_networks(model)
@@ -203,13 +226,11 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         for each in (there, here):
             each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
         there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
-        steps, more = (each["recipe"]["train"]["steps"] for each in (there, here))
-        if None not in (steps, more):
-            there["recipe"]["train"]["steps"] = more  # a run may go on for more steps
+        budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:
             differs = _first_difference(there, here)
             raise CheckpointError(f"{run}: holds another run ({differs}); choose another folder, or overwrite it")
-        if steps != more:
+        if budgets[0] != budgets[1]:  # a run may go on for longer
             write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return
     if run.exists() and any(run.iterdir()):

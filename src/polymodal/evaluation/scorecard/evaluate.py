@@ -96,7 +96,8 @@ def evaluate(
         folder: Where the results of each direction are kept, in a file named by all that they depend on. What is there
             is not measured again, so that a call that was stopped goes on.
         workers: Processes that share the directions; 0 for this one alone.
-        progress: Called before each direction with its number from 0, the count of all and its name.
+        progress: Called before each direction with its number from 0, the count of all and its name; and again, with
+            what is being done behind the name.
 
     Raises:
         ConfigError: A direction, an option or a field is wrong.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
@@ -68,11 +68,14 @@ class Evaluator:
         self.model, self.rows, self.judge, self.training = model, rows, judge, training
         self.n_rows, self.n_samples, self.shown, self.seed, self.options = n_rows, n_samples, shown, seed, options
         self._general_notes: list[str] = []
+        self.tell: Callable[[str], None] = lambda text: None
 
     @cached_property
     def examiner(self) -> Examiner:
         """Made when it is first needed: what is read from files needs none."""
-        examiner = Examiner(self.rows, self.judge)
+        languages = {name: field.language for name, field in self.model.recipe.fields.items()}
+        examiner = Examiner(self.rows, self.judge, languages)
+        examiner.tell = lambda text: self.tell(text)
         examiner.recogniser  # noqa: B018  # its notes are of all directions
         self._general_notes = list(examiner.notes)
         return examiner
@@ -128,7 +131,9 @@ class Evaluator:
             return DirectionResult(tuple(given), to, [], [])
         rows = self.rows.select(index)
         batch = rows.decode(rows.only(*dict.fromkeys([*given, to])).batch(np.arange(len(rows))))
+        self.tell(f"generates {len(rows):,} values")
         samples = self._generate(batch, given, to)
+        self.tell("scores them")
         made = samples[0]
         measured = [examiner.measure(rows, given, to, batch, sample) for sample in samples]
         results = [MetricResult.mean(of_samples) for of_samples in zip(*measured, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from copy import deepcopy
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,17 @@ def measure_all(
         files = [folder / f"{evaluator.key(inputs, output)}.json" for inputs, output in directions]
         results = {i: result for i, file in enumerate(files) if file and (result := DirectionResult.load(file))}
 
-    def report(place: int) -> None:
+    def report(place: int, part: str = "") -> None:
         if progress:
             inputs, output = directions[place]
             name = direction_name(inputs, output) if inputs else f"codec of {output}"
-            progress(len(results), len(directions), name)
+            progress(len(results), len(directions), f"{name}: {part}" if part else name)
 
     missing = [i for i in range(len(directions)) if i not in results]
     if workers < 2 or len(missing) < 2:
         for i in missing:
             report(i)
+            evaluator.tell = partial(report, i)
             results[i] = _measure(evaluator, *directions[i], files[i])
     else:
         parts = (_portable(evaluator), str(evaluator.model.device))

@@ -19,8 +19,8 @@ from polymodal.training.ema import Average
 class Engine(ABC):
     """Runs the steps of the loop. Every process calls the same methods of its engine in the same order.
 
-    A constructor takes ``(precision,)`` by position (``no``, ``bf16`` or ``fp16``) and its configuration as
-    keyword-only arguments.
+    A constructor takes ``(precision, device)`` by position (``no``, ``bf16`` or ``fp16``; None leaves the choice of the
+    device to it) and its configuration as keyword-only arguments.
 
     Attributes:
         rank: Number of this process, from 0.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
@@ -25,13 +25,18 @@ class DataParallel(Engine):
 
     Args:
         precision: ``no``, or ``bf16`` or ``fp16`` where PyTorch's autocast takes them.
+        device: Where to compute; a GPU if there is one, where not given.
     """
 
-    def __init__(self, precision: str):
-        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+    def __init__(self, precision: str, device: torch.device | None = None):
+        lone = "LOCAL_RANK" not in os.environ
+        if lone and PartialState._shared_state and device is not None and PartialState().device.type != device.type:
+            AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run of this process was elsewhere
+        elif AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
             AcceleratorState._reset_state()  # else a run of another precision earlier in this process is an error
+        on_cpu = not torch.cuda.is_available() if device is None else device.type == "cpu"
         self.accelerator = Accelerator(
-            cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(),  # else it takes torchrun's for lone ones
+            cpu=on_cpu and (not lone or device is not None),  # else it takes torchrun's processes for lone ones
             mixed_precision=precision,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # players take turns
         )
