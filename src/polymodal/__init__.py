@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
     from polymodal.fitting import fit
-    from polymodal.modalities import Audio, Image, Label, Text, Vector
+    from polymodal.modalities import Audio, Image, Label, Molecule, Series, Text, Vector
     from polymodal.model import Model
 
 __version__ = "0.1.0"
@@ -26,6 +26,8 @@ _HOMES = {
     "Image": ("polymodal.modalities", "Image"),
     "Label": ("polymodal.modalities", "Label"),
     "Model": ("polymodal.model", "Model"),
+    "Molecule": ("polymodal.modalities", "Molecule"),
+    "Series": ("polymodal.modalities", "Series"),
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
     "fit": ("polymodal.fitting", "fit"),
@@ -44,7 +46,9 @@ __all__ = [
     "Image",
     "Label",
     "Model",
+    "Molecule",
     "PolymodalError",
+    "Series",
     "Text",
     "Vector",
     "fit",

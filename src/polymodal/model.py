@@ -20,7 +20,7 @@ from polymodal.heads import Head
 from polymodal.modalities.base import Modality
 from polymodal.nn.layers import Linear
 from polymodal.sizes import build_sized, scaled, scaled_part
-from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
+from polymodal.types import Batch, Context, Field, Losses, Needs, Task, Tokens
 from polymodal.vocoders import Vocoder
 
 LATENT = ".latent"
@@ -90,7 +90,7 @@ class Model(nn.Module):
             parts, role, space, where = recipe.parts(name), recipe.fields[name].role, modality.space, f"fields.{name}"
             chosen: dict[str, Part | None] = {}
             if role != "output":
-                part = parts.encoder or default_encoder(space)
+                part = parts.encoder or default_encoder(modality)
                 encoders[name], chosen["encoder"] = build_sized(
                     recipe, "encoder", part, f"{where}.encoder", space, width
                 )
@@ -351,9 +351,12 @@ class Model(nn.Module):
         return result
 
 
-def default_encoder(space: Space) -> dict[str, str]:
+def default_encoder(modality: Modality) -> dict[str, str]:
     """The encoder of a field whose recipe names none."""
+    space = modality.space
     if space.kind == "discrete":
         return {"kind": "sequence"}
-    kind = {0: "vector", 1: "spectrogram", 2: "picture"}.get(len(space.grid), "patches")
+    kind = {0: "vector", 2: "picture"}.get(len(space.grid), "patches")
+    if modality.transform is not None:  # neighbouring channels are bands of a spectrogram
+        kind = "spectrogram"
     return {"kind": kind if ENCODERS[kind].accepts(space) is None else "patches"}

@@ -35,11 +35,21 @@ def _npy() -> bytes:
     return file.getvalue()
 
 
+def _csv() -> bytes:
+    steps = np.random.default_rng(1).normal(50, 3, (12, 2)).round(3)
+    return "".join(["time (s);left;right\n", *(f"{i / 8};{a};{b}\n" for i, (a, b) in enumerate(steps))]).encode()
+
+
 CASES = {
     "image": ({"size": [16, 24]}, _png),
     "text": ({"max_length": 32}, "drei rote Äpfel".encode),
     "audio": ({"max_seconds": 1.0}, _wav),
     "label": ({"names": ["cat", "dog"]}, b"dog".strip),
+    "molecule": (
+        {"symbols": ["[=Branch1]", "[=C]", "[=O]", "[Branch1]", "[C]", "[O]", "[Ring1]"]},
+        b"C1CC1C=O\n".strip,
+    ),
+    "series": ({"channels": 2, "max_seconds": 2.0, "rate_hz": 8.0, "mean": 50.0, "std": [3.0, 2.0]}, _csv),
     "vector": ({"size": 3, "mean": [1.0, 0.0, 0.0], "std": 2.0}, _npy),
 }
 

@@ -86,10 +86,11 @@ class Examiner:
             slots = self.rows.columns[to].slots
             chance = most_frequent_share(slots[slots >= 0])
             return kind.compare(batch[to], made, ceiling=self._best_share(rows, given, to), chance=chance)
+        own = kind.against(batch[to], made)
         if not self.knows(to):
             self.notes.append(f"{to}: not scored, there is no judge of it.")
-            return []
-        return [*self._named(rows, given, to, batch[to], made), *self._retrieved(given, to, batch, made)]
+            return own
+        return [*own, *self._named(rows, given, to, batch[to], made), *self._retrieved(given, to, batch, made)]
 
     def right(self, name: str, rows: Rows, real: Field, made: Field) -> np.ndarray:
         """(n,) 1 where a generated value is right, else 0, and NaN where that cannot be said.

@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, DataError
+from polymodal.files import digest
 from polymodal.modalities.html import picture_html
 from polymodal.modalities.identity import content_name
 from polymodal.modalities.mel import MelTransform
@@ -188,9 +189,16 @@ class Modality(ABC):
             DataError: The content of a value of this type has no name.
         """
         try:
+            if isinstance(raw, Path) and (others := cls.companions(raw)):
+                return digest(b"files", *(content_name(path, cls.identity) for path in (raw, *others)))
             return content_name(raw, cls.identity)
         except RecursionError:
             raise DataError(f"a {type(raw).__name__} that is nested too deeply") from None
+
+    @classmethod
+    def companions(cls, path: Path) -> Sequence[Path]:
+        """Other files that ``read`` opens with a file, and that are part of its content."""
+        return ()
 
     @classmethod
     def names_file(cls, text: str) -> bool:

@@ -13,15 +13,14 @@ from markupsafe import Markup
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import ColumnSample, Modality, read_file
+from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.moments import Moments, given_moments
+from polymodal.modalities.npy import NPY, load_npy
 from polymodal.modalities.numbers import column_numbers, is_decimal, is_number, parse_number, parse_vector
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
-_NPY = b"\x93NUMPY"
 _LARGEST = float(np.finfo(np.float32).max)
-_ROUNDING = 16 * np.finfo(np.float64).eps
-"""Deviations of less than this share of the mean are errors of rounding: the number does not vary."""
 
 
 class Numbers(np.ndarray):
@@ -65,39 +64,18 @@ class Vector(Modality):
         if not isinstance(size, int) or size < 1:
             raise ConfigError(f"size: {size!r} is not a count of numbers")
         self.size = size
-        self.mean, self.std = self._statistic("mean", mean), self._statistic("std", std)
-        if self.std is not None and min(self.std) <= 0:
-            raise ConfigError(f"std: {min(self.std)} is not above 0")
+        self.mean, self.std = given_moments(size, mean, std)
         self.space = Space("continuous", (size,))
-
-    def _statistic(self, name: str, value: float | Sequence[float] | None) -> list[float] | None:
-        if value is None:
-            return None
-        numbers = [float(value)] * self.size if isinstance(value, int | float) else [float(x) for x in value]
-        if len(numbers) != self.size or not np.isfinite(numbers).all():
-            raise ConfigError(f"{name}: {len(numbers)} numbers given; one, or {self.size} finite ones, are right")
-        return numbers
 
     def prepare(self, raws: Iterable[Any]) -> None:
         if self.mean is not None and self.std is not None:
             return
-        # Welford's update in the longest floats: one pass, no cancellation where the mean is far from zero, and no
-        # squares of tiny numbers that vanish.
-        count, mean, squares = 0, np.zeros(self.size, np.longdouble), np.zeros(self.size, np.longdouble)
+        moments = Moments(self.size)
         for raw in raws:
-            try:
-                numbers = self._numbers(raw)
-            except DataError:
-                continue  # the build refuses the same cell, and says so with its row
-            count += 1
-            delta = numbers - mean
-            mean += delta / count
-            squares += delta * (numbers - mean)
-        if count:
-            deviation = np.sqrt(squares / count).astype(np.float64)
-            varies = deviation > _ROUNDING * np.abs(mean)
-            self.mean = self.mean or mean.astype(np.float64).tolist()
-            self.std = self.std or np.where(varies, deviation, 1.0).tolist()
+            with suppress(DataError):  # the build refuses the same cell, and says so with its row
+                moments.add(self._numbers(raw)[None])
+        if moments.count:
+            self.mean, self.std = self.mean or moments.mean, self.std or moments.std
 
     def read(self, raw: Any) -> np.ndarray:
         """Sequence or array of numbers, a vector as text, or path or bytes of ``.npy`` -> (size,) standardised.
@@ -109,8 +87,8 @@ class Vector(Modality):
 
     def _numbers(self, raw: Any) -> np.ndarray:
         """Raw -> the numbers as given (size,), in 64-bit floats."""
-        if isinstance(raw, Path) or (isinstance(raw, bytes) and raw.startswith(_NPY)):
-            raw = _load(raw, (self.size,))
+        if isinstance(raw, Path) or (isinstance(raw, bytes) and raw.startswith(NPY)):
+            raw = load_npy(raw, self._check_shape)
         try:
             if isinstance(raw, str | bytes):
                 text = raw if isinstance(raw, str) else raw.decode()
@@ -128,6 +106,10 @@ class Vector(Modality):
             problem = f"{numbers[bad]:g}, beyond 32 bits" if np.isfinite(numbers[bad]) else "not finite"
             raise DataError(f"number {bad} of the vector is {problem}")
         return numbers
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if shape not in ((self.size,), ()):
+            raise DataError(f"a vector of shape {shape}; size {self.size} wants ({self.size},)")
 
     def to_model(self, stored: Tensor) -> Tensor:
         return stored.to(torch.float32)
@@ -165,32 +147,11 @@ class Vector(Modality):
         return np.asarray(self.mean or [0.0] * self.size), np.asarray(self.std or [1.0] * self.size)
 
 
-def _load(file: Path | bytes, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The array of a ``.npy`` file, whose memory is not taken before its header has the ``shape``.
-
-    Raises:
-        DataError: It is none, or of another shape.
-    """
-    content = BytesIO(file if isinstance(file, bytes) else read_file(file))
-    try:
-        version = np.lib.format.read_magic(content)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        claimed, _, dtype = read_header(content)
-        if shape is not None and claimed not in (shape, ()):
-            raise DataError(f"a vector of shape {claimed}; size {shape[0]} wants {shape}")
-        if len(content.getvalue()) - content.tell() < int(np.prod(claimed, dtype=object)) * dtype.itemsize:
-            raise ValueError("the file ends too early")
-        content.seek(0)
-        return np.load(content, allow_pickle=False)
-    except (TypeError, ValueError, OSError, EOFError, SyntaxError, RecursionError) as error:
-        raise DataError(f"not a .npy file: {' '.join(str(error).split())}") from error
-
-
 def _size(cell: Any, file: Any) -> int:
     """How many numbers a cell holds; 0 where it is no vector."""
     with suppress(DataError, ValueError, TypeError):
         if isinstance(file, Path | bytes):
-            cell = _load(file) if isinstance(file, Path) or file.startswith(_NPY) else None
+            cell = load_npy(file) if isinstance(file, Path) or file.startswith(NPY) else None
         elif isinstance(cell, str) and cell.lstrip().startswith("["):
             cell = parse_vector(cell)
         if isinstance(cell, list | tuple) and cell and all(map(is_number, cell)):

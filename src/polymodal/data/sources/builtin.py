@@ -11,7 +11,11 @@ from pydantic import ValidationError, validate_call
 
 from polymodal.errors import DataError, unknown
 
-BUILTIN = {"emoji": "polymodal.data.emoji", "fashion": "polymodal.data.fashion"}
+BUILTIN = {
+    "emoji": "polymodal.data.emoji",
+    "fashion": "polymodal.data.fashion",
+    "molecules": "polymodal.data.molecules",
+}
 """By name: the module, imported when needed, whose ``build(cache, **options)`` builds the data set once, in a folder of
 its own under ``cache``, and returns that folder; and whose ``FIELDS`` are the fields it was made for. Its options are
 keyword-only."""

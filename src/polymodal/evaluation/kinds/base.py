@@ -78,6 +78,15 @@ class Kind:
         variance = float((real.value - real.value.mean(0)).square().mean())
         return [MetricResult("squared error", errors, ceiling=0.0, chance=variance, higher_is_better=False)]
 
+    def against(self, real: Field, made: Field) -> list[MetricResult]:
+        """Metrics of generated values against the real values of their rows that go beside those of a judge.
+
+        Args:
+            real: Real values of n rows.
+            made: Generated for the same rows.
+        """
+        return []
+
     def right(self, real: Field, made: Field) -> np.ndarray:
         """(n,) 1 where a generated value is right, else 0, where no judge is needed."""
         if self.space.kind == "discrete":
