@@ -53,7 +53,6 @@ ANY_TO_ANY: dict[str, Any] = {
     "tasks.one": 0.72,
     "tasks.some": 0.2,
     "train.clock": "processor",
-    "train.ema_decay": 0.995,
     "train.codec_share": 0.2,
     "train.validate_every": 10.0,
 }  # fmt: skip

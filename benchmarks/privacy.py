@@ -42,7 +42,7 @@ RECIPE: dict[str, Any] = {
     },
     "fusion": {"kind": "attention", "depth": 1},
     "tasks": {"none": 0.1, "one": 0.5, "some": 0.4},
-    "train": {"batch_size": 32, "learning_rate": 2e-3, "ema_decay": 0.98, "log_every": 100},
+    "train": {"batch_size": 32, "learning_rate": 2e-3, "log_every": 100},
 }
 
 

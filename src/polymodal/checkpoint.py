@@ -5,7 +5,7 @@
                              of parts that do not learn
         model.safetensors    all other weights, those of codecs included
         ema.safetensors      averaged weights of what trains
-        trainer/             what resuming needs: optimizer.safetensors, state.json
+        trainer/             what resuming needs: optimizer.safetensors, averages.safetensors, state.json
         checksums.json       SHA-256 of every file above
 
 Nothing is pickled and nothing in it is executed.
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError
 from polymodal.files import atomic_folder, file_sha256, remove_partials
-from polymodal.migration import FORMAT, migrate_config, migrate_weights
+from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
@@ -69,8 +69,10 @@ class Checkpoint:
     def step(self) -> int:
         return int(self.path.name.removeprefix(_PREFIX))
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of ``name``.safetensors."""
+    def tensors(self, name: str, *, missing: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The tensors of ``name``.safetensors; ``missing``, if given, where an earlier version wrote no such file."""
+        if missing is not None and not (self.path / f"{name}.safetensors").exists():
+            return missing
         return migrate_weights(load_file(self.path / f"{name}.safetensors"))
 
     def document(self, name: str) -> Any:
@@ -207,7 +209,8 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     """
     config = migrate_config(config)
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads format {FORMAT} or 2")
+        known = ", ".join(map(str, (*OLDER, FORMAT)))
+        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads formats {known}")
     recipe = load_recipe(config["recipe"])
     modalities = {
         name: build_modality(recipe.fields[name].modality, **arguments) for name, arguments in config["fields"].items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from polymodal.errors import ConfigError, DataError, unknown
 from polymodal.modalities.base import Modality, read_finite
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
+from polymodal.resolution import untaught
 from polymodal.types import Batch, Field
 
 CHUNK = 64
@@ -170,6 +172,8 @@ def check_fields(
         if name not in to:
             raise ConfigError(unknown("options", name, to))
         model.heads[name].options_with(chosen, f"options.{name}")
+    for doubt in untaught(model, to, len(given), options):
+        warnings.warn(doubt, stacklevel=3)
 
 
 def read(name: str, modality: Modality, raw: Any) -> Field:

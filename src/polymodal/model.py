@@ -154,7 +154,7 @@ class Model(nn.Module):
 
     def lr_scale(self, player: str, progress: float) -> float:
         """Factor of the learning rate of ``player``'s next move, a share ``progress`` of the training being over."""
-        return 1.0 if player == "model" else self._playing(player)[0][0].lr_scale(player.rpartition(".")[2], progress)
+        return max(head.lr_scale(role, progress) for head, role in self._playing(player))
 
     def decisions(self) -> list[str]:
         """What heads decided about their own training since this was last asked."""
@@ -203,6 +203,10 @@ class Model(nn.Module):
             return encoder(field, keys)
         tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
         return Tokens(self.projections[name](tokens.x), tokens.mask)
+
+    def given(self, name: str, batch: Batch) -> Field | None:
+        """What a batch holds of a field that is read: its value, or the features of an encoder that does not learn."""
+        return batch.get(name, batch.get(name + FEATURES))
 
     def blank(self, name: str) -> Batch:
         """One row that tells nothing, of which ``tokens`` calls all that it calls in training."""
@@ -281,14 +285,11 @@ class Model(nn.Module):
         return total
 
     def _blank_loss(self, name: str, condition: Condition, role: str) -> Tensor:
-        """Calls all that a head's loss calls, for one row that tells nothing, and leaves no trace in its buffers."""
+        """Calls all that a head's loss calls, for one row that is absent, and so counts in no statistic of the head."""
         head = self.heads[name]
-        kept = [buffer.clone() for buffer in head.buffers()]
         target, first = Field.blank(head.space, self.device), torch.zeros(1, dtype=torch.int64, device=self.device)
         target.present = torch.zeros_like(target.present)
         losses = condition.loss(name, target, role, index=first)
-        for buffer, value in zip(head.buffers(), kept, strict=True):
-            buffer.data.copy_(value)
         return torch.stack([term.sum() for term in losses.values()]).sum()
 
     @torch.no_grad()

@@ -92,6 +92,8 @@ def test_processes_call_the_same_modules_whatever_their_rows_lack(recipe, world,
     gan = {"kind": "gan", "channels": [8, 8], "hidden_size": 8, "noise": 4, "mismatched": 0.0, "penalty_share": 1.0}
     defaults = recipe["defaults"] | {"vector": recipe["defaults"]["vector"] | {"head": gan}}
     recipes = {kind: recipe | {"defaults": defaults, "fusion": {"kind": kind}} for kind in FUSIONS}
+    vae = {"kind": "vae", "latent": 2, "hidden_size": 8, "channels": [8]}
+    recipes["likelihood"] = recipe | {"defaults": defaults | {"vector": defaults["vector"] | {"head": vae}}}
     recipes["aligned"] = recipes["attention"] | {"alignment": {"kind": "mmd"}, "tasks": {"tasks_per_row": 2}}
     (tmp_path / "recipes.json").write_text(json.dumps(recipes))
     script = Path(__file__).with_name("uniform.py")
@@ -101,6 +103,12 @@ def test_processes_call_the_same_modules_whatever_their_rows_lack(recipe, world,
         assert min(one[kind]["lacking"], two[kind]["lacking"]) > 10, "or this would test nothing"
         assert one[kind]["calls"] == two[kind]["calls"]
         assert max(one[kind]["distances"] + two[kind]["distances"]) < 1e-5, kind
+        assert max(one[kind]["variances"] + two[kind]["variances"], default=0.0) < 1e-5, kind
+    assert len(one["likelihood"]["variances"]) == len(two["likelihood"]["variances"]) > 0
+    (mine, all_rows), (theirs, _) = one["attention"]["watched"], two["attention"]["watched"]
+    assert mine != theirs, "each process sums what its own rows show"
+    together = [a + b for a, b in zip(mine[:8], theirs[:8], strict=True)]
+    assert together == pytest.approx(all_rows[:8], rel=1e-3, abs=1e-3)
 
 
 def test_validation_in_one_process_waits_for_no_other(recipe, world, tmp_path):

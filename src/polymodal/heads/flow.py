@@ -37,7 +37,8 @@ class FlowOptions:
     """How a flow is sampled.
 
     Attributes:
-        steps: Solver steps. Numbers of steps that there are shortcuts for take them: no solver, no other guidance.
+        steps: Solver steps. Numbers of steps that there are shortcuts for take them: by Euler's steps, whatever the
+            default solver, and with the guidance that was learned. Another of either is refused.
         solver: Solver of the differential equation; see ``nn.ode``.
         guidance: Scale of classifier-free guidance, 1 for none.
         guidance_interval: Times between which guidance acts, from 0 (noise) to 1 (data).
@@ -186,11 +187,15 @@ class Flow(Head):
         return two_halves(half, x, time, level)
 
     def check_options(self, options: FlowOptions) -> None:
-        if self._short(options) and options.guidance != self.options.guidance:
-            raise ConfigError(
-                f"guidance: the shortcut of {options.steps} steps knows {self.options.guidance} only, not "
-                f"{options.guidance}; another number of steps, such as 25, takes any"
-            )
+        if not self._short(options):
+            return
+        for name in ("guidance", "guidance_interval", "solver"):
+            known, asked = getattr(self.options, name), getattr(options, name)
+            if asked != known and not (name == "solver" and asked == "euler"):
+                raise ConfigError(
+                    f"{name}: the shortcut of {options.steps} steps knows {known} only, not {asked}; another number of "
+                    "steps, such as 25, takes any"
+                )
 
     def _short(self, options: FlowOptions) -> bool:
         return self.shortcuts > 0 and options.steps in SHORTCUTS

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.nn.random import uniform
+from polymodal.nn.random import choose
 from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Losses, Space
 
@@ -34,8 +34,7 @@ class Lengths(nn.Module):
         if temperature == 0:
             drawn = logits.argmax(1) + 1
         else:
-            likely = functional.softmax(logits / temperature, dim=1).cumsum(1)
-            drawn = (likely < uniform(keys)[:, None]).sum(1).clamp(max=self.longest - 1) + 1
+            drawn = choose(functional.softmax(logits / temperature, dim=1), keys) + 1
         return torch.arange(self.longest, device=keys.device) < drawn[:, None]
 
 

@@ -6,7 +6,7 @@ together, and each part decides anew from the same numbers. No other step waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class Adaptation:
         sampling: Of the targets' odds.
         rates: Of the fields' learning rates.
         owners: By name of a parameter, the field that it belongs to, for ``rates``.
+        signed: By ``field.term``, losses that 0 does not bound below.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Adaptation:
         sampling: TargetSampler | None = None,
         rates: Rates | None = None,
         owners: Mapping[str, str] = {},
+        signed: Collection[str] = (),
     ):
-        self.weights = weights
+        self.weights, self.signed = weights, signed
         self.balancer = balancer if balancer and balancer.watches else None
         self.sampling, self.rates, self.owners = sampling, rates, owners
         parts = {"balance": self.balancer, "odds": sampling, "rates": rates}
@@ -99,6 +101,7 @@ class Adaptation:
             step,
             {name: value / self._mean_of(name) * self.weights[_field(name)] for name, value in losses.items()},
             {name: value / self._mean_of(name) / self.weight(name, "") for name, value in gradients.items()},
+            self.signed,
         )
         for part in self.parts.values():
             part.update(seen)

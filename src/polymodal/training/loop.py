@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from polymodal.model import MicroBatch
 from polymodal.nn.random import make_keys
 from polymodal.progress import Progress
 from polymodal.training.adaptation import Adaptation
-from polymodal.training.ema import Average
+from polymodal.training.ema import CANDIDATES, SNAPSHOTS, STORED, Average, drop_snapshots
 from polymodal.training.engines import Engine
 from polymodal.training.log import Log
 from polymodal.training.muon import Muon, hidden_matrices
@@ -27,6 +28,8 @@ from polymodal.training.step_loader import StepLoader
 
 VALIDATION_SHARE = 0.05
 """Most of a time budget that validations and their samples take."""
+T = TypeVar("T")
+
 MOMENTUM = 0.9
 """Of the gradient (Adam's first beta), but for parameters that say otherwise, as those of adversaries do."""
 
@@ -60,6 +63,7 @@ def train(
     steps: int | None = None,
     config_document: Mapping[str, Any] = {},
     validate: Validate | None = None,
+    judge: Callable[[], float] | None = None,
     adaptation: Adaptation | None = None,
     print_progress: bool = True,
     late: float = 0.0,
@@ -81,6 +85,8 @@ def train(
         config_document: The checkpoint's ``config.json``.
         validate: Called now and then with the averaged weights in place; its scores are logged. Of a time budget, all
             calls together take ``VALIDATION_SHARE``.
+        judge: The loss of held-out rows, by which the length of the averages is chosen at the end; without it they are
+            of the longest of ``ema.STORED``.
         adaptation: What follows the losses; nothing if not given.
         print_progress: Whether to tell how far it is.
         late: Seconds of the time budget that were spent before, half of it at most.
@@ -94,7 +100,7 @@ def train(
     """
     with stopping.finishing():
         return _train(
-            trainee, loader, config, stage, engine, learning_rate, minutes, steps, config_document, validate,
+            trainee, loader, config, stage, engine, learning_rate, minutes, steps, config_document, validate, judge,
             adaptation or Adaptation(), print_progress, late,
         )  # fmt: skip
 
@@ -110,12 +116,15 @@ def _train(
     steps: int | None,
     config_document: Mapping[str, Any],
     validate: Validate | None,
+    judge: Callable[[], float] | None,
     adaptation: Adaptation,
     print_progress: bool,
     late: float,
 ) -> Average:
     engine.prepare(trainee, lambda player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners))
-    averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
+    lengths = [config.ema_length] if config.ema_length else CANDIDATES if judge else STORED[-1:]
+    stored = STORED if set(lengths) - set(STORED[-1:]) else STORED[-1:]
+    averages, snapshots = Average(checkpoints.trained_parameters(trainee), stored), stage / "averages"
     step, seconds, skipped, spent, kept = 0, 0.0, 0, 0.0, None
     if saved := checkpoints.newest(stage):
         engine.load(saved, averages)
@@ -130,6 +139,8 @@ def _train(
     guard = StepGuard(engine, label, skipped, remedy)
     clock = Clock(engine, minutes, steps, step, seconds, config.clock, late=late, validating=spent)
     last_save, validations = clock.agreed, _validations(clock, config)
+    if engine.main:
+        drop_snapshots(snapshots, step)
 
     def count_skipped() -> None:
         found, lines = guard.read(step, lambda: _not_finite(trainee, engine, micro_batches))
@@ -178,8 +189,10 @@ def _train(
                 log.norm(player, norm)
             guard.end_step()
             averages.update(step)
-            step += 1
+            step, part = step + 1, int(SNAPSHOTS * clock.progress)
             clock.tick(step)
+            if engine.main and len(stored) > 1 and part < int(SNAPSHOTS * clock.progress) < SNAPSHOTS:
+                averages.snapshot(snapshots, step)
             adaptation.step(step)
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
@@ -190,7 +203,7 @@ def _train(
                 validations = _validations(clock, config)
                 if clock.may_validate:
                     check()
-                    scores = _validated(validate, step, trainee, averages, clock)
+                    scores = _validated(partial(validate, step, clock.validation_seconds), trainee, averages, clock)
                     log.scores(step, scores)
                     adaptation.validated(scores)
             due = config.checkpoint_steps and step % config.checkpoint_steps == 0
@@ -202,9 +215,13 @@ def _train(
                     save()
                 engine.wait()
                 raise stopping.Stopped(number)
-        if kept == step:
-            check()
-        else:
+        check()
+        if not (saved and saved.step == step):
+            engine.wait()  # for the first process's snapshots
+            judged = partial(_validated, judge or float, trainee, averages, clock)
+            length, losses = averages.choose(lengths, snapshots, step, judged, engine.broadcast)
+            seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in zip(lengths, losses, strict=False))
+            log.decisions(step, [f"averaged weights of length {length:g}: losses {seen}"] if losses else [])
             save()
     engine.wait()
     return averages
@@ -373,14 +390,14 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def _validated(validate: Validate, step: int, trainee: nn.Module, averages: Average, clock: Clock) -> dict[str, float]:
+def _validated(validate: Callable[[], T], trainee: nn.Module, averages: Average, clock: Clock) -> T:
     """Scores of the averaged weights."""
     averages.swap()
     trainee.eval()
     begin = clock.now()
     try:
         with clock.engine.whole():
-            return validate(step, clock.validation_seconds)
+            return validate()
     finally:
         averages.swap()
         trainee.train()

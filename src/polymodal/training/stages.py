@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,10 +23,10 @@ from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import write_file
 from polymodal.generation import sample_grid
-from polymodal.migration import migrate_config
+from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
-from polymodal.resolution import resolve
+from polymodal.resolution import resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
@@ -87,6 +88,9 @@ def fit(
     if config.vocoder_from is not None:
         pretraining.take_vocoders(model, config.vocoder_from)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
+    if engine.main:
+        for doubt in untaught(model, list(model.heads), len(model.encoders)):
+            warnings.warn(doubt, stacklevel=2)
     with _owned(run) if engine.main else nullcontext():
         if engine.main:
             _claim(run, model, data, overwrite)
@@ -129,13 +133,18 @@ def _train(
     def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
+    def judge() -> float:
+        if not engine.main:
+            return 0.0
+        with torch.compiler.set_stance("force_eager"):
+            return _validation_losses(model, held_out)["loss"]
+
+    held_out = StepLoader(data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device)
+
     def validate(step: int, seconds: float) -> dict[str, float]:
         until = time.monotonic() + seconds
         if not engine.main or not len(data.validation):
             return {}
-        held_out = StepLoader(
-            data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
-        )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
             losses = _validation_losses(model, held_out, until=until)
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
@@ -165,6 +174,7 @@ def _train(
         steps=config.steps,
         config_document=checkpoints.config_of(model),
         validate=validate,
+        judge=judge if len(data.validation) and model.players == ("model",) else None,
         adaptation=adaptation,
         print_progress=print_progress,
         late=late if config.minutes and config.clock == "wall" else 0.0,
@@ -200,6 +210,7 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
         sampling=sampling({name: float(rows.present[name].mean()) for name in fields}) if sampling else None,
         rates=Rates(fields) if recipe.train.adapt_rates else None,
         owners=owners,
+        signed=[f"{name}.{term}" for name, head in model.heads.items() for term in head.signed],
     )
 
 
@@ -207,13 +218,16 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     """Makes the run folder, which this process has to itself, this run's, or makes sure that it is."""
     file = run / "config.json"
     config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
-    there = _config_of_run(file) if file.exists() else None
+    found = _config_of_run(file) if file.exists() else None
+    there = found and migrate_config(found)
     if there and overwrite:
         for path in run.iterdir():
             if path.name != _LOCK:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     elif there:
         here = json.loads(json.dumps(config))
+        if found and found["format"] in OLDER:  # what a recipe leaves out is on both sides what it was then
+            here = migrate_config({**here, "format": found["format"]})
         try:  # an option that the run's version did not have yet has its default
             recipe = load_recipe(there["recipe"])
             if there["recipe"] != here["recipe"] and there["fields"] == here["fields"]:
@@ -226,6 +240,7 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
             ) from None
         for each in (there, here):
             each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
+        there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:
             differs = _first_difference(there, here)
@@ -266,7 +281,7 @@ def _config_of_run(file: Path) -> dict[str, Any]:
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
         if {"format", "recipe", "fields", "data"} <= there.keys() and "data" in there["recipe"]:
-            return migrate_config(there)
+            return dict(there)
     except (ValueError, AttributeError, TypeError):
         pass
     raise CheckpointError(f"{file}: is not that of a run; choose another folder")
@@ -300,6 +315,7 @@ def _validation_losses(model: Model, loader: StepLoader, steps: int = 4, until: 
         if step and time.monotonic() > until:
             break
         for micro_batch in loader.micro_batches(step):
-            for name, value in model(micro_batch, "model")[1].items():
+            loss, terms = model(micro_batch, "model")
+            for name, value in {"loss": loss, **terms}.items():
                 sums.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in sums.items()}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.config import TasksConfig
-from polymodal.nn.random import fold, uniform
+from polymodal.nn.random import choose, fold, uniform
 from polymodal.types import Task
 
 
@@ -38,8 +38,7 @@ def draw(
     wanted = there & torch.tensor([outputs[name] for name in names])
 
     odds = torch.tensor([config.none, config.one, config.some, config.all])
-    limits = (odds / odds.sum()).cumsum(0)
-    way = (uniform(fold(keys, 0))[:, None] >= limits[:3]).sum(1, keepdim=True)
+    way = choose(odds, fold(keys, 0))[:, None]
 
     share = givable * torch.tensor([config.inputs.get(name, 1.0) for name in names])
     reach = share.cumsum(1)

@@ -8,8 +8,10 @@ import torch
 
 from polymodal.cli.info import last_scores
 from polymodal.evaluation.report.curves import read_curves
+from polymodal.progress import Progress
 from polymodal.training.log import Log, read_log
 
+SILENT = Progress("test", shown=False)
 WHOLE = b'{"step": 2, "loss": 1.5}\n{"step": 4, "loss": 1.25}\n'
 TORN = (
     b'{"step": 6, "sec',
@@ -32,19 +34,23 @@ def test_a_torn_log_is_mended(tmp_path, torn):
     path.write_bytes(WHOLE + torn)
     assert last_scores(path) == {"loss": 1.25}
     assert read_curves(path) == {"loss": [(2.0, 1.5), (4.0, 1.25)]}
-    with Log(tmp_path, 4, SimpleNamespace(seconds=1.0, progress=0.5), enabled=True) as log:
+    with Log(
+        tmp_path, 4, SimpleNamespace(seconds=1.0, progress=0.5), Progress("test", shown=False), enabled=True
+    ) as log:
         log.decisions(4, ["so it is"])
     assert path.read_bytes() == WHOLE + b'{"step": 4, "decision": "so it is"}\n'
 
 
 def test_lines_of_steps_that_are_taken_again_go(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(WHOLE)
-    with Log(tmp_path, 3, SimpleNamespace(seconds=1.0, progress=0.5), enabled=True):
+    with Log(tmp_path, 3, SimpleNamespace(seconds=1.0, progress=0.5), SILENT, enabled=True):
         assert [line["step"] for line in read_log(tmp_path / "metrics.jsonl")] == [2]
 
 
 def test_numbers_that_are_not_finite_do_not_count(tmp_path):
-    with Log(tmp_path, 0, SimpleNamespace(seconds=1.0, progress=0.5), enabled=True) as log:
+    with Log(
+        tmp_path, 0, SimpleNamespace(seconds=1.0, progress=0.5), Progress("test", shown=False), enabled=True
+    ) as log:
         for loss in (2.0, float("nan"), 4.0):
             log.add("model", torch.tensor(loss), {"name.nll": torch.tensor(float("inf"))}, first=True)
         log.leave_out({"loss": 1, "name.nll": 3})

@@ -50,6 +50,8 @@ class DataParallel(Engine):
     def prepare(self, trainee: Any, make_optimizer: Callable[[str], torch.optim.Optimizer]) -> None:
         self.accelerator.free_memory()  # of the stage before
         self.trainee, self.wrapped = trainee, self.accelerator.prepare_model(trainee)
+        if self.world_size > 1:  # in buffers each process sums what its own rows show; heads add these up
+            self.wrapped.broadcast_buffers = False
         self.optimizers: dict[str, AcceleratedOptimizer] = {
             player: self.accelerator.prepare_optimizer(make_optimizer(player)) for player in trainee.players
         }
@@ -101,13 +103,20 @@ class DataParallel(Engine):
             state |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
         tensors = {
             "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
+            "trainer/averages": averages.state(),
         }  # fmt: skip
+        if scaler := self.accelerator.scaler:  # of fp16: by how much losses are scaled, and for how many steps so far
+            numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in scaler.state_dict().items()}
+            tensors["trainer/scaler"] = numbers
         checkpoints.save(stage, step, tensors, documents, keep, keep_bytes)
 
     def load(self, checkpoint: checkpoints.Checkpoint, averages: Average) -> None:
         checkpoints.load_weights(self.trainee, checkpoint.tensors("model"))
-        for name, value in checkpoint.tensors("ema").items():
-            averages.weights[name].copy_(value)
+        averages.restore(checkpoint.tensors("trainer/averages", missing={}), checkpoint.tensors("ema"))
+        scaler, kept = self.accelerator.scaler, checkpoint.tensors("trainer/scaler", missing={})
+        if scaler and kept:
+            kinds = {name: type(value) for name, value in scaler.state_dict().items()}
+            scaler.load_state_dict({name: kinds[name](value.item()) for name, value in kept.items()})
         tensors = checkpoint.tensors("trainer/optimizer")
         for player, optimizer in self.optimizers.items():
             checkpoints.restore_optimizer(optimizer, tensors, player)
