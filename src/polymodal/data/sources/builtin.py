@@ -38,7 +38,7 @@ def fields(source: str) -> dict[str, Any] | None:
     if module is None:
         return None
     options, optional = _parse(source, source.partition(":")[2]), getattr(module, "OPTIONAL", {})
-    return {name: field for name, field in module.FIELDS.items() if options.get(optional.get(name), True)}
+    return {name: field for name, field in module.FIELDS.items() if options.get(optional.get(name, ""), True)}
 
 
 def build(source: str, cache: Path) -> Path | None:
