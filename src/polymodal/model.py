@@ -20,7 +20,7 @@ from polymodal.heads import Head
 from polymodal.modalities.base import Modality
 from polymodal.nn.layers import Linear
 from polymodal.sizes import build_sized, scaled, scaled_part
-from polymodal.types import Batch, Context, Field, Losses, Needs, Task, Tokens
+from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
 from polymodal.vocoders import Vocoder
 
 LATENT = ".latent"

@@ -100,6 +100,9 @@ class TestRows:
         cache = folder.parent.parent
         data = pm.load(f"furniture:folder={originals},languages=[fr]", cache=cache)
         assert [*data.fields] == [*furniture.FIELDS]
+        assert data.rows.present["shape"].sum() == len(NAMES) + 1  # one is broken
+        shape = next(row["shape"] for row in data.rows if row["name"] == "Chair")
+        assert np.ptp(shape, axis=0) == pytest.approx([20, 10, 50.5], rel=0.05)
         data = pm.load(f"furniture:folder={originals},meshes=false,prices=false", cache=cache)
         assert "price" not in data.fields
         assert len(data.rows) == len(NAMES) + 2

@@ -23,6 +23,7 @@ from polymodal.files import file_sha256
 __all__ = ["FIELDS", "LANGUAGES", "OPTIONAL", "build"]
 
 FIELDS = {
+    "shape": {"modality": "points", "count": 2048},
     "icon": {"modality": "image", "size": 32},
     "name": {"modality": "text", "max_length": 40},
     "category": {"modality": "label"},
@@ -33,7 +34,7 @@ FIELDS = {
 }
 """What the columns are made of, as a recipe would say it."""
 
-OPTIONAL = {"price": "prices"}
+OPTIONAL = {"shape": "meshes", "price": "prices"}
 """By field, the option that leaves it out where it is false."""
 
 _FORMAT = 1  # raise it when the same options give other rows
