@@ -92,8 +92,10 @@ class TasksConfig(_Strict):
     Attributes:
         none: Nothing is given: unconditional generation, and what guidance needs.
         one: Exactly one field is given.
-        some: Each field is given with even odds.
+        some: Any number of fields is given, each number but none and all as often as another.
         all: Every field is given, which needs ``reconstruct``.
+        few: Of rows with more fields than that, ``one`` is as much rarer, and ``some`` the more frequent: one of many
+            fields tells little of the others. None leaves the odds as they are for any number of fields.
         inputs: Odds of a field where one is given; 1 where not said.
         reconstruct: What is given is to be generated as well, as autoencoders do; a joint latent needs it.
         alone: Share of the rows with a single field that are given it and asked for it, which teaches its encoder too;
@@ -108,6 +110,7 @@ class TasksConfig(_Strict):
     one: float = Field(0.6, ge=0)
     some: float = Field(0.3, ge=0)
     all: float = Field(0.0, ge=0)
+    few: int | None = Field(None, ge=1)
     inputs: dict[str, float] = {}
     reconstruct: bool = False
     alone: float = Field(0.5, ge=0, le=1)

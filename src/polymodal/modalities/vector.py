@@ -21,6 +21,10 @@ from polymodal.modalities.scales import LARGEST, SCALES, Sample, Scales, check_k
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
+FAR = 3.0
+"""Standard deviations from the mean, on a scale that is not linear, beyond which a value counts as one that far away
+where values are averaged."""
+
 
 class Numbers(np.ndarray):
     """A vector (size,) of 64-bit floats as NumPy knows it, with ``save``."""
@@ -138,6 +142,8 @@ class Vector(Modality):
         return self._raw(value).view(Numbers)
 
     def mean_of(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        if {*(self.scale or [])} - {"linear"}:  # of an exponential, what is hardly ever drawn would count most
+            values = values.clamp(-FAR, FAR)
         numbers = torch.from_numpy(self._raw(values)).clamp(-LARGEST, LARGEST)
         middle = super().mean_of(numbers, None if weights is None else weights.double().cpu())
         return torch.from_numpy(self._scales.standardise(middle.numpy())).to(values.device, values.dtype)
