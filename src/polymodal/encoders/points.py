@@ -22,7 +22,7 @@ class PointsEncoder(Encoder):
         latents: Queries, each of which becomes a token.
         depth: Transformer blocks.
         heads: Attention heads.
-        most: Members that are read, the first ones; a shape's points are in random order.
+        most: Members that are read, evenly apart, where there are more.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class PointsEncoder(Encoder):
         most: PositiveInt = 1024,
     ):
         super().__init__()
-        self.most = most
+        self.step = -(-space.shape[1] // most)
         self.embedding = MemberEmbedding(space.channels, width)
         self.norm, self.feed = layer_norm(width), SwiGLU(width, width)
         self.reader = SetReader(width, latents, heads)
@@ -47,7 +47,7 @@ class PointsEncoder(Encoder):
         return None if space.is_set and not space.variable else "reads sets of members of one number, such as points"
 
     def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
-        members = self.embedding(field.value.mT[:, : self.most])
+        members = self.embedding(field.value.mT[:, :: self.step])
         members = members + self.feed(self.norm(members))
         x = self.transformer(self.reader(members))
         return Tokens(x, field.mask.expand(-1, x.shape[1]))

@@ -186,6 +186,8 @@ def _on_surface(vertices: np.ndarray, faces: np.ndarray, count: int, random: np.
 
 
 def _some(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """``count`` of the points in random order, each as often as any other but for one."""
+    """``count`` of the points in random order, each as often as any other but for one; as they are if they are it."""
+    if len(points) == count:
+        return points
     order = np.concatenate([random.permutation(len(points)) for _ in range(-(-count // len(points)))])
     return points[order[:count]]

@@ -19,7 +19,7 @@ from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Field
 
 POINTS = 512
-"""Of each shape, the first, which are in random order; the benchmark takes all."""
+"""Of each shape, evenly apart; the benchmark takes all."""
 SHAPES = 200
 """Of a set, at most."""
 
@@ -27,10 +27,15 @@ SHAPES = 200
 class PointsKind(Kind):
     """Shapes as sets of points, in units of their own scale; the scale is apart."""
 
+    @property
+    def step(self) -> int:
+        """Of the points that are compared, one of so many."""
+        return -(-self.space.shape[1] // POINTS)
+
     def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
         """Distance to the row's own shape; 1-NNA, MMD and COV. The ceiling is what other real shapes score."""
         many = min(len(real), len(made), SHAPES)
-        true, ours = (field.value[:many, :3, :POINTS] for field in (real, made))
+        true, ours = (field.value[:many, :3, :: self.step] for field in (real, made))
         own = chamfer_distance(true, ours).double().numpy()
         shifted = float(chamfer_distance(true, true.roll(1, 0)).mean())
         results = [MetricResult("Chamfer distance", own, ceiling=0.0, chance=shifted, higher_is_better=False)]
@@ -41,7 +46,7 @@ class PointsKind(Kind):
         )
         best: dict[str, float | None] = dict.fromkeys(("1-NNA", "MMD", "COV"))
         if others is not None and len(others) >= many:
-            fresh = others.value[:many, :3, :POINTS]
+            fresh = others.value[:many, :3, :: self.step]
             across = chamfer_matrix(true, fresh)
             best["1-NNA"] = nearest_neighbour_accuracy(within_real, across, chamfer_matrix(fresh, fresh))
             best["MMD"], best["COV"] = matching_distance(across), matched_share(across)
