@@ -161,6 +161,9 @@ class TrainConfig(_Strict):
         compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
+        keep_best: At the end, take the averaged weights of the validation whose losses were the least, if those of the
+            end are worse: for a few hundred rows, which are learned by heart. It is not for adversaries, whose losses
+            tell nothing of their quality.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
         seed: Seed of everything that is random.
         log_every: Steps between two lines of metrics.
@@ -196,6 +199,7 @@ class TrainConfig(_Strict):
     compile: bool = False
     engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}
+    keep_best: bool = False
     adapt_rates: bool = False
     seed: int = 0
     log_every: int = Field(20, ge=1)

@@ -53,6 +53,7 @@ def train(
     validate: Callable[[int], dict[str, float]] | None = None,
     adaptation: Adaptation | None = None,
     print_progress: bool = True,
+    finish: Callable[[Average], None] | None = None,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
 
@@ -72,6 +73,7 @@ def train(
         validate: Called now and then with the step and the averaged weights in place; its scores are logged.
         adaptation: What follows the losses; nothing if not given.
         print_progress: Whether to tell how far it is.
+        finish: Called at the end with the averaged weights, before they are saved for the last time.
 
     Returns:
         The averaged weights.
@@ -130,6 +132,8 @@ def train(
                 save()
                 last_save = clock.agreed
     if not (saved and saved.step == step):
+        if finish:
+            finish(averages)
         save()
     engine.wait()
     return averages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from polymodal.resolution import resolve
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
+from polymodal.training.best_weights import BestWeights
+from polymodal.training.ema import Average
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
@@ -120,6 +123,8 @@ def _train(
     def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
+    best = BestWeights(run / "best.safetensors")
+
     def validate(step: int) -> dict[str, float]:
         if not engine.main or not len(data.validation):
             return {}
@@ -128,7 +133,18 @@ def _train(
         )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
-            return _validation_losses(model, held_out)
+            losses = _validation_losses(model, held_out)
+            if config.keep_best:
+                best.offer(step, losses, checkpoints.trained_parameters(model))
+            return losses
+
+    def finish(averages: Average) -> None:
+        engine.wait()
+        step, loss = best.last or (-1, math.inf)  # the first process alone has validated
+        step, loss = int(engine.broadcast(step)), engine.broadcast(loss)
+        best.last = (step, loss) if step >= 0 else None
+        if (done := best.restore(averages.weights)) and engine.main:
+            _log.info("%s", done)
 
     loader = StepLoader(
         rows,
@@ -156,6 +172,7 @@ def _train(
         validate=validate,
         adaptation=adaptation,
         print_progress=print_progress,
+        finish=finish if config.keep_best else None,
     )
     averages.swap()
     restore_networks(model)
