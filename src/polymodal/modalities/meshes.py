@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from io import BytesIO
@@ -16,6 +17,7 @@ from polymodal.modalities.base import read_file
 SUFFIXES = (".ply", ".obj", ".stl", ".glb", ".off", ".npy")
 _NUMPY = b"\x93NUMPY"
 _STL_HEAD = 84
+_MOST_NODES = 5_000
 _WORDS = 200
 """Characters of a library's message that are shown."""
 
@@ -109,6 +111,7 @@ def _kind(content: bytes, max_faces: int) -> str:
         _check_ply(content, max_faces)
         return "ply"
     if head.startswith(b"glTF"):
+        _check_glb(content, max_faces)
         return "glb"
     if head[:4].upper() in (b"OFF\n", b"OFF\r", b"OFF ", b"COFF", b"NOFF"):
         return "off"
@@ -135,6 +138,26 @@ def _check_ply(content: bytes, max_faces: int) -> None:
                 raise DataError(f"the PLY file claims {words[2].decode('latin-1')[:20]} elements; it cannot hold them")
             if claimed > 3 * max_faces:
                 raise DataError(f"{claimed:,} triangles or points; max_faces={max_faces:,} can be set higher")
+
+
+def _check_glb(content: bytes, max_faces: int) -> None:
+    """Refuses a GLB that claims more numbers than the file can hold, or more nodes than are placed in a second.
+
+    An accessor of no buffer is all zeros, so that a few bytes can claim any memory.
+    """
+    length = int.from_bytes(content[12:16], "little")
+    try:
+        document = json.loads(content[20 : 20 + length])
+        counts = [int(accessor["count"]) for accessor in document.get("accessors", [])]
+        nodes = len(document.get("nodes", []))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError("not a GLB file that can be read: its JSON is damaged") from error
+    if min(counts, default=0) < 0 or sum(counts) > max(len(content), 1):
+        raise DataError(f"the GLB file claims {sum(counts):,} numbers; it cannot hold them")
+    if sum(counts) > 12 * max_faces:
+        raise DataError(f"{sum(counts):,} vertices and indices; max_faces={max_faces:,} can be set higher")
+    if nodes > _MOST_NODES:
+        raise DataError(f"the GLB file has {nodes:,} nodes; at most {_MOST_NODES:,} are read")
 
 
 def _array(content: bytes) -> np.ndarray:

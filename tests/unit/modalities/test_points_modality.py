@@ -136,6 +136,8 @@ HOSTILE = {
     "an off of nothing": b"OFF\n0 0 0\n",
     "an off that claims": b"OFF\n999999999 9999999 0\n0 0 0\n",
     "a glb that claims": glb(MANY),
+    "a glb of zeros": glb({"accessors": [{"componentType": 5126, "count": 1 << 31, "type": "VEC3"}]}),
+    "a glb of many nodes": glb({"nodes": [{"mesh": 0}] * 5001}),
     "a glb of rubbish": b"glTF" + bytes(range(200)),
     "an stl of nothing": bytes(80) + bytes(4),
     "numbers that end": b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (999, 3), }",
