@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
     from polymodal.fitting import fit
-    from polymodal.modalities import Audio, Image, Label, Molecule, Series, Text, Vector
+    from polymodal.modalities import Audio, Image, Label, Molecule, Points, Series, Text, Vector
     from polymodal.model import Model
 
 __version__ = "0.1.0"
@@ -31,6 +31,7 @@ _HOMES = {
     "Generator": ("polymodal.api", "Generator"),
     "Image": ("polymodal.modalities", "Image"),
     "Label": ("polymodal.modalities", "Label"),
+    "Points": ("polymodal.modalities", "Points"),
     "Model": ("polymodal.model", "Model"),
     "Molecule": ("polymodal.modalities", "Molecule"),
     "Series": ("polymodal.modalities", "Series"),
@@ -53,6 +54,7 @@ __all__ = [
     "Label",
     "Model",
     "Molecule",
+    "Points",
     "PolymodalError",
     "Series",
     "Text",

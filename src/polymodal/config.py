@@ -93,8 +93,10 @@ class TasksConfig(_Strict):
     Attributes:
         none: Nothing is given: unconditional generation, and what guidance needs.
         one: Exactly one field is given.
-        some: Each field is given with even odds.
+        some: Any number of fields is given, each number but none and all as often as another.
         all: Every field is given, which needs ``reconstruct``.
+        few: Of rows with more fields than that, ``one`` is as much rarer, and ``some`` the more frequent: one of many
+            fields tells little of the others. None leaves the odds as they are for any number of fields.
         inputs: Odds of a field where one is given; 1 where not said.
         reconstruct: What is given is to be generated as well, as autoencoders do; a joint latent needs it.
         alone: Share of the rows with a single field that are given it and asked for it, which teaches its encoder too;
@@ -109,6 +111,7 @@ class TasksConfig(_Strict):
     one: float = Field(0.6, ge=0)
     some: float = Field(0.3, ge=0)
     all: float = Field(0.0, ge=0)
+    few: int | None = Field(None, ge=1)
     inputs: dict[str, float] = {}
     reconstruct: bool = False
     alone: float = Field(0.5, ge=0, le=1)
@@ -161,6 +164,9 @@ class TrainConfig(_Strict):
         compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
+        keep_best: At the end, take the averaged weights of the validation whose losses were the least, if those of the
+            end are worse: for a few hundred rows, which are learned by heart. It is not for adversaries, whose losses
+            tell nothing of their quality.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
         seed: Seed of everything that is random.
         log_every: Steps between two lines of metrics.
@@ -197,6 +203,7 @@ class TrainConfig(_Strict):
     compile: bool = False
     engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}
+    keep_best: bool = False
     adapt_rates: bool = False
     seed: int = 0
     log_every: int = Field(20, ge=1)

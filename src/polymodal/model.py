@@ -20,7 +20,7 @@ from polymodal.heads import Head
 from polymodal.modalities.base import Modality
 from polymodal.nn.layers import Linear
 from polymodal.sizes import build_sized, scaled, scaled_part
-from polymodal.types import Batch, Context, Field, Losses, Needs, Task, Tokens
+from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
 from polymodal.vocoders import Vocoder
 
 LATENT = ".latent"
@@ -98,7 +98,7 @@ class Model(nn.Module):
                 if parts.codec:
                     codecs[name], chosen["codec"] = build_sized(recipe, "codec", parts.codec, f"{where}.codec", space)
                     space = codecs[name].latent
-                part = parts.head or {"kind": "flow" if space.kind == "continuous" else "autoregressive"}
+                part = parts.head or default_head(space)
                 heads[name], chosen["head"] = build_sized(recipe, "head", part, f"{where}.head", space, width)
                 if parts.vocoder:
                     chosen["vocoder"] = part = scaled_part(recipe, "vocoder", parts.vocoder, f"{where}.vocoder")
@@ -356,7 +356,20 @@ def default_encoder(modality: Modality) -> dict[str, str]:
     space = modality.space
     if space.kind == "discrete":
         return {"kind": "sequence"}
+    if space.is_set:
+        return {"kind": "points"}
     kind = {0: "vector", 2: "picture"}.get(len(space.grid), "patches")
     if modality.transform is not None:  # neighbouring channels are bands of a spectrogram
         kind = "spectrogram"
     return {"kind": kind if ENCODERS[kind].accepts(space) is None else "patches"}
+
+
+MOST_NUMBERS = 4
+"""Of a vector whose head is a mixture by default; those of more are learned better by a flow."""
+
+
+def default_head(space: Space) -> dict[str, str]:
+    """The head of a field whose recipe names none."""
+    if space.kind == "discrete":
+        return {"kind": "autoregressive"}
+    return {"kind": "mixture" if not space.grid and space.channels <= MOST_NUMBERS else "flow"}

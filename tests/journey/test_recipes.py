@@ -29,8 +29,11 @@ def rows(tmp_path_factory):
         time = np.arange(8000 + 200 * (number % 5)) / 16_000
         wave = 0.5 * np.sin(2 * np.pi * (200 + 100 * kind) * time)
         soundfile.write(folder / f"{number}.wav", wave, 16_000)
+        np.save(folder / f"{number}.npy", random.normal(size=(80, 3)) * (1 + kind, 1, 2))
         table.append(
             {
+                "icon": f"{number}.png",
+                "shape": f"{number}.npy",
                 "picture": f"{number}.png",
                 "image": f"{number}.png",
                 "caption": f"a picture of a {WORDS[kind]}",
@@ -55,6 +58,8 @@ def rows(tmp_path_factory):
 def test_a_recipe_trains_and_generates(name, rows, tmp_path):
     small = {"train.steps": 2, "train.codec_steps": 2, "train.vocoder_steps": 2}
     small |= {"train.batch_size": 8, "train.codec_batch_size": 8}
+    if "shape" in load_recipe(name).fields:
+        small["fields.shape.count"] = 64
     source = rows
     if not load_recipe(name).fields:  # it takes the fields that there are: not every column under two names
         keep = ("picture", "name", "speech", "label", "structure", "trace")

@@ -19,8 +19,8 @@ def add(commands: Commands, arguments: list[str]) -> None:
         details="Everything is written to one folder, the run. You can stop the command at any time: Ctrl-C, SIGTERM\n"
         "and SIGHUP finish the step in work and save it (a second one stops at once), and the same command continues.\n"
         "So does one with more minutes or steps when the run is finished. Cells that cannot be read are missing, and\n"
-        "counted. The fields are those of the recipe if it names any, else those of the data set if it is built in, else\n"
-        "they are guessed from the columns: `polymodal data inspect SOURCE` shows the guess, and\n"
+        "counted. The fields are those of the recipe if it names any, else those of the data set if it is built in,\n"
+        "else they are guessed from the columns: `polymodal data inspect SOURCE` shows the guess, and\n"
         "--set fields.sound.max_seconds=10 corrects it.",
         examples="""
 polymodal train any-to-any --data rows.jsonl --minutes 10 -o runs/mine

@@ -109,11 +109,9 @@ def fields_of(source: Any, origin: Source) -> Fields:
 
 
 def _builtin(source: Any) -> Fields | None:
-    module = builtin.find(source) if isinstance(source, str) else None
+    known = builtin.fields(source) if isinstance(source, str) else None
     return (
-        None
-        if module is None
-        else Fields({name: modality for name, (modality, _) in parse_fields(module.FIELDS).items()}, {})
+        None if known is None else Fields({name: modality for name, (modality, _) in parse_fields(known).items()}, {})
     )
 
 

@@ -97,8 +97,8 @@ def load(
         source: A table: ``.parquet``, ``.jsonl``, ``.json``, ``.csv``, ``.tsv``; WebDataset shards; several of either,
             such as ``s-{000..009}.tar``; a folder of tables or shards, or of pictures, sounds and texts, which belong
             together by name and are labelled by folder; a saved Hugging Face data set; ``hf:owner/name``; the name of a
-            built-in data set (``emoji``, ``fashion:option=value``); or rows in memory: a list of mappings, a mapping
-            of columns, a data frame, an Arrow table, a ``Dataset``, or by split a mapping of these.
+            built-in data set (``emoji``, ``furniture``, ``fashion:option=value``); or rows in memory: a list of
+            mappings, a mapping of columns, a data frame, an Arrow table, a ``Dataset``, or by split a mapping of these.
         fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
             names the source's column if it is called otherwise. None: as ``infer_fields`` recognises them.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's

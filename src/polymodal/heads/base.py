@@ -120,6 +120,13 @@ class Head(nn.Module, ABC):
         """
         return None
 
+    def support(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Values (V, B, *shape) that stand for p(field | context), and their weights (V, B), which sum to 1 over V.
+
+        None of a head that can only be drawn from.
+        """
+        return None
+
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()

@@ -211,6 +211,8 @@ class Gan(Head):
     def accepts(cls, space: Space) -> str | None:
         if space.kind != "continuous":
             return "models continuous values; these are ids"
+        if space.is_set:
+            return "models values whose places have an order, not sets"
         if len(space.grid) > 2 or not space.varies_last:
             return "models vectors, sounds and pictures"
         return None

@@ -114,6 +114,8 @@ def refuse_other_than_sequences(kind: str, space: Space) -> str | None:
 
 def refuse_other_grids(space: Space) -> str | None:
     """The reason why a head that draws a grid at once, by convolutions, cannot model ``space``; None if it can."""
+    if space.is_set:
+        return "models values whose places have an order, not sets"
     if len(space.grid) > 2:
         return f"models grids of up to two dimensions; this one has {len(space.grid)}"
     return None if space.varies_last else "models values of which the last axis varies, or none"

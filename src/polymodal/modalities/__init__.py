@@ -9,6 +9,7 @@ from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.image import Image
 from polymodal.modalities.label import Label
 from polymodal.modalities.molecule import Molecule
+from polymodal.modalities.points import Points
 from polymodal.modalities.series import Series
 from polymodal.modalities.text import Text
 from polymodal.modalities.vector import Vector
@@ -21,6 +22,7 @@ MODALITIES: dict[str, type[Modality]] = {
     "molecule": Molecule,
     "image": Image,
     "audio": Audio,
+    "points": Points,
 }
 """By name, the most general first: a column that several recognise is the last one's."""
 
@@ -32,6 +34,7 @@ __all__ = [
     "Label",
     "Modality",
     "Molecule",
+    "Points",
     "Series",
     "Text",
     "Vector",

@@ -237,6 +237,17 @@ class Modality(ABC):
         """What ``write`` made -> an RGB picture of it of at most ``side`` x ``side`` pixels, or None if it has none."""
         return None
 
+    def mean_of(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean of what a user would see, (B, *shape) in model form, of values (V, B, *shape) in model form.
+
+        Args:
+            values: V of each of B rows.
+            weights: (V, B), which sum to 1 over V; all alike if not given.
+        """
+        if weights is None:
+            return values.mean(0)
+        return (values * weights[(...,) + (None,) * (values.dim() - 2)]).sum(0)
+
     def with_vocoder(self, vocoder: nn.Module) -> Self:
         """A copy whose ``write`` makes sound by a vocoder.
 

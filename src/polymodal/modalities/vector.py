@@ -1,4 +1,4 @@
-"""Vectors: numbers of a fixed count, standardised."""
+"""Vectors: numbers of a fixed count, brought to the shape of a normal distribution."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,16 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.base import ColumnSample, Modality
-from polymodal.modalities.moments import Moments, given_moments
+from polymodal.modalities.moments import given_moments
 from polymodal.modalities.npy import NPY, load_npy
 from polymodal.modalities.numbers import column_numbers, is_decimal, is_number, parse_number, parse_vector
+from polymodal.modalities.scales import LARGEST, SCALES, Sample, Scales, check_knots
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
-_LARGEST = float(np.finfo(np.float32).max)
+FAR = 3.0
+"""Standard deviations from the mean, on a scale that is not linear, beyond which a value counts as one that far away
+where values are averaged."""
 
 
 class Numbers(np.ndarray):
@@ -39,15 +42,22 @@ class Numbers(np.ndarray):
 
 
 class Vector(Modality):
-    """``size`` numbers, each less its mean and divided by its standard deviation.
+    """``size`` numbers, each on a scale of its own, less its mean there and divided by its standard deviation.
 
     Space: continuous (size,). Stored: the standardised numbers, in 32-bit floats. They are standardised in 64 bits, so
     that numbers far from zero, such as seconds since 1970, and of any scale keep their digits.
 
     Args:
         size: How many numbers.
-        mean: Of each number, or one for all. None: that of the training rows.
-        std: Of each number, or one for all. None: that of the training rows; 1 for a number that does not vary.
+        mean: Of each number, or one for all, on its scale. None: that of the training rows.
+        std: Of each number, or one for all, on its scale. None: that of the training rows; 1 for a number that does not
+            vary.
+        scale: Of each number, or one for all: ``linear``; ``log``, of numbers above 0 that spread over magnitudes, such
+            as prices; ``quantile``, of any shape, which is bent to a normal distribution by ``knots``. None: the
+            one on which the training values are nearest to normal, in doubt the former; ``linear`` where mean and std
+            are given.
+        knots: Of each number on a ``quantile`` scale, its values and where these lie on the scale, both rising; else
+            None. None: from the training rows.
 
     Raises:
         ConfigError: An argument is out of range.
@@ -59,32 +69,46 @@ class Vector(Modality):
     inline = True
 
     def __init__(
-        self, size: int, mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None
+        self,
+        size: int,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        scale: str | Sequence[str] | None = None,
+        knots: Sequence[Any] | None = None,
     ) -> None:
         if not isinstance(size, int) or size < 1:
             raise ConfigError(f"size: {size!r} is not a count of numbers")
         self.size = size
         self.mean, self.std = given_moments(size, mean, std)
+        if scale is None and self.mean is not None and self.std is not None:
+            scale = "linear"
+        self.scale = [scale] * size if isinstance(scale, str) else None if scale is None else list(scale)
+        if self.scale is not None and (len(self.scale) != size or not {*self.scale} <= {*SCALES}):
+            raise ConfigError(f"scale: {scale!r} is not one of {', '.join(SCALES)}, or {size} of these")
+        self.knots = None if knots is None else check_knots(knots, self.scale or [], "knots")
         self.space = Space("continuous", (size,))
 
     def prepare(self, raws: Iterable[Any]) -> None:
-        if self.mean is not None and self.std is not None:
+        if self.scale is not None and self.mean is not None and self.std is not None:
             return
-        moments = Moments(self.size)
+        sample = Sample(self.size)
         for raw in raws:
-            with suppress(DataError):  # the build refuses the same cell, and says so with its row
-                moments.add(self._numbers(raw)[None])
-        if moments.count:
-            self.mean, self.std = self.mean or moments.mean, self.std or moments.std
+            try:
+                sample.add(self._numbers(raw))
+            except DataError:
+                continue  # the build refuses the same cell, and says so with its row
+        if sample.count:
+            fitted = sample.fit(self.scale, self.knots)
+            self.scale, self.knots = fitted.scale, fitted.knots
+            self.mean, self.std = self.mean or fitted.mean, self.std or fitted.std
 
     def read(self, raw: Any) -> np.ndarray:
         """Sequence or array of numbers, a vector as text, or path or bytes of ``.npy`` -> (size,) standardised.
 
         Text is a list in JSON, as NumPy prints it, or numbers apart by spaces or commas.
         """
-        mean, std = self._moments()
-        deviations = (self._numbers(raw) - mean) / std
-        if (most := np.abs(deviations).max()) > _LARGEST:
+        deviations = self._scales.standardise(self._numbers(raw))
+        if (most := np.abs(deviations).max()) > LARGEST:
             raise DataError(f"{most:g} standard deviations from the mean, beyond 32 bits")
         return deviations.astype(self.dtype)
 
@@ -104,7 +128,7 @@ class Vector(Modality):
         numbers = numbers.reshape(1) if numbers.ndim == 0 else numbers
         if numbers.shape != (self.size,):
             raise DataError(f"a vector of shape {numbers.shape}; size {self.size} wants ({self.size},)")
-        if not (good := np.abs(numbers) <= _LARGEST).all():
+        if not (good := np.abs(numbers) <= LARGEST).all():
             bad = int(np.argmin(good))
             problem = f"{numbers[bad]:g}, beyond 32 bits" if np.isfinite(numbers[bad]) else "not finite"
             raise DataError(f"number {bad} of the vector is {problem}")
@@ -118,8 +142,18 @@ class Vector(Modality):
         return stored.to(torch.float32)
 
     def write(self, value: Tensor) -> Numbers:
-        mean, std = self._moments()
-        return (value.detach().cpu().double().numpy() * std + mean).view(Numbers)
+        return self._raw(value).view(Numbers)
+
+    def mean_of(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        if {*(self.scale or [])} - {"linear"}:  # of an exponential, what is hardly ever drawn would count most
+            values = values.clamp(-FAR, FAR)
+        numbers = torch.from_numpy(self._raw(values)).clamp(-LARGEST, LARGEST)
+        middle = super().mean_of(numbers, None if weights is None else weights.double().cpu())
+        return torch.from_numpy(self._scales.standardise(middle.numpy())).to(values.device, values.dtype)
+
+    def _raw(self, values: Tensor) -> np.ndarray:
+        """Values (..., size) in model form -> numbers."""
+        return self._scales.restore(values.detach().cpu().double().numpy())
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
@@ -146,8 +180,10 @@ class Vector(Modality):
     def preview(self, thing: Numbers) -> Markup:
         return Markup('<code class="text">{}</code>').format(np.array2string(np.asarray(thing), precision=2))
 
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(self.mean or [0.0] * self.size), np.asarray(self.std or [1.0] * self.size)
+    @property
+    def _scales(self) -> Scales:
+        mean, std = np.asarray(self.mean or [0.0] * self.size), np.asarray(self.std or [1.0] * self.size)
+        return Scales(self.scale or ["linear"] * self.size, mean, std, self.knots)
 
 
 def _size(cell: Any, file: Any) -> int:

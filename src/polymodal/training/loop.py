@@ -67,6 +67,7 @@ def train(
     adaptation: Adaptation | None = None,
     print_progress: bool = True,
     late: float = 0.0,
+    finish: Callable[[Average], None] | None = None,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
 
@@ -90,6 +91,7 @@ def train(
         adaptation: What follows the losses; nothing if not given.
         print_progress: Whether to tell how far it is.
         late: Seconds of the time budget that were spent before, half of it at most.
+        finish: Called at the end with the averaged weights, before they are saved for the last time.
 
     Returns:
         The averaged weights.
@@ -101,7 +103,7 @@ def train(
     with stopping.finishing():
         return _train(
             trainee, loader, config, stage, engine, learning_rate, minutes, steps, config_document, validate, judge,
-            adaptation or Adaptation(), print_progress, late,
+            adaptation or Adaptation(), print_progress, late, finish,
         )  # fmt: skip
 
 
@@ -120,6 +122,7 @@ def _train(
     adaptation: Adaptation,
     print_progress: bool,
     late: float,
+    finish: Callable[[Average], None] | None,
 ) -> Average:
     engine.prepare(trainee, lambda player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners))
     lengths = [config.ema_length] if config.ema_length else CANDIDATES if judge else STORED[-1:]
@@ -222,6 +225,8 @@ def _train(
             length, losses = averages.choose(lengths, snapshots, step, judged, engine.broadcast)
             seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in zip(lengths, losses, strict=False))
             log.decisions(step, [f"averaged weights of length {length:g}: losses {seen}"] if losses else [])
+            if finish:
+                finish(averages)
             save()
     engine.wait()
     return averages

@@ -30,6 +30,8 @@ from polymodal.resolution import resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
+from polymodal.training.best_weights import BestWeights
+from polymodal.training.ema import Average
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
@@ -140,6 +142,7 @@ def _train(
             return _validation_losses(model, held_out)["loss"]
 
     held_out = StepLoader(data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device)
+    best = BestWeights(run / "best.safetensors")
 
     def validate(step: int, seconds: float) -> dict[str, float]:
         until = time.monotonic() + seconds
@@ -148,7 +151,17 @@ def _train(
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
             losses = _validation_losses(model, held_out, until=until)
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
+            if config.keep_best:
+                best.offer(step, losses, checkpoints.trained_parameters(model))
             return losses
+
+    def finish(averages: Average) -> None:
+        engine.wait()
+        step, loss = best.last or (-1, math.inf)  # the first process alone has validated
+        step, loss = int(engine.broadcast(step)), engine.broadcast(loss)
+        best.last = (step, loss) if step >= 0 else None
+        if (done := best.restore(averages.weights)) and engine.main:
+            _log.info("%s", done)
 
     loader = StepLoader(
         rows,
@@ -178,6 +191,7 @@ def _train(
         adaptation=adaptation,
         print_progress=print_progress,
         late=late if config.minutes and config.clock == "wall" else 0.0,
+        finish=finish if config.keep_best else None,
     )
     averages.swap()
     restore_networks(model)

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
-from polymodal.encoders import Encoder, PatchEncoder, SequenceEncoder, VectorEncoder
+from polymodal.encoders import Encoder, PatchEncoder, PointsEncoder, SequenceEncoder, VectorEncoder
 from polymodal.errors import ConfigError
 from polymodal.evaluation.kinds.drawing import coloured_text, strip
 from polymodal.evaluation.metrics.result import MetricResult
@@ -137,6 +137,8 @@ class Kind:
             return SequenceEncoder(self.space, width, depth=0 if self.space.shape == (1,) else 1)
         if not self.space.grid:
             return VectorEncoder(self.space, width)
+        if self.space.is_set:
+            return PointsEncoder(self.space, width)
         if reason := PatchEncoder.accepts(self.space):
             raise ConfigError(f"judge: cannot read values of shape {self.space.shape}: its encoder {reason}")
         return PatchEncoder(self.space, width)

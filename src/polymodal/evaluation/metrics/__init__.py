@@ -16,6 +16,13 @@ from polymodal.evaluation.metrics.log_spectral import log_spectral_distance
 from polymodal.evaluation.metrics.mel_cepstral import mel_cepstra, mel_cepstral_distortion
 from polymodal.evaluation.metrics.novelty import novelty, uniqueness, validity
 from polymodal.evaluation.metrics.perceptual import perceptual_distance
+from polymodal.evaluation.metrics.point_sets import (
+    chamfer_distance,
+    chamfer_matrix,
+    matched_share,
+    matching_distance,
+    nearest_neighbour_accuracy,
+)
 from polymodal.evaluation.metrics.psnr import psnr
 from polymodal.evaluation.metrics.rank import median_rank, ranks, recall_at_k
 from polymodal.evaluation.metrics.rmse import rmse
@@ -25,10 +32,11 @@ from polymodal.evaluation.metrics.spread import spread
 from polymodal.evaluation.metrics.ssim import ssim
 
 __all__ = [
-    "active_units", "best_function_share", "bits_per_dimension", "bleu", "bootstrap_interval", "character_errors",
-    "chemnet_distance", "chrf", "correlation", "covered", "distinct_n", "dtw", "exact_match", "frechet_distance",
-    "holm", "linear_probe", "log_spectral_distance", "median_rank", "mel_cepstra", "mel_cepstral_distortion",
-    "most_frequent_share", "novelty", "paired_bootstrap", "perceptual_distance", "perplexity", "psnr", "ranks",
-    "recall_at_k", "rmse", "set_interval", "sharpness", "spread", "ssim", "uniqueness", "validity", "within",
-    "word_errors",
+    "active_units", "best_function_share", "bits_per_dimension", "bleu", "bootstrap_interval", "chamfer_distance",
+    "chamfer_matrix", "character_errors", "chemnet_distance", "chrf", "correlation", "covered", "distinct_n", "dtw",
+    "exact_match", "frechet_distance", "holm", "linear_probe", "log_spectral_distance", "matched_share",
+    "matching_distance", "median_rank", "mel_cepstra", "mel_cepstral_distortion", "most_frequent_share",
+    "nearest_neighbour_accuracy", "novelty", "paired_bootstrap", "perceptual_distance", "perplexity", "psnr",
+    "ranks", "recall_at_k", "rmse", "set_interval", "sharpness", "spread", "ssim", "uniqueness", "validity",
+    "within", "word_errors",
 ]  # fmt: skip
