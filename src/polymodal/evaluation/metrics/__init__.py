@@ -2,15 +2,29 @@
 
 from polymodal.evaluation.metrics.active_units import active_units
 from polymodal.evaluation.metrics.bleu import bleu
-from polymodal.evaluation.metrics.bootstrap import bootstrap_interval, holm, paired_bootstrap, set_interval
 from polymodal.evaluation.metrics.chrf import chrf
 from polymodal.evaluation.metrics.distinct import distinct_n
-from polymodal.evaluation.metrics.distributions import covered, frechet_distance, within
+from polymodal.evaluation.metrics.distributions import (
+    covered,
+    extrapolated_frechet_distance,
+    frechet_distance,
+    precision_and_recall,
+    within,
+)
 from polymodal.evaluation.metrics.error_rates import character_errors, word_errors
+from polymodal.evaluation.metrics.intervals import (
+    bootstrap_interval,
+    holm,
+    jackknife_interval,
+    paired_difference,
+    share_interval,
+)
+from polymodal.evaluation.metrics.kernel_distance import kernel_distance
 from polymodal.evaluation.metrics.likelihood import bits_per_dimension, perplexity
 from polymodal.evaluation.metrics.linear_probe import linear_probe
 from polymodal.evaluation.metrics.log_spectral import log_spectral_distance
 from polymodal.evaluation.metrics.mel_cepstral import mel_cepstra, mel_cepstral_distortion
+from polymodal.evaluation.metrics.others import other_rows
 from polymodal.evaluation.metrics.perceptual import perceptual_distance
 from polymodal.evaluation.metrics.psnr import psnr
 from polymodal.evaluation.metrics.rank import median_rank, ranks, recall_at_k
@@ -20,9 +34,39 @@ from polymodal.evaluation.metrics.spread import spread
 from polymodal.evaluation.metrics.ssim import ssim
 
 __all__ = [
-    "active_units", "best_function_share", "bits_per_dimension", "bleu", "bootstrap_interval", "character_errors",
-    "chrf", "covered", "distinct_n", "exact_match", "frechet_distance", "holm", "linear_probe", "log_spectral_distance",
-    "median_rank", "mel_cepstra", "mel_cepstral_distortion", "most_frequent_share", "paired_bootstrap",
-    "perceptual_distance", "perplexity", "psnr", "ranks", "recall_at_k", "set_interval", "sharpness", "spread", "ssim",
-    "within", "word_errors",
-]  # fmt: skip
+    "active_units",
+    "best_function_share",
+    "bits_per_dimension",
+    "bleu",
+    "bootstrap_interval",
+    "character_errors",
+    "chrf",
+    "covered",
+    "distinct_n",
+    "exact_match",
+    "extrapolated_frechet_distance",
+    "frechet_distance",
+    "holm",
+    "jackknife_interval",
+    "kernel_distance",
+    "linear_probe",
+    "log_spectral_distance",
+    "median_rank",
+    "mel_cepstra",
+    "mel_cepstral_distortion",
+    "most_frequent_share",
+    "other_rows",
+    "paired_difference",
+    "perceptual_distance",
+    "perplexity",
+    "precision_and_recall",
+    "psnr",
+    "ranks",
+    "recall_at_k",
+    "share_interval",
+    "sharpness",
+    "spread",
+    "ssim",
+    "within",
+    "word_errors",
+]

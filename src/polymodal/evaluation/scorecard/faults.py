@@ -19,8 +19,8 @@ IGNORES = "ignores its input"
 SAME = "always gives the same"
 BLURRED = "blurred"
 
-LEAST_ROWS = 6
-"""Fewer rows show nothing."""
+LEAST_CLUSTERS = 6
+"""Fewer clusters of rows show nothing."""
 MORE_COPIES = 0.2
 """Share of near-copies, beyond that among real rows, from which samples count as copies."""
 SAME_SPREAD = 0.1
@@ -55,6 +55,7 @@ def find_faults(
     batch: Batch,
     made: Field,
     results: Sequence[MetricResult],
+    clusters: np.ndarray,
     seed: int,
 ) -> list[Fault]:
     """What is wrong with the samples of a direction beyond doubt: the whole 95 % interval is beyond a threshold.
@@ -68,15 +69,16 @@ def find_faults(
         batch: Real values of these fields.
         made: One sample for each row.
         results: All that was measured of the samples.
+        clusters: (n,) the cluster of each row, see ``clusters_of``.
         seed: Seed of the intervals.
     """
-    if len(made) < LEAST_ROWS:
+    if len(np.unique(clusters)) < LEAST_CLUSTERS:
         return []
     found = {result.metric: result for result in results}
-    evidence = {SAME: _same(batch[to], made, seed)}
+    evidence = {SAME: _same(batch[to], made, clusters, seed)}
     if not evidence[SAME]:  # a single value says nothing of copying, and ignores the input in any case
         evidence[COPIES] = _copies(found.get("near-copies of training rows"), seed)
-        evidence[IGNORES] = _ignores(examiner, given, to, batch, made, results, seed)
+        evidence[IGNORES] = _ignores(examiner, given, to, batch, made, results, clusters, seed)
         evidence[BLURRED] = _blurred(found.get("sharpness"), seed)
     return [Fault(name, direction_name(given, to), text) for name, text in evidence.items() if text]
 
@@ -93,11 +95,11 @@ def _copies(result: MetricResult | None, seed: int) -> str | None:
     )
 
 
-def _same(real: Field, made: Field, seed: int) -> str | None:
+def _same(real: Field, made: Field, clusters: np.ndarray, seed: int) -> str | None:
     true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (_as_vectors(real, real), _as_vectors(made, real)))
     if true.mean() < 1e-6:
         return None
-    _, high = bootstrap_interval(ours, true, seed=seed)
+    _, high = bootstrap_interval(ours, true, clusters, seed=seed)
     if high >= SAME_SPREAD:
         return None
     return f"Samples of different inputs lie {ours.mean() / true.mean():.1%} as far apart as the real values do."
@@ -110,13 +112,14 @@ def _ignores(
     batch: Batch,
     made: Field,
     results: Sequence[MetricResult],
+    clusters: np.ndarray,
     seed: int,
 ) -> str | None:
     inputs = examiner.embed_inputs(given, batch)
     if inputs is not None and examiner.judge is not None and examiner.knows(to):
-        ours, real = (_nearer(examiner.judge.embed(to, values) @ inputs.T) for values in (made, batch[to]))
-        knowable, _ = bootstrap_interval(real, seed=seed)
-        low, high = bootstrap_interval(ours, seed=seed)
+        ours, real = (_nearer(examiner.judge.embed(to, values), inputs) for values in (made, batch[to]))
+        knowable, _ = bootstrap_interval(real, None, clusters, seed=seed)
+        low, high = bootstrap_interval(ours, None, clusters, seed=seed)
         if knowable <= 0 or low > 0 or high >= USED_INPUT * real.mean():
             return None
         return (
@@ -135,10 +138,12 @@ def _ignores(
     return f"Its {first.metric} is {value:.3f}; without looking at the input it is {first.chance:.3f}."
 
 
-def _nearer(similarity: Tensor) -> np.ndarray:
-    """(n,) how much more similar each row is to its own column than to the others."""
-    right = similarity.diagonal()
-    return (right - (similarity.sum(1) - right) / (len(right) - 1)).double().numpy()
+def _nearer(values: Tensor, inputs: Tensor) -> np.ndarray:
+    """(n,) how much more similar each value is to its own input than, in the mean, to those that differ from it."""
+    distinct, own = torch.unique(inputs, dim=0, return_inverse=True)
+    similarity = values @ distinct.T
+    right = similarity.gather(1, own[:, None])[:, 0]
+    return (right - (similarity.sum(1) - right) / max(len(distinct) - 1, 1)).double().numpy()
 
 
 def _blurred(result: MetricResult | None, seed: int) -> str | None:
