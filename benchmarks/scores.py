@@ -6,8 +6,8 @@
   (``greedy``), one of half the spread (``half``), one that lost half of the dimensions (``blurred``), one that is off
   by a third of a deviation (``shifted``). Each figure of a set should find the first one best, and its 95 % interval
   should hold the known value as often as it says. Rows are alone or four to an input, whose values are half as alike
-  as can be. At 1,000 rows, half of the repetitions are of either kind. The known value has a closed form where ``known``
-  says so; where it depends on the number of rows, it is the mean over the repetitions.
+  as can be. At 1,000 rows, half of the repetitions are of either kind. The known value has a closed form where
+  ``known`` says so; where it depends on the number of rows, it is the mean over the repetitions.
 - ``shares``: right or wrong, and errors of varying length, whose true means are known.
 - ``compare``: two models that are equally good; how often one is called significantly better.
 - ``copies``: a model that returns training values, of so many thousands.
@@ -146,10 +146,7 @@ def sets(repetitions: int, rows: int) -> dict[str, Any]:
 
 def _measured(metrics: DistributionMetrics, world: World, model: str) -> list[MetricResult]:
     """All figures of a set that one model reaches in one world."""
-    vectors, kinds = (
-        [_field(world.vectors()), *(_field(world.vectors(model)) for _ in range(2))],
-        metrics.examiner.kinds,
-    )
+    vectors = [_field(world.vectors()), *(_field(world.vectors(model)) for _ in range(2))]
     results = metrics.measure(["input"], "vector", vectors[0], vectors[1:], world.clusters)
     if model in WORSE["sharpness"] or model == "perfect":
         pictures = [_field(world.pictures()), _field(world.pictures(model))]
@@ -158,7 +155,7 @@ def _measured(metrics: DistributionMetrics, world: World, model: str) -> list[Me
     independent = len(np.unique(world.clusters)) == world.rows
     for name, count in (("label", CLASSES), ("word", WORDS)) if independent else ():
         pair = [_ids(name, world.numbers(count, each)) for each in ("perfect", model)]
-        results += [result.in_clusters(alone) for result in kinds[name].compare_sets(*pair)]
+        results += [result.in_clusters(alone) for result in metrics.examiner.kinds[name].compare_sets(*pair)]
     return [result for result in results if result.metric in WORSE]
 
 

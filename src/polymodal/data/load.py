@@ -267,8 +267,8 @@ class _Scan:
         keys: list[bytes | None] = group_keys(self.keys, self.shared) if group else [*self.keys]
         if (count := keys.count(None)) and validation + test > 0:
             self.notes.append(
-                f"{count:,} of {len(keys):,} rows are one group, as they share pictures, sounds or long texts; where no "
-                "split is named for them, they are all trained on. data.group: false takes them apart"
+                f"{count:,} of {len(keys):,} rows are one group, as they share pictures, sounds or long texts, and are "
+                "trained on where no split is named for them; data.group: false takes them apart"
             )
         self.splits = np.array(assign_splits(keys, names, validation, test), dtype=object)
 

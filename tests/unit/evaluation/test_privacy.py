@@ -55,7 +55,7 @@ def test_a_model_that_learned_its_rows_by_heart_is_found_out(learned, data):
     found = learned.audit(data.train, data.test, draws=8)
     attacks = {(one.field, one.name): one for one in found.attacks}
     assert attacks["answer", "loss"].auc > 0.9
-    assert attacks["answer", "ratio to nothing given"].auc > 0.9
+    assert attacks["answer", "loss, less that with nothing given"].auc > 0.9
     leaks = {(leak.given, leak.to): leak for leak in found.leaks}
     assert leaks["code", "answer"].leaks
     assert leaks["code", "answer"].own > 0.8
@@ -78,7 +78,7 @@ def test_rows_that_nobody_learned_look_alike(learned, data):
 
 def test_a_reference_takes_the_place_of_giving_nothing(learned, data):
     attacks = membership_attacks(learned.model, data.train, data.test, "answer", reference=learned.model)
-    assert [one.name for one in attacks] == ["loss", "ratio to the reference"]
+    assert [one.name for one in attacks] == ["loss", "loss, less the reference’s"]
     assert attacks[1].auc == 0.5  # a model differs from itself in nothing
 
 
@@ -146,7 +146,7 @@ def test_what_is_left_out_is_said(learned, data, tmp_path):
         asdict(one) for one in (*again.attacks, *again.leaks)
     ]
     page = found.write_page(tmp_path / "page.html").read_text()
-    assert page.count("<svg") == len(found.attacks) == 2
+    assert page.count("<svg") == len(found.attacks) == 3
     assert "code → answer" in page
     assert not Leak("a", "b", 0.6, 0.5, 0.05, 0.55, 0.1, 10).leaks
     assert Leak("a", "b", 0.5, 0.5, 0.2, 0.75, 0.04, 10).leaks

@@ -96,7 +96,7 @@ def _copies(result: MetricResult | None, seed: int) -> str | None:
 
 
 def _same(real: Field, made: Field, clusters: np.ndarray, seed: int) -> str | None:
-    true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (_as_vectors(real, real), _as_vectors(made, real)))
+    true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (as_vectors(real, real), as_vectors(made, real)))
     if true.mean() < 1e-6:
         return None
     _, high = bootstrap_interval(ours, true, clusters, seed=seed)
@@ -156,7 +156,7 @@ def _blurred(result: MetricResult | None, seed: int) -> str | None:
     return f"Samples have {ratio:.0%} of the fine detail of their rows' real values; other real values have {real:.0%}."
 
 
-def _as_vectors(field: Field, like: Field) -> Tensor:
+def as_vectors(field: Field, like: Field) -> Tensor:
     """(n, F): numbers as they are, as long as those of ``like``; for ids, how often each of them comes."""
     if field.value.is_floating_point():
         length = like.mask.shape[1]
