@@ -12,10 +12,11 @@
 - ``compare``: two models that are equally good; how often one is called significantly better.
 - ``copies``: a model that returns training values, of so many thousands.
 
-Prints tables and writes benchmarks/results/scores.json.
+Figures of other rows and parts that are in the JSON stay. Prints tables and writes benchmarks/results/scores.json.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -302,6 +303,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "scores.json")
     arguments = parser.parse_args()
     begin, result = time.process_time(), dict[str, Any]()
+    if arguments.output.exists():
+        result = json.loads(arguments.output.read_text(encoding="utf-8"))
     for rows in arguments.rows:
         if "sets" in arguments.parts:
             result.setdefault("sets", {})[f"{rows:,} rows"] = found = sets(arguments.repetitions, rows)
@@ -316,8 +319,12 @@ def main() -> None:
         few = max(1, arguments.repetitions // 40)
         result["copies"] = {f"{thousands} thousand": copies(few, thousands) for thousands in (5, 20, 60)}
         _print("copies", result["copies"])
-    result["repetitions"] = arguments.repetitions
-    save(about(time.process_time() - begin, seed=0) | result, arguments.output)
+    facts = about(time.process_time() - begin, seed=0)
+    facts["minutes_in_all"] = round(facts["minutes_in_all"] + result.get("minutes_in_all", 0), 1)
+    save(
+        result | facts | {"command": "python benchmarks/scores.py", "repetitions": arguments.repetitions},
+        arguments.output,
+    )
 
 
 if __name__ == "__main__":

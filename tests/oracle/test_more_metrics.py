@@ -141,9 +141,12 @@ def test_spread_of_known_points():
 
 def test_interval_of_a_set_lies_around_its_value():
     x = np.random.default_rng(0).normal(size=400)
-    value, low, high = metrics.jackknife_interval(lambda rows: float(x[rows].mean()), np.arange(400), groups=400)
     half = 1.96 * x.std() / 20
+    value, low, high = metrics.jackknife_interval(lambda rows: float(x[rows].mean()), np.arange(400), parts=400)
     assert value == pytest.approx(x.mean())
+    median, least, most = metrics.resampled_interval(lambda rows: float(np.median(x[rows])), np.arange(400))
+    assert least < median < most
+    assert most - least == pytest.approx(2 * half * (np.pi / 2) ** 0.5, rel=0.3)
     assert (low, high) == (pytest.approx(x.mean() - half, abs=0.01), pytest.approx(x.mean() + half, abs=0.01))
 
 

@@ -221,6 +221,7 @@ class Examiner:
             ours, theirs = (ranks(x, right).double().numpy() for x in (similar, real))
             rank = MetricResult.of_set(
                 "judge's median rank", lambda index: float(np.median(ours[index])), len(ours), bounds=(1, math.inf),
+                resampling="bootstrap",
                 ceiling=float(np.median(theirs)), chance=(count + 1) / 2, higher_is_better=False,
             )  # fmt: skip
             results.append(rank)

@@ -39,7 +39,7 @@ class LabelKind(Kind):
             MetricResult.of_set(
                 "class share distance", lambda rows: float(_distance(counts(rows))), len(ours), bounds=(0, 1),
                 ceiling=float(_distance(pairs).mean()), chance=float(1 - shares.max()), higher_is_better=False,
-                aspect="quality",
+                aspect="quality", resampling="pairs",
             ),
             MetricResult.of_set(
                 "effective number of classes, over that of real rows", lambda rows: float(_variety(counts(rows))),

@@ -52,7 +52,7 @@ class TextKind(Kind):
             MetricResult.of_set(
                 f"distinct-{n}", lambda rows: distinct_n([outputs[i] for i in rows], n), len(outputs), bounds=(0, 1),
                 ceiling=distinct_n(references, n), chance=distinct_n(outputs[:1] * len(outputs), n),
-                higher_is_better=None, aspect="diversity",
+                higher_is_better=None, aspect="diversity", resampling="pairs",
             )
         ]  # fmt: skip
 

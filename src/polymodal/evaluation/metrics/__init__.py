@@ -17,6 +17,7 @@ from polymodal.evaluation.metrics.intervals import (
     holm,
     jackknife_interval,
     paired_difference,
+    resampled_interval,
     share_interval,
 )
 from polymodal.evaluation.metrics.kernel_distance import kernel_distance
@@ -63,6 +64,7 @@ __all__ = [
     "psnr",
     "ranks",
     "recall_at_k",
+    "resampled_interval",
     "share_interval",
     "sharpness",
     "spread",

@@ -9,7 +9,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from polymodal.evaluation.metrics.intervals import bootstrap_interval, jackknife_interval, share_interval
+from polymodal.evaluation.metrics.intervals import (
+    bootstrap_interval,
+    jackknife_interval,
+    resampled_interval,
+    share_interval,
+)
 
 Aspect = Literal["coherence", "quality", "diversity", "likelihood", "memorisation", "reconstruction"]
 """What a metric measures: agreement with the inputs, likeness to real data, variety, probability of the real values,
@@ -35,6 +40,8 @@ class MetricResult:
         clusters: (n,) the cluster of each measured row: rows of one cluster depend on each other. None: each is one.
         statistic: The metric of the rows at some places, for a metric of the whole set whose interval is not known yet.
         bounds: The least and the greatest value that ``statistic`` can have.
+        resampling: How the interval of ``statistic`` is found: parts of the rows are left out (``parts``), pairs of them
+            as well (``pairs``), for what is far from a sum over rows; or rows repeat (``bootstrap``), for a median.
     """
 
     metric: str
@@ -52,6 +59,7 @@ class MetricResult:
     clusters: np.ndarray | None = None
     statistic: Callable[[np.ndarray], float] | None = field(default=None, repr=False, compare=False)
     bounds: tuple[float, float] = field(default=(-math.inf, math.inf), repr=False)
+    resampling: Literal["parts", "pairs", "bootstrap"] = field(default="parts", repr=False)
 
     def __post_init__(self) -> None:
         if self.rows is None:
@@ -79,7 +87,11 @@ class MetricResult:
         if self.statistic is None:
             return replace(self, clusters=its)
         least, most = self.bounds
-        value, low, high = jackknife_interval(self.statistic, its)
+        if self.resampling == "bootstrap":
+            value, low, high = resampled_interval(self.statistic, its)
+        else:
+            pairs = self.resampling == "pairs"
+            value, low, high = jackknife_interval(self.statistic, its, parts=12 if pairs else 20, pairs=pairs)
         whole = (value, min(max(low, least), value), max(min(high, most), value))
         return replace(self, clusters=its, statistic=None, whole=whole)
 
@@ -116,7 +128,7 @@ class MetricResult:
 
     def to_json(self) -> dict[str, Any]:
         """All but the remarks, which are kept with the samples that are shown."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("statistic", "bounds")}
+        kept = {name: value for name, value in vars(self).items() if name not in ("statistic", "bounds", "resampling")}
         arrays = {name: value.tolist() for name, value in kept.items() if isinstance(value, np.ndarray)}
         return kept | arrays | {"remarks": {}}
 
