@@ -138,10 +138,12 @@ def sets(repetitions: int, rows: int) -> dict[str, Any]:
                 truth = known(model) if known else value.mean()
                 covered += ((low - 1e-9 <= truth) & (truth <= high + 1e-9)).tolist()
             told[model] = {"mean": float(values[:, 0].mean()), "intervals_that_hold_it": float(np.mean(covered))}
+            told[model]["varies"] = bool(np.ptp(values[:, 0]) > 1e-9)
             if model != "perfect":
                 better = of_perfect[:, 0] < values[:, 0] if "distance" in metric else of_perfect[:, 0] > values[:, 0]
                 told[model]["found_worse"] = float(better.mean())
-        summary[metric] = told
+        means = [told[model]["mean"] * (-1 if "distance" in metric else 1) for model in ("perfect", *worse)]
+        summary[metric] = told | {"every_worse_model_is_found": means[0] > max(means[1:])}
     return summary
 
 
@@ -298,7 +300,7 @@ def _print(title: str, records: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=400)
-    parser.add_argument("--rows", type=int, nargs="+", default=[100, 200, 1000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[100, 200, 1000])
     parser.add_argument("--parts", nargs="+", default=["sets", "shares", "compare", "copies"])
     parser.add_argument("--output", type=Path, default=RESULTS / "scores.json")
     arguments = parser.parse_args()
@@ -319,12 +321,12 @@ def main() -> None:
         few = max(1, arguments.repetitions // 40)
         result["copies"] = {f"{thousands} thousand": copies(few, thousands) for thousands in (5, 20, 60)}
         _print("copies", result["copies"])
-    facts = about(time.process_time() - begin, seed=0)
+    if arguments.rows:
+        counts = {f"{rows:,} rows": arguments.repetitions for rows in arguments.rows}
+        result["repetitions"] = result.get("repetitions", {}) | counts
+    facts = about(time.process_time() - begin, seed=0) | {"command": "python benchmarks/scores.py"}
     facts["minutes_in_all"] = round(facts["minutes_in_all"] + result.get("minutes_in_all", 0), 1)
-    save(
-        result | facts | {"command": "python benchmarks/scores.py", "repetitions": arguments.repetitions},
-        arguments.output,
-    )
+    save(facts | result | {"minutes_in_all": facts["minutes_in_all"]}, arguments.output)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def extrapolated_frechet_distance(
 
 
 def precision_and_recall(
-    real: Tensor, made: Tensor, clusters: np.ndarray, k: int, *, halves: int = 30
+    real: Tensor, made: Tensor, clusters: np.ndarray, k: int, *, halves: int = 20
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Symmetric precision, how like real values samples are, and recall, how varied they are, with 95 % intervals.
 

@@ -40,7 +40,7 @@ class MetricResult:
         clusters: (n,) the cluster of each measured row: rows of one cluster depend on each other. None: each is one.
         statistic: The metric of the rows at some places, for a metric of the whole set whose interval is not known yet.
         bounds: The least and the greatest value that ``statistic`` can have.
-        resampling: How the interval of ``statistic`` is found: parts of the rows are left out (``parts``), pairs of them
+        resampling: How the interval of ``statistic`` is found: parts of the rows are left out (``parts``), two of them
             as well (``pairs``), for what is far from a sum over rows; or rows repeat (``bootstrap``), for a median.
     """
 

@@ -85,8 +85,8 @@ class Audit:
             Section(
                 "Membership inference",
                 "How well the model's loss of a row predicts whether the row was learned from, by itself and less that "
-                "of a reference; and how well the rows predict it without any model. Both axes are logarithmic: at the left end an attacker is hardly ever wrong. Dashed: "
-                "guessing.",
+                "of a reference; and how well the rows predict it without any model. Both axes are logarithmic: at the "
+                "left end an attacker is hardly ever wrong. Dashed: guessing.",
                 drawings=curves,
             ),
             Section(
@@ -165,8 +165,8 @@ def audit(
             attacks.append(blind)
             if blind.low > 0.5:
                 notes.append(
-                    f"{to}: training and held-out rows differ in distribution: who knows no model tells them apart with "
-                    f"an AUC of {blind.auc:.2f}. What the attacks find beyond 0.5 is no proof of memory up to there."
+                    f"{to}: training and held-out rows differ in distribution: without any model they are told apart "
+                    f"with an AUC of {blind.auc:.2f}. Attacks that find no more are no proof of memory."
                 )
         else:
             notes.append(f"{to}: no membership attack, as the loss of its head is not of the row's own value.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.evaluation.examiner import Examiner, direction_name
+from polymodal.evaluation.kinds import Kind
 from polymodal.evaluation.metrics import bootstrap_interval
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Batch, Field
@@ -78,7 +79,12 @@ def find_faults(
     evidence = {SAME: _same(batch[to], made, clusters, seed)}
     if not evidence[SAME]:  # a single value says nothing of copying, and ignores the input in any case
         evidence[COPIES] = _copies(found.get("near-copies of training rows"), seed)
-        evidence[IGNORES] = _ignores(examiner, given, to, batch, made, results, clusters, seed)
+        inputs = examiner.embed_inputs(given, batch)
+        if inputs is not None and examiner.judge is not None and examiner.knows(to):
+            ours, real = (examiner.judge.embed(to, values) for values in (made, batch[to]))
+            evidence[IGNORES] = _far_from_inputs(ours, real, inputs, clusters, seed)
+        else:
+            evidence[IGNORES] = _at_chance(examiner.kinds[to], results[0] if results else None, seed)
         evidence[BLURRED] = _blurred(found.get("sharpness"), seed)
     return [Fault(name, direction_name(given, to), text) for name, text in evidence.items() if text]
 
@@ -105,28 +111,21 @@ def _same(real: Field, made: Field, clusters: np.ndarray, seed: int) -> str | No
     return f"Samples of different inputs lie {ours.mean() / true.mean():.1%} as far apart as the real values do."
 
 
-def _ignores(
-    examiner: Examiner,
-    given: Sequence[str],
-    to: str,
-    batch: Batch,
-    made: Field,
-    results: Sequence[MetricResult],
-    clusters: np.ndarray,
-    seed: int,
-) -> str | None:
-    inputs = examiner.embed_inputs(given, batch)
-    if inputs is not None and examiner.judge is not None and examiner.knows(to):
-        ours, real = (_nearer(examiner.judge.embed(to, values), inputs) for values in (made, batch[to]))
-        knowable, _ = bootstrap_interval(real, None, clusters, seed=seed)
-        low, high = bootstrap_interval(ours, None, clusters, seed=seed)
-        if knowable <= 0 or low > 0 or high >= USED_INPUT * real.mean():
-            return None
-        return (
-            f"Samples are {ours.mean():+.3f} nearer to their own input than to others in the judge's space; "
-            f"real values are {real.mean():+.3f}."
-        )
-    first, kind = results[0] if results else None, examiner.kinds[to]
+def _far_from_inputs(ours: Tensor, real: Tensor, inputs: Tensor, clusters: np.ndarray, seed: int) -> str | None:
+    """Of vectors (n, D) in a judge's space."""
+    samples, values = (_nearer(x, inputs) for x in (ours, real))
+    knowable, _ = bootstrap_interval(values, None, clusters, seed=seed)
+    low, high = bootstrap_interval(samples, None, clusters, seed=seed)
+    if knowable <= 0 or low > 0 or high >= USED_INPUT * values.mean():
+        return None
+    return (
+        f"Samples are {samples.mean():+.3f} nearer to their own input than to others in the judge's space; "
+        f"real values are {values.mean():+.3f}."
+    )
+
+
+def _at_chance(kind: Kind, first: MetricResult | None, seed: int) -> str | None:
+    """Of a direction's first metric."""
     if first is None or not first.is_right or first.ceiling is None or first.chance is None:
         return None
     # Of values that are put together of many ids, hardly one is right, whether the input is used or not.
