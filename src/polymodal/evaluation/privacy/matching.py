@@ -99,5 +99,5 @@ def _groups(rows: Rows, names: Sequence[str]) -> np.ndarray:
 
 def _together(first: Field, second: Field) -> Tensor:
     """(n + m, F) the values of both as numbers, and whether they are present."""
-    both = Field.stack([*(field.pick(torch.tensor([i])) for field in (first, second) for i in range(len(field)))])
+    both = Field.stack([first, second])
     return torch.cat([as_vectors(both, both), both.present[:, None].double()], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ NEXT = 10
 """Number of next-nearest training values with which the nearest one is compared."""
 _CHUNK = 512
 """Training values that are compared at a time."""
+_HELD_BYTES = 2**28
+"""Most bytes of a field's training values that are kept in memory, decoded."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,18 @@ class TrainingSet:
     def __init__(self, training: Rows, examiner: Examiner):
         self.training, self.examiner = training, examiner
         self._known: dict[str, Tensor | None] = {}
+        self._kept: dict[str, list[Tensor]] = {}
 
     def nearest(self, name: str, field: Field) -> Nearest | None:
         """The nearest training values by the numbers themselves, such as pixels; None if there are too few."""
-        space = self.training.fields[name].space
-        return self._nearest(name, _flat(field, space), (_flat(part, space) for part in self._values(name)))
+        return self._nearest(name, _flat(field, self.training.fields[name].space), self._numbers(name))
 
     def nearest_judged(self, name: str, field: Field) -> Nearest | None:
         """The nearest training values in the judge's space; None if it does not know the field or there are too few."""
         query, known = self.examiner.features(name, field), self._features(name)
-        return None if query is None or known is None else self._nearest(name, query, known.split(_CHUNK))
+        if query is None or known is None:
+            return None
+        return self._nearest(name, query.double(), (part.double() for part in known.split(_CHUNK)))
 
     def _features(self, name: str) -> Tensor | None:
         """Features of the distinct values (n, F); None if there are none."""
@@ -72,6 +77,14 @@ class TrainingSet:
             known = [part for part in parts if part is not None]
             self._known[name] = torch.cat(known) if known else None
         return self._known[name]
+
+    def _numbers(self, name: str) -> Iterable[Tensor]:
+        """The distinct values (n, F), some at a time; they are read once if they are few enough to be held."""
+        space = self.training.fields[name].space
+        parts = (_flat(part, space) for part in self._values(name))
+        if name not in self._kept and 4 * len(self._rows(name)) * prod(space.shape) <= _HELD_BYTES:
+            self._kept[name] = list(parts)
+        return self._kept.get(name, parts)
 
     def _rows(self, name: str) -> np.ndarray:
         """Training rows of the distinct values of a field."""
@@ -90,7 +103,6 @@ class TrainingSet:
         rows, place = self._rows(name), 0
         if len(rows) < 3:
             return None
-        # Differences, not products, tell how near a copy is: those of two long vectors that are nearly the same cancel.
         best, found = query.new_empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.int64)
         for part in known:
             distances = torch.cat([best, torch.cdist(query, part)], 1)
@@ -113,13 +125,13 @@ def near_copies(training: TrainingSet, to: str, real: Field, made: Field) -> tup
         ("near-copies of training rows", training.nearest),
         ("near-copies in the judge's space", training.nearest_judged),
     ):
-        found, true = find(to, made), find(to, real)
-        if found is None or true is None:
+        both = find(to, Field.stack([made, real]))  # the training values are read once for both
+        if both is None:
             continue
-        shown = shown or found
-        share = float(true.copies.mean())
+        shown = shown or Nearest(both.rows[: len(made)], both.ratios[: len(made)])
+        copies, share = both.copies[: len(made)], float(both.copies[len(made) :].mean())
         about = {"ceiling": share, "higher_is_better": False, "aspect": "memorisation"}
-        results.append(MetricResult(metric, found.copies, **about))  # type: ignore[arg-type]
+        results.append(MetricResult(metric, copies, **about))  # type: ignore[arg-type]
     return results, shown
 
 
