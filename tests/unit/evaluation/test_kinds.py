@@ -14,6 +14,7 @@ from polymodal.evaluation import Judge, evaluate, write_report
 from polymodal.evaluation.examiner import Examiner
 from polymodal.evaluation.explanation import write_explanation
 from polymodal.evaluation.kinds import KINDS, Kind, find_kind
+from polymodal.evaluation.scorecard import distribution_metrics
 from polymodal.evaluation.scorecard.distribution_metrics import DistributionMetrics
 from polymodal.evaluation.scorecard.faults import COPIES, SAME, find_faults
 from polymodal.evaluation.scorecard.memorisation import TrainingSet, near_copies
@@ -151,7 +152,8 @@ def test_padding_is_no_part_of_a_value(data, judge, name):
     assert known.nearest(name, short).ratios == pytest.approx(known.nearest(name, long).ratios)
 
 
-def test_sets_of_them_are_compared_in_the_judge_s_space(data, judge):
+def test_sets_of_them_are_compared_in_the_judge_s_space(data, judge, monkeypatch):
+    monkeypatch.setattr(distribution_metrics, "FEWEST_ROWS", 20)
     examiner, real = Examiner(data.test, judge), batch_of(data.test)
     metrics, clusters = DistributionMetrics(examiner, seed=0), np.arange(len(data.test))
     for to in ("points", "video", "steps"):
