@@ -89,7 +89,11 @@ def test_log_spectral_distance_of_twice_the_magnitude_is_6_db():
 def test_ranks_and_recall_of_known_similarities():
     similarity = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.5, 0.1], [0.7, 0.6, 0.5]])
     assert metrics.ranks(similarity).tolist() == [1, 2, 3]
-    assert metrics.median_rank(similarity) == 2
+    right = torch.tensor([0, 0, 1])
+    assert (
+        metrics.ranks(similarity, right).tolist()
+        == (1 + (similarity > similarity.gather(1, right[:, None])).sum(1)).tolist()
+    )
     assert [recall_at_k(similarity, k).tolist() for k in (1, 2, 9)] == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
     assert metrics.ranks(torch.zeros(3, 3)).tolist() == [2, 2, 2]  # of ties, the mean
 

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+import polymodal as pm
+from polymodal.evaluation.examiner import Examiner
+from polymodal.evaluation.kinds import find_kind
 from polymodal.evaluation.metrics import (
     extrapolated_frechet_distance,
     kernel_distance,
@@ -13,6 +16,8 @@ from polymodal.evaluation.metrics import (
     share_interval,
 )
 from polymodal.evaluation.metrics.result import MetricResult
+from polymodal.evaluation.scorecard.row_choice import clusters_of
+from polymodal.types import Field
 from scores import KNOWN, MODELS, World, copies
 
 REPETITIONS = 30
@@ -94,6 +99,24 @@ def test_other_rows_are_others():
     assert (groups[others] != groups).all()
     mostly = np.array([0] * 8 + [1, 2, 3])
     assert (mostly[other_rows(mostly)] == mostly).sum() == 5  # as few as can be
+
+
+def test_chance_is_of_rows_that_differ():
+    """Rows of one name often lie side by side; the next row's name is then the row's own."""
+    text = pm.Text(max_length=8)
+    stored = [torch.from_numpy(text.read(name)) for name in ("aa", "aa", "aa", "bb", "bb", "cc")]
+    real = Field.stack([Field.full(text.to_model(value)[None], varies=0) for value in stored])
+    _, errors = find_kind(text).compare(real, real, ceiling=1.0, chance=0.5)
+    assert (errors.values.sum(), errors.chance) == (0, 1)
+
+
+@pytest.mark.parametrize(("names", "clusters"), [(30, 30), (10, 90)])
+def test_rows_of_a_name_are_a_cluster_and_those_of_a_class_are_not(names, clusters):
+    rows = [{"name": f"name {number % names}", "kind": "a", "x": [float(number), 0.0]} for number in range(90)]
+    fields = {"name": pm.Text(max_length=16), "kind": pm.Label(), "x": pm.Vector(size=2)}
+    examiner = Examiner(pm.load(rows, fields, validation=0, test=0).train, None)
+    assert len(np.unique(clusters_of(examiner, np.arange(90), ["name", "x"]))) == clusters
+    assert len(np.unique(clusters_of(examiner, np.arange(90), ["kind", "x"]))) == 90
 
 
 def test_copies_are_found_among_many():

@@ -5,11 +5,9 @@ from polymodal.evaluation.metrics.bleu import bleu
 from polymodal.evaluation.metrics.chrf import chrf
 from polymodal.evaluation.metrics.distinct import distinct_n
 from polymodal.evaluation.metrics.distributions import (
-    covered,
     extrapolated_frechet_distance,
     frechet_distance,
     precision_and_recall,
-    within,
 )
 from polymodal.evaluation.metrics.error_rates import character_errors, word_errors
 from polymodal.evaluation.metrics.intervals import (
@@ -28,7 +26,7 @@ from polymodal.evaluation.metrics.mel_cepstral import mel_cepstra, mel_cepstral_
 from polymodal.evaluation.metrics.others import other_rows
 from polymodal.evaluation.metrics.perceptual import perceptual_distance
 from polymodal.evaluation.metrics.psnr import psnr
-from polymodal.evaluation.metrics.rank import median_rank, ranks, recall_at_k
+from polymodal.evaluation.metrics.rank import ranks, recall_at_k
 from polymodal.evaluation.metrics.shares import best_function_share, exact_match, most_frequent_share
 from polymodal.evaluation.metrics.sharpness import sharpness
 from polymodal.evaluation.metrics.spread import spread
@@ -42,7 +40,6 @@ __all__ = [
     "bootstrap_interval",
     "character_errors",
     "chrf",
-    "covered",
     "distinct_n",
     "exact_match",
     "extrapolated_frechet_distance",
@@ -52,7 +49,6 @@ __all__ = [
     "kernel_distance",
     "linear_probe",
     "log_spectral_distance",
-    "median_rank",
     "mel_cepstra",
     "mel_cepstral_distortion",
     "most_frequent_share",
@@ -69,6 +65,5 @@ __all__ = [
     "sharpness",
     "spread",
     "ssim",
-    "within",
     "word_errors",
 ]

@@ -1,4 +1,4 @@
-"""How far samples are from real data as a set, in any features: the Fréchet distance, precision and coverage.
+"""How far samples are from real data as a set, in any features: the Fréchet distance, precision and recall.
 
 Shapes: real (N, F), made (M, F), float; distances are computed in float64.
 """
@@ -17,9 +17,6 @@ from polymodal.evaluation.metrics.intervals import (
     variance_of_mean,
     variance_of_pairs,
 )
-
-_CHUNK = 1024
-"""Rows of a distance matrix that are held at a time."""
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:
@@ -142,43 +139,6 @@ def _neighbours(inner: Tensor, across: Tensor, k: int) -> tuple[np.ndarray, np.n
     reach = inner.topk(min(k, len(inner)), dim=1, largest=False).values[:, -1:]
     near = (across <= reach) & across.isfinite()
     return near.any(0).double().numpy(), near.any(1).double().numpy()
-
-
-def within(reference: Tensor, made: Tensor, k: int = 5) -> Tensor:
-    """(M,) which samples lie in the ball of a reference row (N, F) that reaches to its k-th nearest other row.
-
-    Their share is the precision.
-
-    Source: Kynkäänniemi et al., "Improved precision and recall metric", 2019, equation 2.
-
-    Raises:
-        DataError: A set has no rows, or they have different widths.
-    """
-    reference, made = checked(reference, made, least=1)
-    radius = _radii(reference, k)
-    parts = zip(reference.split(_CHUNK), radius.split(_CHUNK), strict=True)
-    return torch.stack([(torch.cdist(part, made) <= reach[:, None]).any(0) for part, reach in parts]).any(0)
-
-
-def covered(real: Tensor, made: Tensor, reference: Tensor, k: int = 5) -> Tensor:
-    """(n,) which real rows have a sample within the distance of their k-th nearest reference row (N, F).
-
-    Their share is the coverage where the real rows themselves, each its own nearest, are the reference, with k + 1.
-
-    Source: Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, equation 4.
-
-    Raises:
-        DataError: A set has no rows, or they have different widths.
-    """
-    real, made = checked(real, made, least=1)
-    reach = torch.cdist(real, reference.double()).topk(k, dim=1, largest=False).values[:, -1]
-    return torch.cdist(real, made).amin(1) <= reach
-
-
-def _radii(x: Tensor, k: int) -> Tensor:
-    """(N,) distance of each row to its k-th nearest other row."""
-    parts = [torch.cdist(part, x).topk(k + 1, dim=1, largest=False).values[:, -1] for part in x.split(_CHUNK)]
-    return torch.cat(parts)
 
 
 class _Moments:

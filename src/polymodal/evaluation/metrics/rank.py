@@ -15,12 +15,6 @@ def ranks(similarity: Tensor, right: Tensor | None = None) -> Tensor:
     return 1 + (similarity > right).sum(1) + ((similarity == right).sum(1) - 1) / 2
 
 
-def median_rank(similarity: Tensor, rows: Tensor | None = None) -> float:
-    """The median of ``ranks``, of all rows or of those at ``rows`` (n,)."""
-    found = ranks(similarity).double()
-    return float(torch.quantile(found if rows is None else found[rows], 0.5))
-
-
 def recall_at_k(similarity: Tensor, k: int, right: Tensor | None = None) -> Tensor:
     """(N,) 1 where the right answer is among the ``k`` nearest of (N, M) similarities, else 0.
 
