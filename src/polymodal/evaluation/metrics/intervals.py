@@ -12,6 +12,8 @@ from scipy.stats import t as student
 
 LEVEL = 0.95
 """Of all intervals."""
+_FEW_CLUSTERS = 3
+"""Clusters with a 0, or with a 1, from which on they show how alike the rows of a cluster are."""
 
 
 def bootstrap_interval(
@@ -49,8 +51,8 @@ def share_interval(
 ) -> tuple[float, float]:
     """95 % interval of the mean of values from 0 to 1, such as right or wrong, by Wilson's method.
 
-    The number of rows is divided by the design effect of the clusters; where all values are 0 or all are 1, which does
-    not show it, the number of clusters counts.
+    The number of rows is divided by the design effect of the clusters; where hardly any cluster has a 0, or a 1, which
+    does not show it, the number of clusters counts.
 
     Args:
         values: (n,) from 0 to 1, n at least 1.
@@ -68,7 +70,9 @@ def share_interval(
     variance = variance_of_mean(values, clusters) if variance is None else variance
     size = max(share * (1 - share) / variance, 1.0) if variance > 0 and 0 < share < 1 else count
     if np.isin(values, (0, 1)).all():
-        size = min(size, rows)
+        right, rows_of = _sums(clusters, values, np.ones(rows))
+        few = min((right > 0).sum(), (right < rows_of).sum()) < _FEW_CLUSTERS
+        size = min(size, count if few else rows)
     z = -norm.ppf((1 - LEVEL) / 2) if count == rows else student.isf((1 - LEVEL) / 2, count - 1)
     centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
