@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import polymodal as pm
 from polymodal.data import connected, inspect, load, overlap, overlap_notes
 from polymodal.data.splits import group_keys
 
@@ -83,10 +82,11 @@ def test_a_key_says_it_alone(rows):
 
 
 def test_an_earlier_run_keeps_its_split():
+    from polymodal.config import DataConfig
     from polymodal.migration import migrate_config
 
     data = {"source": "rows.jsonl", "key": None, "validation": 0.05, "test": 0.1}
     assert migrate_config({"format": 3, "recipe": {"data": data}})["recipe"]["data"]["group"] is False
     kept = migrate_config({"format": 3, "recipe": {"data": {**data, "group": True}}})
     assert kept["recipe"]["data"]["group"] is True
-    assert pm.config.DataConfig(source="rows.jsonl").group
+    assert DataConfig(source="rows.jsonl").group

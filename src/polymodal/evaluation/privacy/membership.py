@@ -116,7 +116,7 @@ def membership_attacks(
         row_losses(other, rows, every if reference else [], to, draws=draws, seed=seed) for rows in (members, others)
     ]
     calibrated = [hard - loss for loss, hard in zip(losses, easy, strict=True)]
-    name = f"loss, less {'the reference’s' if reference else 'that with nothing given'}"
+    name = f"loss, less that {'of the reference' if reference else 'with nothing given'}"
     return [
         attack(to, "loss", -losses[0], -losses[1], seed=seed),
         attack(to, name, *calibrated, seed=seed),
