@@ -13,7 +13,6 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.evaluation.metrics.intervals import variance_of_mean
 from polymodal.generation import CHUNK, generate_rows
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
