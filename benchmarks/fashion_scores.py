@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 import polymodal as pm
-from classifier import Classifier
+from classifier import Classifier, set_apart
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, NAMES, class_of
 from polymodal.evaluation.judges import Recogniser
@@ -98,6 +98,7 @@ class Fashion:
     Attributes:
         data: Pictures, captions and speech; no label is among what a generator sees.
         labelled: Pictures, captions and labels of the same rows.
+        unseen: Training rows of which the classifier has seen none.
     """
 
     def __init__(self, classifier: Path, source: str = "fashion"):
@@ -108,7 +109,8 @@ class Fashion:
             fields={name: whole.fields[name] for name in MODALITIES},
             **{name: rows.only(*MODALITIES) for name, rows in whole.splits.items()},
         )
-        self.classifier = Classifier.train(self.labelled["train"], self.labelled["test"], epochs=8, folder=classifier)
+        learned, self.unseen = set_apart(self.labelled["train"])
+        self.classifier = Classifier.train(learned, self.labelled["test"], epochs=8, folder=classifier)
         self.recogniser = Recogniser(list(NAMES.values()))
         self.class_of_sound = {self.recogniser.sayable[name]: label for label, name in NAMES.items()}
 

@@ -78,6 +78,7 @@ class DataConfig(_Strict):
 
     source: str | None = None
     key: str | None = None
+    group: bool = True
     split: str | None = None
     validation: float = Field(0.05, ge=0, lt=1)
     test: float = Field(0.1, ge=0, lt=1)

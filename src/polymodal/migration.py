@@ -52,6 +52,9 @@ _WEIGHTS = {
 
 def migrate_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The contents of a ``config.json`` of an older format as this one has them; others as they are."""
+    if isinstance(config.get("recipe"), Mapping) and "source" in (data := config["recipe"].get("data", {})):
+        # Runs that do not say it split their rows one by one, and are scored on the rows that they did not learn from.
+        config = {**config, "recipe": {**config["recipe"], "data": {"group": False, **data}}}
     if (written := config.get("format")) not in OLDER:
         return dict(config)
     recipe = migrate_recipe(config["recipe"])

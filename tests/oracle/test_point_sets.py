@@ -60,14 +60,14 @@ def test_the_kind_ranks_real_shapes_above_noise():
     noise = Field.full(torch.randn(30, 4, 64, generator=torch.Generator().manual_seed(2)))
     kind = find_kind(pm.Points(count=64))
     found = {
-        name: {result.metric: result for result in kind.compare_sets(real, made, others, 0)}
+        name: {result.metric: result for result in kind.compare_sets(real, made)}
         for name, made in {"real": others, "noise": noise}.items()
     }
     values = {name: {m: r.interval(0)[0] for m, r in metrics.items()} for name, metrics in found.items()}
     assert abs(values["real"]["1-NNA"] - 0.5) < 0.2 < 0.45 < values["noise"]["1-NNA"] - 0.5
     assert values["real"]["MMD"] < values["noise"]["MMD"]
     assert values["real"]["COV"] > values["noise"]["COV"]
-    assert values["real"]["COV"] == found["noise"]["COV"].ceiling
+    assert abs(values["real"]["COV"] - found["noise"]["COV"].ceiling) < 0.2  # of other real shapes
     assert found["noise"]["Chamfer distance"].ceiling == 0.0
 
 

@@ -17,7 +17,7 @@ from polymodal.data.infer import Fields, fields_of
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.sources.reading import check_rows
-from polymodal.data.splits import SPLITS, assign_splits, check_fractions, is_split_column, split_name
+from polymodal.data.splits import SPLITS, assign_splits, check_fractions, group_keys, is_split_column, split_name
 from polymodal.errors import DataError
 from polymodal.files import digest
 from polymodal.modalities import Modality
@@ -77,6 +77,7 @@ def load(
     fields: Mapping[str, Any] | None = None,
     *,
     key: str | None = None,
+    group: bool = True,
     split: str | None = None,
     validation: float = 0.05,
     test: float = 0.1,
@@ -103,6 +104,8 @@ def load(
             names the source's column if it is called otherwise. None: as ``infer_fields`` recognises them.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's
             content.
+        group: Without a key, whether rows that share a picture, a sound, another file or a long text stay together, at
+            any remove, so that no such value is in two splits.
         split: Column that names each row's split. None: the column ``split`` if it does, else the names of files and
             folders if they differ in that, else a hash of the key. Where no row is named to validate with, the hash
             takes some of those to train on.
@@ -134,7 +137,7 @@ def load(
         origin.check(split, "split column")
     scan = _Scan(origin, typed)
     scan.run(Digests(folder), key, split or "split", limit, strict)
-    scan.assign_splits(split is not None, validation, test)
+    scan.assign_splits(split is not None, validation, test, group and key is None)
     columns = {}
     for name in typed:
         scan.prepare(name)
@@ -152,7 +155,7 @@ def load(
     modalities = {name: modality for name, (modality, _) in typed.items()}
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
-    settings = {"key": key, "split": split, "validation": validation, "test": test, "limit": limit}
+    settings = {"key": key, "group": group, "split": split, "validation": validation, "test": test, "limit": limit}
     settings |= {"root": None if root is None else _place(root), "follow_links": follow_links, "encoding": encoding}
     settings["source"] = _place(source)
     recognised = fields.notes if isinstance(fields, Fields) else ()
@@ -187,6 +190,7 @@ class _Scan:
         self.contents: dict[str, dict[bytes, int]] = {name: {} for name in typed}  # number of each distinct content
         self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
         self.keys: list[bytes] = []
+        self.shared: list[list[bytes]] = []  # contents of each record that tell which row it is, as a picture does
         self.split_cells: list[Any] = []
         self.named_splits: list[str | None] = []  # by files and folders
         self.splits = np.empty(0, dtype=object)
@@ -214,12 +218,14 @@ class _Scan:
     def _add(self, record: Record, digests: Digests, key: str | None, split: str) -> None:
         number = len(self.records)
         self.records.append((record.file, record.row))
-        contents = []
+        contents, shared = [], []
         for name, (modality, column) in self.typed.items():
             content = b""
             try:
                 raw = self.origin.raw(record, column, modality)
                 content = b"" if raw is None else digests.of(raw, modality)
+                if content and modality.groups(raw):
+                    shared.append(content)
             except DataError as error:
                 self.unread.append((number, name, str(error)))
             contents.append(content)
@@ -228,6 +234,7 @@ class _Scan:
                 numbers[content] = len(numbers)
                 self.firsts[name].append(number)
             self.ids[name].append(numbers[content] if content else -1)
+        self.shared.append(shared)
         self.split_cells.append(record.cells.get(split))
         self.named_splits.append(record.split)
         self.keys.append(digest(*contents) if key is None else self._key(number, key, record.cells.get(key), digests))
@@ -244,7 +251,7 @@ class _Scan:
             self.reject(number, None, f"the key column '{column}': {error}")
             return b""
 
-    def assign_splits(self, explicit: bool, validation: float, test: float) -> None:
+    def assign_splits(self, explicit: bool, validation: float, test: float, group: bool) -> None:
         """Give every record a split: by its cell if that names one, else by its file's name, else by its key."""
         names: list[str | None] = [None] * len(self.records)
         if len(set(self.named_splits)) > 1:  # what is the same for all rows tells nothing
@@ -257,7 +264,13 @@ class _Scan:
                         names[number] = split_name(cell)
                     except DataError as error:
                         self.reject(number, None, str(error))
-        self.splits = np.array(assign_splits(self.keys, names, validation, test), dtype=object)
+        keys: list[bytes | None] = group_keys(self.keys, self.shared) if group else [*self.keys]
+        if (count := keys.count(None)) and validation + test > 0:
+            self.notes.append(
+                f"{count:,} of {len(keys):,} rows are one group, as they share pictures, sounds or long texts, and are "
+                "trained on where no split is named for them; data.group: false takes them apart"
+            )
+        self.splits = np.array(assign_splits(keys, names, validation, test), dtype=object)
 
     def prepare(self, name: str) -> None:
         """Let a field's modality learn what it needs."""

@@ -14,7 +14,7 @@ from polymodal.data import Rows
 from polymodal.evaluation.judges import recogniser
 from polymodal.evaluation.judges.embedder import Embedder, names_of
 from polymodal.evaluation.kinds import find_kind
-from polymodal.evaluation.metrics import best_function_share, exact_match, median_rank, most_frequent_share, recall_at_k
+from polymodal.evaluation.metrics import best_function_share, exact_match, most_frequent_share, ranks, recall_at_k
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.generation import write
 from polymodal.types import Batch, Field
@@ -83,14 +83,13 @@ class Examiner:
         """
         kind = self.kinds[to]
         if not kind.judged:
-            slots = self.rows.columns[to].slots
-            chance = most_frequent_share(slots[slots >= 0])
+            chance = most_frequent_share(rows.columns[to].slots)
             return kind.compare(batch[to], made, ceiling=self._best_share(rows, given, to), chance=chance)
         own = kind.against(batch[to], made)
         if not self.knows(to):
             self.notes.append(f"{to}: not scored, there is no judge of it.")
             return own
-        return [*own, *self._named(rows, given, to, batch[to], made), *self._retrieved(given, to, batch, made)]
+        return [*own, *self._named(rows, given, to, batch[to], made), *self._retrieved(rows, given, to, batch, made)]
 
     def right(self, name: str, rows: Rows, real: Field, made: Field) -> np.ndarray:
         """(n,) 1 where a generated value is right, else 0, and NaN where that cannot be said.
@@ -154,7 +153,7 @@ class Examiner:
         results = [
             MetricResult(
                 "judge's top-1", exact_match(truth, found), rows=named, ceiling=min(best, of_real),
-                chance=1 / len(self.names), is_right=True,
+                chance=most_frequent_share(np.array(truth)), is_right=True,
                 remarks={int(row): f"judge: {name}" for row, name in zip(named, found, strict=True)},
             )
         ]  # fmt: skip
@@ -174,7 +173,7 @@ class Examiner:
             *results,
             MetricResult(
                 "pocketsphinx's top-1", exact_match(spoken, heard), rows=named, ceiling=min(best, of_real),
-                chance=1 / len(set(words.values())), is_right=True,
+                chance=most_frequent_share(np.array(spoken)), is_right=True,
                 remarks={int(r): f"pocketsphinx: {text or 'nothing'}" for r, text in zip(named, heard, strict=True)},
             ),
         ]  # fmt: skip
@@ -199,28 +198,32 @@ class Examiner:
             self._heard |= zip([slots[i] for i in new], self.recogniser.recognise(sound, self.tell), strict=True)
         return [self._heard[slot] or "" for slot in slots]
 
-    def _retrieved(self, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:
-        """Whether what was generated finds its own row's inputs among those of the other rows, in the judge's space."""
+    def _retrieved(self, rows: Rows, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:
+        """Whether what was generated finds its own row's inputs among the distinct ones, in the judge's space."""
         assert self.judge is not None
         inputs = self.embed_inputs(given, batch)
         if inputs is None:
             if self.naming is None:
                 self.notes.append(f"{direction_name(given, to)}: not scored, the judge knows none of its inputs.")
             return []
-        n = len(made)
-        similar, real = (self.judge.embed(to, values) @ inputs.T for values in (made, batch[to]))
+        slots = np.stack([rows.columns[name].slots for name in given if self.knows(name)], axis=1)
+        _, first, own = np.unique(slots, axis=0, return_index=True, return_inverse=True)
+        count, right = len(first), torch.from_numpy(own.reshape(-1))
+        similar, real = (self.judge.embed(to, values) @ inputs[first].T for values in (made, batch[to]))
         results = [
             MetricResult(
-                f"judge's recall@{k}", recall_at_k(similar, k).numpy(), ceiling=float(recall_at_k(real, k).mean()),
-                chance=k / n, is_right=True,
+                f"judge's recall@{k}", recall_at_k(similar, k, right).numpy(),
+                ceiling=float(recall_at_k(real, k, right).mean()), chance=k / count, is_right=True,
             )
             for k in (1, 5)
-            if k < n
+            if k < count
         ]  # fmt: skip
-        if n > 1:
+        if count > 1:
+            ours, theirs = (ranks(x, right).double().numpy() for x in (similar, real))
             rank = MetricResult.of_set(
-                "judge's median rank", lambda index: median_rank(similar, torch.from_numpy(index)), n,
-                bounds=(1, math.inf), ceiling=median_rank(real), chance=(n + 1) / 2, higher_is_better=False,
+                "judge's median rank", lambda index: float(np.median(ours[index])), len(ours), bounds=(1, math.inf),
+                resampling="bootstrap",
+                ceiling=float(np.median(theirs)), chance=(count + 1) / 2, higher_is_better=False,
             )  # fmt: skip
             results.append(rank)
         return results

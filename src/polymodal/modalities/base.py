@@ -218,6 +218,11 @@ class Modality(ABC):
         """Whether a text in a cell is the path of a file, and not the value itself."""
         return not cls.inline
 
+    @classmethod
+    def groups(cls, raw: Any) -> bool:
+        """Whether rows that share a raw value belong in one split: it then tells which row it is, as a picture does."""
+        return not cls.inline
+
     def encode(self, thing: Any) -> bytes:
         """What ``write`` made -> the bytes of a file that ends in ``suffix``, which ``read`` takes."""
         return f"{thing}\n".encode()

@@ -253,7 +253,8 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
                 f"{file}: this version cannot read its recipe ({error}); choose another folder"
             ) from None
         for each in (there, here):
-            each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
+            for name in ("source", "group"):  # rows are known by their content; they may have moved
+                each["recipe"]["data"].pop(name, None)
         there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:

@@ -144,7 +144,7 @@ def test_sets_and_pairs_of_molecules_are_compared(molecule):
     symbols = [text for text, _ in kind.pieces(other)]
     assert symbols == (["[C]", "[C]", "[O]", ""] if molecule.notation == "selfies" else ["C", "C", "O", ""])
     assert kind.features(field).shape == (1, 5)
-    assert {result.metric for result in kind.compare_sets(field, other, None, 0)} == {"validity", "uniqueness"}
+    assert {result.metric for result in kind.compare_sets(field, other)} == {"validity", "uniqueness"}
 
 
 def test_chemnet_tells_real_molecules_from_chains():

@@ -106,14 +106,12 @@ class Kind:
         """(n, F) numbers in which sets of values are compared without a judge; None if there are none."""
         return field.value if self.space.kind == "continuous" and not self.space.grid else None
 
-    def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
+    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
         """Metrics of generated values as a set that only this modality has.
 
         Args:
             real: Real values of n rows.
             made: Generated for the same rows.
-            others: Real values of other rows, if there are any.
-            seed: Seed of the intervals.
         """
         return []
 

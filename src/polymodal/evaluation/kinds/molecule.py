@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polymodal.errors import DataError
 from polymodal.evaluation.kinds.base import Kind
-from polymodal.evaluation.metrics import uniqueness, validity
+from polymodal.evaluation.metrics import other_rows, uniqueness, validity
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.generation import write
 from polymodal.modalities import Molecule
@@ -39,7 +39,7 @@ class MoleculeKind(Kind):
         """Besides the exact match: similarity, and the errors of the properties that the valid ones have."""
         results = super().compare(real, made, ceiling=ceiling, chance=chance)
         true, ours = write(self.modality, real), write(self.modality, made)
-        others = [*true[1:], *true[:1]]
+        others = [true[i] for i in other_rows(np.array(true))]
         likely = float(tanimoto(true, others).mean())
         results.append(MetricResult("Tanimoto similarity", tanimoto(true, ours), ceiling=1.0, chance=likely))
         wanted, found = described(true), described(ours)
@@ -66,13 +66,13 @@ class MoleculeKind(Kind):
         (ids,) = field.values()
         return [(self.modality.symbol(number), [place]) for place, number in enumerate(ids.tolist())]
 
-    def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
+    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
         ours, true = write(self.modality, made), write(self.modality, real)
         return [
             MetricResult("validity", validity(ours), ceiling=float(validity(true).mean()), aspect="quality"),
             MetricResult.of_set(
                 "uniqueness", lambda rows: uniqueness([ours[i] for i in rows]), len(ours), bounds=(0, 1),
-                ceiling=uniqueness(true), chance=1 / max(len(ours), 1), aspect="diversity", seed=seed,
+                ceiling=uniqueness(true), chance=1 / max(len(ours), 1), aspect="diversity", resampling="pairs",
             ),
         ]  # fmt: skip
 

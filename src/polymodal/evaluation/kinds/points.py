@@ -14,6 +14,7 @@ from polymodal.evaluation.metrics.point_sets import (
     matched_share,
     matching_distance,
     nearest_neighbour_accuracy,
+    other_values,
 )
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Field
@@ -32,12 +33,12 @@ class PointsKind(Kind):
         """Of the points that are compared, one of so many."""
         return -(-self.space.shape[1] // POINTS)
 
-    def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
-        """Distance to the row's own shape; 1-NNA, MMD and COV. The ceiling is what other real shapes score."""
+    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
+        """Distance to the row's own shape; 1-NNA, MMD and COV, whose ceiling is one half of the real shapes by the other."""
         many = min(len(real), len(made), SHAPES)
         true, ours = (field.value[:many, :3, :: self.step] for field in (real, made))
         own = chamfer_distance(true, ours).double().numpy()
-        shifted = float(chamfer_distance(true, true.roll(1, 0)).mean())
+        shifted = float(chamfer_distance(true, true[other_values(real.pick(torch.arange(many)))]).mean())
         results = [MetricResult("Chamfer distance", own, ceiling=0.0, chance=shifted, higher_is_better=False)]
         if many < 2:
             return results
@@ -45,10 +46,10 @@ class PointsKind(Kind):
             chamfer_matrix(a, b) for a, b in ((true, true), (true, ours), (ours, ours))
         )
         best: dict[str, float | None] = dict.fromkeys(("1-NNA", "MMD", "COV"))
-        if others is not None and len(others) >= many:
-            fresh = others.value[:many, :3, :: self.step]
-            across = chamfer_matrix(true, fresh)
-            best["1-NNA"] = nearest_neighbour_accuracy(within_real, across, chamfer_matrix(fresh, fresh))
+        if half := many // 2:
+            first, second = slice(half), slice(half, 2 * half)
+            across = within_real[first, second]
+            best["1-NNA"] = nearest_neighbour_accuracy(within_real[first, first], across, within_real[second, second])
             best["MMD"], best["COV"] = matching_distance(across), matched_share(across)
 
         def accuracy(rows: np.ndarray) -> float:
@@ -70,7 +71,7 @@ class PointsKind(Kind):
             results.append(
                 MetricResult.of_set(
                     name, statistic, many, bounds=bounds, ceiling=best[name], higher_is_better=better, aspect=aspect,
-                    seed=seed,
+                    resampling="pairs",
                 )
             )  # fmt: skip
         return results

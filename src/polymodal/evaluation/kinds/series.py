@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.evaluation.kinds.base import Kind
-from polymodal.evaluation.metrics import correlation, dtw, rmse
+from polymodal.evaluation.metrics import correlation, dtw, other_values, rmse
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Field
 
@@ -19,11 +19,11 @@ class SeriesKind(Kind):
     def against(self, real: Field, made: Field) -> list[MetricResult]:
         """Correlation and error over the steps that both have, and the distance that warping time leaves.
 
-        Chance is what the series of the next row reaches.
+        Chance is what the series of another row reaches.
         """
         longest = max(real.mask.shape[1], made.mask.shape[1])
         real, made = real.pad(longest), made.pad(longest)
-        other = real.pick(torch.arange(len(real)).roll(-1))
+        other = real.pick(torch.from_numpy(other_values(real)))
 
         def measured(other: Field) -> tuple[Tensor, Tensor, Tensor]:
             mask = real.mask & other.mask

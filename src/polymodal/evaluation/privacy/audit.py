@@ -17,13 +17,16 @@ from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.metrics import holm
 from polymodal.evaluation.privacy.leakage import ALIKE, SURE, Leak, leakage
-from polymodal.evaluation.privacy.membership import LOW_RATES, Attack, membership_attacks
+from polymodal.evaluation.privacy.matching import blind_scores, match
+from polymodal.evaluation.privacy.membership import LOW_RATES, Attack, attack, membership_attacks
 from polymodal.evaluation.report import Section, command_line, write_page
 from polymodal.files import write_file
 from polymodal.model import Model
 
 FEWEST = 2 * ALIKE
 """Fewest training rows, and held-out rows, that can be compared."""
+BLIND = "no model"
+"""Name of the attack that knows the rows alone."""
 _ROC_SIDE = 200
 """Pixels of a side of the drawing of an ROC curve."""
 
@@ -81,9 +84,9 @@ class Audit:
         sections = [
             Section(
                 "Membership inference",
-                "How well the model's loss of a row predicts whether the row was learned from, alone and against a "
-                "reference. Both axes are logarithmic: at the left end an attacker is hardly ever wrong. Dashed: "
-                "guessing.",
+                "How well the model's loss of a row predicts whether the row was learned from, by itself and less that "
+                "of a reference; and how well the rows predict it without any model. Both axes are logarithmic: at the "
+                "left end an attacker is hardly ever wrong. Dashed: guessing.",
                 drawings=curves,
             ),
             Section(
@@ -139,6 +142,10 @@ def audit(
         if len(rows) < FEWEST:
             raise DataError(f"audit: there are {len(rows)} {what} rows; {FEWEST} or more can be told apart")
     attacks, leaks, notes = [], [], []
+    same_members, same_others, matched = match(members, others, seed=seed)
+    if min(len(same_members), len(same_others)) >= FEWEST and matched:
+        members, others = same_members, same_others
+        notes.append(f"Training and held-out rows have the same numbers of each {' and '.join(matched)}.")
     count = sum(1 + sum(given != to for given in model.encoders) for to in model.heads)
     steps = itertools.count()
 
@@ -154,6 +161,13 @@ def audit(
             continue
         if model.heads[to].players == ("model",):
             attacks += membership_attacks(model, first, second, to, reference=reference, draws=draws, seed=seed)
+            blind = attack(to, BLIND, *blind_scores(first, second, seed=seed), seed=seed)
+            attacks.append(blind)
+            if blind.low > 0.5:
+                notes.append(
+                    f"{to}: training and held-out rows differ in distribution: without any model they are told apart "
+                    f"with an AUC of {blind.auc:.2f}. Attacks that find no more are no proof of memory."
+                )
         else:
             notes.append(f"{to}: no membership attack, as the loss of its head is not of the row's own value.")
         for given in model.encoders:
