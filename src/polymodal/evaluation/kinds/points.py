@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from polymodal.evaluation.kinds.base import Kind
+from polymodal.evaluation.metrics.others import other_values
 from polymodal.evaluation.metrics.point_sets import (
     chamfer_distance,
     chamfer_matrix,
     matched_share,
     matching_distance,
     nearest_neighbour_accuracy,
-    other_values,
 )
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Field
@@ -34,7 +34,7 @@ class PointsKind(Kind):
         return -(-self.space.shape[1] // POINTS)
 
     def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
-        """Distance to the row's own shape; 1-NNA, MMD and COV, whose ceiling is one half of the real shapes by the other."""
+        """Distance to the row's own shape; 1-NNA, MMD and COV; the ceiling is of two halves of the real shapes."""
         many = min(len(real), len(made), SHAPES)
         true, ours = (field.value[:many, :3, :: self.step] for field in (real, made))
         own = chamfer_distance(true, ours).double().numpy()
