@@ -126,6 +126,7 @@ def _decode_by_av(content: bytes, kind: str, max_seconds: float) -> tuple[np.nda
         ) from error
     pieces: list[np.ndarray] = []
     try:
+        container: Any
         with av.open(io.BytesIO(content), format=kind) as container:
             stream: Any = next(iter(container.streams.audio), None)
             if stream is None:

@@ -60,8 +60,8 @@ def test_sample_k_equals_that_sample_alone(kind):
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        (Space("continuous", (4, 12), varies=1), "lengths vary"),
-        (Space("continuous", (2, 4, 4, 4)), "one or two dimensions; this has 3"),
+        (Space("continuous", (4, 6, 12), varies=2), "first side alone"),
+        (Space("continuous", (4,)), "one to three dimensions; this has 0"),
     ],
 )
 def test_a_unet_says_what_it_cannot_model(space, says):
@@ -138,7 +138,8 @@ def test_wrong_options(options, parts):
         ((3, 13, 13), 8, 7),
         ((3, 8, 8), (2, 4), (2, 4)),
         ((3, 32, 32), None, 1),
-        ((3, 16, 64, 64), None, 4),
+        ((3, 16, 64, 64), None, (2, 8, 8)),
+        ((3, 16, 16, 64), None, (1, 2, 8)),
         ((5,), None, 1),
     ],
 )
