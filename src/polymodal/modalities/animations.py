@@ -145,7 +145,7 @@ def encode_film(frames: np.ndarray, rate_hz: float, suffix: str) -> bytes:
     file = io.BytesIO()
     kind = {".mkv": "matroska", ".m4v": "mp4"}.get(suffix, suffix[1:])
     with av.open(file, "w", format=kind) as container:
-        stream: Any = container.add_stream(FILMED[suffix], rate=Fraction(rate_hz).limit_denominator(1000))
+        stream: Any = container.add_stream(FILMED[suffix], rate=Fraction(rate_hz).limit_denominator(100_000))
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         stream.options = {"crf": "18"} if "264" in FILMED[suffix] else {"crf": "20", "b:v": "0", "cpu-used": "4"}
         for pixels in frames:
