@@ -91,7 +91,7 @@ def test_a_clip_that_claims_an_hour_is_refused_before_it_is_decoded():
 
 @pytest.mark.parametrize("content", [animation("GIF", [100, 100]), Clip(ramp(3), 8.0).encode(".mkv")])
 def test_a_frame_of_too_many_pixels_is_refused(content, tmp_path):
-    with pytest.raises(pm.DataError, match="over 100 pixels; max_pixels can be set higher: (16|32) x (16|32)$"):
+    with pytest.raises(pm.DataError, match=r"over 100 pixels; max_pixels can be set higher: (16|32) x"):
         pm.Video(size=8, max_pixels=100).read(content)
     file = tmp_path / "clip"
     with file.open("wb") as large:

@@ -90,22 +90,37 @@ def plan(labels: Mapping[str, np.ndarray], train: int, voices: int) -> list[Row]
 
 
 def _row(split: str, place: int, labels: Mapping[str, np.ndarray], voices: int) -> Row:
-    official = "test" if split == "test" else "train"
-    label = LABELS[labels[official][place]]
-    heard: Sequence[str] = HELD_OUT_VOICES if split == "test" else TRAINING_VOICES[:voices]
+    label = LABELS[labels["test" if split == "test" else "train"][place]]
+    new = split == "test" and _draw("new", split, place) < 0.5
+    motions = [motion for motion in MOTIONS if is_held_out(label, motion) == new]
+    heard = HELD_OUT_VOICES if split == "test" else TRAINING_VOICES[:voices]
+    held_out = ("pair" if new else "voice") if split == "test" else None
+    return draw_row(split, place, label, motions, heard, held_out)
+
+
+def draw_row(
+    split: str,
+    place: int,
+    label: str,
+    motions: Sequence[Motion] = MOTIONS,
+    voices: Sequence[str] = TRAINING_VOICES,
+    held_out: str | None = None,
+) -> Row:
+    """A row of the picture at a place of its official file, its motion and its voice among some."""
 
     def draw(what: str) -> float:
-        return fraction("moving", what, official, str(place))
+        return _draw(what, split, place)
 
-    new = split == "test" and draw("new") < 0.5
-    motions = [motion for motion in MOTIONS if is_held_out(label, motion) == new]
     motion = motions[int(draw("motion") * len(motions))]
     length = _SHORTEST + draw("length") * (_LONGEST - _SHORTEST)
     start = (_start(motion, length, 0, draw("x")), _start(motion, length, 1, draw("y")))
     text, template = caption(label, motion, draw("caption"))
-    voice = heard[int(draw("voice") * len(heard))]
-    held_out = ("pair" if new else "voice") if split == "test" else None
+    voice = voices[int(draw("voice") * len(voices))]
     return Row(place, label, motion, start, length, text, template, voice, split, held_out)
+
+
+def _draw(what: str, split: str, place: int) -> float:
+    return fraction("moving", what, "test" if split == "test" else "train", str(place))
 
 
 def _start(motion: Motion, length: float, axis: int, choice: float) -> float:
