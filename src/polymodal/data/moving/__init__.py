@@ -33,7 +33,8 @@ from polymodal.data.moving.tracking import centres, motion_of
 from polymodal.files import short_digest
 from polymodal.modalities.animations import encode_animation
 
-__all__ = ["FIELDS", "MOTIONS", "TEMPLATES", "build", "centres", "is_held_out", "motion_in", "motion_of", "told"]
+__all__ = ["DEFAULT_TRAIN", "FIELDS", "MOTIONS", "TEMPLATES", "build", "centres", "frames_of", "is_held_out", "motion_in",
+           "motion_of", "told"]  # fmt: skip
 
 FIELDS = {
     "video": {"modality": "video", "size": SIDE, "frames": FRAMES, "rate_hz": RATE_HZ, "channels": 1},
@@ -46,6 +47,7 @@ FIELDS = {
 }
 """What the columns are made of, as a recipe would say it."""
 
+DEFAULT_TRAIN = 8000
 _FORMAT = 1  # raise it when the same options give other rows
 _WORKERS = 2  # no option, as in ``fashion``
 _MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
@@ -54,7 +56,7 @@ _check = partial(check, "moving")
 _log = logging.getLogger(__name__)
 
 
-def build(cache: Path, *, train: int = 8000, voices: int = 3, folder: str | None = None) -> Path:
+def build(cache: Path, *, train: int = DEFAULT_TRAIN, voices: int = 3, folder: str | None = None) -> Path:
     """Builds the data set once and returns its folder.
 
     The folder has ``rows.parquet`` (columns ``video`` as grey WebP of 16 frames of 64 x 64 pixels at 8 Hz, ``picture``,

@@ -22,13 +22,18 @@ def centres(frames: np.ndarray) -> np.ndarray:
     return np.stack([(light * x).sum((1, 2)) / total, (light * y).sum((1, 2)) / total], axis=1)
 
 
+def masses(frames: np.ndarray) -> np.ndarray:
+    """(T,) how much is brighter than the background of frames (T, H, W)."""
+    return _light(frames).sum((1, 2))
+
+
 def motion_of(frames: np.ndarray) -> Motion | None:
     """The motion that frames (T, H, W) show, in one direction or in two; None if they show none clearly.
 
     Each half of the clip has to move along an axis, hardly aside, and what is seen may not vanish from a frame. The
     least way is given for frames of 64 pixels, and is less in smaller ones.
     """
-    mass = _light(frames).sum((1, 2))
+    mass = masses(frames)
     if len(frames) < 4 or mass.min() <= _LEAST_MASS * np.median(mass):
         return None
     way, half = centres(frames), len(frames) // 2
