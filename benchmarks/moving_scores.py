@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image as PILImage
 from rich.console import Console
 
 import polymodal as pm
 from classifier import Classifier
 from fashion_scores import Ours, Results, everything, first, share
-from polymodal.data import Rows
+from polymodal.data import Rows, cache_folder
 from polymodal.data.fashion.captions import LABELS
 from polymodal.data.fashion.pictures import SIZE, find
 from polymodal.data.fashion.rows import choose
@@ -51,7 +50,7 @@ class Judge:
     """
 
     def __init__(self, arguments: argparse.Namespace):
-        pictures, labels = find(None, pm.data.cache_folder())["train"]
+        pictures, labels = find(None, cache_folder())["train"]
         used = set(choose(labels, DEFAULT_TRAIN)[0])
         free = [place for place in range(len(labels)) if place not in used][:JUDGED_ON]
         rows = [{"picture": self.seen(place, pictures, labels), "label": LABELS[labels[place]]} for place in free]
@@ -75,8 +74,8 @@ class Judge:
         features = self.classifier.features(field).view(len(clips), len(LOOKED_AT), -1).mean(1)
         ways = torch.tensor(np.stack([centres(clip).flatten() / clip.shape[1] for clip in clips]))
         light = torch.tensor(np.stack([masses(clip) / max(masses(clip).max(), 1e-9) for clip in clips]))
-        names = self.classifier.names
-        return [names[i] for i in logits.argmax(1).tolist()], torch.cat([features.double(), ways, light], dim=1)
+        names = [self.classifier.classes[i] for i in logits.argmax(1).tolist()]
+        return names, torch.cat([features.double(), ways, light], dim=1)
 
 
 def tracked(frames: np.ndarray) -> list[np.ndarray]:
@@ -119,15 +118,13 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
         frames = [clip.frames[..., 0] for clip in clips]
         scores = scored(frames, rows, judge, known)
         if "picture" in given:
-            begun = [np.asarray(PILImage.fromarray(clip[0]), float) for clip in frames]
-            scores["first frame, mean absolute error of 255"] = float(
-                np.mean([np.abs(a - b[0]).mean() for a, b in zip(begun, real, strict=True)])
-            )
+            errors = [np.abs(made[0].astype(float) - own[0]).mean() for made, own in zip(frames, real, strict=True)]
+            scores["first frame, mean absolute error of 255"] = float(np.mean(errors))
         keep(scores, recipe)
     model = trained("video-to-text", ["video", "caption"], arguments, seed)
     made = Ours(model, seed)(everything(rows.only("video")), ["caption"], len(rows))["caption"]
     found = [told(text) for text in write(model.model.modalities["caption"], made)]
-    keep(agreement(*zip(*found, strict=True), rows), "video-to-text")
+    keep(agreement([label for label, _ in found], [motion for _, motion in found], rows), "video-to-text")
 
 
 def trained(recipe: str, fields: Sequence[str], arguments: argparse.Namespace, seed: int) -> pm.Generator:
@@ -161,7 +158,7 @@ def retrieved(rows: Rows, train: Rows) -> Rows:
 def scored(
     clips: Sequence[np.ndarray], rows: Rows, judge: Judge, real: torch.Tensor, other: Sequence[np.ndarray] | None = None
 ) -> Scores:
-    """Scores of clips made for rows, whose real features are known; the distance is that of ``other`` clips, if given."""
+    """Scores of clips made for rows, whose real features are known; the distance is of ``other`` clips, if given."""
     classes, features = judge.look(clips)
     compared = features if other is None else judge.look(other)[1]
     scores = agreement(classes, [motion_of(clip) for clip in clips], rows)

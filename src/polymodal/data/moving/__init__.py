@@ -33,8 +33,19 @@ from polymodal.data.moving.tracking import centres, motion_of
 from polymodal.files import short_digest
 from polymodal.modalities.animations import encode_animation
 
-__all__ = ["DEFAULT_TRAIN", "FIELDS", "MOTIONS", "TEMPLATES", "build", "centres", "frames_of", "is_held_out", "motion_in",
-           "motion_of", "told"]  # fmt: skip
+__all__ = [
+    "DEFAULT_TRAIN",
+    "FIELDS",
+    "MOTIONS",
+    "TEMPLATES",
+    "build",
+    "centres",
+    "frames_of",
+    "is_held_out",
+    "motion_in",
+    "motion_of",
+    "told",
+]
 
 FIELDS = {
     "video": {"modality": "video", "size": SIDE, "frames": FRAMES, "rate_hz": RATE_HZ, "channels": 1},
