@@ -37,6 +37,15 @@ SPACES = {
     "picture": (Space("continuous", (3, 8, 8)), {"patch": 4}),
     "clip": (Space("continuous", (2, 4, 4, 4)), {"patch": 2}),
     "clip of any length": (Space("continuous", (2, 5, 4, 4), varies=1), {"patch": 2}),
+    "clip of any length, attended to in turn": (
+        Space("continuous", (2, 5, 4, 4), varies=1),
+        {"patch": (1, 2, 2), "factorised": True},
+    ),
+    "clip of any length by a U-Net": (
+        Space("continuous", (2, 5, 4, 4), varies=1),
+        {"patch": (1, 2, 2), "channels": (8, 16)},
+    ),
+    "sequence by a U-Net": (Space("continuous", (4, 12), varies=1), {"patch": 2, "channels": (8, 16)}),
     "pages of any height": (Space("continuous", (2, 3, 9, 4), varies=2), {"patch": (2, 2, 3)}),
     "odd picture": (Space("continuous", (3, 7, 10)), {"patch": 4}),
     "picture by a U-Net": (Space("continuous", (3, 8, 8)), {"patch": 2, "channels": (8, 16)}),
