@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
     parser.add_argument("--clock", choices=("wall", "processor"), default="processor", help="of the minutes")
+    parser.add_argument("--train", type=int, help="training rows, where a data set has a choice; else its own number")
     parser.add_argument("--samples", type=int, default=1000, help="held-out rows")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--folder", type=Path, default=Path("runs/modalities"), help="of the runs")

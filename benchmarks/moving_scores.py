@@ -51,7 +51,7 @@ class Judge:
 
     def __init__(self, arguments: argparse.Namespace):
         pictures, labels = find(None, cache_folder())["train"]
-        used = set(choose(labels, DEFAULT_TRAIN)[0])
+        used = set(choose(labels, arguments.train or DEFAULT_TRAIN)[0])
         free = [place for place in range(len(labels)) if place not in used][:JUDGED_ON]
         rows = [{"picture": self.seen(place, pictures, labels), "label": LABELS[labels[place]]} for place in free]
         fields = {"picture": pm.Image(size=SIZE, channels=1), "label": pm.Label()}
@@ -90,7 +90,7 @@ def tracked(frames: np.ndarray) -> list[np.ndarray]:
 def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     """Trains and scores all recipes with a seed."""
     judge = Judge(arguments)
-    data = pm.load("moving", {name: FIELDS[name] for name in ("video", "picture", "caption")})
+    data = pm.load(source(arguments), {name: FIELDS[name] for name in ("video", "picture", "caption")})
     rows = first(data.test, arguments.samples)
     place = ("moving", f"seed {seed}")
 
@@ -106,7 +106,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     keep(scored([clip[shuffle.permutation(len(clip))] for clip in real], rows, judge, known), "real, frames shuffled")
     keep(scored(clips_of(retrieved(rows, data.train)), rows, judge, known), "retrieval")
     for recipe, given in {"text-to-video": ["caption"], "image-to-video": ["picture", "caption"]}.items():
-        model = trained(recipe, [*given, "video"], arguments, seed)
+        model = trained(recipe, arguments, seed)
         made = Ours(model, seed)(everything(rows.only(*given)), ["video"], len(rows))["video"]
         clips = write(model.model.modalities["video"], made)
         folder = arguments.folder / f"{recipe}-seed-{seed}" / "made"
@@ -121,17 +121,22 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
             errors = [np.abs(made[0].astype(float) - own[0]).mean() for made, own in zip(frames, real, strict=True)]
             scores["first frame, mean absolute error of 255"] = float(np.mean(errors))
         keep(scores, recipe)
-    model = trained("video-to-text", ["video", "caption"], arguments, seed)
+    model = trained("video-to-text", arguments, seed)
     made = Ours(model, seed)(everything(rows.only("video")), ["caption"], len(rows))["caption"]
     found = [told(text) for text in write(model.model.modalities["caption"], made)]
     keep(agreement([label for label, _ in found], [motion for _, motion in found], rows), "video-to-text")
 
 
-def trained(recipe: str, fields: Sequence[str], arguments: argparse.Namespace, seed: int) -> pm.Generator:
+def source(arguments: argparse.Namespace) -> str:
+    """The data set, with its options."""
+    return f"moving:train={arguments.train or DEFAULT_TRAIN}"
+
+
+def trained(recipe: str, arguments: argparse.Namespace, seed: int) -> pm.Generator:
     """The trained generator of a recipe, from its folder if it is there."""
     budget = {"train.steps": arguments.steps} if arguments.steps else {"train.minutes": arguments.minutes}
     chosen = budget | {"train.seed": seed, "train.clock": arguments.clock}
-    return pm.fit(recipe, "moving", run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)
+    return pm.fit(recipe, source(arguments), run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)
 
 
 def clips_of(rows: Rows) -> list[np.ndarray]:
