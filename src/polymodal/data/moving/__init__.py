@@ -149,6 +149,6 @@ def _write(rows: Sequence[Row], splits: Mapping[str, Split], speech: Mapping[str
         path,
         compression="zstd",
         row_group_size=len(rows),
-        use_dictionary=[name for name in table.column_names if name not in ("video", "picture")],
+        use_dictionary=[*texts, "speech", "motion"],
         dictionary_pagesize_limit=_MOST_DISTINCT_BYTES,
     )
