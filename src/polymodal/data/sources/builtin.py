@@ -13,6 +13,7 @@ from polymodal.errors import DataError, unknown
 
 BUILTIN = {
     "emoji": "polymodal.data.emoji",
+    "emoji-motion": "polymodal.data.emoji_motion",
     "fashion": "polymodal.data.fashion",
     "furniture": "polymodal.data.furniture",
     "molecules": "polymodal.data.molecules",
