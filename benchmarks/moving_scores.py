@@ -63,7 +63,7 @@ class Judge:
     def seen(place: int, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What would be tracked in a clip of a picture."""
         row = draw_row("train", place, LABELS[labels[place]])
-        return tracked(frames_of(row, pictures[place]))[0]
+        return tracked(frames_of(row, pictures[place])[:1])[0].copy()  # not a view, which would keep the whole frame
 
     def look(self, clips: Sequence[np.ndarray]) -> tuple[list[str], torch.Tensor]:
         """Classes of clips (T, H, W) of bytes, and their features (n, F)."""
