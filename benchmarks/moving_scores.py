@@ -3,9 +3,10 @@
 - Class: a classifier of real pictures, none of which a generator has seen, looks at what is tracked in four frames of a
   clip. Path: the tracked way has to be the caption's, straight and whole. Both: of one clip.
 - Held-out pairs: of class and motion, which no training row shows together.
-- The Fréchet distance is between the clips that are made and as many real test clips, in the classifier's features of
-  what is tracked, its way and how much of it there is in each frame; beside that of real training clips, of real test
-  clips whose frames are shuffled, and of retrieval.
+- The Fréchet distance is between the clips that are made and as many real clips of other test rows, in the
+  classifier's features of what is tracked, its places, its steps from frame to frame, and how much of it there is in
+  each frame, all in units of their deviations; beside that of the real clips of the same rows, of these with their
+  frames shuffled, and of retrieval.
 - Retrieval, the cheapest honest baseline: the training clip whose caption shares most words with the test row's.
 """
 
@@ -72,10 +73,10 @@ class Judge:
         field = Field.full(values)
         logits = self.classifier.logits(field).view(len(clips), len(LOOKED_AT), -1).mean(1)
         features = self.classifier.features(field).view(len(clips), len(LOOKED_AT), -1).mean(1)
-        ways = torch.tensor(np.stack([centres(clip).flatten() / clip.shape[1] for clip in clips]))
+        ways = torch.tensor(np.stack([centres(clip) for clip in clips]))
         light = torch.tensor(np.stack([masses(clip) / max(masses(clip).max(), 1e-9) for clip in clips]))
         names = [self.classifier.classes[i] for i in logits.argmax(1).tolist()]
-        return names, torch.cat([features.double(), ways, light], dim=1)
+        return names, torch.cat([features.double(), ways.flatten(1), ways.diff(dim=1).flatten(1), light], dim=1)
 
 
 def tracked(frames: np.ndarray) -> list[np.ndarray]:
@@ -98,10 +99,9 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
         results.keep(scores, *place, name)
         Console().print(f"moving, seed {seed}, {name}:", scores)
 
-    real = clips_of(rows)
-    others = data.train.select(torch.arange(0, len(data.train), max(1, len(data.train) // len(rows)))[: len(rows)])
-    known = judge.look(real)[1]
-    keep(scored(real, rows, judge, known, clips_of(others)), "real")
+    others = data.test.select(torch.arange(len(rows), min(2 * len(rows), len(data.test))))
+    real, known = clips_of(rows), judge.look(clips_of(others))[1]
+    keep(scored(real, rows, judge, known), "real")
     shuffle = np.random.default_rng(seed)
     keep(scored([clip[shuffle.permutation(len(clip))] for clip in real], rows, judge, known), "real, frames shuffled")
     keep(scored(clips_of(retrieved(rows, data.train)), rows, judge, known), "retrieval")
@@ -160,14 +160,12 @@ def retrieved(rows: Rows, train: Rows) -> Rows:
     return train.select(np.array(nearest))
 
 
-def scored(
-    clips: Sequence[np.ndarray], rows: Rows, judge: Judge, real: torch.Tensor, other: Sequence[np.ndarray] | None = None
-) -> Scores:
-    """Scores of clips made for rows, whose real features are known; the distance is of ``other`` clips, if given."""
+def scored(clips: Sequence[np.ndarray], rows: Rows, judge: Judge, known: torch.Tensor) -> Scores:
+    """Scores of clips made for rows, and the distance of their features from those that are known of real clips."""
     classes, features = judge.look(clips)
-    compared = features if other is None else judge.look(other)[1]
-    scores = agreement(classes, [motion_of(clip) for clip in clips], rows)
-    return scores | {"Fréchet distance": frechet_distance(real, compared)}
+    unit = known.std(0).clamp(min=1e-3)
+    distance = frechet_distance(known / unit, features / unit)
+    return agreement(classes, [motion_of(clip) for clip in clips], rows) | {"Fréchet distance": distance}
 
 
 def agreement(classes: Sequence[Any], motions: Sequence[Any], rows: Rows) -> Scores:
