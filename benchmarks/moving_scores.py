@@ -134,7 +134,8 @@ def source(arguments: argparse.Namespace) -> str:
 
 def trained(recipe: str, arguments: argparse.Namespace, seed: int) -> pm.Generator:
     """The trained generator of a recipe, from its folder if it is there."""
-    budget = {"train.steps": arguments.steps} if arguments.steps else {"train.minutes": arguments.minutes}
+    steps = {"train.steps": arguments.steps, "train.codec_steps": arguments.steps}
+    budget = steps if arguments.steps else {"train.minutes": arguments.minutes}
     chosen = budget | {"train.seed": seed, "train.clock": arguments.clock}
     return pm.fit(recipe, source(arguments), run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)
 
