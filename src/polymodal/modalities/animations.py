@@ -9,12 +9,13 @@ from contextlib import suppress
 from fractions import Fraction
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image as PILImage
 
 from polymodal.errors import DataError
+from polymodal.modalities.base import Modality
 from polymodal.modalities.pixels import open_picture
 
 ANIMATED = (".gif", ".webp", ".apng", ".png")
@@ -58,18 +59,31 @@ def durations_of(content: bytes) -> list[int]:
     return [_USUAL_MS if duration <= _SHORTEST_MS else duration for duration in found]
 
 
-def length_of(content: bytes) -> tuple[float, float] | None:
-    """Seconds and frames per second of an animation or a film, by its header; None if neither, or it does not say."""
-    if durations := durations_of(content):
-        seconds = sum(durations) / 1000
-        return (seconds, len(durations) / seconds) if len(durations) > 1 else None
-    kind = film_format(content[:16])
-    if kind is None:
+def length_of(raw: Path | bytes) -> tuple[float, float] | None:
+    """Seconds and frames per second of an animation or a film, by its header; None if neither, or it does not say.
+
+    Of a film, no more than its header is read.
+    """
+    try:
+        with raw.open("rb") if isinstance(raw, Path) else io.BytesIO(raw) as file:
+            kind = film_format(file.read(16))
+            file.seek(0)
+            return _length_of_film(file, kind) if kind else _length_of_animation(file)
+    except OSError:
         return None
+
+
+def _length_of_animation(file: BinaryIO) -> tuple[float, float] | None:
+    durations = durations_of(file.read(Modality.most_bytes))
+    seconds = sum(durations) / 1000
+    return (seconds, len(durations) / seconds) if len(durations) > 1 else None
+
+
+def _length_of_film(file: BinaryIO, kind: str) -> tuple[float, float] | None:
     try:
         import av
 
-        with av.open(io.BytesIO(content), format=kind) as container:
+        with av.open(file, format=kind) as container:
             stream = _film(container)
             claimed = _seconds(container, stream)
             return None if claimed is None else (claimed, float(stream.average_rate or stream.guessed_rate or 0))

@@ -260,11 +260,7 @@ class Video(Modality):
             return len(cell) / 8, 8.0
         if isinstance(cell, list | tuple) and cell and all(isinstance(one, PILImage.Image) for one in cell):
             return len(cell) / 8, 8.0
-        try:
-            content = read_file(file) if isinstance(file, Path) else file
-        except DataError:
-            return None
-        return length_of(content) if content else None
+        return None if file is None else length_of(file)
 
 
 def film_strip(clip: Clip, frames: int = _STRIP_FRAMES) -> PILImage.Image:

@@ -186,3 +186,16 @@ def test_it_is_shown_playing_and_as_a_strip():
     assert film_strip(clip).size == (6 * 17 - 1, 16)
     corners = [video.thumbnail(clip, 16).getpixel((x, y))[0] for y in (3, 12) for x in (3, 12)]
     assert corners == [GREYS[0], GREYS[2], GREYS[3], GREYS[5]]
+
+
+def test_folders_of_films_are_rows(tmp_path):
+    for i in range(6):
+        folder = tmp_path / "data" / ("light", "dark")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Clip(ramp(4 + i)[:: 1 - 2 * (i % 2)], 8.0).save(folder / f"{i}.mp4")
+    data = pm.load(tmp_path / "data", cache=tmp_path / "cache")
+    assert {name: type(field) for name, field in data.fields.items()} == {"video": pm.Video, "label": pm.Label}
+    assert sorted(len(row["video"]) for row in data.rows) == [4, 5, 6, 7, 8, 9]
+    for row in data.rows:
+        first, *_, last = row["video"].frames.mean((1, 2, 3))
+        assert (first < last) == (row["label"] == "light")
