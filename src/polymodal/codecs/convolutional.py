@@ -76,9 +76,11 @@ def usual_levels(space: Space, channels: tuple[int, ...] | None, patch: tuple[in
         raise ConfigError(f"patch: {len(given)} sides for a grid of {dims} axes; give one for each, or one")
     if channels is None:
         # Each level halves all sides, so that the side that shrinks least says how many there are.
-        times = min(side // own for side, own in zip(whole, given or [1] * dims, strict=True))
-        halved = max(1, times if given else min(times, max(whole) // 4))
-        channels = tuple(min(256, 64 * 2**level) for level in range(halved.bit_length()))
+        if given:
+            levels = 1 + min(side.bit_length() - own.bit_length() for side, own in zip(whole, given, strict=True))
+        else:
+            levels = min(min(whole), max(whole) // 4).bit_length()
+        channels = tuple(min(256, 64 * 2**level) for level in range(max(1, levels)))
     patch = given or tuple(max(1, side // 2 ** (len(channels) - 1)) for side in whole)
     return {"channels": channels, "patch": one_or_each(patch)}
 

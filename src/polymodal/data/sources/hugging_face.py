@@ -1,7 +1,7 @@
 """Data sets of the ``datasets`` library: objects, a saved folder, or one of the hub.
 
-Their Image, Audio and Video features would decode cells through torchcodec, which needs ffmpeg and one certain torch; here
-cells are taken from Arrow, and the field's modality decodes the bytes.
+Their Image, Audio and Video features would decode cells through torchcodec, which needs ffmpeg and one certain torch;
+here cells are taken from Arrow, and the field's modality decodes the bytes.
 """
 
 import os
