@@ -23,17 +23,36 @@ FIELDS = {
     "label": {"modality": "label"},
 }  # fmt: skip
 """Of recipes that name none; the fields of the others are made as small."""
-SMALL = {"image": {"size": 16}, "text": {"max_length": 8, "tokenizer": None}, "audio": FIELDS["speech"], "label": {}}
+SMALL = {
+    "image": {"size": 16},
+    "text": {"max_length": 8, "tokenizer": None},
+    "audio": FIELDS["speech"],
+    "label": {},
+    "vector": {},
+    "points": {"count": 32},
+    "molecule": {"max_length": 16},
+    "video": {"size": 16, "frames": 4, "rate_hz": 4},
+    "series": {"channels": 1, "max_seconds": 4.0, "rate_hz": 4.0},
+}
 
 
 def row(fields, number):
     """A value of each field."""
     random = np.random.default_rng(number)
+
+    def numbers(size=1):
+        return [float(value) for value in random.normal(size=size)]
+
     makers = {
         "image": lambda: random.integers(0, 256, (16, 16, 3)).astype(np.uint8),
         "text": lambda: WORDS[number % 4],
         "label": lambda: WORDS[number % 4],
         "audio": lambda: {"array": random.normal(0, 0.1, 300 + 20 * (number % 4)), "sampling_rate": 4000},
+        "vector": lambda: numbers(),
+        "points": lambda: random.normal(size=(32, 3)),
+        "molecule": lambda: "C" * (1 + number) + "O",
+        "video": lambda: random.integers(0, 256, (4, 16, 16, 3)).astype(np.uint8),
+        "series": lambda: [[value] for value in numbers(8 + number % 4)],
     }
     return {name: makers[field["modality"]]() for name, field in fields.items()}
 

@@ -19,7 +19,7 @@ POINTS = pm.Points(count=48)
 def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     lines = []
-    for i in range(24):
+    for i in range(60):
         kind = list(KINDS)[i % 2]
         mesh = KINDS[kind]()
         mesh.apply_scale(1 + i)
@@ -47,9 +47,9 @@ def test_shapes_go_all_the_way(table, tmp_path):
         assert run.generate({"shape": given}, to="kind")["kind"][0] in KINDS
     done = run.fill(table, tmp_path / "filled.jsonl", compare=False, root=table.parent)
     assert done.filled["shape"] == 1
-    row = json.loads((tmp_path / "filled.jsonl").read_text().splitlines()[24])
+    row = json.loads((tmp_path / "filled.jsonl").read_text().splitlines()[60])
     assert POINTS.read(tmp_path / row["shape"]).shape == (4, 48)
-    card = run.evaluate(data.rows, training=data.train, judge_steps=3, n_rows=8)
+    card = run.evaluate(data.rows, training=data.train, judge_steps=3, n_rows=60)
     metrics = {score.metric for score in card.scores if score.direction.endswith("shape")}
     assert {"Chamfer distance", "1-NNA", "MMD", "COV"} <= metrics
     page = write_report(card, tmp_path / "report.html").read_text()

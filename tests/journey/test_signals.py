@@ -80,7 +80,8 @@ def test_evaluate_keeps_the_direction_in_work(trained, tmp_path):
     seen = []
 
     def progress(place: int, count: int, name: str) -> None:
-        seen.append(name)
+        if ":" not in name:  # else it is of a part of the direction
+            seen.append(name)
         if len(seen) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -92,6 +93,6 @@ def test_evaluate_keeps_the_direction_in_work(trained, tmp_path):
         score()
     assert stopped.value.status == 143
     assert len(list((tmp_path / "run" / "evaluation" / "cells").glob("*.json"))) == len(seen) == 2
-    seen = [""] * 2
+    seen[:] = [""] * 2
     score()
     assert len(seen) == 3  # only the direction that was missing

@@ -1,6 +1,7 @@
 """`any-to-any` takes pictures, clips and texts of any size, and a word makes it smaller or larger."""
 
 import json
+import logging
 import wave
 
 import numpy as np
@@ -37,7 +38,8 @@ def noise(folder, number, size, channels):
 
 
 @pytest.mark.parametrize(("size", "channels"), PICTURES)
-def test_pictures_of_any_size(tmp_path, capsys, size, channels):
+def test_pictures_of_any_size(tmp_path, caplog, size, channels):
+    caplog.set_level(logging.INFO, "polymodal")
     rows = [{"picture": noise(tmp_path, k, size, channels), "name": f"number {k}"} for k in range(4)]
     fields = {"picture": pm.Image(size=list(size), channels=channels), "name": pm.Text(max_length=16)}
     run = train(rows, fields, tmp_path / "run")
@@ -45,7 +47,7 @@ def test_pictures_of_any_size(tmp_path, capsys, size, channels):
     assert made.size == size[::-1]
     assert made.mode == ("L" if channels == 1 else "RGB")
     head = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["fields"]["picture"]["head"]
-    assert f"{channels}x{size[0]}x{size[1]}" in (line := capsys.readouterr().out)
+    assert f"{channels}x{size[0]}x{size[1]}" in (line := caplog.text)
     sides = head["patch"] if isinstance(head["patch"], list) else [head["patch"]]
     assert f"patch={','.join(map(str, sides))}" in line
     again = pm.open(tmp_path / "run").generate({"name": "number 1"}, to="picture", options={"picture": {"steps": 2}})

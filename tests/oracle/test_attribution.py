@@ -69,8 +69,9 @@ def test_gradients_are_complete(generator, raws, to):
     batch = {name: read(name, model.modalities[name], raw) for name, raw in raws.items() if name != to}
     made = explain(model, {"name": "green disc"}, to, draws=1, steps=1)
     target = read(to, model.modalities[to], made.made if to != "place" else np.asarray(made.made))
-    parts, gain = integrated_gradients(model, batch, target, to, draws=2, steps=200)
-    assert sum(float(part.sum()) for part in parts.values()) == pytest.approx(gain, rel=1e-3, abs=1e-5)
+    parts, gain = integrated_gradients(model, batch, target, to, draws=2, steps=1000)  # norms are steep near nothing
+    moved = sum(float(part.abs().sum()) for part in parts.values())  # much of which cancels
+    assert sum(float(part.sum()) for part in parts.values()) == pytest.approx(gain, abs=1e-4 * moved)
     for name, field in batch.items():
         assert parts[name].shape == field.value[0].shape
         assert parts[name].abs().sum() > 0

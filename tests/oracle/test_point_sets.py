@@ -60,7 +60,7 @@ def test_the_kind_ranks_real_shapes_above_noise():
     noise = Field.full(torch.randn(30, 4, 64, generator=torch.Generator().manual_seed(2)))
     kind = find_kind(pm.Points(count=64))
     found = {
-        name: {result.metric: result for result in kind.compare_sets(real, made)}
+        name: {result.metric: result for result in [*kind.against(real, made), *kind.compare_sets(real, made)]}
         for name, made in {"real": others, "noise": noise}.items()
     }
     values = {name: {m: r.interval(0)[0] for m, r in metrics.items()} for name, metrics in found.items()}

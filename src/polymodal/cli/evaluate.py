@@ -62,7 +62,11 @@ def run(args: Any) -> None:
     data = model.data(args.data)
     rows = data.splits[args.split]
     if not len(rows):
-        raise ConfigError(f"--split {args.split}: this split has no rows; choose another ({_counts(data.splits)})")
+        grouped = "; rows that share files or long texts are in one split, unless trained with --set data.group=false"
+        raise ConfigError(
+            f"--split {args.split}: this split has no rows; choose another ({_counts(data.splits)})"
+            + grouped * bool(data.settings.get("group"))
+        )
     for name, least in (("rows", 1), ("samples", 1), ("judge_steps", 0)):
         if getattr(args, name) < least:
             raise ConfigError(f"--{name.replace('_', '-')}: {getattr(args, name)} is not at least {least}")

@@ -104,8 +104,9 @@ class Progress(TargetSampler):
         fast, slow, first = (dict(old.get(name, {})) for name in ("fast", "slow", "first"))
         for name, loss in seen.of_fields().items():
             first.setdefault(name, loss)
-            fast[name] = fast.get(name, loss) * (1 - FAST) + loss * FAST
-            slow[name] = slow.get(name, loss) * (1 - SLOW) + loss * SLOW
+            # In this form the first loss leaves both as they are, exactly: no rounding error is taken for a gain.
+            fast[name] = (was := fast.get(name, loss)) + FAST * (loss - was)
+            slow[name] = (was := slow.get(name, loss)) + SLOW * (loss - was)
         # A loss near 0, which it may cross, is no measure of itself.
         gains = {n: abs(slow[n] - fast[n]) / max(abs(slow[n]), 0.1 * abs(first[n]), 1e-8) for n in fast}
         most = max(gains.values(), default=0.0)

@@ -76,3 +76,10 @@ def test_odds_hold_from_the_second_step_after_a_look():
     assert before != after
     assert again.odds(48) == before
     assert again.odds(49) == after
+
+
+@pytest.mark.parametrize("loss", [0.1, 1 / 3, 2.7182818, 123.456])
+def test_a_first_look_finds_no_gain(loss):
+    sampling = Progress(dict.fromkeys("ab", 1.0))
+    sampling.update(Seen(10, {"a.nll": loss, "b.nll": 7 * loss}))
+    assert sampling.state["odds"] == {"a": 1.0, "b": 1.0}

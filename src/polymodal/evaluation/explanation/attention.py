@@ -114,7 +114,9 @@ def _watched(head: torch.nn.Module, length: int, found: list[Tensor]) -> Iterato
     """
 
     def note(layer: Attention, arguments: tuple[Tensor, ...], options: dict[str, Any]) -> None:
-        context, mask = options["context"], options["mask"]
+        context, mask = options["context"], options.get("mask")
+        if mask is None:  # it attends to what the head itself computes, as heads of sets do
+            return
         real = mask[0].nonzero()[:, 0]
         if len(real) >= length:  # not the context in which nothing is visible
             shares = layer.shares(arguments[0], context, mask)[0, :, :, real[:length]]

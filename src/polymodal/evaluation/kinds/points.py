@@ -33,15 +33,19 @@ class PointsKind(Kind):
         """Of the points that are compared, one of so many."""
         return -(-self.space.shape[1] // POINTS)
 
-    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
-        """Distance to the row's own shape; 1-NNA, MMD and COV; the ceiling is of two halves of the real shapes."""
-        many = min(len(real), len(made), SHAPES)
-        true, ours = (field.value[:many, :3, :: self.step] for field in (real, made))
+    def against(self, real: Field, made: Field) -> list[MetricResult]:
+        """Distance to the row's own shape; chance is that of another shape."""
+        true, ours = (field.value[:, :3, :: self.step] for field in (real, made))
         own = chamfer_distance(true, ours).double().numpy()
-        shifted = float(chamfer_distance(true, true[other_values(real.pick(torch.arange(many)))]).mean())
-        results = [MetricResult("Chamfer distance", own, ceiling=0.0, chance=shifted, higher_is_better=False)]
+        chance = float(chamfer_distance(true, true[other_values(real)]).mean())
+        return [MetricResult("Chamfer distance", own, ceiling=0.0, chance=chance, higher_is_better=False)]
+
+    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
+        """1-NNA, MMD and COV; the ceiling is of two halves of the real shapes."""
+        many, results = min(len(real), len(made), SHAPES), []
         if many < 2:
             return results
+        true, ours = (field.value[:many, :3, :: self.step] for field in (real, made))
         within_real, between, within_made = (
             chamfer_matrix(a, b) for a, b in ((true, true), (true, ours), (ours, ours))
         )
