@@ -110,7 +110,7 @@ class Progress(TargetSampler):
         # A loss near 0, which it may cross, is no measure of itself.
         gains = {n: abs(slow[n] - fast[n]) / max(abs(slow[n]), 0.1 * abs(first[n]), 1e-8) for n in fast}
         most = max(gains.values(), default=0.0)
-        odds = {n: LEAST + (1 - LEAST) * gains[n] / most if most > 0 and n in gains else 1.0 for n in old["odds"]}
+        odds = {n: LEAST + (1 - LEAST) * (gains[n] / most) if most > 0 and n in gains else 1.0 for n in old["odds"]}
         # One assignment: the loader reads it from another thread.
         self.state = {"odds": odds, "before": old["odds"], "since": seen.step + 1} | {
             "fast": fast, "slow": slow, "first": first,
