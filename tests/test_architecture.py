@@ -14,7 +14,7 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration"],
-    ["arguments"],
+    ["arguments", "claims"],
     ["nn"],
     ["modalities"],
     ["data"],

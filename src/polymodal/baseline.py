@@ -17,7 +17,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Data, Rows
 from polymodal.data.cells import is_absent
 from polymodal.errors import ConfigError, DataError
-from polymodal.files import write_file
+from polymodal.files import read_json, write_file
 from polymodal.generation import write
 from polymodal.guess import DRAWS, guess_rows
 from polymodal.model import Model
@@ -107,7 +107,7 @@ class Baseline:
     def load(cls, file: Path, model: Model, settings: Mapping[str, Any]) -> Baseline | None:
         """What ``save`` wrote of this model with these settings; None if that is not there."""
         try:
-            known = json.loads(file.read_text(encoding="utf-8"))
+            known = read_json(file)
             comparisons = {name: Comparison(**fields) for name, fields in known["comparisons"].items()}
             numbers = {name: NumberStyle(**fields) for name, fields in known["numbers"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

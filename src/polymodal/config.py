@@ -16,6 +16,7 @@ from polymodal.alignment import ALIGNMENTS
 from polymodal.arguments import check_arguments, validate
 from polymodal.balancing import BALANCERS
 from polymodal.codecs import CODECS
+from polymodal.data.fields import check_name
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import FUSIONS
@@ -323,6 +324,7 @@ def check_recipe(recipe: Recipe) -> None:
         if name not in MODALITIES:
             raise ConfigError(unknown("defaults: modality", name, MODALITIES))
     for name, field in recipe.fields.items():
+        check_name(name)
         constructor = signature(MODALITIES[field.modality]).parameters if field.modality in MODALITIES else {}
         needed = {key for key, parameter in constructor.items() if parameter.default is parameter.empty}
         if needed <= field.arguments.keys():  # else the data have what is missing

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
 from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
-from polymodal.errors import ConfigError, DataError
-from polymodal.files import atomic_folder, remove_partials
+from polymodal.errors import CheckpointError, ConfigError, DataError
+from polymodal.files import atomic_folder, read_json, remove_partials
 from polymodal.generation import read
 from polymodal.model import Model
 
@@ -95,7 +96,7 @@ class Index:
             ConfigError: The same as in ``build``.
             DataError: Likewise.
         """
-        faiss = _faiss()
+        _faiss()
         final = folder / fingerprint(model, rows, reference)
         if not final.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -103,8 +104,17 @@ class Index:
                 if not final.exists():
                     remove_partials(folder)
                     cls.build(model, rows, reference)._save(final)
-        tensors = load_file(final / "moments.safetensors")
-        names = json.loads((final / "fields.json").read_text(encoding="utf-8"))
+        try:
+            return cls._load(model, rows, final)
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{final}: the index cannot be read ({error}); delete it, and it is built anew"
+            ) from None
+
+    @classmethod
+    def _load(cls, model: Model, rows: Rows, final: Path) -> Index:
+        faiss, tensors = _faiss(), load_file(final / "moments.safetensors")
+        names = read_json(final / "fields.json")
         moments = {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names["embedded"]}
         flat = {name: faiss.read_index(str(final / f"{i}.faiss")) for i, name in enumerate(names["indexed"])}
         return cls(AlignedEmbedder(model, moments), rows, flat)

@@ -48,7 +48,7 @@ def run(args: Any) -> None:
         n_rows=args.rows, draws=args.draws, seed=args.seed,
     )  # fmt: skip
     for table in audit.tables():
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)
     folder = args.folder / "evaluation"
     print(audit.save(folder / "privacy.json"))
     print(audit.write_page(folder / "privacy.html"))

@@ -55,5 +55,5 @@ def run(args: Any) -> None:
     for name, report in calibration.reports.items():
         numbers = (f"{value:.3f}" for value in (report.right, report.before, report.error))
         table.add_row(name, f"{report.cells:,}", *numbers)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     print(args.folder / "calibration")

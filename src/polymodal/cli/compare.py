@@ -39,6 +39,6 @@ def run(args: Any) -> None:
     for note in notes:
         print(note)
     names = [evaluation.name for evaluation in evaluations]
-    Console().print(comparison_table(names, differences))
+    Console(markup=False, emoji=False).print(comparison_table(names, differences))
     if args.report:
         print(write_comparison(evaluations, differences, args.report, notes=notes))

@@ -75,7 +75,7 @@ def run(args: Any) -> None:
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
     # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
     training = model.trained_on() if args.data else data.train
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, markup=False, emoji=False)
     if training is None:
         errors.print(
             "The rows that the model was trained on are no longer at their place. No copies of them are looked"
@@ -98,7 +98,7 @@ def run(args: Any) -> None:
     scores = folder / f"{name}.json"
     scorecard.to_json(scores)
     write_file(folder / f"{name}.cells.json", json.dumps(scorecard.files, indent=1) + "\n")
-    Console().print(scorecard.table())
+    Console(markup=False, emoji=False).print(scorecard.table())
     for fault in scorecard.faults:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")
     print(scores)

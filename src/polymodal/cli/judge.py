@@ -1,12 +1,12 @@
 """``polymodal judge``."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
 from polymodal.errors import CheckpointError, ConfigError, unknown
+from polymodal.files import read_json
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -93,7 +93,7 @@ def info(args: Any, folder: Path | None = None) -> None:
     folder = folder or args.folder
     judge = Judge.load(folder)
     table = Table(show_header=False, title=str(folder), title_justify="left")
-    kept = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    kept = read_json(folder / "judge.json")
     table.add_row("hash", judge.hash)
     table.add_row("format", str(kept["format"]))
     table.add_row("fields", ", ".join(f"{name} ({entry['modality']})" for name, entry in kept["fields"].items()))
@@ -105,4 +105,4 @@ def info(args: Any, folder: Path | None = None) -> None:
         table.add_row("score of the judge", "none: it has learned from every held-out value")
     for name, value in judge.settings.items():
         table.add_row(name, str(value))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

@@ -17,7 +17,7 @@ from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.sources.reading import check_rows
 from polymodal.data.splits import SPLITS, assign_splits, check_fractions, is_split_column, split_name
-from polymodal.errors import DataError
+from polymodal.errors import DataError, printable
 from polymodal.files import digest
 from polymodal.modalities import Modality
 
@@ -146,9 +146,15 @@ def load(
     settings |= {"root": None if root is None else _place(root), "follow_links": follow_links, "encoding": encoding}
     settings["source"] = _place(source)
     recognised = fields.notes if isinstance(fields, Fields) else ()
-    notes = [*recognised, *scan.notes, *origin.notes, *_untrained(splits["train"])]
+    notes = [*map(printable, [*recognised, *scan.notes, *origin.notes, *_untrained(splits["train"])])]
     return Data(
-        origin.name, modalities, **splits, rejected=rejected, notes=notes, settings=settings, bad_cells=scan.bad
+        printable(origin.name),
+        modalities,
+        **splits,
+        rejected=rejected,
+        notes=notes,
+        settings=settings,
+        bad_cells=scan.bad,
     )
 
 

@@ -45,7 +45,7 @@ def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:
         return modality(**arguments)
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from error
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

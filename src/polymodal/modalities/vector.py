@@ -19,6 +19,7 @@ from polymodal.modalities.text import shown
 from polymodal.types import Space
 
 _NPY = b"\x93NUMPY"
+_MOST_NUMBERS = 1 << 24
 _LARGEST = float(np.finfo(np.float32).max)
 _ROUNDING = 16 * np.finfo(np.float64).eps
 """Deviations of less than this share of the mean are errors of rounding: the number does not vary."""
@@ -56,8 +57,8 @@ class Vector(Modality):
     def __init__(
         self, size: int, mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None
     ) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"size: {size!r} is not a count of numbers")
+        if not isinstance(size, int) or not 1 <= size <= _MOST_NUMBERS:
+            raise ConfigError(f"size: {size!r} is not a count of numbers, from 1 to {_MOST_NUMBERS:,}")
         self.size = size
         self.mean, self.std = self._statistic("mean", mean), self._statistic("std", std)
         if self.std is not None and min(self.std) <= 0:
