@@ -19,6 +19,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 """A part of a whole that is less than all of it, such as a dropout."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
+Stages = Annotated[int, Field(ge=1, le=16)]
+"""Of a network, each of which halves what it sees."""
 Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 """One size or more, such as the channels of each level of a network."""
 Sides = Annotated[Sizes, BeforeValidator(lambda value: [value] if isinstance(value, int) else value)]

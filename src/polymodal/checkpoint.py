@@ -350,6 +350,18 @@ def trained_parameters(trainee: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in trainee.named_parameters() if parameter.requires_grad}
 
 
+@contextmanager
+def going_on(checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever training meets in a checkpoint that is whole, but not of this training, is a ``CheckpointError``."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise CheckpointError(f"{checkpoint.path}: is not a checkpoint of this training ({reason})") from error
+
+
 def _all(stage: Path) -> list[Path]:
     found = (path for path in (stage / CHECKPOINTS).glob(f"{_PREFIX}*") if path.is_dir())
     return sorted(path for path in found if path.name.removeprefix(_PREFIX).isdecimal())

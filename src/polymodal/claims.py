@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from polymodal.errors import CheckpointError
 
-_CALLS_PER_WEIGHT, _FEWEST_CALLS = 200, 50_000
+_CALLS_PER_WEIGHT, _FEWEST_CALLS = 20, 4_000
 _MOST_BUFFER_BYTES = 1 << 28
 """Of what a model computes from its configuration and keeps, where its weights are fewer."""
 _MOST_LINKS_DEEP = 8

@@ -177,7 +177,9 @@ def _load(file: Path | bytes, shape: tuple[int, ...] | None = None) -> np.ndarra
             raise ValueError("the file ends too early")
         content.seek(0)
         return np.load(content, allow_pickle=False)
-    except (TypeError, ValueError, OSError, EOFError, SyntaxError, RecursionError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a header is parsed as Python is, which raises nearly every kind of error
         raise DataError(f"not a .npy file: {' '.join(str(error).split())}") from error
 
 

@@ -78,10 +78,11 @@ def train(
     averages = Average(checkpoints.trained_parameters(trainee), config.ema_decay)
     step, seconds = 0, 0.0
     if saved := checkpoints.newest(stage):
-        engine.load(saved, averages)
-        state = saved.document("trainer/state")
-        adaptation.restore(state.get("adaptation", {}))
-        step, seconds = state["step"], state["seconds"]
+        with checkpoints.going_on(saved):
+            engine.load(saved, averages)
+            state = saved.document("trainer/state")
+            adaptation.restore(state.get("adaptation", {}))
+            step, seconds = int(state["step"]), float(state["seconds"])
     clock = Clock(engine, minutes, steps, step, seconds, config.clock)
     last_save, validations = clock.agreed, _validations(clock, config)
 
