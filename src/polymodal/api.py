@@ -11,7 +11,7 @@ import torch
 
 from polymodal import checkpoint as checkpoints
 from polymodal.config import DataConfig, Recipe, check_part, load_recipe
-from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields
+from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields, places
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate, generate_batch
 from polymodal.guess import DRAWS
@@ -384,8 +384,10 @@ class Generator:
 
         Raises:
             ConfigError: The source is not given, and the run does not know it.
-            DataError: The source is wrong.
+            DataError: The source is wrong, or it is not given and only the run, which may be anybody's, names it.
         """
+        if source is None:
+            places.check_known(self.model.recipe.data.source, cache_folder())
         try:
             return _load(self.model.recipe, source, self._fields(), strict)
         except DataError as error:
@@ -395,8 +397,8 @@ class Generator:
 
     def trained_on(self) -> Rows | None:
         """The rows that the model was trained on; None if the run has no source, or it is no longer at its place."""
-        if self.training is None and self.model.recipe.data.source is not None:
-            with suppress(DataError):
+        with suppress(DataError):
+            if self.training is None and self.model.recipe.data.source is not None:
                 self.training = self.data().train
         return self.training
 
@@ -441,15 +443,12 @@ def fit(
         DataError: The source is wrong.
         CheckpointError: The folder holds another run.
     """
-    budget = {"train.minutes": minutes, "train.steps": steps}
-    given = {key: value for key, value in budget.items() if value is not None}
-    if len(given) == 2:
+    if minutes is not None and steps is not None:
         raise ConfigError("minutes, steps: both are given; give one")
+    given = {key: value for key, value in {"train.minutes": minutes, "train.steps": steps}.items() if value is not None}
     resolved = load_recipe(recipe, {**(set or {}), **given})
-    if isinstance(data, Data):
-        resolved = _placed(resolved, data)
-    else:
-        resolved, data = load_data(resolved, data, strict=strict)
+    here = isinstance(data, Data)
+    resolved, data = (_placed(resolved, data), data) if here else load_data(resolved, data, strict=strict)
     return Generator(stages.fit(resolved, data, run, overwrite=overwrite), Path(run), data.train)
 
 
@@ -480,15 +479,15 @@ def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tu
 
 
 def _placed(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe that says where its rows come from."""
+    """The recipe that says where its rows come from, a place that is known from now on."""
+    places.remember(data.settings["source"], cache_folder())
     return recipe.model_copy(update={"data": DataConfig(**data.settings)})
 
 
 def _source(recipe: Recipe, source: Any) -> Any:
-    source = recipe.data.source if source is None else source
-    if source is None:
+    if source is None and recipe.data.source is None:
         raise ConfigError("data: no source is given, and the recipe names none; give --data, or data.source")
-    return source
+    return recipe.data.source if source is None else source
 
 
 def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:

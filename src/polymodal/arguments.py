@@ -6,6 +6,7 @@ types, which may be annotated with bounds, and their defaults are the part's sch
 
 import functools
 import inspect
+import reprlib
 import typing
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -100,7 +101,7 @@ def _explain(model: type[BaseModel], item: Any, where: str) -> str:
     message = message[0].lower() + message[1:]
     if item["type"] in ("missing", "value_error", "too_short"):
         return f"{place or model.__name__}: {message}"
-    return f"{place}: {message}, not {item['input']!r}"
+    return f"{place}: {message}, not {reprlib.repr(item['input'])}"
 
 
 def _inner_model(model: type[BaseModel], key: Any) -> type[BaseModel] | None:

@@ -128,8 +128,11 @@ def recall(model: Model, filling: Mapping[str, Any], run: Path | None, data: Cal
     settings = {name: filling[name] for name in ("draws", "options") if filling.get(name) is not None}
     there = Baseline.load(run / FILE, model, settings) if run else None
     if there is None and model.recipe.data.source is not None:
-        with suppress(DataError, ConfigError):
+        try:
             loaded = data()
+        except (DataError, ConfigError) as error:
+            _log.warning("fill: guesses are not compared with trivial ones: %s", error)
+        else:
             there = Baseline.measure(model, loaded.train, loaded.validation, settings)
             if run:
                 there.save(run / FILE)

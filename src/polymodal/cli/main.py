@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         except OSError as error:
             return _fail(error, 1)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+                raise
+            return _fail(MemoryError("there is not enough memory; a smaller width, size or batch_size needs less"), 1)
         except KeyboardInterrupt:
             resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
             print(f"polymodal: stopped{'; the same command continues' * resumes}", file=sys.stderr)

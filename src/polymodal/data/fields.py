@@ -47,6 +47,8 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
         column = arguments.pop("column", name)
         modality = arguments.pop("modality", None)
+        if "where" in arguments:  # of ``build``
+            raise ConfigError(f"fields.{name}: 'where' is no argument of a modality")
         if isinstance(modality, Modality):
             parsed[name] = (type(modality)(**modality.state()), column)
         elif isinstance(modality, str):

@@ -175,7 +175,7 @@ class Image(Modality):
         return ImageOps.contain(thing.convert("RGB"), (side, side))
 
     def _in_strips(self, raw: PILImage.Image) -> PILImage.Image:
-        """A large picture, flattened a strip at a time and shrunk to no less than four times the size that is wanted."""
+        """A large picture, flattened a strip at a time, and shrunk to at least four times the size that is wanted."""
         factor = max(1, min(raw.size) // (4 * max(self.space.grid)))
         rows = factor * max(1, _STRIP_PIXELS // (raw.width * factor))
         shrunk = PILImage.new("RGB" if self.channels == 3 else "L", (-(-raw.width // factor), -(-raw.height // factor)))
