@@ -404,7 +404,7 @@ def parse_yaml(source: str | Path, where: str) -> Any:
         ConfigError: It cannot be read, is no YAML, or is far more than any recipe; the message starts with ``where``.
     """
     try:
-        text = source
+        text = str(source)
         if isinstance(source, Path):
             if source.stat().st_size > _MOST_YAML_BYTES:
                 raise ConfigError(f"{where}: has more than {_MOST_YAML_BYTES:,} bytes")

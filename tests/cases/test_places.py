@@ -15,7 +15,7 @@ def test_what_only_a_run_names_is_not_opened(trained, world, tmp_path, monkeypat
     model = pm.open(run)
     assert len(model.data().train) == 37  # it was trained here
     monkeypatch.setenv("POLYMODAL_CACHE", str(tmp_path / "of a stranger"))
-    with pytest.raises(DataError, match="never named on this machine.*--data"):
+    with pytest.raises(DataError, match=r"never named on this machine.*--data"):
         model.data()
     assert model.trained_on() is None
     assert main(["evaluate", str(run), "--judge-steps", "0"]) == 2

@@ -25,7 +25,7 @@ from polymodal.cli import (
     train,
 )  # fmt: skip
 from polymodal.cli.parser import Parser
-from polymodal.errors import PolymodalError
+from polymodal.errors import ConfigError, PolymodalError
 
 _COMMANDS = (
     train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
+            if any("\0" in word for word in arguments):
+                raise ConfigError("a zero byte is no part of a name")
             parsed = _parser(arguments).parse_args(arguments)
             return parsed.run(parsed) or 0
         except PolymodalError as error:

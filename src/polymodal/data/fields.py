@@ -18,6 +18,8 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: It may not.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"fields: {name!r} is no name; one in letters is right")
     if len(name) > _MOST_CHARACTERS:
         raise ConfigError(f"fields: '{name[:40]}...' is longer than {_MOST_CHARACTERS} characters; call it otherwise")
     unfit = any(character in name for character in "./\\\n\t") or printable(name) != name
@@ -46,6 +48,8 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         check_name(name)
         arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
         column = arguments.pop("column", name)
+        if not isinstance(column, str):
+            raise ConfigError(f"fields.{name}.column: {column!r} is not the name of a column")
         modality = arguments.pop("modality", None)
         if "where" in arguments:  # of ``build``
             raise ConfigError(f"fields.{name}: 'where' is no argument of a modality")
