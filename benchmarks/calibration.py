@@ -45,7 +45,7 @@ RECIPE = {
     },
     "fusion": {"kind": "attention", "depth": 1},
     "tasks": {"none": 0.1, "one": 0.6, "some": 0.3},
-    "train": {"batch_size": 64, "learning_rate": 2e-3, "codec_share": 0.15, "ema_decay": 0.99},
+    "train": {"batch_size": 64, "learning_rate": 2e-3, "codec_share": 0.15},
 }
 
 

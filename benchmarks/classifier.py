@@ -263,6 +263,16 @@ def _check(rows: Rows, picture: str, label: str) -> tuple[Modality, list[str]]:
     return modality, list(classes.names or ())
 
 
+def set_apart(rows: Rows, share: float = 1 / 6, seed: int = 0) -> tuple[Rows, Rows]:
+    """Rows for a classifier to learn from, and others that it never sees, which show how far real pictures lie apart.
+
+    Those that a classifier has learned from look to it less like new ones than any others do.
+    """
+    order = np.random.default_rng(seed).permutation(len(rows))
+    count = round(share * len(rows))
+    return rows.select(np.sort(order[count:])), rows.select(np.sort(order[:count]))
+
+
 def _labelled(rows: Rows, picture: str, label: str, purpose: str) -> Rows:
     """The rows with both fields, and nothing else of them."""
     own = rows.select(rows.present[picture] & rows.present[label]).only(picture, label)

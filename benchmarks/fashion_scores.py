@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 import polymodal as pm
-from classifier import Classifier
+from classifier import Classifier, set_apart
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, NAMES, class_of
 from polymodal.evaluation.judges import Recogniser
@@ -53,7 +53,6 @@ ANY_TO_ANY: dict[str, Any] = {
     "tasks.one": 0.72,
     "tasks.some": 0.2,
     "train.clock": "processor",
-    "train.ema_decay": 0.995,
     "train.codec_share": 0.2,
     "train.validate_every": 10.0,
 }  # fmt: skip
@@ -99,6 +98,7 @@ class Fashion:
     Attributes:
         data: Pictures, captions and speech; no label is among what a generator sees.
         labelled: Pictures, captions and labels of the same rows.
+        unseen: Training rows of which the classifier has seen none.
     """
 
     def __init__(self, classifier: Path, source: str = "fashion"):
@@ -109,7 +109,8 @@ class Fashion:
             fields={name: whole.fields[name] for name in MODALITIES},
             **{name: rows.only(*MODALITIES) for name, rows in whole.splits.items()},
         )
-        self.classifier = Classifier.train(self.labelled["train"], self.labelled["test"], epochs=8, folder=classifier)
+        learned, self.unseen = set_apart(self.labelled["train"])
+        self.classifier = Classifier.train(learned, self.labelled["test"], epochs=8, folder=classifier)
         self.recogniser = Recogniser(list(NAMES.values()))
         self.class_of_sound = {self.recogniser.sayable[name]: label for label, name in NAMES.items()}
 

@@ -95,9 +95,9 @@ def main() -> None:
 
     rows, painted = first(data.test, samples), first(data.test, 2 * samples)
     real = fashion.classifier.features(everything(data.test.only("picture"))["picture"])
-    train = fashion.classifier.features(everything(first(data.train, 2 * samples).only("picture"))["picture"])
+    unseen = fashion.classifier.features(everything(first(fashion.unseen, 2 * samples).only("picture"))["picture"])
     results = Results(
-        arguments.output, minutes=minutes, seed=seed, samples=len(rows), floor=frechet_distance(real, train)
+        arguments.output, minutes=minutes, seed=seed, samples=len(rows), floor=frechet_distance(real, unseen)
     )
     for name, make in contenders.items():
         found = scores(fashion, make, rows, painted, real)

@@ -31,7 +31,7 @@ import torch
 from rich.console import Console
 
 import polymodal as pm
-from classifier import Classifier
+from classifier import Classifier, set_apart
 from fashion_scores import MODALITIES, Fashion, Ours, Results, everything, first, mean, share
 from polymodal.checkpoint import find
 from polymodal.data.emoji.cells import draw
@@ -175,10 +175,9 @@ def dcgan(bench: Evaluator, recipe: str) -> dict[str, Any]:
     source = emoji_folder(bench.folder / "emoji")
     fields = {"picture": {"modality": "image", "column": "image", "size": 64}, "label": {"modality": "label"}}
     data = pm.load(source, fields)
-    classifier = Classifier.train(data.train, data.test, folder=bench.folder / "emoji-classifier")
-    real, held_out = (
-        classifier.features(everything(rows.only("picture"))["picture"]) for rows in (data.train, data.test)
-    )
+    learned, unseen = set_apart(data.train, 1 / 3)
+    classifier = Classifier.train(learned, data.test, folder=bench.folder / "emoji-classifier")
+    real, held_out = (classifier.features(everything(rows.only("picture"))["picture"]) for rows in (unseen, data.test))
     model = bench.train(recipe, str(source))
     everywhere, keys = torch.ones(bench.samples, dtype=torch.bool), make_keys(bench.seed, bench.samples)
     made = generate_rows(model.model, {}, {}, {"picture": everywhere}, keys)["picture"]

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from polymodal.errors import DataError
-from polymodal.evaluation.metrics.distributions import covered, within
+from polymodal.evaluation.metrics.distributions import checked
+
+_CHUNK = 1024
+"""Rows of a distance matrix that are held at a time."""
 
 
 def kernel_distance(real: Tensor, made: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> float:
@@ -70,3 +73,40 @@ def neighbours(real: Tensor, made: Tensor, k: int = 5) -> Neighbours:
         raise DataError(f"{len(real)} real rows and {len(made)} samples; at least {k + 1} of each are needed")
     shares = within(real, made, k), within(made, real, k), covered(real, made, real, k + 1)
     return Neighbours(*(float(share.double().mean()) for share in shares))
+
+
+def within(reference: Tensor, made: Tensor, k: int = 5) -> Tensor:
+    """(M,) which samples lie in the ball of a reference row (N, F) that reaches to its k-th nearest other row.
+
+    Their share is the precision.
+
+    Source: Kynkäänniemi et al., "Improved precision and recall metric", 2019, equation 2.
+
+    Raises:
+        DataError: A set has no rows, or they have different widths.
+    """
+    reference, made = checked(reference, made, least=1)
+    radius = _radii(reference, k)
+    parts = zip(reference.split(_CHUNK), radius.split(_CHUNK), strict=True)
+    return torch.stack([(torch.cdist(part, made) <= reach[:, None]).any(0) for part, reach in parts]).any(0)
+
+
+def covered(real: Tensor, made: Tensor, reference: Tensor, k: int = 5) -> Tensor:
+    """(n,) which real rows have a sample within the distance of their k-th nearest reference row (N, F).
+
+    Their share is the coverage where the real rows themselves, each its own nearest, are the reference, with k + 1.
+
+    Source: Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, equation 4.
+
+    Raises:
+        DataError: A set has no rows, or they have different widths.
+    """
+    real, made = checked(real, made, least=1)
+    reach = torch.cdist(real, reference.double()).topk(k, dim=1, largest=False).values[:, -1]
+    return torch.cdist(real, made).amin(1) <= reach
+
+
+def _radii(x: Tensor, k: int) -> Tensor:
+    """(N,) distance of each row to its k-th nearest other row."""
+    parts = [torch.cdist(part, x).topk(k + 1, dim=1, largest=False).values[:, -1] for part in x.split(_CHUNK)]
+    return torch.cat(parts)

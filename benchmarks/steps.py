@@ -144,7 +144,7 @@ def ours(
     torch.manual_seed(0)
     model = Model(recipe, modalities).train()
     optimizer = make_optimizer(model, "model", 1e-3, recipe.train)
-    average = Average(dict(model.named_parameters()), 0.998)
+    average = Average(dict(model.named_parameters()))
     count, copies = len(next(iter(data.values()))), len(data) if every else 1
     index = torch.arange(count).repeat(copies)
     there = torch.ones(count * copies, dtype=torch.bool)

@@ -13,8 +13,8 @@ from polymodal.modalities import MODALITIES
 ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
-    ["types", "errors", "files", "migration"],
-    ["arguments", "claims"],
+    ["types", "errors", "files", "migration", "stopping"],
+    ["arguments", "claims", "device", "progress"],
     ["nn"],
     ["modalities"],
     ["data"],
@@ -23,12 +23,14 @@ LAYERS = [
     ["condition", "sizes"],
     ["model"],
     ["checkpoint", "resolution"],
-    ["generation", "prior"],
+    ["generation", "prior", "samples"],
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
     ["fill", "search"],
     ["training", "evaluation"],
+    ["preparation"],
     ["api"],
+    ["fitting", "serving"],
     ["cli"],
 ]
 """From the bottom to the top. A package imports only packages of earlier lines, never one of its own line."""

@@ -70,8 +70,8 @@ def test_commands(capsys):
     for line in lines:
         words = shlex.split(line)[1:]
         if words[0] == "train":
-            place = next(number for number, word in enumerate(words) if word.startswith("train.minutes="))
-            words[place - 1 : place + 1] = [w for key, value in SHORT.items() for w in ("--set", f"{key}={value}")]
+            place = words.index("--minutes")
+            words[place : place + 2] = [w for key, value in SHORT.items() for w in ("--set", f"{key}={value}")]
         if words[0] == "evaluate":
             words += ["--judge-steps", "2"]
         if words[0] == "compare":  # a run of the same scores stands for another one

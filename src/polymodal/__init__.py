@@ -1,18 +1,28 @@
 """Train one model on rows of aligned data, with any cells missing, and generate any field of a row from any others."""
 
+import logging
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError
+from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError, TrainingError
 
 if TYPE_CHECKING:
-    from polymodal.api import Generator, fit
+    from polymodal.api import Generator
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
-    from polymodal.modalities import Audio, Image, Label, Text, Vector
+    from polymodal.fitting import fit
+    from polymodal.modalities import Audio, Image, Label, Molecule, Points, Series, Text, Vector
     from polymodal.model import Model
 
 __version__ = "0.1.0"
+
+# GNU's OpenMP reads this once, when PyTorch is loaded: how often its threads look for one another before they sleep.
+# Its default of milliseconds wastes the slices of time that another busy process leaves (docs/adr/0024).
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants to see what is logged says so
 
 # The module of each name, and its name there; imported when first used, so that `import polymodal` is quick.
 _HOMES = {
@@ -21,10 +31,13 @@ _HOMES = {
     "Generator": ("polymodal.api", "Generator"),
     "Image": ("polymodal.modalities", "Image"),
     "Label": ("polymodal.modalities", "Label"),
+    "Points": ("polymodal.modalities", "Points"),
     "Model": ("polymodal.model", "Model"),
+    "Molecule": ("polymodal.modalities", "Molecule"),
+    "Series": ("polymodal.modalities", "Series"),
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
-    "fit": ("polymodal.api", "fit"),
+    "fit": ("polymodal.fitting", "fit"),
     "infer_fields": ("polymodal.data", "infer_fields"),
     "load": ("polymodal.data", "load"),
     "open": ("polymodal.api", "open_run"),
@@ -40,8 +53,12 @@ __all__ = [
     "Image",
     "Label",
     "Model",
+    "Molecule",
+    "Points",
     "PolymodalError",
+    "Series",
     "Text",
+    "TrainingError",
     "Vector",
     "fit",
     "infer_fields",

@@ -1,4 +1,4 @@
-"""What a user calls: ``fit`` trains a model and ``open`` opens a finished run; both return a ``Generator``."""
+"""What a user calls of a trained model: the ``Generator`` that ``open`` and ``fit`` give."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from polymodal import checkpoint as checkpoints
-from polymodal.config import DataConfig, Recipe, check_part, load_recipe
-from polymodal.data import SPLITS, Data, Rows, cache_folder, infer_fields, load, open_source, parse_fields, places
+from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source, places
+from polymodal.device import choose_device
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate, generate_batch
 from polymodal.guess import DRAWS
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
-from polymodal.resolution import check_fit
-from polymodal.training import stages
-from polymodal.training.engines import ENGINES
+from polymodal.progress import Progress, messages_shown
+from polymodal.samples import Samples
 
 if TYPE_CHECKING:
     from polymodal.evaluation import Judge, Scorecard
@@ -45,6 +42,10 @@ class Generator:
         flatten_parameters(model)
         self.model, self.run, self.training = model.eval(), run, training
 
+    def __repr__(self) -> str:
+        inputs, outputs = ", ".join(self.inputs), ", ".join(self.outputs)
+        return f"Generator({self.run or 'of no run'}, on {self.model.device}: takes {inputs}; generates {outputs})"
+
     @classmethod
     def from_pretrained(cls, run: str | Path, *, device: str | None = None) -> Generator:
         """The model of a run, of one of its checkpoints, or of what ``save_pretrained`` wrote.
@@ -55,9 +56,10 @@ class Generator:
 
         Raises:
             CheckpointError: The folder holds no whole checkpoint.
+            ConfigError: There is no such device.
         """
-        model = checkpoints.load_model(run)
-        return cls(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), Path(run))
+        where = choose_device(device)
+        return cls(checkpoints.load_model(run).to(where), Path(run))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes the model, and nothing that only training needs, to a folder of its own.
@@ -90,7 +92,7 @@ class Generator:
         n: int = 1,
         seed: int = 0,
         options: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> dict[str, list[Any]]:
+    ) -> Samples:
         """Samples of the fields ``to``, each conditioned on what is given and on those before it.
 
         Args:
@@ -101,13 +103,14 @@ class Generator:
             options: Sampling options of the heads, by field, such as ``{"picture": {"steps": 10, "guidance": 3.0}}``.
 
         Returns:
-            By field, ``n`` objects: strings of text and labels, else objects with ``save(path)``.
+            By field, ``n`` objects, which a notebook shows: strings of text and labels, else with ``save(path)``.
 
         Raises:
             ConfigError: A field is unknown, or cannot be given or generated.
             DataError: A given value cannot be read.
         """
-        return generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
+        made = generate(self.model, given, [to] if isinstance(to, str) else to, n=n, seed=seed, options=options)
+        return Samples(made, self.fields)
 
     def generate_batch(
         self,
@@ -200,8 +203,10 @@ class Generator:
         if rows is None:
             data = self.data()
             rows, training = data.validation, data.train if training is None else training
-        judge = judge or self._judge(training, judge_steps)
-        calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
+        with messages_shown():
+            judge = judge or self._judge(training, judge_steps)
+            with Progress("calibrating"):
+                calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
         if self.run:
             calibration.save(self.run / "calibration")
         return calibration
@@ -217,7 +222,7 @@ class Generator:
                 return there
         return self.calibrate(options=options, draws=draws)
 
-    def _judge(self, training: Rows | None, steps: int) -> Judge | None:
+    def _judge(self, training: Rows | None, steps: int, print_progress: bool = True) -> Judge | None:
         """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
         from polymodal.evaluation import Judge
         from polymodal.evaluation.kinds import find_kind
@@ -226,7 +231,11 @@ class Generator:
         judged = any(find_kind(modality).judged for modality in self.fields.values())
         if training is None or not steps or not judged:
             return None
-        return Judge.train(training, steps=steps, folder=self.run / "judge" if self.run else None)
+        folder = self.run / "judge" if self.run else None
+        with Progress("training the judge", shown=print_progress) as bar:
+            return Judge.train(
+                training, steps=steps, folder=folder, progress=lambda n, count: bar.at(n / count, f"step {n:,}")
+            )
 
     def index(self, source: Any = "data") -> Index:
         """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.
@@ -289,6 +298,7 @@ class Generator:
         training: Rows | None = None,
         judge: Embedder | str | Path | None = None,
         judge_steps: int = 500,
+        print_progress: bool = True,
         **options: Any,
     ) -> Scorecard:
         """Scores what is generated from rows that were held out; see ``polymodal.evaluation.evaluate``.
@@ -300,6 +310,7 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
             judge: A judge that has learned already, or its folder; or an encoder of Hugging Face, folder or hub name.
             judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
+            print_progress: As of ``fit``.
             options: Further arguments of ``polymodal.evaluation.evaluate``.
 
         Raises:
@@ -315,9 +326,14 @@ class Generator:
         training = self.training if training is None else training
         if isinstance(judge, str | Path):
             judge = load_judge(judge, rows if training is None else training)
-        judge = judge or self._judge(training, judge_steps)
-        folder = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
-        return evaluate(self.model, rows, judge=judge, training=training, **(folder | options))
+        kept: dict[str, Any] = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
+        with messages_shown(print_progress):
+            judge = judge or self._judge(training, judge_steps, print_progress)
+            with Progress("scoring", shown=print_progress and "progress" not in options) as bar:
+                kept["progress"] = lambda place, count, name: bar.at(place / count, name)
+                scorecard = evaluate(self.model, rows, judge=judge, training=training, **(kept | options))
+                bar.at(1.0, f"{len(scorecard.scores):,} scores", left=0.0)
+        return scorecard
 
     def explain(self, given: Mapping[str, Any], to: str, **options: Any) -> Explanation:
         """Which of the inputs, and which part of them, made sample 0 of a seed.
@@ -341,7 +357,13 @@ class Generator:
         return explain(self.model, given, to, **options)
 
     def audit(
-        self, members: Rows | None = None, others: Rows | None = None, *, reference: Generator | None = None, **options
+        self,
+        members: Rows | None = None,
+        others: Rows | None = None,
+        *,
+        reference: Generator | None = None,
+        print_progress: bool = True,
+        **options: Any,
     ) -> Audit:
         """How well an attacker can tell training rows from others, and what is given away about them.
 
@@ -349,6 +371,7 @@ class Generator:
             members: Rows that the model learned from; the training rows if not given.
             others: Rows that it did not learn from; the test rows of the run's data if not given.
             reference: Another model with the same fields, which learned from neither.
+            print_progress: As of ``fit``.
             options: Further arguments of ``evaluation.privacy.audit.audit``, such as ``n_rows`` and ``seed``.
 
         Raises:
@@ -361,7 +384,10 @@ class Generator:
             data = self.data()
             members = data.train if members is None else members
             others = data.test if others is None else others
-        return audit(self.model, members, others, reference=None if reference is None else reference.model, **options)
+        other = None if reference is None else reference.model
+        with messages_shown(print_progress), Progress("attacking", shown=print_progress) as bar:
+            told = {"progress": lambda place, count, name: bar.at(place / count, name)} | options
+            return audit(self.model, members, others, reference=other, **told)
 
     def fit_prior(self, rows: Rows | None = None, **options: Any) -> FittedPrior:
         """Fits the prior of the joint latent, from which everything is generated where nothing is given.
@@ -389,7 +415,11 @@ class Generator:
         if source is None:
             places.check_known(self.model.recipe.data.source, cache_folder())
         try:
-            return _load(self.model.recipe, source, self._fields(), strict)
+            source_or_own = self.model.recipe.data.source if source is None else source
+            if source_or_own is None:
+                raise ConfigError("data: the run was trained on rows in memory and knows no source; give --data")
+            options = self.model.recipe.data.model_dump(exclude={"source"})
+            return load(source_or_own, self._fields(), strict=strict, **options)
         except DataError as error:
             if source is not None:
                 raise
@@ -397,8 +427,8 @@ class Generator:
 
     def trained_on(self) -> Rows | None:
         """The rows that the model was trained on; None if the run has no source, or it is no longer at its place."""
-        with suppress(DataError):
-            if self.training is None and self.model.recipe.data.source is not None:
+        if self.training is None and self.model.recipe.data.source is not None:
+            with suppress(DataError):
                 self.training = self.data().train
         return self.training
 
@@ -409,89 +439,6 @@ class Generator:
             name: {"modality": recipe[name].modality, **modality.state(), "column": recipe[name].column or name}
             for name, modality in self.fields.items()
         }
-
-
-def fit(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    data: Any,
-    *,
-    run: str | Path,
-    minutes: float | None = None,
-    steps: int | None = None,
-    overwrite: bool = False,
-    strict: bool = False,
-    set: Mapping[str, Any] | None = None,
-) -> Generator:
-    """Trains a recipe on data. A call that was stopped continues when it is made again.
-
-    Args:
-        recipe: Name of a recipe that comes with the package, a YAML file, or its contents.
-        data: What ``load`` returned, or a source as for ``load``, whose fields are the recipe's, else inferred. None
-            takes the source that the recipe names.
-        run: Folder of the run: recipe as resolved, checkpoints, metrics, samples.
-        minutes: Time budget of all stages together; give either this or ``steps``.
-        steps: Number of steps.
-        overwrite: Delete the run that is in the folder, and start anew.
-        strict: Raise at the first row that cannot be read, instead of setting it aside.
-        set: Any other keys of the recipe, dotted, such as ``{"train.batch_size": 32}``.
-
-    Returns:
-        The model, ready to generate.
-
-    Raises:
-        ConfigError: The recipe is wrong or does not fit the data.
-        DataError: The source is wrong.
-        CheckpointError: The folder holds another run.
-    """
-    if minutes is not None and steps is not None:
-        raise ConfigError("minutes, steps: both are given; give one")
-    given = {key: value for key, value in {"train.minutes": minutes, "train.steps": steps}.items() if value is not None}
-    resolved = load_recipe(recipe, {**(set or {}), **given})
-    here = isinstance(data, Data)
-    resolved, data = (_placed(resolved, data), data) if here else load_data(resolved, data, strict=strict)
-    return Generator(stages.fit(resolved, data, run, overwrite=overwrite), Path(run), data.train)
-
-
-def load_data(recipe: Recipe, source: Any = None, *, strict: bool = False) -> tuple[Recipe, Data]:
-    """The data that a recipe is to be run on, and the recipe with its place in it; whether it fits is checked first.
-
-    Args:
-        recipe: Its fields are read if it names any, else those of the built-in set, else what the columns seem to be.
-        source: As ``load`` takes it; None for the one that the recipe names.
-        strict: Raise at the first row that cannot be read.
-
-    Raises:
-        ConfigError: Neither names a source, a field is wrong, or a part of the recipe does not fit its field.
-        DataError: The source is wrong.
-    """
-    source = _source(recipe, source)
-    fields: dict[str, Any] = {
-        name: {"modality": field.modality, **field.arguments, "column": field.column or name}
-        for name, field in recipe.fields.items()
-    }
-    reading = {name: getattr(recipe.data, name) for name in ("root", "follow_links", "encoding")}
-    source = source if isinstance(source, str | Path) else open_source(source, cache_folder(), **reading)
-    fields = fields or infer_fields(source, **reading)
-    check_part(ENGINES, recipe.train.engine, "train.engine")
-    check_fit(recipe, {name: modality for name, (modality, _) in parse_fields(fields).items()})
-    data = _load(recipe, source, fields, strict)
-    return _placed(recipe, data), data
-
-
-def _placed(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe that says where its rows come from, a place that is known from now on."""
-    places.remember(data.settings["source"], cache_folder())
-    return recipe.model_copy(update={"data": DataConfig(**data.settings)})
-
-
-def _source(recipe: Recipe, source: Any) -> Any:
-    if source is None and recipe.data.source is None:
-        raise ConfigError("data: no source is given, and the recipe names none; give --data, or data.source")
-    return recipe.data.source if source is None else source
-
-
-def _load(recipe: Recipe, source: Any, fields: Mapping[str, Any], strict: bool) -> Data:
-    return load(_source(recipe, source), fields, strict=strict, **recipe.data.model_dump(exclude={"source"}))
 
 
 def open_run(run: str | Path, *, device: str | None = None) -> Generator:

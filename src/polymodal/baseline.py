@@ -20,15 +20,18 @@ from polymodal.errors import ConfigError, DataError
 from polymodal.files import read_json, write_file
 from polymodal.generation import write
 from polymodal.guess import DRAWS, guess_rows
+from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.tables import ColumnStyle, NumberStyle
+from polymodal.types import Field
 
 FILE = "baseline.json"
 """In a run's folder."""
 CELLS = 200
 """Held-out cells of a field that are guessed, at most."""
 _PART = 4096
+"""Training values that the mean and the deviation are taken of, at most."""
 _log = logging.getLogger(__name__)
 
 
@@ -139,6 +142,11 @@ def recall(model: Model, filling: Mapping[str, Any], run: Path | None, data: Cal
     return there
 
 
+def _numbers(modality: Modality, field: Field) -> np.ndarray:
+    """Values as a user sees them, (n, size)."""
+    return np.array([np.ravel(modality.cell(thing)) for thing in write(modality, field)], np.float64)
+
+
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON gives them back."""
     options = {name: dict(values) for name, values in (settings.get("options") or {}).items()}
@@ -195,13 +203,12 @@ def compare(
             )
             found[name] = Comparison(len(index), float(right), float(trivial), error=False)
         else:
-            rows, total = training.only(name), torch.zeros(space.shape, dtype=torch.float64)
-            for start in range(0, len(known), _PART):
-                total += rows.decode(rows.batch(known[start : start + _PART]))[name].value.double().sum(0)
-            real_values = batch[name].value.double()
+            rows, some = training.only(name), known[:: -(-len(known) // _PART)]
+            seen = rows.decode(rows.batch(some))[name]
+            learned, numbers, best = (_numbers(model.modalities[name], field) for field in (seen, batch[name], made))
+            deviation = np.where(learned.std(0) > 0, learned.std(0), 1.0)
             error, trivial_error = (
-                float((real_values - guess).square().mean().sqrt())
-                for guess in (made.value.double(), total / len(known))
+                float(np.sqrt(np.square((numbers - guess) / deviation).mean())) for guess in (best, learned.mean(0))
             )
             found[name] = Comparison(len(index), error, trivial_error, error=True)
     return found

@@ -5,7 +5,7 @@
                              of parts that do not learn
         model.safetensors    all other weights, those of codecs included
         ema.safetensors      averaged weights of what trains
-        trainer/             what resuming needs: optimizer.safetensors, state.json
+        trainer/             what resuming needs: optimizer.safetensors, averages.safetensors, state.json
         checksums.json       SHA-256 of every file above
 
 Nothing is pickled and nothing in it is executed.
@@ -13,6 +13,7 @@ Nothing is pickled and nothing in it is executed.
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import warnings
@@ -30,7 +31,7 @@ from polymodal.claims import check_links, check_weights, tensors_of, without_mem
 from polymodal.config import Recipe, load_recipe
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import atomic_folder, file_sha256, read_json, remove_partials
-from polymodal.migration import FORMAT, migrate_config, migrate_weights
+from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
@@ -84,12 +85,14 @@ class Checkpoint:
         """Whether there is a ``name``.safetensors."""
         return f"{name}.safetensors" in self.files
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of ``name``.safetensors.
+    def tensors(self, name: str, *, missing: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The tensors of ``name``.safetensors; ``missing``, if given, where an earlier version wrote no such file.
 
         Raises:
             CheckpointError: There is no such file, or it is none of tensors.
         """
+        if missing is not None and not self.has(name):
+            return missing
         try:
             return migrate_weights(load_file(self._file(f"{name}.safetensors")))
         except (SafetensorError, OSError, RuntimeError, ValueError) as error:
@@ -142,22 +145,31 @@ class Checkpoint:
 
 
 def save(
-    stage: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any], keep: int
+    stage: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any],
+    keep: int,
+    keep_bytes: float = math.inf,
 ) -> Path:
-    """Writes a checkpoint of a stage, then removes all but the newest ``keep``.
+    """Writes a checkpoint of a stage, then removes older ones.
 
     Args:
         stage: Folder of the run or of one of its stages.
         step: Number of steps taken.
         tensors: By file name without suffix, such as ``trainer/optimizer``.
         documents: By file name without suffix, as JSON.
-        keep: At least 1.
+        keep: Most checkpoints that stay, at least 1.
+        keep_bytes: Most bytes of them; the newest stays however large it is.
     """
     folder = stage / CHECKPOINTS
-    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
-    for old in _all(stage)[:-keep]:
-        shutil.rmtree(old)
     remove_partials(folder)
+    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
+    size = 0
+    for place, path in enumerate(reversed(_all(stage))):
+        size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        if place >= keep or (place and size > keep_bytes):
+            shutil.rmtree(path)
     return final
 
 
@@ -281,7 +293,8 @@ def _description(config: Mapping[str, Any], where: str) -> tuple[Recipe, dict[st
     """The recipe and the modalities of a ``config.json``."""
     config = migrate_config(config)
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads format {FORMAT} or 2")
+        known = ", ".join(map(str, (*OLDER, FORMAT)))
+        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads formats {known}")
     recipe, fields = config.get("recipe"), config.get("fields")
     if not isinstance(recipe, Mapping) or not isinstance(fields, Mapping):
         raise ConfigError("it has no recipe, or no fields")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from polymodal.nn.random import fold
+from polymodal.nn.random import fingerprints, fold
+from polymodal.nn.shapes import keep_shape
 from polymodal.types import Batch, Context, Field, Losses, Needs, Tokens
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Condition:
         tokens = encode(self.model, self.batch, read, self.keys[:rows] if self.augment else None, always=held)
         context = fuse(self.model, tokens, self.visible, self.keys, exact=self.present is None, always=given)
         if self.present is not None:
-            losses = align(self.model, tokens, read)
+            losses = align(self.model, tokens, read, self.batch)
             context.losses.update({name: term.repeat(self.tasks_per_row) for name, term in losses.items()})
         return context
 
@@ -130,8 +131,12 @@ class Condition:
         """One value of a field (n, ...), decoded by its codec, for each of the rows at ``index`` (n,) or for all."""
         context, keys = self.of(name, index)
         unconditional, _ = self.empty.of(name, index)
-        value = self.model.heads[name].sample(context, keys, unconditional=unconditional, **options)
-        return self.model.codecs[name].decode(value) if name in self.model.codecs else value
+        head = self.model.heads[name]
+        value = keep_shape(head.sample(context, keys, unconditional=unconditional, **options), head.space)
+        if name in self.model.codecs:
+            codec = self.model.codecs[name]
+            value = keep_shape(codec.decode(value), codec.space)
+        return value
 
     @torch.no_grad()
     def log_likelihood(self, name: str, target: Field, index: Tensor | None = None) -> Tensor | None:
@@ -229,11 +234,11 @@ def fuse(
     return model.fusion(seen, rows, model.device, None if keys is None else fold(keys, FUSION))
 
 
-def align(model: Model, tokens: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Losses:
+def align(model: Model, tokens: Mapping[str, Tokens], present: Mapping[str, Tensor], batch: Batch) -> Losses:
     """The terms (B,) of the alignment of the fields that the rows have, whether they are visible or not."""
     if model.alignment is None:
         return {}
-    encodings, encoded = {}, {}
+    encodings, encoded, contents = {}, {}, {}
     for name in model.encoders:
         if name in tokens:
             encodings[name], encoded[name] = tokens[name].mean, tokens[name].seen
@@ -241,4 +246,12 @@ def align(model: Model, tokens: Mapping[str, Tokens], present: Mapping[str, Tens
             rows, width = len(present[name]), model.recipe.width
             encodings[name] = torch.zeros(rows, width, device=model.device, requires_grad=torch.is_grad_enabled())
             encoded[name] = present[name].to(model.device, non_blocking=True)
-    return model.alignment(encodings, encoded)
+        field = model.given(name, batch)
+        contents[name] = torch.zeros(len(present[name]), 4, device=model.device) if field is None else content(field)
+    return model.alignment(encodings, encoded, contents)
+
+
+def content(field: Field) -> Tensor:
+    """(B, 4) numbers that are equal where the values of two rows of a field are, whatever the longest row's length."""
+    value = field.value.masked_fill(~field.real, 0)
+    return fingerprints(value if field.varies is None else value.movedim(1 + field.varies, 1))

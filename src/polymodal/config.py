@@ -21,6 +21,7 @@ from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
+from polymodal.migration import migrate_recipe
 from polymodal.modalities import MODALITIES, Modality, build, kind_of
 from polymodal.vocoders import VOCODERS
 
@@ -28,7 +29,7 @@ _MOST_YAML_BYTES, _MOST_YAML_PARTS, _MOST_YAML_DEPTH = 1 << 24, 100_000, 64
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 Part = dict[str, Any]
@@ -52,6 +53,8 @@ class FieldConfig(Parts):
         arguments: Of the modality.
         column: Column of the source, if it is not called as the field is.
         role: Whether the field is given, generated, or either.
+        language: What is written or spoken, such as ``en`` or ``fr`` (ISO 639-1), for who has to hear or read it;
+            guessed if not given.
         weight: Weight of the field's losses.
     """
 
@@ -59,6 +62,7 @@ class FieldConfig(Parts):
     arguments: dict[str, Any] = {}
     column: str | None = None
     role: Literal["input", "output", "both"] = "both"
+    language: str | None = None
     weight: float = Field(1.0, ge=0)
 
     @model_validator(mode="before")
@@ -79,6 +83,7 @@ class DataConfig(_Strict):
 
     source: str | None = None
     key: str | None = None
+    group: bool = True
     split: str | None = None
     validation: float = Field(0.05, ge=0, lt=1)
     test: float = Field(0.1, ge=0, lt=1)
@@ -94,8 +99,10 @@ class TasksConfig(_Strict):
     Attributes:
         none: Nothing is given: unconditional generation, and what guidance needs.
         one: Exactly one field is given.
-        some: Each field is given with even odds.
+        some: Any number of fields is given, each number but none and all as often as another.
         all: Every field is given, which needs ``reconstruct``.
+        few: Of rows with more fields than that, ``one`` is as much rarer, and ``some`` the more frequent: one of many
+            fields tells little of the others. None leaves the odds as they are for any number of fields.
         inputs: Odds of a field where one is given; 1 where not said.
         reconstruct: What is given is to be generated as well, as autoencoders do; a joint latent needs it.
         alone: Share of the rows with a single field that are given it and asked for it, which teaches its encoder too;
@@ -110,6 +117,7 @@ class TasksConfig(_Strict):
     one: float = Field(0.6, ge=0)
     some: float = Field(0.3, ge=0)
     all: float = Field(0.0, ge=0)
+    few: int | None = Field(None, ge=1)
     inputs: dict[str, float] = {}
     reconstruct: bool = False
     alone: float = Field(0.5, ge=0, le=1)
@@ -154,19 +162,25 @@ class TrainConfig(_Strict):
             their weights only, which needs them to keep moving: about 1 where there is a critic.
         weight_decay: Of matrices; vectors have none.
         clip: Largest norm of a player's gradient.
-        ema_decay: Of the averaged weights, which generate.
+        ema_length: Of the averaged weights, which generate: how far back they reach, as the standard deviation of a
+            curve and a share of the training. If not given, that with the least loss of held-out rows is chosen at the
+            end, or 0.1 where there are no such rows or an adversary, whose loss says nothing. See ``training.ema``.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
             processor with units for it (AMX, AVX-512 BF16) too.
         compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
+        keep_best: At the end, take the averaged weights of the validation whose losses were the least, if those of the
+            end are worse: for a few hundred rows, which are learned by heart. It is not for adversaries, whose losses
+            tell nothing of their quality.
         adapt_rates: The encoder and head of a field that overfits or stalls learn more slowly.
         seed: Seed of everything that is random.
         log_every: Steps between two lines of metrics.
         validate_every: Share of the training between two validations, with samples.
         checkpoint_every: Minutes between two checkpoints.
         checkpoint_steps: Steps between two checkpoints, in place of minutes.
-        keep: Checkpoints that are kept.
+        keep: Newest checkpoints that are kept; of a codec's or vocoder's training, one.
+        keep_megabytes: Most bytes of them, in millions; the newest one is kept however large it is.
     """
 
     minutes: float | None = Field(None, gt=0)
@@ -190,11 +204,12 @@ class TrainConfig(_Strict):
     final_rate: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.998, ge=0, lt=1)
+    ema_length: float | None = Field(None, ge=0.03, le=0.2)
     precision: Literal["auto", "fast", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
     engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}
+    keep_best: bool = False
     adapt_rates: bool = False
     seed: int = Field(0, ge=-(1 << 63), lt=1 << 63)
     log_every: int = Field(20, ge=1)
@@ -202,6 +217,7 @@ class TrainConfig(_Strict):
     checkpoint_every: float = Field(2.0, gt=0)
     checkpoint_steps: int | None = Field(None, ge=1)
     keep: int = Field(2, ge=1)
+    keep_megabytes: float = Field(300.0, gt=0)
 
     @field_validator("engine", mode="before")
     @classmethod
@@ -374,7 +390,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Mapp
         tree = _read_yaml(recipe)
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
-    checked: Recipe = validate(Recipe, tree)
+    checked: Recipe = validate(Recipe, migrate_recipe(tree))
     check_recipe(checked)
     return checked
 

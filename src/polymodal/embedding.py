@@ -117,6 +117,11 @@ def alignment_of(model: Model) -> Alignment:
         ConfigError: It has none, or one by which nothing can be found.
     """
     able = ", ".join(name for name, kind in ALIGNMENTS.items() if kind.searchable)
+    if model.alignment is None and model.recipe.alignment is not None:
+        raise ConfigError(
+            "alignment: fewer than two of the run's fields tell rows apart, as texts, pictures, sound and vectors of "
+            "several numbers do; search needs two"
+        )
     if model.alignment is None:
         raise ConfigError(f"alignment: the run was trained without; search needs one that tells rows apart ({able})")
     if not model.alignment.searchable:

@@ -36,6 +36,10 @@ class CheckpointError(PolymodalError):
     """A run folder or a checkpoint cannot be used."""
 
 
+class TrainingError(PolymodalError):
+    """Training cannot go on, since its losses or its weights are no longer finite."""
+
+
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
     """Message for a name that does not exist, with the nearest one that does.
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress
 
+from polymodal import stopping
 from polymodal.cell_filler import CellFiller, Filling
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
@@ -26,6 +27,8 @@ from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open
 LINE_SECONDS = 30
 """Between two lines that tell how far it is, where there is no terminal to show a bar."""
 
+_JOINED = "joined"
+"""In the folder of shards: the digest of the whole output, by which it is known again."""
 _MADE = ".made"
 """In the folder of files beside an output: names of those that were made, one a line."""
 
@@ -135,7 +138,7 @@ class _Job:
         self.copied: set[str] = set()
 
     def run(self, overwrite: bool) -> Filled:
-        if self.output.exists() and not overwrite:
+        if self.output.exists() and not overwrite and not self._is_joined():
             raise CheckpointError(f"{self.output}: is there already; choose another file, or overwrite it")
         older = self._older_files()
         self.partial.mkdir(parents=True, exist_ok=True)
@@ -150,18 +153,21 @@ class _Job:
             self._clear()
         self._claim()
         notes, first = [], 0
-        with _Progress(self.table.size) as progress:
+        with _Progress(self.table.size) as progress, stopping.finishing():
             for number, shard in enumerate(self.table.shards()):
                 notes.append(self._shard(number, shard, first))
                 first += len(shard.rows)
                 progress.at(first)
+                stopping.stop_if_asked()
         parts = [self._part(number) for number in range(len(notes))]
         with atomic_file(self.output) as joined:
             self.table.join(parts, joined)
+            write_file(self.partial / _JOINED, file_sha256(joined))
         for name in older - {name for note in notes for name in note["files"]}:
             (self.files / name).unlink(missing_ok=True)
         self._clear()
-        (self.partial / "lock").unlink(missing_ok=True)
+        for name in ("lock", _JOINED):  # the latter comes last: without it, the output is taken for another's
+            (self.partial / name).unlink(missing_ok=True)
         with suppress(OSError):  # something of the user's is in it
             self.partial.rmdir()
         counts, unsure = (
@@ -172,11 +178,16 @@ class _Job:
         copied = len({name for note in notes for name in note["copied"]})
         return Filled(self.output, first, counts, rejected, unsure, copied)
 
+    def _is_joined(self) -> bool:
+        """Whether the output is that of this call, which was killed before it had cleared its shards away."""
+        note = self.partial / _JOINED
+        return note.is_file() and note.read_text(encoding="utf-8") == file_sha256(self.output)
+
     def _older_files(self) -> set[str]:
         """Names of the files that an earlier call made beside the output."""
         made = self.files / _MADE
         if made.is_file():
-            return set(made.read_text(encoding="utf-8").splitlines())
+            return set(made.read_text(encoding="utf-8", errors="replace").splitlines()) - {""}
         if self.files.exists() and any(self.files.iterdir()) and not self.table.embeds:
             raise CheckpointError(
                 f"{self.files}: is there already, and nothing that `fill` made; choose another output"
@@ -252,7 +263,10 @@ class _Job:
         if not self.made:
             return
         self.files.mkdir(parents=True, exist_ok=True)
-        with (self.files / _MADE).open("a", encoding="utf-8") as made:  # before there is anything to account for
+        listed = self.files / _MADE
+        torn = listed.is_file() and listed.read_bytes()[-1:] not in (b"", b"\n")
+        with listed.open("a", encoding="utf-8") as made:  # before there is anything to account for
+            made.write("\n" * torn)
             made.writelines(f"{name}\n" for name in self.made)
         for name, content in self.made.items():
             write_file(self.files / name, content)

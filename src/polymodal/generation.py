@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,10 @@ from torch import Tensor
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError, unknown
 from polymodal.files import file_name
-from polymodal.modalities.base import Modality
+from polymodal.modalities.base import Modality, read_finite
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
+from polymodal.resolution import untaught
 from polymodal.types import Batch, Field
 
 CHUNK = 64
@@ -169,6 +173,8 @@ def check_fields(
         if name not in to:
             raise ConfigError(unknown("options", name, to))
         model.heads[name].options_with(chosen, f"options.{name}")
+    for doubt in untaught(model, to, len(given), options):
+        warnings.warn(doubt, stacklevel=3)
 
 
 def read(name: str, modality: Modality, raw: Any) -> Field:
@@ -180,7 +186,7 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
     if isinstance(raw, str) and modality.names_file(raw):
         raw = Path(raw)
     try:
-        stored = modality.read(raw)
+        stored = read_finite(modality, raw)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     value = modality.to_model(torch.from_numpy(np.array(stored))[None])
@@ -214,11 +220,21 @@ def generate_rows(
     return {name: Field.stack([piece[name] for piece in pieces]) for name in to}
 
 
-def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed: int = 0) -> None:
-    """Writes what a model makes of a few rows: each field from each other field alone.
+def sample_grid(
+    model: Model, rows: Rows, folder: Path, *, count: int = 6, seed: int = 0, until: float = math.inf
+) -> None:
+    """Writes what a model makes of a few rows: each field from each other field alone, while it is before ``until``.
 
     What can be seen becomes one PNG for each direction, the real values above. What a table would hold is listed in
     ``samples.txt``; of anything else, such as sound, the first sample becomes a file.
+
+    Args:
+        model: Any.
+        rows: Of which the first are taken.
+        folder: To write to.
+        count: Rows.
+        seed: Of the samples.
+        until: A time of ``time.monotonic`` after which no direction is begun.
     """
     folder.mkdir(parents=True, exist_ok=True)
     index = torch.arange(min(count, len(rows)))
@@ -227,7 +243,7 @@ def sample_grid(model: Model, rows: Rows, folder: Path, *, count: int = 6, seed:
     for source in model.encoders:
         for target in model.heads:
             wanted = batch[source].present & batch[target].present
-            if source == target or not wanted.any():
+            if source == target or not wanted.any() or time.monotonic() > until:
                 continue
             made = generate_rows(model, batch, {source: batch[source].present}, {target: wanted}, keys)[target]
             modality = model.modalities[target]

@@ -42,8 +42,9 @@ def guess_rows(
     """As ``generate_rows``, but what is likeliest of ids, and of vectors the mean of several draws.
 
     Ids, such as those of labels and texts, are decoded at temperature 0 unless ``options`` name one; then, or where
-    the context is a draw itself, the value that most draws agree on is taken. Neither is guided unless ``options`` say
-    so. The mean of pictures or sounds would be neither, so of these there is one draw.
+    the context is a draw itself, the value that most draws agree on is taken. The mean is that of what a user sees,
+    of prices and not of their logarithms; a head that knows its distribution tells it without draws. Neither is guided
+    unless ``options`` say so. The mean of pictures or sounds would be neither, so of these there is one draw.
 
     Args:
         model: Any.
@@ -88,6 +89,10 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
         draws = 1
     else:
         options = _with(head, options, _UNGUIDED | _COARSE)
+        if draws > 1 and not options and name not in model.codecs and not model.fusion.joint:
+            context, _ = condition.of(name, index)
+            if (support := head.support(context)) is not None:
+                return Field.full(model.modalities[name].mean_of(*support))
     if draws == 1:
         return condition.sample(name, index, **options)
     rows = len(condition)
@@ -96,12 +101,13 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
     many = model.condition(condition.batch, visible, torch.cat(keys), tasks_per_row=draws)
     drawn = many.sample(name, torch.cat([index + i * rows for i in range(draws)]), **options)
     if space.kind == "continuous":
-        return Field.full(drawn.value.view(draws, len(index), *drawn.value.shape[1:]).mean(0))
-    values = [tuple(value.flatten().tolist()) for value in drawn.values()]
+        values = drawn.value.view(draws, len(index), *drawn.value.shape[1:])
+        return Field.full(model.modalities[name].mean_of(values))
+    ids = [tuple(value.flatten().tolist()) for value in drawn.values()]
     chosen = []
     for row in range(len(index)):
-        (most, _), *_ = Counter(values[row :: len(index)]).most_common(1)
-        chosen.append(row + len(index) * values[row :: len(index)].index(most))
+        (most, _), *_ = Counter(ids[row :: len(index)]).most_common(1)
+        chosen.append(row + len(index) * ids[row :: len(index)].index(most))
     return drawn.pick(torch.tensor(chosen, device=index.device))
 
 

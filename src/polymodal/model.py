@@ -90,7 +90,7 @@ class Model(nn.Module):
             parts, role, space, where = recipe.parts(name), recipe.fields[name].role, modality.space, f"fields.{name}"
             chosen: dict[str, Part | None] = {}
             if role != "output":
-                part = parts.encoder or default_encoder(space)
+                part = parts.encoder or default_encoder(modality)
                 encoders[name], chosen["encoder"] = build_sized(
                     recipe, "encoder", part, f"{where}.encoder", space, width
                 )
@@ -98,7 +98,7 @@ class Model(nn.Module):
                 if parts.codec:
                     codecs[name], chosen["codec"] = build_sized(recipe, "codec", parts.codec, f"{where}.codec", space)
                     space = codecs[name].latent
-                part = parts.head or {"kind": "flow" if space.kind == "continuous" else "autoregressive"}
+                part = parts.head or default_head(space)
                 heads[name], chosen["head"] = build_sized(recipe, "head", part, f"{where}.head", space, width)
                 if parts.vocoder:
                     chosen["vocoder"] = part = scaled_part(recipe, "vocoder", parts.vocoder, f"{where}.vocoder")
@@ -154,7 +154,7 @@ class Model(nn.Module):
 
     def lr_scale(self, player: str, progress: float) -> float:
         """Factor of the learning rate of ``player``'s next move, a share ``progress`` of the training being over."""
-        return 1.0 if player == "model" else self._playing(player)[0][0].lr_scale(player.rpartition(".")[2], progress)
+        return max(head.lr_scale(role, progress) for head, role in self._playing(player))
 
     def decisions(self) -> list[str]:
         """What heads decided about their own training since this was last asked."""
@@ -203,6 +203,10 @@ class Model(nn.Module):
             return encoder(field, keys)
         tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
         return Tokens(self.projections[name](tokens.x), tokens.mask)
+
+    def given(self, name: str, batch: Batch) -> Field | None:
+        """What a batch holds of a field that is read: its value, or the features of an encoder that does not learn."""
+        return batch.get(name, batch.get(name + FEATURES))
 
     def blank(self, name: str) -> Batch:
         """One row that tells nothing, of which ``tokens`` calls all that it calls in training."""
@@ -281,14 +285,11 @@ class Model(nn.Module):
         return total
 
     def _blank_loss(self, name: str, condition: Condition, role: str) -> Tensor:
-        """Calls all that a head's loss calls, for one row that tells nothing, and leaves no trace in its buffers."""
+        """Calls all that a head's loss calls, for one row that is absent, and so counts in no statistic of the head."""
         head = self.heads[name]
-        kept = [buffer.clone() for buffer in head.buffers()]
         target, first = Field.blank(head.space, self.device), torch.zeros(1, dtype=torch.int64, device=self.device)
         target.present = torch.zeros_like(target.present)
         losses = condition.loss(name, target, role, index=first)
-        for buffer, value in zip(head.buffers(), kept, strict=True):
-            buffer.data.copy_(value)
         return torch.stack([term.sum() for term in losses.values()]).sum()
 
     @torch.no_grad()
@@ -350,9 +351,25 @@ class Model(nn.Module):
         return result
 
 
-def default_encoder(space: Space) -> dict[str, str]:
+def default_encoder(modality: Modality) -> dict[str, str]:
     """The encoder of a field whose recipe names none."""
+    space = modality.space
     if space.kind == "discrete":
         return {"kind": "sequence"}
-    kind = {0: "vector", 1: "spectrogram", 2: "picture"}.get(len(space.grid), "patches")
+    if space.is_set:
+        return {"kind": "points"}
+    kind = {0: "vector", 2: "picture"}.get(len(space.grid), "patches")
+    if modality.transform is not None:  # neighbouring channels are bands of a spectrogram
+        kind = "spectrogram"
     return {"kind": kind if ENCODERS[kind].accepts(space) is None else "patches"}
+
+
+MOST_NUMBERS = 4
+"""Of a vector whose head is a mixture by default; those of more are learned better by a flow."""
+
+
+def default_head(space: Space) -> dict[str, str]:
+    """The head of a field whose recipe names none."""
+    if space.kind == "discrete":
+        return {"kind": "autoregressive"}
+    return {"kind": "mixture" if not space.grid and space.channels <= MOST_NUMBERS else "flow"}

@@ -1,7 +1,8 @@
 """A recipe and the fields that it is to be run on: which they are, and whether its parts fit them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -51,3 +52,31 @@ def check_fit(recipe: Recipe, modalities: Mapping[str, Modality]) -> None:
     with suppress(RuntimeError), torch.device("meta"):
         model = Model(resolve(recipe, modalities), modalities)
         build_part("balancer", recipe.train.balance, "train.balance", list(model.heads))
+
+
+def untaught(
+    model: Model, to: Collection[str], given: int, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[str]:
+    """What generation would lean on although the tasks of a model's recipe do not teach it, in sentences.
+
+    Args:
+        model: Of any recipe.
+        to: Fields that are generated.
+        given: Most fields that are given.
+        options: Sampling options by field, in place of the recipe's; checked.
+    """
+    tasks, fusion = model.recipe.tasks, model.recipe.fusion
+    nothing_given = tasks.none > 0 or (tasks.some > 0 and not tasks.reconstruct)
+    for name in to:
+        guidance = getattr(model.heads[name].options_with((options or {}).get(name, {})), "guidance", 1.0)
+        if guidance != 1 and not nothing_given and model.encoders.keys() - {name}:
+            yield (
+                f"{name}: guidance {guidance:g} leads away from what is made when nothing is given, which no task "
+                "teaches: tasks.none is 0; train with about 0.1, or generate with guidance 1"
+            )
+    product = model.fusion.joint and fusion.get("experts", "product") == "product"
+    if product and given > 1 and not tasks.some + tasks.all:
+        yield (
+            "fusion.experts: a product of several given fields, which no task teaches: tasks.some and tasks.all are 0; "
+            "train with either above 0, or with fusion.experts=mixture"
+        )

@@ -113,11 +113,9 @@ class Index:
 
     @classmethod
     def _load(cls, model: Model, rows: Rows, final: Path) -> Index:
-        faiss, tensors = _faiss(), load_file(final / "moments.safetensors")
-        names = read_json(final / "fields.json")
-        moments = {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names["embedded"]}
+        faiss, names = _faiss(), read_json(final / "fields.json")
         flat = {name: faiss.read_index(str(final / f"{i}.faiss")) for i, name in enumerate(names["indexed"])}
-        return cls(AlignedEmbedder(model, moments), rows, flat)
+        return cls(AlignedEmbedder(model, _stored_moments(final)), rows, flat)
 
     def _save(self, final: Path) -> None:
         faiss, moments = _faiss(), self.embedder.moments
@@ -157,6 +155,30 @@ class Index:
             Hit(rank, float(similarity), int(found.index[rank - 1]) + 1, fields[to], fields)
             for rank, (similarity, fields) in enumerate(zip(similarities[0], found, strict=True), 1)
         ]
+
+
+def stored_embedder(model: Model, run: Path | None) -> AlignedEmbedder | None:
+    """An embedder with the moments of the newest index in a run's folder, for which no data are read.
+
+    Args:
+        model: Of the run.
+        run: Its folder.
+
+    Returns:
+        None if there is no index.
+
+    Raises:
+        ConfigError: The model has no alignment that tells rows apart.
+    """
+    alignment_of(model)
+    stored = sorted(run.glob("index/*/moments.safetensors"), key=lambda path: path.stat().st_mtime) if run else []
+    return AlignedEmbedder(model, _stored_moments(stored[-1].parent)) if stored else None
+
+
+def _stored_moments(folder: Path) -> dict[str, Moments]:
+    tensors = load_file(folder / "moments.safetensors")
+    names = read_json(folder / "fields.json")["embedded"]
+    return {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names}
 
 
 def fingerprint(model: Model, rows: Rows, reference: Rows) -> str:

@@ -34,6 +34,8 @@ class Space:
         varies: The axis of ``shape`` whose length differs from row to row, at most ``shape[varies]``: 0 for text, the
             last for sound, the first of the grid for video; None if all values have one shape.
         bounds: Least and greatest number of a continuous space that has them, as a picture has.
+        is_set: Whether the positions of the grid, of one axis, have no order: points of a shape. What reads or models
+            such a space must not know the place of a position.
     """
 
     kind: Literal["continuous", "discrete"]
@@ -41,6 +43,7 @@ class Space:
     vocab: int = 0
     varies: int | None = None
     bounds: tuple[float, float] | None = None
+    is_set: bool = False
 
     def __post_init__(self) -> None:
         first = 0 if self.kind == "discrete" else 1  # channels are as many in every row

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 
 import pytest
 
@@ -76,3 +77,18 @@ def test_search_prints_paths(aligned, world, capsys):
     assert main(["search", str(aligned), "--name", "red disc", "--to", "picture", "-k", "2"]) == 0
     _, first, _ = capsys.readouterr().out.splitlines()
     assert any(word.startswith(f"{world}/") and word.endswith(".png") for word in first.split())
+
+
+def test_search_prints_no_path_of_what_is_no_file(aligned, world, tmp_path, capsys):
+    pytest.importorskip("faiss")
+    picture = (world / "0.png").read_bytes()
+    cells = [f"data:image/png;base64,{b64encode(picture).decode()}", "own.png"]
+    (tmp_path / "own.png").write_bytes((world / "1.png").read_bytes())
+    table = tmp_path / "rows.jsonl"
+    table.write_text("".join(json.dumps({"picture": cell, "name": f"name {i}"}) + "\n" for i, cell in enumerate(cells)))
+    given = ["--name", "red disc", "--to", "picture", "--index", str(table)]
+    assert main(["search", str(aligned), *given]) == 0
+    out = capsys.readouterr().out
+    assert out.count(str(tmp_path)) == 1
+    assert f"{tmp_path / 'own.png'} " in out
+    assert "base64" not in out

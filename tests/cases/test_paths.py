@@ -115,17 +115,16 @@ class TestRoot:
             load(table("a.png"), IMAGE, root="/no/such/folder")
 
     def test_of_a_recipe(self, tmp_path, table, recipe):
-        from polymodal.api import load_data
-        from polymodal.config import load_recipe
+        from polymodal.preparation import prepare
 
         put(tmp_path / "store" / "a.png", png("red"))
         path = table(str(tmp_path / "store" / "a.png"))
         own = {**recipe, "fields": {"picture": {"modality": "image", "size": 16, "column": "image"}}}
         settings = {"data.root": str(tmp_path / "store"), "data.source": str(path)}
-        resolved, data = load_data(load_recipe(own, settings))
+        resolved, data = prepare(own, None, settings)
         assert data.rejected == []
         assert resolved.data.root == str(tmp_path / "store")
-        _, again = load_data(resolved)
+        _, again = prepare(resolved)
         assert again.rejected == []
 
 

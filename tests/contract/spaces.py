@@ -15,6 +15,7 @@ SPACES = {
     "clip": Space("continuous", (3, 6, 8, 8), varies=1),
     "scroll": Space("continuous", (2, 6, 9), varies=2),
     "vector": Space("continuous", (4,)),
+    "set": Space("continuous", (4, 12), is_set=True),
     "text": Space("discrete", (10,), vocab=40, varies=0),
     "label": Space("discrete", (1,), vocab=5),
     "codes": Space("discrete", (6,), vocab=9),

@@ -1,6 +1,7 @@
 """What every balancer promises: positive weights of mean 1, decided by what was seen alone, kept as JSON."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -100,3 +101,31 @@ def test_a_wrong_balance_is_one_line():
         balancer("gradient-share", shares={"speach": 2})
     with refused("train.balance.shares.speech", "not 0", "greater than 0", by=ConfigError):
         balancer("gradient-share", shares={"speech": 0})
+
+
+def below_zero(count):
+    """The density of a likelihood whose variance is learned falls through 0, twice as fast as a squared error falls."""
+    for k in range(count):
+        losses = {"picture.nll": 1.4 - 0.1 * k, "name.nll": 2 * 0.98**k, "speech.flow": 0.98**k}
+        yield Seen(16 * (k + 1), losses, {"picture": 1.0, "name": 1.0, "speech": 1.0})
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("kind", LEARN)
+def test_a_loss_below_zero_does_not_drown_the_others(kind, known):
+    """Whether a head says that its loss may be negative, or it turns out to be."""
+    own = balancer(kind)
+    for seen in below_zero(60):
+        own.update(replace(seen, signed=["picture.nll"] if known else []))
+        assert min(own.weights.values(), default=1.0) > 0.02, seen.step
+    assert max(own.weights.values()) / min(own.weights.values()) < 10
+
+
+@pytest.mark.parametrize("kind", LEARN)
+def test_no_weight_jumps_where_a_loss_crosses_zero(kind):
+    own, before = balancer(kind), {}
+    for seen in below_zero(60):
+        own.update(replace(seen, signed=["picture.nll"]))
+        for name, weight in before.items():
+            assert 0.5 < own.weights[name] / weight < 2, (seen.step, name)
+        before = dict(own.weights)

@@ -55,7 +55,7 @@ def test_audit(trained, world, tmp_path, capsys):
     assert "Membership inference" in (run / "evaluation" / "privacy.html").read_text()
     assert main([*command, "--reference", str(trained)]) == 0
     second = json.loads((run / "evaluation" / "privacy.json").read_text())
-    assert second["attacks"][1]["name"] == "ratio to the reference"
+    assert second["attacks"][1]["name"] == "loss, less that of the reference"
     assert second["attacks"][0] == found["attacks"][0]
     assert main(["audit", str(run), "--rows", "0"]) == 2
     assert "--rows: 0 is not at least 1" in capsys.readouterr().err

@@ -150,7 +150,7 @@ class ToyPoints(Modality):
 def added(monkeypatch):
     """The line that each of them takes."""
     monkeypatch.setitem(MODALITIES, "video", ToyVideo)
-    monkeypatch.setitem(MODALITIES, "points", ToyPoints)
+    monkeypatch.setitem(MODALITIES, "dots", ToyPoints)
 
 
 def a_video(i: int) -> np.ndarray:
@@ -184,7 +184,7 @@ def test_they_are_recognised_and_loaded(data):
         np.testing.assert_array_equal(row["points"] if i % 4 else [], some_points(i) if i % 4 else [])
     report = {field.name: field for field in inspect(data).fields}
     assert (report["video"].modality, report["video"].present, report["video"].lengths) == ("video", 16, (2, 4, 6))
-    assert (report["points"].modality, report["points"].distinct) == ("points", 18)
+    assert (report["points"].modality, report["points"].distinct) == ("dots", 18)
 
 
 def test_a_batch_pads_the_axis_that_varies(data):
@@ -311,7 +311,7 @@ def test_the_command_line_knows_them(tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     assert main(["data", "inspect", str(tmp_path / "rows.jsonl"), "--sheet", str(sheet)]) == 0
     shown = capsys.readouterr().out
-    for words in ("video", "points", "3x6x8x8", "3x16"):
+    for words in ("video", "dots", "3x6x8x8", "3x16"):
         assert words in shown
     assert sheet.exists()
 

@@ -13,6 +13,7 @@ from polymodal.config import load_recipe, recipe_names
 
 WORDS = ("sandal", "ankle boot", "bag", "coat")
 CHINESE = ("凉鞋", "短靴", "包", "外套")
+STRUCTURES = ("CC(=O)O", "c1ccccc1O", "CC(C)=O", "C1CCCCC1=O")
 ROWS = 32
 
 
@@ -28,8 +29,11 @@ def rows(tmp_path_factory):
         time = np.arange(8000 + 200 * (number % 5)) / 16_000
         wave = 0.5 * np.sin(2 * np.pi * (200 + 100 * kind) * time)
         soundfile.write(folder / f"{number}.wav", wave, 16_000)
+        np.save(folder / f"{number}.npy", random.normal(size=(80, 3)) * (1 + kind, 1, 2))
         table.append(
             {
+                "icon": f"{number}.png",
+                "shape": f"{number}.npy",
                 "picture": f"{number}.png",
                 "image": f"{number}.png",
                 "caption": f"a picture of a {WORDS[kind]}",
@@ -37,6 +41,11 @@ def rows(tmp_path_factory):
                 "name_zh": CHINESE[kind],
                 "label": WORDS[kind],
                 "speech": f"{number}.wav",
+                "structure": "C" * (number % 5) + STRUCTURES[kind],
+                "trace": [[float(kind), step / 4] for step in range(10 + number % 5)],
+                **dict.fromkeys(("logp", "mass", "tpsa", "rings", "donors"), number % 7 + kind / 4),
+                "melting_point": 200.0 + 10 * kind,
+                "boiling_point": 300.0 + 10 * kind + number % 3,
                 "split": "validation" if number == 0 else "train",
             }
         )
@@ -49,9 +58,11 @@ def rows(tmp_path_factory):
 def test_a_recipe_trains_and_generates(name, rows, tmp_path):
     small = {"train.steps": 2, "train.codec_steps": 2, "train.vocoder_steps": 2}
     small |= {"train.batch_size": 8, "train.codec_batch_size": 8}
+    if "shape" in load_recipe(name).fields:
+        small["fields.shape.count"] = 64
     source = rows
     if not load_recipe(name).fields:  # it takes the fields that there are: not every column under two names
-        keep = ("picture", "name", "speech", "label")
+        keep = ("picture", "name", "speech", "label", "structure", "trace")
         table = [json.loads(line) for line in rows.read_text().splitlines()]
         source = rows.parent / "some.jsonl"
         source.write_text("".join(json.dumps({column: row[column] for column in keep}) + "\n" for row in table))

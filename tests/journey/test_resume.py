@@ -19,10 +19,10 @@ from polymodal.cli.main import main
 STEPS, CODEC_STEPS = 40, 60
 
 
-def arguments(recipe_file: Path, world: Path, run: Path) -> list[str]:
+def arguments(recipe_file: Path, world: Path, run: Path, **more: float) -> list[str]:
     settings = {
         "steps": STEPS, "codec_steps": CODEC_STEPS, "checkpoint_steps": 4, "validate_every": 0.5,
-    }  # fmt: skip
+    } | more  # fmt: skip
     overrides = [word for key, value in settings.items() for word in ("--set", f"train.{key}={value}")]
     return ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run), *overrides]
 
@@ -87,24 +87,46 @@ def test_killed_twice_is_never_killed(recipe_file, world, tmp_path):
     assert not list(killed.rglob(".partial-*"))
 
 
-def test_control_c_is_one_line(recipe_file, world, tmp_path):
-    command = [*arguments(recipe_file, world, tmp_path / "run"), "--set", "train.codec_steps=100000"]
-    # a shell that starts the tests in the background has it ignored, which a child would inherit
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_finishes_the_step_saves_and_has_a_status(recipe_file, world, tmp_path, number):
+    part = tmp_path / "run" / "codecs" / "picture"
+    command = arguments(recipe_file, world, tmp_path / "run", codec_steps=100_000, checkpoint_steps=100_000)
+    status, errors = stop_after(command, part / "metrics.jsonl", number)
+    assert status == 128 + number
+    assert errors.splitlines() == [
+        f"polymodal: {number.name}: what is in work is finished and kept; once more stops at once",
+        "polymodal: stopped; the same command continues",
+    ]
+    last = json.loads((part / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    assert newest_step(part) >= last > 0
+
+
+def stop_after(command: list[str], file: Path, number: int, again: float | None = None) -> tuple[int, str]:
+    """Starts a run and sends it a signal once ``file`` holds something, and another later; its status and messages."""
+    # a shell that starts the tests in the background has some ignored, which a child would inherit
+    handlers = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGHUP)}
+    handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
     try:
-        wait_for(process, tmp_path / "run" / "codecs" / "picture", 4)
-        process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 240
+        while not (file.exists() and file.stat().st_size):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(number)
+        if again is not None:
+            time.sleep(again)
+            process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert errors == "polymodal: stopped; the same command continues\n"
+    return process.returncode, errors
 
 
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(trained, tmp_path):
@@ -186,8 +208,22 @@ def test_a_finished_run_goes_on_for_more_steps(world, recipe, tmp_path):
     go("twice", 5)
     assert newest_step(tmp_path / "twice") == 5
     assert json.loads((tmp_path / "twice" / "config.json").read_text())["recipe"]["train"]["steps"] == 5
-    with pytest.raises(pm.CheckpointError, match=r"holds another run \(recipe\.train\.minutes"):
-        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "twice", minutes=1)
+
+
+def test_a_finished_run_goes_on_for_more_minutes(world, recipe, tmp_path):
+    def go(minutes: float) -> tuple[int, int, float]:
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path, minutes=minutes, set={"train.validate_every": 2})
+        step, codec = (newest_step(stage) for stage in (tmp_path, tmp_path / "codecs" / "picture"))
+        state = json.loads((tmp_path / "checkpoints" / f"step-{step:08d}" / "trainer" / "state.json").read_text())
+        assert state["done"]
+        return step, codec, state["seconds"]
+
+    first, codec, _ = go(0.01)
+    more, same, seconds = go(0.05)
+    assert more > first
+    assert same == codec  # the model has learned from the codec as it is
+    assert seconds >= 60 * 0.05 * 0.7
+    assert go(0.05)[0] == more
 
 
 def test_a_run_has_one_trainer(world, recipe, tmp_path):
@@ -195,6 +231,22 @@ def test_a_run_has_one_trainer(world, recipe, tmp_path):
     with FileLock(tmp_path / "run" / ".lock"), pytest.raises(pm.CheckpointError, match="another process is training"):
         pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2)
     pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2)
+
+
+def test_a_run_that_is_replaced_keeps_its_lock_and_a_refused_folder_gets_none(world, recipe, tmp_path):
+    pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=1)
+    (tmp_path / "run" / "link").symlink_to(world)
+    lock = (tmp_path / "run" / ".lock").stat().st_ino
+    pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "run", steps=2, overwrite=True)
+    assert (tmp_path / "run" / ".lock").stat().st_ino == lock
+    assert newest_step(tmp_path / "run") == 2
+    assert not (tmp_path / "run" / "link").exists()
+    assert (world / "rows.jsonl").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(pm.CheckpointError, match="is not empty and holds no run"):
+        pm.fit(recipe, world / "rows.jsonl", run=tmp_path / "mine", steps=1, overwrite=True)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
 def test_data_that_have_moved_are_asked_for(world, recipe, tmp_path):

@@ -92,6 +92,8 @@ def test_processes_call_the_same_modules_whatever_their_rows_lack(recipe, world,
     gan = {"kind": "gan", "channels": [8, 8], "hidden_size": 8, "noise": 4, "mismatched": 0.0, "penalty_share": 1.0}
     defaults = recipe["defaults"] | {"vector": recipe["defaults"]["vector"] | {"head": gan}}
     recipes = {kind: recipe | {"defaults": defaults, "fusion": {"kind": kind}} for kind in FUSIONS}
+    vae = {"kind": "vae", "latent": 2, "hidden_size": 8, "channels": [8]}
+    recipes["likelihood"] = recipe | {"defaults": defaults | {"vector": defaults["vector"] | {"head": vae}}}
     recipes["aligned"] = recipes["attention"] | {"alignment": {"kind": "mmd"}, "tasks": {"tasks_per_row": 2}}
     (tmp_path / "recipes.json").write_text(json.dumps(recipes))
     script = Path(__file__).with_name("uniform.py")
@@ -101,6 +103,12 @@ def test_processes_call_the_same_modules_whatever_their_rows_lack(recipe, world,
         assert min(one[kind]["lacking"], two[kind]["lacking"]) > 10, "or this would test nothing"
         assert one[kind]["calls"] == two[kind]["calls"]
         assert max(one[kind]["distances"] + two[kind]["distances"]) < 1e-5, kind
+        assert max(one[kind]["variances"] + two[kind]["variances"], default=0.0) < 1e-5, kind
+    assert len(one["likelihood"]["variances"]) == len(two["likelihood"]["variances"]) > 0
+    (mine, all_rows), (theirs, _) = one["attention"]["watched"], two["attention"]["watched"]
+    assert mine != theirs, "each process sums what its own rows show"
+    together = [a + b for a, b in zip(mine[:8], theirs[:8], strict=True)]
+    assert together == pytest.approx(all_rows[:8], rel=1e-3, abs=1e-3)
 
 
 def test_validation_in_one_process_waits_for_no_other(recipe, world, tmp_path):
@@ -135,3 +143,23 @@ def test_rows_that_cannot_be_divided_are_refused(recipe_file, world, tmp_path, c
     command = ["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(tmp_path / "run")]
     assert main([*command, "--set", "train.batch_size=2", "--set", "train.accumulate=4"]) == 2
     assert "train.accumulate: 4 parts of 2 rows" in capsys.readouterr().err
+
+
+def test_what_is_not_finite_on_one_process_stops_both(recipe, tmp_path):
+    """Every second row has a number whose loss overflows; neither process waits for the other in vain."""
+    fields = {
+        "colour": recipe["fields"]["colour"],
+        "place": {"modality": "vector", "size": 1, "mean": 0.0, "std": 1e-25},
+    }
+    rows = [{"colour": "red", "place": [float(k % 2)], "split": "train"} for k in range(16)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = json.dumps(plain(recipe) | {"fields": fields, "data": {"validation": 0.0}})
+    (tmp_path / "r.yaml").write_text(text.replace("1e-25", "1.0e-25"))  # else YAML reads a text
+    command = ["-m", "polymodal", "train", str(tmp_path / "r.yaml"), "--data", str(tmp_path / "rows.jsonl")]
+    command += ["-o", str(tmp_path / "run"), "--set", "train.steps=40", "--set", "train.batch_size=2"]
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    done = subprocess.run([*run, *command], capture_output=True, text=True, timeout=240)
+    assert done.returncode
+    assert "place.flow" in done.stderr
+    assert "training has stopped" in done.stderr
+    assert "is trained" not in done.stdout

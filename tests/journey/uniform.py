@@ -2,7 +2,8 @@
 
     python -m torch.distributed.run --nproc_per_node 2 uniform.py RECIPES DATA RESULT
 
-Notes which modules each process calls in every move, and how far its gradients are from those of one process.
+Notes which modules each process calls in every move, how far its gradients and variances are from those of one
+process, and what a critic's controller has seen here and there.
 """
 
 import json
@@ -14,6 +15,7 @@ import torch
 
 import polymodal as pm
 from polymodal.config import load_recipe
+from polymodal.heads.gan_controller import GanController
 from polymodal.model import Model
 from polymodal.resolution import resolve
 from polymodal.training import tasks
@@ -57,20 +59,35 @@ def walk(engine: DataParallel, recipe: dict, source: str, run: Path) -> dict:
     calls: list[str] = []
     for name, module in model.named_modules():
         module.register_forward_pre_hook(lambda _, __, name=name: calls.append(name))
-    result = {"calls": [], "lacking": 0, "distances": []}
+    result = {"calls": [], "lacking": 0, "distances": [], "variances": []}
     for step in range(STEPS):
         [mine], [all_rows] = loader.micro_batches(step), whole.micro_batches(step)
         result["lacking"] += sum(not mine.task.target[name].any() for name in mine.needs.wanted)
         result["lacking"] += sum(not mine.task.visible[name].any() for name in mine.needs.given)
         for player in model.players:
             calls.clear()
+            for each in (model, alone):
+                each.lr_scale(player, 0.0)
             engine.backward(mine, player, last=True)
             alone(all_rows, player)[0].backward()
             result["calls"].append(list(calls))
             result["distances"].append(distance(model, alone))
             for each in (model, alone):
                 each.zero_grad(set_to_none=True)
+        result["variances"] += variances(model, alone)
+    result["watched"] = [controller.sums.tolist() for each in (model, alone) for controller in controllers(each)]
     return result
+
+
+def variances(model: Model, alone: Model) -> list[float]:
+    """How far the optimal variances of a model are from those of one process."""
+    both = zip(model.heads.values(), alone.heads.values(), strict=True)
+    pairs = [(mine.ends.variance, theirs.ends.variance) for mine, theirs in both if hasattr(mine, "moves")]
+    return [float((mine - theirs).abs().max()) for mine, theirs in pairs]
+
+
+def controllers(model: Model) -> list[GanController]:
+    return [module for module in model.modules() if isinstance(module, GanController)]
 
 
 def main() -> None:

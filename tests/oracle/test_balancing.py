@@ -51,3 +51,27 @@ def test_gradnorm_rests_at_its_target(alpha):
         balancer.update(Seen(step, {"a.nll": 2.0, "b.nll": 1.0}, gradients))  # trained to 1/4 and 1/2
     ratio = balancer.weights["b"] * 0.5 / (balancer.weights["a"] * 30.0)
     assert ratio == pytest.approx(2.0**alpha)
+
+
+def test_uncertainty_leaves_a_density_as_it_is():
+    """At the best s, exp(-s) L + s = log L + 1: a density is that already, and weighs 1 beside 1 / L."""
+    balancer = BALANCERS["uncertainty"](["a", "b"])
+    for step in range(200):
+        balancer.update(Seen(step, {"a.nll": -1.5, "b.nll": 4.0}, signed=["a.nll"]))
+    assert balancer.weights["a"] / balancer.weights["b"] == pytest.approx(4.0)
+
+
+def test_dynamic_weight_average_calls_a_density_that_falls_a_progress():
+    """Of -2 -> -3 and -2 -> -1 the first gains half of its size and the second loses it."""
+    balancer = BALANCERS["dwa"](["a", "b"], period=1, temperature=2.0)
+    balancer.update(Seen(1, {"a.nll": -2.0, "b.nll": -2.0}))
+    balancer.update(Seen(2, {"a.nll": -3.0, "b.nll": -1.0}))
+    assert balancer.weights["b"] / balancer.weights["a"] == pytest.approx(math.exp((1.5 - 0.5) / 2))
+
+
+def test_gradnorm_takes_no_rate_from_a_density():
+    balancer = BALANCERS["gradnorm"](["a", "b"], alpha=1.0)
+    for step in range(200):
+        density = 1.0 if step == 0 else -2.0
+        balancer.update(Seen(step, {"a.nll": density, "b.nll": 2.0}, {"a": 4.0, "b": 1.0}, signed=["a.nll"]))
+    assert balancer.weights["a"] * 4.0 == pytest.approx(balancer.weights["b"] * 1.0)

@@ -173,3 +173,42 @@ def test_a_latent_that_cannot_be_is_refused():
         ProductOfExperts(["a"], WIDTH, latent=3)
     with refused("private", "not -1", "greater than or equal to 0", by=pm.ConfigError):
         ProductOfExperts(["a"], WIDTH, private=-1)
+
+
+def test_a_mixture_draws_one_of_the_visible_experts(tokens):
+    """Of two fields that disagree half of the draws are as each says; the product would lie between both."""
+    fusion, rows = make(experts="mixture").eval(), 4000
+    with torch.no_grad():
+        for place, name in enumerate("ab"):
+            expert = fusion.experts[name]
+            expert.weight.zero_()
+            expert.bias[:LATENT], expert.bias[LATENT:] = (-6.0, 6.0)[place], -2.0
+    many = {
+        name: Tokens(part.x[:1].expand(rows, -1, -1), part.mask[:1].expand(rows, -1)) for name, part in tokens.items()
+    }
+    alone = {}
+    for name in "ab":
+        alone[name] = fusion({name: many[name]}, rows, CPU, make_keys(0, rows)).latent
+    z = fusion(many, rows, CPU, make_keys(0, rows)).latent
+    low, high = z[z[:, 0] < 0], z[z[:, 0] > 0]
+    assert len(low) / rows == pytest.approx(0.5, abs=0.03)
+    for mine, theirs in ((low, alone["a"]), (high, alone["b"])):
+        torch.testing.assert_close(mine.mean(0), theirs.mean(0), atol=0.02, rtol=0)
+        torch.testing.assert_close(mine.std(0), theirs.std(0), atol=0.02, rtol=0)
+    product = make().eval()
+    product.load_state_dict(fusion.state_dict())
+    assert product(many, rows, CPU, make_keys(0, rows)).latent.abs().max() < 1.5
+
+
+def test_a_mixture_hears_who_is_visible_and_the_surest_where_nothing_is_drawn(tokens):
+    fusion, product = make(experts="mixture", private=2).train(), make(private=2).train()
+    context, expected = (f(tokens, ROWS, CPU, make_keys(0, ROWS)) for f in (fusion, product))
+    for row in (1, 2):  # one field and none: there is nothing to choose
+        torch.testing.assert_close(context.latent[row], expected.latent[row])
+        torch.testing.assert_close(context.losses["kl"][row], expected.losses["kl"][row])
+    assert not torch.equal(context.latent[0], expected.latent[0])
+    torch.testing.assert_close(context.private["a"], expected.private["a"]), "what a field alone knows, it still tells"
+    with torch.no_grad():
+        fusion.experts["b"].bias[LATENT:] -= 5.0
+    likeliest = fusion.eval()(tokens, ROWS, CPU).latent[0]
+    torch.testing.assert_close(likeliest, fusion({"b": tokens["b"]}, ROWS, CPU).latent[0])

@@ -89,7 +89,11 @@ def test_log_spectral_distance_of_twice_the_magnitude_is_6_db():
 def test_ranks_and_recall_of_known_similarities():
     similarity = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.5, 0.1], [0.7, 0.6, 0.5]])
     assert metrics.ranks(similarity).tolist() == [1, 2, 3]
-    assert metrics.median_rank(similarity) == 2
+    right = torch.tensor([0, 0, 1])
+    assert (
+        metrics.ranks(similarity, right).tolist()
+        == (1 + (similarity > similarity.gather(1, right[:, None])).sum(1)).tolist()
+    )
     assert [recall_at_k(similarity, k).tolist() for k in (1, 2, 9)] == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
     assert metrics.ranks(torch.zeros(3, 3)).tolist() == [2, 2, 2]  # of ties, the mean
 
@@ -141,24 +145,28 @@ def test_spread_of_known_points():
 
 def test_interval_of_a_set_lies_around_its_value():
     x = np.random.default_rng(0).normal(size=400)
-    low, high = metrics.set_interval(lambda rows: float(x[rows].mean()), float(x.mean()), 400, draws=2000)
     half = 1.96 * x.std() / 20
+    value, low, high = metrics.jackknife_interval(lambda rows: float(x[rows].mean()), np.arange(400), parts=400)
+    assert value == pytest.approx(x.mean())
+    median, least, most = metrics.resampled_interval(lambda rows: float(np.median(x[rows])), np.arange(400))
+    assert least < median < most
+    assert most - least == pytest.approx(2 * half * (np.pi / 2) ** 0.5, rel=0.3)
     assert (low, high) == (pytest.approx(x.mean() - half, abs=0.01), pytest.approx(x.mean() + half, abs=0.01))
 
 
-def test_paired_bootstrap_sees_what_pairing_shows():
+def test_paired_difference_sees_what_pairing_shows():
     random = np.random.default_rng(0)
     base, ones = random.normal(size=100), np.ones(100)
     better = base + 0.1 + 0.1 * random.normal(size=100)
-    difference, low, high, p = metrics.paired_bootstrap((base, ones), (better, ones))
+    difference, low, high, p = metrics.paired_difference((base, ones), (better, ones))
     assert low < difference < high
     assert p < 0.01
-    assert metrics.paired_bootstrap((base, ones), (base, ones))[3] == 1
+    assert metrics.paired_difference((base, ones), (base, ones))[3] == 1
     few = base.copy()
     few[:3] += 1  # three rows of the same sign may be chance: 2 / 2^3
-    assert metrics.paired_bootstrap((base, ones), (few, ones))[3] >= 0.25
+    assert metrics.paired_difference((base, ones), (few, ones))[3] == pytest.approx(0.25, abs=0.03)
     shuffled = random.permutation(better)  # unpaired, the same difference drowns
-    assert metrics.paired_bootstrap((base, ones), (shuffled, ones))[3] > 0.05
+    assert metrics.paired_difference((base, ones), (shuffled, ones))[3] > 0.05
 
 
 def test_holm_of_known_values():

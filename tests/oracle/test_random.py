@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from polymodal.nn.random import fold, make_keys, normal, uniform
+from polymodal.nn.random import fingerprints, fold, make_keys, normal, uniform
 
 MASK = 2**64 - 1
 
@@ -80,3 +80,17 @@ def test_shapes():
     assert normal(keys).shape == (3,)
     assert normal(keys, (2, 3)).shape == (3, 2, 3)
     assert uniform(keys[:0], (2,)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.uint8])
+def test_fingerprints_are_equal_where_rows_are(dtype):
+    rows = (torch.rand(2000, 3, 4, generator=torch.Generator().manual_seed(0)) * 3).round().to(dtype)
+    rows[1000:] = rows[:1000]
+    found = fingerprints(rows)
+    assert found.shape == (2000, 4)
+    assert torch.equal(found[1000:], found[:1000])
+    different, _ = rows.flatten(1).unique(dim=0, return_inverse=True)
+    assert len(found.unique(dim=0)) == len(different) > 900
+    assert torch.equal(fingerprints(torch.nn.functional.pad(rows.flatten(1), (0, 5))), found)
+    assert torch.equal(fingerprints(-torch.zeros(1, 2)), fingerprints(torch.zeros(1, 2)))
+    assert not torch.equal(fingerprints(torch.tensor([[1, 2]])), fingerprints(torch.tensor([[2, 1]])))

@@ -40,7 +40,7 @@ def integral(head: VariationalAutoencoder, target: Field) -> torch.Tensor:
     context = one_context(len(row))
     with torch.no_grad():
         log_joint = head.prior.log_prob(point, context.pooled)
-        log_joint = log_joint - head.ends.nll(point, context, target.pick(row), make_keys(0, len(row)), head.moves)
+        log_joint = log_joint - head.ends.nll(point, context, target.pick(row), make_keys(0, len(row)))
     return log_joint.view(len(target), -1).logsumexp(1) + math.log(24 / 399)
 
 

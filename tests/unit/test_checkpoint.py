@@ -14,9 +14,9 @@ from polymodal.errors import CheckpointError
 from polymodal.modalities import Label, Vector
 
 
-def save(stage, step, value=0.0, keep=2):
+def save(stage, step, value=0.0, keep=2, **more):
     tensors = {"model": {"w": torch.full((2, 3), value)}, "trainer/optimizer": {"m.0.step": torch.tensor(1.0)}}
-    return checkpoints.save(stage, step, tensors, {"config": {"a": "é"}, "trainer/state": {"step": step}}, keep)
+    return checkpoints.save(stage, step, tensors, {"config": {"a": "é"}, "trainer/state": {"step": step}}, keep, **more)
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -42,6 +42,36 @@ def test_the_newest_few_are_kept_and_rests_are_swept(tmp_path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000009", "step-00000010"]
     save(tmp_path, 10, 4.0)  # again, as a resumed run may
     assert checkpoints.find(tmp_path).tensors("model")["w"][0, 0] == 4
+
+
+def test_checkpoints_are_bounded_in_bytes_and_the_newest_stays(tmp_path):
+    size = sum(file.stat().st_size for file in save(tmp_path, 1).rglob("*") if file.is_file())
+    for most, left in ((3.5 * size, [3, 4, 5]), (2.5 * size, [4, 5]), (0.5 * size, [5])):
+        for step in (2, 3, 4, 5):
+            save(tmp_path, step, keep=4, keep_bytes=most)
+        assert [int(path.name[5:]) for path in sorted((tmp_path / "checkpoints").iterdir())] == left
+
+
+def test_a_full_disk_is_one_line_without_rubble_and_goes_on_with_room(tmp_path):
+    """A limit of the size of files stands in for a disk; what the system says is another word for the same."""
+    program = (
+        "import resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "from polymodal import checkpoint\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try:\n"
+        "    checkpoint.save(Path(sys.argv[1]), 3, {'model': {'w': torch.zeros(10_000)}}, {'config': {}}, 1)\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    save(tmp_path, 2)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert "model.safetensors" in done.stdout
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+    save(tmp_path, 3)
+    assert checkpoints.newest(tmp_path).step == 3
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "trainer/optimizer.safetensors"])
@@ -113,7 +143,7 @@ def test_a_model_comes_back_from_its_config(trained, tmp_path):
     assert isinstance(place, Vector)
     assert place.mean == model.modalities["place"].mean
     with pytest.raises(
-        CheckpointError, match=f"here: its format is 99; this version reads format {checkpoints.FORMAT}"
+        CheckpointError, match=f"here: its format is 99; this version reads formats 2, 3, {checkpoints.FORMAT}"
     ):
         checkpoints.model_from_config(config | {"format": 99}, "here")
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import polymodal as pm
-from classifier import Classifier
+from classifier import Classifier, set_apart
 from polymodal.errors import CheckpointError, ConfigError, DataError
 
 SETTINGS = {"epochs": 6, "batch_size": 16, "width": 8, "learning_rate": 1e-2}
@@ -45,6 +45,12 @@ def test_it_learns_and_knows_how_well(classifier, rows):
     said = classifier.predict(pictures(labelled))
     right = np.mean([a == b for a, b in zip(said, labelled.column("label"), strict=True)])
     assert right == pytest.approx(classifier.accuracy)
+
+
+def test_it_does_not_learn_from_what_is_set_apart(rows):
+    learned, unseen = set_apart(rows.train, 1 / 4)
+    assert sorted([*learned.index, *unseen.index]) == sorted(rows.train.index)
+    assert len(unseen) == round(len(rows.train) / 4)
 
 
 def test_features_are_what_the_classes_are_told_by(classifier, rows):

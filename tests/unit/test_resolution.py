@@ -16,9 +16,13 @@ from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.modalities import Modality
 from polymodal.model import Model
-from polymodal.resolution import check_fit, resolve
+from polymodal.resolution import check_fit, resolve, untaught
 from refusals import refused
 
+PLACE = {"modality": "vector", "size": 2, "head": {"kind": "flow", "depth": 1, "heads": 2}}
+DECODED = PLACE | {"head": {"kind": "decoder", "hidden_size": 8}}
+INPUT = {"modality": "vector", "size": 2, "role": "input"}
+TWO = {"place": pm.Vector(2), "other": pm.Vector(2)}
 FAMILIES = {"encoder": (ENCODERS, (WIDTH,)), "codec": (CODECS, ()), "head": (HEADS, (WIDTH,))}
 CASES = [
     (family, kind, name)
@@ -79,6 +83,7 @@ def test_shipped_recipes_fit(name):
     with torch.device("meta"):  # nothing that the check passes over
         model = Model(resolve(recipe, fields), fields)
     assert all(parameter.is_meta for parameter in model.parameters())
+    assert not list(untaught(model, list(model.heads), len(model.encoders)))
 
 
 @pytest.mark.parametrize(
@@ -123,3 +128,47 @@ def test_resolved_fields_are_those_of_the_data_with_what_the_recipe_says():
     assert list(resolved.fields) == list(FIELDS)
     assert (resolved.fields["name"].weight, resolved.fields["name"].column) == (2.0, "title")
     assert (resolved.fields["place"].modality, resolved.fields["place"].column) == ("vector", None)
+
+
+ODDS = {"none": 0.0, "one": 1.0, "some": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "options", "warns"),
+    [
+        (ODDS, {}, True),
+        (ODDS, {"place": {"guidance": 1.0}}, False),
+        (ODDS | {"none": 0.1}, {}, False),
+        (ODDS | {"some": 0.1}, {}, False),  # some of the fields may be none of them
+        (ODDS | {"some": 0.1, "reconstruct": True}, {}, True),
+    ],
+)
+def test_guidance_away_from_what_was_never_taught_is_doubted(tasks, options, warns):
+    model = Model(load_recipe({"width": 8, "fields": {"place": PLACE, "other": PLACE}, "tasks": tasks}), TWO)
+    doubts = list(untaught(model, ["place"], 1, options))
+    assert [doubt.startswith("place: guidance 2 leads") and "tasks.none" in doubt for doubt in doubts] == [True] * warns
+    alone = Model(load_recipe({"width": 8, "fields": {"place": PLACE | {"role": "output"}, "other": INPUT},
+                               "tasks": tasks}), TWO)  # fmt: skip
+    assert len(list(untaught(alone, ["place"], 1, options))) == warns
+    only = Model(load_recipe({"width": 8, "fields": {"place": PLACE}, "tasks": tasks}), {"place": pm.Vector(2)})
+    assert not list(untaught(only, ["place"], 0)), "without inputs all is made from nothing"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "experts", "given", "warns"),
+    [(ODDS, "product", 2, True), (ODDS, "product", 1, False), (ODDS, "mixture", 2, False),
+     (ODDS | {"all": 0.5}, "product", 2, False)],
+)  # fmt: skip
+def test_a_product_that_was_never_taught_is_doubted(tasks, experts, given, warns):
+    recipe = {"width": 8, "fields": {"place": DECODED, "other": DECODED}, "tasks": tasks | {"reconstruct": True}}
+    model = Model(load_recipe(recipe | {"fusion": {"kind": "poe", "latent": 4, "experts": experts}}), TWO)
+    doubts = list(untaught(model, ["place"], given))
+    assert [doubt.startswith("fusion.experts") for doubt in doubts] == [True] * warns
+
+
+def test_generation_warns_of_what_was_never_taught():
+    fields = {"place": PLACE, "other": PLACE}
+    model = Model(load_recipe({"width": 8, "fields": fields, "tasks": ODDS}), TWO).eval()
+    with pytest.warns(UserWarning, match=r"^place: guidance 3 leads away.*tasks\.none is 0"):
+        pm.Generator(model).generate({"other": [1, 2]}, to="place", options={"place": {"guidance": 3.0, "steps": 2}})
+    assert pm.Generator(model).generate({"other": [1, 2]}, to="place", options={"place": {"guidance": 1.0, "steps": 2}})

@@ -29,12 +29,19 @@ class Alignment(nn.Module, ABC):
     __init_subclass__ = check_constructor
 
     @abstractmethod
-    def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
+    def forward(
+        self,
+        encodings: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        contents: Mapping[str, Tensor] | None = None,
+    ) -> Losses:
         """Loss terms (B,), zero for rows that lack the fields.
 
         Args:
             encodings: By field, (B, D): the mean of its tokens.
             present: By field, (B,) on the same device.
+            contents: By field, (B, n) numbers that are equal where the values of two rows are: such rows are no
+                negatives of one another. All rows differ where it is not given.
         """
 
 
@@ -82,6 +89,20 @@ def gathered(x: Tensor) -> tuple[Tensor, int]:
     if not (torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized()):
         return x, 0
     return _Gather.apply(x.to(torch.float32)).to(x.dtype), distributed.get_rank() * len(x)
+
+
+def twins(contents: Mapping[str, Tensor] | None, names: Sequence[str], match: Tensor) -> Tensor | None:
+    """(B, rows of all processes) whether another row has the same value of either field, so that it is as right.
+
+    Args:
+        contents: See ``Alignment.forward``.
+        names: Of the fields.
+        match: (B,) the place of each row among those of all processes.
+    """
+    if contents is None:
+        return None
+    same = [(contents[name][:, None] == gathered(contents[name])[0]).all(2) for name in names]
+    return torch.stack(same).any(0).scatter(1, match[:, None], value=False)
 
 
 class _Gather(torch.autograd.Function):

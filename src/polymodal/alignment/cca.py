@@ -39,7 +39,12 @@ class DeepCCA(Alignment):
         self.weight, self.size, self.ridge = weight, size, ridge
         self.project = Projections(fields, width, size)
 
-    def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
+    def forward(
+        self,
+        encodings: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        contents: Mapping[str, Tensor] | None = None,
+    ) -> Losses:
         codes = self.project(encodings, present)
         total = next(iter(encodings.values())).new_zeros(len(next(iter(encodings.values()))))
         pairs = list(combinations(codes, 2))

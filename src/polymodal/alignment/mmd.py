@@ -35,7 +35,12 @@ class MMD(Alignment):
         self.weight = weight
         self.project = Projections(fields, width, size)
 
-    def forward(self, encodings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Losses:
+    def forward(
+        self,
+        encodings: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        contents: Mapping[str, Tensor] | None = None,
+    ) -> Losses:
         codes = self.project(encodings, present)
         total = next(iter(encodings.values())).new_zeros(len(next(iter(encodings.values()))))
         pairs = list(combinations(codes, 2))

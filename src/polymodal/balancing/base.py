@@ -1,7 +1,7 @@
 """What every balancer is: losses and gradients since the last look -> weights until the next one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -20,11 +20,13 @@ class Seen:
         losses: By ``field.term``, as the recipe weighs them, without the balancer's weights.
         gradients: By field: the norm of its loss's gradient at the context, summed over the rows of a step, without the
             balancer's weights. Its unit is the same for all fields and otherwise arbitrary.
+        signed: Names of losses that have no lowest value at 0, as the density of a likelihood with a learned variance.
     """
 
     step: int
     losses: Mapping[str, float]
     gradients: Mapping[str, float] = field(default_factory=dict)
+    signed: Collection[str] = ()
 
     def of_fields(self) -> dict[str, float]:
         """The loss of each field: the sum of its terms."""
@@ -75,6 +77,15 @@ class Balancer(ABC):
     def losses(self, seen: Seen) -> dict[str, float]:
         """Of what has a weight."""
         return seen.of_fields() if self.over == "fields" else dict(seen.losses)
+
+    def signed(self, seen: Seen) -> set[str]:
+        """Of what has a weight, that whose loss may be below 0: it is said to, or has been 0 or less at some look."""
+        known = self.memory("signed")
+        said = seen.signed if self.over == "terms" else {name.partition(".")[0] for name in seen.signed}
+        for name, loss in self.losses(seen).items():
+            if name in said or loss <= 0:
+                known[name] = 1.0
+        return set(known)
 
     def set_weights(self, weights: dict[str, float]) -> None:
         """Takes over new weights, scaled to a mean of 1, so that balance does not change how much is learned in all."""

@@ -11,9 +11,9 @@ from polymodal.balancing.base import Balancer, Seen
 class GradNorm(Balancer):
     """The norm of each weighted gradient is drawn to the mean norm x (relative inverse training rate) ** alpha.
 
-    The training rate of a field is its loss beside its first loss. The gradients are those at the context that all
-    heads share, and the weights move in the logarithm, so that no scale of a loss matters; the fixed point is that of
-    the source.
+    The training rate of a field is its loss beside its first loss, or 1 where its loss may be below 0. The gradients
+    are those at the context that all heads share, and the weights move in the logarithm, so that no scale of a loss
+    matters; the fixed point is that of the source.
 
     Source: Chen et al., "GradNorm: gradient normalization for adaptive loss balancing in deep multitask networks",
     2018, equations 1 and 2; gradients at the shared representation: Sener and Koltun, "Multi-task learning as
@@ -38,8 +38,9 @@ class GradNorm(Balancer):
             return
         for name in norms:
             first.setdefault(name, losses[name])
-        # A loss that is or was not above 0, as a likelihood's may be, says nothing of how much is left to learn.
-        rates = {n: losses[n] / first[n] if losses[n] > 0 and first[n] > 0 else 1.0 for n in norms}
+        # A loss that may be below 0, as a density's is, says nothing of how much is left to learn.
+        signed = self.signed(seen)
+        rates = {name: 1.0 if name in signed else losses[name] / first[name] for name in norms}
         mean_rate = sum(rates.values()) / len(rates)
         mean = sum(self.weights.get(name, 1.0) * norm for name, norm in norms.items()) / len(norms)
         self.set_weights(

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.output import console
+from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError
 
 
@@ -30,25 +31,26 @@ polymodal audit runs/mine --rows 1000 --reference runs/of-other-rows
     parser.add_argument("--draws", type=int, default=4, help="noise draws to average a loss over")
     parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument("--reference", metavar="RUN", help="a run with the same fields that learned from other rows")
+    add_device(parser)
 
 
 def run(args: Any) -> None:
     """Attacks, prints the tables and writes them."""
-    from rich.console import Console
 
     from polymodal.api import open_run
 
     for name in ("rows", "draws"):
         if getattr(args, name) < 1:
             raise ConfigError(f"--{name}: {getattr(args, name)} is not at least 1")
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     data = model.data(args.data)
+    reference = open_run(args.reference, device=args.device) if args.reference else None
     audit = model.audit(
-        data.train, data.splits[args.split], reference=open_run(args.reference) if args.reference else None,
+        data.train, data.splits[args.split], reference=reference,
         n_rows=args.rows, draws=args.draws, seed=args.seed,
     )  # fmt: skip
     for table in audit.tables():
-        Console(markup=False, emoji=False).print(table)
+        console().print(table)
     folder = args.folder / "evaluation"
     print(audit.save(folder / "privacy.json"))
     print(audit.write_page(folder / "privacy.html"))

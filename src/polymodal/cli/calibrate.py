@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.output import console
+from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError
 
 
@@ -31,11 +32,11 @@ polymodal calibrate runs/mine --split test --cells 5000
     parser.add_argument(
         "--judge-steps", metavar="STEPS", type=int, default=500, help="steps to train a judge; 0: no pictures, no sound"
     )
+    add_device(parser)
 
 
 def run(args: Any) -> None:
     """Calibrates, and prints how well."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal.api import open_run
@@ -43,7 +44,7 @@ def run(args: Any) -> None:
     for name, least in (("cells", 1), ("judge_steps", 0)):
         if getattr(args, name) < least:
             raise ConfigError(f"--{name.replace('_', '-')}: {getattr(args, name)} is not at least {least}")
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     data = model.data(args.data)
     training = model.trained_on() if args.data else data.train
     calibration = model.calibrate(
@@ -55,5 +56,5 @@ def run(args: Any) -> None:
     for name, report in calibration.reports.items():
         numbers = (f"{value:.3f}" for value in (report.right, report.before, report.error))
         table.add_row(name, f"{report.cells:,}", *numbers)
-    Console(markup=False, emoji=False).print(table)
+    console().print(table)
     print(args.folder / "calibration")

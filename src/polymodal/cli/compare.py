@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 
 
@@ -29,7 +30,6 @@ polymodal compare runs/* --report comparison.html
 
 def run(args: Any) -> None:
     """Prints the table."""
-    from rich.console import Console
 
     from polymodal.evaluation.report import write_comparison
     from polymodal.evaluation.scorecard import compare, comparison_table, read_evaluation
@@ -39,6 +39,6 @@ def run(args: Any) -> None:
     for note in notes:
         print(note)
     names = [evaluation.name for evaluation in evaluations]
-    Console(markup=False, emoji=False).print(comparison_table(names, differences))
+    console().print(comparison_table(names, differences))
     if args.report:
         print(write_comparison(evaluations, differences, args.report, notes=notes))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
 from polymodal.errors import ConfigError
@@ -51,7 +52,6 @@ polymodal data inspect rows.parquet --fields fields.yaml --strict
 
 def run(args: Any) -> None:
     """Prints the report."""
-    from rich.console import Console
 
     from polymodal.data import contact_sheet, infer_fields, inspect, load
 
@@ -63,7 +63,7 @@ def run(args: Any) -> None:
         write_fields(args.output, fields)
         print(f"{args.output}: the fields; correct them, and give the file as --fields")
     data = load(args.source, fields, strict=args.strict, **reading)
-    Console().print(inspect(data))
+    console().print(inspect(data))
     if args.sheet:
         print(contact_sheet(data, args.sheet))
 
@@ -72,14 +72,10 @@ def write_fields(path: Path, fields: Mapping[str, Any]) -> None:
     """Writes fields, as ``load`` takes them, as YAML that ``read_fields`` reads; with why other columns are none."""
     import yaml
 
-    from polymodal.data import Fields, parse_fields
+    from polymodal.data import Fields, describe_fields
     from polymodal.files import write_file
-    from polymodal.modalities import kind_of
 
-    tree = {}
-    for name, (modality, column) in parse_fields(fields).items():
-        arguments = {key: value for key, value in modality.state().items() if value is not None}
-        tree[name] = {"modality": kind_of(modality), **({"column": column} if column != name else {}), **arguments}
     notes = fields.notes if isinstance(fields, Fields) else []
     comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
-    write_file(path, comments + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None))
+    text = yaml.safe_dump(describe_fields(fields), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    write_file(path, comments + text)

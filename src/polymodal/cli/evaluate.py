@@ -1,10 +1,12 @@
 """``polymodal evaluate``."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.output import console
+from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError, unknown
 
 
@@ -46,18 +48,17 @@ polymodal evaluate runs/mine --judge judges/mine
     )
     parser.add_argument("--quick", action="store_true", help="measure only the agreement with the inputs")
     parser.add_argument("--report", metavar="FILE", type=Path, help="the page to write (default: in RUN/evaluation)")
+    add_device(parser)
 
 
 def run(args: Any) -> None:
     """Evaluates, prints the scores and writes them."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from polymodal.api import open_run
     from polymodal.evaluation import all_directions, single_directions, write_report
+    from polymodal.evaluation.report import unable_judges
     from polymodal.files import write_file
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     data = model.data(args.data)
     rows = data.splits[args.split]
     if not len(rows):
@@ -75,30 +76,28 @@ def run(args: Any) -> None:
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
     # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
     training = model.trained_on() if args.data else data.train
-    errors = Console(stderr=True, markup=False, emoji=False)
     if training is None:
-        errors.print(
-            "The rows that the model was trained on are no longer at their place. No copies of them are looked"
+        print(
+            "The rows that the model was trained on are no longer at their place: no copies of them are looked for,\n"
+            "and no judge is trained; give one with --judge FOLDER.",
+            file=sys.stderr,
         )
-        errors.print("for, and no judge is trained; give one with --judge FOLDER.")
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        line = bar.add_task("Training the judge" if args.judge_steps else "Scoring")
-
-        def show(place: int, count: int, name: str) -> None:
-            bar.update(line, completed=place, total=count, description=name)
-
-        scorecard = model.evaluate(
-            rows, training=training, judge=args.judge, judge_steps=args.judge_steps, directions=directions,
-            n_rows=args.rows, n_samples=args.samples, seed=args.seed, codecs=not args.quick, thorough=not args.quick,
-            workers=args.workers, title=args.split, progress=show,
-        )  # fmt: skip
+    scorecard = model.evaluate(
+        rows, training=training, judge=args.judge, judge_steps=args.judge_steps, directions=directions,
+        n_rows=args.rows, n_samples=args.samples, seed=args.seed, codecs=not args.quick, thorough=not args.quick,
+        workers=args.workers, title=args.split,
+    )  # fmt: skip
     folder = args.folder / "evaluation"
     folder.mkdir(exist_ok=True)
     name = f"{args.split}-quick" if args.quick else args.split  # what took long to measure is not replaced
     scores = folder / f"{name}.json"
     scorecard.to_json(scores)
     write_file(folder / f"{name}.cells.json", json.dumps(scorecard.files, indent=1) + "\n")
-    Console(markup=False, emoji=False).print(scorecard.table())
+    for sentence in unable_judges(scorecard):
+        print(f"{sentence}\n")
+    for note in scorecard.notes:
+        print(note)
+    console().print(scorecard.table())
     for fault in scorecard.faults:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")
     print(scores)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.cli.generate import add_fields, given_values
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.output import console
+from polymodal.cli.parser import Commands, add_command, add_device
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -31,19 +32,19 @@ polymodal explain runs/mine --name "red apple" --speech apple.wav --to picture -
     parser.add_argument("--seed", type=int, default=0, help="the random seed of the sample")
     parser.add_argument("--draws", type=int, default=4, help="noise draws to average over")
     parser.add_argument("--steps", type=int, default=128, help="steps of the integrated gradients")
+    add_device(parser)
     add_fields(parser, arguments)
 
 
 def run(args: Any) -> None:
     """Explains, prints the shares and writes the page."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from polymodal.api import open_run
     from polymodal.evaluation.explanation import write_explanation
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     explanation = model.explain(given_values(args, model), args.to, seed=args.seed, draws=args.draws, steps=args.steps)
     table = Table("given", title=Text(f"What made {args.to}"), title_justify="left")
     table.add_column(f"Shapley value, {explanation.unit}", justify="right")
@@ -58,5 +59,5 @@ def run(args: Any) -> None:
             "–" if part is None else f"{float(part.sum()):+.3f}",
             "–" if looks is None else f"{float(looks.sum()):.3f}",
         )
-    Console().print(table)
+    console().print(table)
     print(write_explanation(model.model, explanation, args.output))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.cli.generate import add_options, head_options
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.parser import Commands, add_command, add_device
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -44,6 +44,7 @@ polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence
     parser.add_argument("--root", metavar="FOLDER", type=Path, help="another folder that paths in cells start from")
     parser.add_argument("--encoding", metavar="NAME", help="of a .csv or .tsv file that is not UTF-8, such as cp1252")
     add_options(parser)
+    add_device(parser)
 
 
 def run(args: Any) -> None:
@@ -51,7 +52,7 @@ def run(args: Any) -> None:
     from polymodal.api import open_run
 
     draws = {} if args.draws is None else {"draws": args.draws}
-    done = open_run(args.folder).fill(
+    done = open_run(args.folder, device=args.device).fill(
         args.table,
         args.output,
         columns=args.columns,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, Parser, add_command
+from polymodal.cli.parser import Commands, Parser, add_command, add_device
 from polymodal.errors import ConfigError, printable
 from polymodal.files import file_name, read_json, write_file
 
@@ -36,6 +36,7 @@ polymodal generate runs/mine --to picture name -n 16 -o out --option picture.ste
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("out"), help="where to write")
     parser.add_argument("--seed", type=int, default=0, help="random seed; sample k of a seed is always the same")
     add_options(parser)
+    add_device(parser)
     add_fields(parser, arguments)
 
 
@@ -43,7 +44,7 @@ def run(args: Any) -> None:
     """Generates, writes files and prints their paths, and a table of them if several fields were asked for."""
     from polymodal.api import open_run
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     options = head_options(args.option)
     made = model.generate(given_values(args, model), args.to, n=args.n, seed=args.seed, options=options)
     args.output.mkdir(parents=True, exist_ok=True)

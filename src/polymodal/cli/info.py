@@ -1,10 +1,10 @@
 """``polymodal info``."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console as make_console
 from polymodal.cli.parser import Commands, add_command
 from polymodal.errors import CheckpointError, printable
 
@@ -24,7 +24,6 @@ def add(commands: Commands, arguments: list[str]) -> None:
 
 def run(args: Any) -> None:
     """Prints tables."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal import checkpoint as checkpoints
@@ -35,7 +34,7 @@ def run(args: Any) -> None:
 
     checkpoint = checkpoints.find(args.folder)
     model = checkpoint.model()
-    console, recipe = Console(markup=False, emoji=False), model.recipe
+    console, recipe = make_console(), model.recipe
     facts = Table(show_header=False, title=str(args.folder), title_justify="left")
     facts.add_row("recipe", printable(recipe.description) or "(no description)")
     facts.add_row("data", printable(recipe.data.source or "given in Python"))
@@ -81,11 +80,14 @@ def run(args: Any) -> None:
 
 def last_scores(metrics: Path) -> dict[str, float]:
     """The newest value of each loss and validation score of a ``metrics.jsonl``; empty if there is none."""
+    from polymodal.training.log import read_log
+
     scores: dict[str, float] = {}
     if metrics.exists():
-        for line in metrics.read_text(encoding="utf-8").splitlines():
-            scores |= json.loads(line)
-    return {name: value for name, value in scores.items() if name == "loss" or "." in name}
+        for line in read_log(metrics):
+            scores |= line
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if name == "loss" or "." in name}
 
 
 def _count(module: Any) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
 from polymodal.errors import CheckpointError, ConfigError, unknown
@@ -53,6 +54,7 @@ def train(args: Any) -> None:
     from polymodal.api import open_run
     from polymodal.data import load
     from polymodal.evaluation import Judge
+    from polymodal.progress import Progress
 
     for name in ("steps", "width"):
         if getattr(args, name) < 1:
@@ -70,22 +72,23 @@ def train(args: Any) -> None:
     if args.naming and args.naming not in data.fields:
         raise ConfigError(unknown("--naming", args.naming, data.fields))
     held_out = data.test if len(data.test) else data.validation
-    Judge.train(
-        data.train,
-        held_out=held_out,
-        naming=args.naming,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        width=args.width,
-        seed=args.seed,
-        folder=args.output,
-    )
+    with Progress("training the judge") as bar:
+        Judge.train(
+            data.train,
+            held_out=held_out,
+            naming=args.naming,
+            steps=args.steps,
+            batch_size=args.batch_size,
+            width=args.width,
+            seed=args.seed,
+            folder=args.output,
+            progress=lambda n, count: bar.at(n / count, f"step {n:,}"),
+        )
     info(args, args.output)
 
 
 def info(args: Any, folder: Path | None = None) -> None:
     """Prints a table."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal.evaluation import Judge
@@ -105,4 +108,4 @@ def info(args: Any, folder: Path | None = None) -> None:
         table.add_row("score of the judge", "none: it has learned from every held-out value")
     for name, value in judge.settings.items():
         table.add_row(name, str(value))
-    Console(markup=False, emoji=False).print(table)
+    console().print(table)

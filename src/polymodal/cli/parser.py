@@ -66,3 +66,8 @@ def add_command(
     )
     parser.set_defaults(run=run, parser=parser)
     return parser
+
+
+def add_device(parser: Parser) -> None:
+    """Adds ``--device``."""
+    parser.add_argument("--device", metavar="NAME", help="where to compute: cpu, cuda, cuda:1 (default: a GPU if any)")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.parser import Commands, add_command, add_device
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -32,13 +32,14 @@ polymodal generate runs/mopoe/prior-mixture --to picture caption speech -n 8 -o 
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", type=Path, help="the model to write (default: RUN/prior-KIND)"
     )
+    add_device(parser)
 
 
 def run(args: Any) -> None:
     """Fits, writes the model, and prints how likely held-out latents are."""
     from polymodal.api import open_run
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     rows = model.data(args.data).train if args.data else None
     options = {"components": args.components, "steps": args.steps, "limit": args.rows, "seed": args.seed}
     fitted = model.fit_prior(rows, kind=args.kind, **options)

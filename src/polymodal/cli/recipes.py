@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 
 
@@ -19,7 +20,6 @@ def add(commands: Commands, arguments: list[str]) -> None:
 
 def run(args: Any) -> None:
     """Prints names, descriptions, and what each reached."""
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal.config import load_recipe, recipe_names, recipe_notes
@@ -28,4 +28,4 @@ def run(args: Any) -> None:
     for name in recipe_names():
         command, *reached = recipe_notes(name)
         table.add_row(f"[bold]{name}[/]", f"{load_recipe(name).description}\n[dim]{command}[/]", " ".join(reached))
-    Console().print(table)
+    console().print(table)

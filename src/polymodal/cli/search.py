@@ -1,11 +1,13 @@
 """``polymodal search``."""
 
-import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from polymodal.cli.generate import add_fields, given_values, write_value, written
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.output import console
+from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import printable
 from polymodal.files import file_name
 
@@ -40,18 +42,18 @@ polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
     )
     parser.add_argument("-k", type=int, default=10, metavar="COUNT", help="the number of values to find")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, help="write the found values here, with a page")
+    add_device(parser)
     add_fields(parser, arguments)
 
 
 def run(args: Any) -> None:
     """Searches, prints what was found, and writes it where asked."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from polymodal.api import open_run
 
-    model = open_run(args.folder)
+    model = open_run(args.folder, device=args.device)
     given, index = given_values(args, model), model.index(args.index)
     hits = model.search(given, args.to, index=index, k=args.k)
     table = Table(box=None, pad_edge=False)
@@ -60,24 +62,38 @@ def run(args: Any) -> None:
     names = [name for name, modality in model.fields.items() if modality.inline or name == args.to]
     for name in names:
         table.add_column(Text(name), overflow="fold")
-    for hit in hits:
-        cells = (_cell(name, model.fields[name], hit, index.rows) for name in names)
+    paths = _paths(args.to, hits, index.rows)
+    for hit, path in zip(hits, paths, strict=True):
+        cells = (_cell(name, model.fields[name], hit, path) for name in names)
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *(Text(printable(cell)) for cell in cells))
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
+    console(_WIDTH).print(table)
     if args.output:
         _write(args.output, args.to, model.fields, hits)
 
 
-def _cell(name: str, modality: Any, hit: Any, rows: Any) -> str:
-    """A value in a line of text; the path of a picture or sound, if the source has one."""
+def _paths(name: str, hits: Sequence[Any], rows: Any) -> list[str]:
+    """The file of each value that was found; empty where it has none of its own, or that can no longer be read."""
+    from polymodal.errors import DataError
+
+    place = {number: place for place, number in enumerate(rows.index.tolist())}
+    found = rows.select([place[hit.row - 1] for hit in hits])
+    try:
+        raws = list(found.raws(name))
+    except DataError:  # one of them has gone since
+        raws = []
+        for i in range(len(found)):
+            with suppress(DataError):
+                raws.append(None)
+                raws[-1:] = found.select([i]).raws(name)
+    return [str(raw) if isinstance(raw, Path) else "" for raw in raws]
+
+
+def _cell(name: str, modality: Any, hit: Any, path: str) -> str:
+    """A value in a line of text; of a picture or sound the path of its file."""
     value = hit.fields.get(name)
-    if value is None:
-        return ""
-    if modality.inline:
-        return written(modality.cell(value))
-    cell = rows.source.column(rows.names.get(name, name))[hit.row - 1]
-    path = cell.get("path") if isinstance(cell, dict) else cell
-    return str(Path(rows.source.root or "", path)) if isinstance(path, str | Path) else ""
+    if value is None or not modality.inline:
+        return path if value is not None else ""
+    return written(modality.cell(value))
 
 
 def _write(folder: Path, to: str, fields: Any, hits: Any) -> None:

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.parser import Commands, add_command
+from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError
 
 
@@ -16,13 +16,16 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "train",
         run,
         summary="Train a model on your data.",
-        details="Everything is written to one folder, the run. You can stop the command at any time: the same command\n"
-        "continues from the last checkpoint. Cells that cannot be read are missing, and counted. The fields are those\n"
-        "of the recipe if it names any, else those of the data set if it is built in, else they are guessed from the\n"
-        "columns (`polymodal data inspect SOURCE` shows the guess).",
+        details="Everything is written to one folder, the run. You can stop the command at any time: Ctrl-C, SIGTERM\n"
+        "and SIGHUP finish the step in work and save it (a second one stops at once), and the same command continues.\n"
+        "So does one with more minutes or steps when the run is finished. Cells that cannot be read are missing, and\n"
+        "counted. The fields are those of the recipe if it names any, else those of the data set if it is built in,\n"
+        "else they are guessed from the columns: `polymodal data inspect SOURCE` shows the guess, and\n"
+        "--set fields.sound.max_seconds=10 corrects it.",
         examples="""
-polymodal train any-to-any --data rows.jsonl --set train.minutes=10 -o runs/mine
-polymodal train my-recipe.yaml --data rows.parquet --set train.steps=2000 --set train.batch_size=32 -o runs/mine
+polymodal train any-to-any --data rows.jsonl --minutes 10 -o runs/mine
+polymodal train any-to-any --data rows.csv --minutes 10 --set fields.sku.modality=label -o runs/mine
+polymodal train my-recipe.yaml --data rows.parquet --steps 2000 --batch-size 32 --size tiny -o runs/mine
 torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o runs/mine
 """,
     )
@@ -34,12 +37,18 @@ torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o r
         "set such as emoji (default: the recipe's data.source)",
     )
     parser.add_argument("--fields", metavar="FILE", type=Path, help="YAML file of fields that replace the recipe's")
+    parser.add_argument("--minutes", type=float, help="time to train for (default: the recipe's, else 10)")
+    parser.add_argument("--steps", type=int, help="steps to train for, in place of minutes")
+    parser.add_argument("--batch-size", metavar="ROWS", type=int, help="rows of one step")
+    parser.add_argument("--size", help="of the model: tiny, small, base or large")
+    add_device(parser)
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="change a key of the recipe, such as train.minutes=10 or width=256; may be repeated",
+        help="change any key of the recipe, such as width=256, or of a guessed field, such as "
+        "fields.sound.max_seconds=10 (fields.sound=null leaves it out); may be repeated",
     )
     parser.add_argument("-o", "--output", metavar="RUN", required=True, type=Path, help="the folder of the run")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in the folder, and start anew")
@@ -48,28 +57,23 @@ torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o r
 
 def run(args: Any) -> None:
     """Trains, and prints what can be done next."""
-    from polymodal.config import load_recipe, parse_override
-
-    overrides = dict(parse_override(text) for text in args.set)
-    if args.fields:
-        overrides["fields"] = read_fields(args.fields)
-    recipe = load_recipe(args.recipe, overrides)
-
-    from polymodal.api import Generator, load_data  # after the recipe, so that its mistakes are told soon
+    from polymodal.api import Generator
+    from polymodal.config import parse_override
+    from polymodal.device import choose_device
+    from polymodal.preparation import describe_data, everyday_settings, prepare
     from polymodal.training import stages
 
-    recipe, data = load_data(recipe, args.data, strict=args.strict)
+    overrides: dict[str, Any] = {"fields": read_fields(args.fields)} if args.fields else {}
+    overrides |= dict(parse_override(text) for text in args.set)
+    settings = everyday_settings(
+        overrides, minutes=args.minutes, steps=args.steps, batch_size=args.batch_size, size=args.size
+    )
+    device = choose_device(args.device)
+    recipe, data = prepare(args.recipe, args.data, settings, strict=args.strict)
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, one speaks
-    if data.rejected and first:
-        print(f"{len(data.rejected)} rows are set aside; the first: {data.rejected[0]}", flush=True)
-    if data.bad_cells and first:
-        print(f"{len(data.bad_cells)} cells cannot be read and are missing; the first: {data.bad_cells[0]}", flush=True)
     if first:
-        for note in data.notes:
-            print(note, flush=True)
-        rows = ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items())
-        print(f"{data.source}: {rows} rows of {', '.join(data.fields)}", flush=True)
-    model = Generator(stages.fit(recipe, data, args.output, overwrite=args.overwrite), args.output)
+        print("\n".join(describe_data(data)), flush=True)
+    model = Generator(stages.fit(recipe, data, args.output, overwrite=args.overwrite, device=device), args.output)
     if first:
         given, wanted = _example(model)
         place = shlex.quote(str(args.output))

@@ -22,6 +22,8 @@ from polymodal.types import Field, Losses, Space
 
 def refusal(space: Space) -> str | None:
     """None if the autoencoder can compress this space, else the reason why not."""
+    if space.is_set:
+        return "compresses values whose places have an order, not sets"
     if space.kind == "continuous" and (len(space.grid) == 1 or (len(space.grid) == 2 and not space.variable)):
         return None
     return "compresses pictures and spectrograms"

@@ -13,6 +13,7 @@ from polymodal.arguments import Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
 from polymodal.codecs.convolutional import ConvolutionalAutoencoder, refusal, usual_levels
+from polymodal.nn.shapes import longest
 from polymodal.types import Field, Losses, Space
 
 END, FIRST = 1, 3
@@ -117,7 +118,7 @@ class FiniteScalarQuantizer(Codec):
             # Whatever a head wrote, there is at least one place, and the last one is whole.
             real = ((ids >= FIRST) & mask).long().cumprod(1)
             count = (real.sum(1, keepdim=True) // self.codes).clamp(min=1)
-            grid = (int(count.max()),)
+            grid = (longest(torch.arange(self.network.grid[0], device=ids.device) < count),)
             ids = torch.nn.functional.pad(ids * real, (0, self.codes))[:, : grid[0] * self.codes]
             ids = (ids - FIRST).clamp(min=0)
             mask = torch.arange(grid[0], device=ids.device) < count

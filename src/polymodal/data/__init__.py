@@ -2,14 +2,15 @@
 
 from polymodal.data.cache import cache_folder
 from polymodal.data.columns import Column
-from polymodal.data.fields import parse_fields
+from polymodal.data.fields import describe_fields, parse_fields
 from polymodal.data.infer import Fields, infer_fields
 from polymodal.data.load import Data, load
+from polymodal.data.overlap import overlap, overlap_notes
 from polymodal.data.report import Report, inspect
 from polymodal.data.rows import Rows
 from polymodal.data.sheet import contact_sheet
 from polymodal.data.sources import BUILTIN, Rejection, open_source
-from polymodal.data.splits import SPLITS
+from polymodal.data.splits import SPLITS, connected
 
 __all__ = [
     "BUILTIN",
@@ -21,10 +22,14 @@ __all__ = [
     "Report",
     "Rows",
     "cache_folder",
+    "connected",
     "contact_sheet",
+    "describe_fields",
     "infer_fields",
     "inspect",
     "load",
     "open_source",
+    "overlap",
+    "overlap_notes",
     "parse_fields",
 ]

@@ -31,8 +31,8 @@ def check(data_set: str, option: str, valid: bool, problem: str) -> None:
         raise DataError(f"data set {data_set}: {option}={problem}")
 
 
-def installed(data_set: str, credits: Mapping[str, str]) -> list[dict[str, str]]:
-    """What the installed packages, by name, give to the data set, and their versions.
+def installed(data_set: str, credits: Mapping[str, str], extra: str = "demo") -> list[dict[str, str]]:
+    """What the installed packages, by name, give to the data set, and their versions; ``extra`` installs them.
 
     Raises:
         DataError: A package is missing.
@@ -42,7 +42,7 @@ def installed(data_set: str, credits: Mapping[str, str]) -> list[dict[str, str]]
     except PackageNotFoundError as error:
         raise DataError(
             f"data set {data_set}: the package {error.name} is missing; "
-            "install them all with: pip install 'polymodal[demo]'"
+            f"install them all with: pip install 'polymodal[{extra}]'"
         ) from error
 
 

@@ -33,6 +33,7 @@ from polymodal.data.columns import Column, ColumnWriter
 from polymodal.errors import DataError
 from polymodal.files import atomic_folder, check_seal, digest, remove_partials, seal
 from polymodal.modalities import Modality, kind_of
+from polymodal.modalities.base import read_finite
 
 FORMAT = 2
 """Of the cached arrays. Raise it when any modality's ``read`` changes what it stores."""
@@ -176,7 +177,7 @@ def _read(modality: Modality, raw: Any) -> np.ndarray | _Failure:
     try:
         if isinstance(raw, DataError):
             raise raw
-        return modality.read(raw)
+        return read_finite(modality, raw)
     except DataError as error:
         return _Failure(str(error), isinstance(error.__cause__, ImportError | MemoryError))
     except MemoryError:

@@ -132,12 +132,14 @@ class Digests:
             return []
 
     def of(self, raw: Any, modality: type[Modality] | Modality = Modality) -> bytes:
-        """The name of a raw value's content; a file is named by its bytes, anything else by a modality.
+        """The name of a raw value's content; a file of its own is named by its bytes, anything else by a modality.
 
         Raises:
             DataError: A file cannot be read, or the modality has no name for such a value.
         """
-        return self._of_file(raw) if isinstance(raw, Path) else modality.identity(raw)
+        if isinstance(raw, Path) and not modality.companions(raw):
+            return self._of_file(raw)
+        return modality.identity(raw)
 
     def _of_file(self, path: Path) -> bytes:
         try:

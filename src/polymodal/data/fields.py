@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from polymodal.errors import ConfigError, printable
-from polymodal.modalities import Modality, build
+from polymodal.modalities import Modality, build, kind_of
 
 _MOST_CHARACTERS = 100
 """Of a field's name."""
@@ -60,3 +60,18 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         else:
             raise ConfigError(f"fields.{name}.modality: {modality!r} is no modality, nor the name of one")
     return parsed
+
+
+def describe_fields(fields: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """Fields as ``load`` takes them -> as a recipe and a YAML file have them: ``{"modality": "image", "size": 64}``.
+
+    Args:
+        fields: By name.
+        columns: By field, the column of the source, if ``fields`` do not say.
+    """
+    tree = {}
+    for name, (modality, column) in parse_fields(fields).items():
+        column = (columns or {}).get(name, column)
+        arguments = {key: value for key, value in modality.state().items() if value is not None}
+        tree[name] = {"modality": kind_of(modality), **({"column": column} if column != name else {}), **arguments}
+    return tree

@@ -43,14 +43,24 @@ class Fields(dict[str, Any]):
 
     Attributes:
         left_out: Why each other column is no field, by column.
-        notes: What the user should know of them, in sentences.
     """
 
     def __init__(self, fields: Mapping[str, Any], left_out: Mapping[str, str], notes: Sequence[str] = ()) -> None:
         super().__init__(fields)
-        self.left_out = dict(left_out)
-        noted = {column: reason for column, reason in left_out.items() if reason not in _EXPECTED}
-        self.notes = [*notes, *(f"column '{column}' is no field: {reason}" for column, reason in noted.items())]
+        self.left_out, self._own_notes = dict(left_out), list(notes)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of them, in sentences."""
+        noted = {column: reason for column, reason in self.left_out.items() if reason not in _EXPECTED}
+        return [*self._own_notes, *(f"column '{column}' is no field: {reason}" for column, reason in noted.items())]
+
+    def replaced(self, fields: Mapping[str, Any]) -> "Fields":
+        """Other fields of the same source, with what is still true of these notes."""
+        columns = {column for _, column in parse_fields(fields).values()}
+        left_out = {column: reason for column, reason in self.left_out.items() if column not in columns}
+        notes = [note for note in self._own_notes if note.split(":")[0].removeprefix("fields.") in fields]
+        return Fields(fields, left_out, notes)
 
 
 def infer_fields(source: Any, cache: str | Path | None = None, **options: Any) -> Fields:
@@ -101,11 +111,9 @@ def fields_of(source: Any, origin: Source) -> Fields:
 
 
 def _builtin(source: Any) -> Fields | None:
-    module = builtin.find(source) if isinstance(source, str) else None
+    known = builtin.fields(source) if isinstance(source, str) else None
     return (
-        None
-        if module is None
-        else Fields({name: modality for name, (modality, _) in parse_fields(module.FIELDS).items()}, {})
+        None if known is None else Fields({name: modality for name, (modality, _) in parse_fields(known).items()}, {})
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from polymodal.data.places import place_of, remember
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.sources.reading import check_rows
-from polymodal.data.splits import SPLITS, assign_splits, check_fractions, is_split_column, split_name
+from polymodal.data.splits import SPLITS, assign_splits, check_fractions, group_keys, is_split_column, split_name
 from polymodal.errors import DataError, printable
 from polymodal.files import digest
 from polymodal.modalities import Modality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """A data set: typed fields, rows in three splits, and the rows that were set aside.
 
@@ -49,6 +50,15 @@ class Data:
     settings: dict[str, Any]
     bad_cells: list[Rejection] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(rows):,} {name}" for name, rows in self.splits.items())
+        fields = "".join(f"\n    {name}: {modality!r}" for name, modality in self.fields.items())
+        lost = f"{len(self.rejected):,} rows and {len(self.bad_cells):,} cells set aside"
+        return f"Data({self.source}: rows: {counts}; {lost}{fields})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>{self.train._repr_html_()}"
+
     @property
     def splits(self) -> dict[str, Rows]:
         """Rows by the split's name."""
@@ -68,6 +78,7 @@ def load(
     fields: Mapping[str, Any] | None = None,
     *,
     key: str | None = None,
+    group: bool = True,
     split: str | None = None,
     validation: float = 0.05,
     test: float = 0.1,
@@ -88,12 +99,14 @@ def load(
         source: A table: ``.parquet``, ``.jsonl``, ``.json``, ``.csv``, ``.tsv``; WebDataset shards; several of either,
             such as ``s-{000..009}.tar``; a folder of tables or shards, or of pictures, sounds and texts, which belong
             together by name and are labelled by folder; a saved Hugging Face data set; ``hf:owner/name``; the name of a
-            built-in data set (``emoji``, ``fashion:option=value``); or rows in memory: a list of mappings, a mapping
-            of columns, a data frame, an Arrow table, a ``Dataset``, or by split a mapping of these.
+            built-in data set (``emoji``, ``furniture``, ``fashion:option=value``); or rows in memory: a list of
+            mappings, a mapping of columns, a data frame, an Arrow table, a ``Dataset``, or by split a mapping of these.
         fields: By name: a modality, or a mapping such as ``{"modality": "image", "size": 64}``, in which ``column``
             names the source's column if it is called otherwise. None: as ``infer_fields`` recognises them.
         key: Column whose value decides a row's split, so that rows that share it stay together. None: the row's
             content.
+        group: Without a key, whether rows that share a picture, a sound, another file or a long text stay together, at
+            any remove, so that no such value is in two splits.
         split: Column that names each row's split. None: the column ``split`` if it does, else the names of files and
             folders if they differ in that, else a hash of the key. Where no row is named to validate with, the hash
             takes some of those to train on.
@@ -125,7 +138,7 @@ def load(
         origin.check(split, "split column")
     scan = _Scan(origin, typed)
     scan.run(Digests(folder), key, split or "split", limit, strict)
-    scan.assign_splits(split is not None, validation, test)
+    scan.assign_splits(split is not None, validation, test, group and key is None)
     columns = {}
     for name in typed:
         scan.prepare(name)
@@ -143,7 +156,7 @@ def load(
     modalities = {name: modality for name, (modality, _) in typed.items()}
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
-    settings = {"key": key, "split": split, "validation": validation, "test": test, "limit": limit}
+    settings = {"key": key, "group": group, "split": split, "validation": validation, "test": test, "limit": limit}
     settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
     settings["source"] = place_of(source)
     remember(source, folder)
@@ -177,6 +190,7 @@ class _Scan:
         self.contents: dict[str, dict[bytes, int]] = {name: {} for name in typed}  # number of each distinct content
         self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
         self.keys: list[bytes] = []
+        self.shared: list[list[bytes]] = []  # contents of each record that tell which row it is, as a picture does
         self.split_cells: list[Any] = []
         self.named_splits: list[str | None] = []  # by files and folders
         self.splits = np.empty(0, dtype=object)
@@ -204,12 +218,14 @@ class _Scan:
     def _add(self, record: Record, digests: Digests, key: str | None, split: str) -> None:
         number = len(self.records)
         self.records.append((record.file, record.row))
-        contents = []
+        contents, shared = [], []
         for name, (modality, column) in self.typed.items():
             content = b""
             try:
                 raw = self.origin.raw(record, column, modality)
                 content = b"" if raw is None else digests.of(raw, modality)
+                if content and modality.groups(raw):
+                    shared.append(content)
             except DataError as error:
                 self.unread.append((number, name, str(error)))
             contents.append(content)
@@ -218,6 +234,7 @@ class _Scan:
                 numbers[content] = len(numbers)
                 self.firsts[name].append(number)
             self.ids[name].append(numbers[content] if content else -1)
+        self.shared.append(shared)
         self.split_cells.append(record.cells.get(split))
         self.named_splits.append(record.split)
         self.keys.append(digest(*contents) if key is None else self._key(number, key, record.cells.get(key), digests))
@@ -234,7 +251,7 @@ class _Scan:
             self.reject(number, None, f"the key column '{column}': {error}")
             return b""
 
-    def assign_splits(self, explicit: bool, validation: float, test: float) -> None:
+    def assign_splits(self, explicit: bool, validation: float, test: float, group: bool) -> None:
         """Give every record a split: by its cell if that names one, else by its file's name, else by its key."""
         names: list[str | None] = [None] * len(self.records)
         if len(set(self.named_splits)) > 1:  # what is the same for all rows tells nothing
@@ -247,7 +264,13 @@ class _Scan:
                         names[number] = split_name(cell)
                     except DataError as error:
                         self.reject(number, None, str(error))
-        self.splits = np.array(assign_splits(self.keys, names, validation, test), dtype=object)
+        keys: list[bytes | None] = group_keys(self.keys, self.shared) if group else [*self.keys]
+        if (count := keys.count(None)) and validation + test > 0:
+            self.notes.append(
+                f"{count:,} of {len(keys):,} rows are one group, as they share pictures, sounds or long texts, and are "
+                "trained on where no split is named for them; data.group: false takes them apart"
+            )
+        self.splits = np.array(assign_splits(keys, names, validation, test), dtype=object)
 
     def prepare(self, name: str) -> None:
         """Let a field's modality learn what it needs."""

@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from polymodal.data.load import Data
+from polymodal.data.overlap import overlap
 from polymodal.data.sources import Rejection
 from polymodal.errors import printable
 from polymodal.modalities import kind_of
 
 _MOST_REASONS = 20
+_MOST_COMBINATIONS = 12
 _VARIES = re.compile(r"'[^']*'|[\d.,]+|\(.*\)")
 """Parts of a reason that differ from cell to cell."""
 
@@ -54,6 +56,7 @@ class Report:
         rejected: Rows that were set aside.
         notes: What to know of how the source was read, in sentences.
         bad_cells: Cells of the other rows that could not be read.
+        overlap: By split that is held out, and by field, the share of values that training rows have as well.
     """
 
     source: str
@@ -63,9 +66,12 @@ class Report:
     rejected: list[Rejection]
     notes: list[str]
     bad_cells: list[Rejection]
+    overlap: dict[str, dict[str, float]]
 
     def __rich__(self) -> RenderableType:
         tables = [self._rows(), self._fields(), self._combinations()]
+        if self.overlap:
+            tables.append(self._overlap())
         if self.rejected:
             tables.append(_by_reason("Rows set aside", self.rejected))
         if self.bad_cells:
@@ -98,14 +104,26 @@ class Report:
             )
         return table
 
+    def _overlap(self) -> Table:
+        table = Table("field", title="Values of held-out rows that training rows have as well", title_justify="left")
+        for split in self.overlap:
+            table.add_column(f"{split}, %", justify="right")
+        for field in self.fields:
+            shares = [by_field.get(field.name) for by_field in self.overlap.values()]
+            table.add_row(_plain(field.name), *("" if share is None else _percent(share, 1) for share in shares))
+        return table
+
     def _combinations(self) -> Table:
         total = sum(self.rows.values())
         table = Table("fields", title="Rows by the fields they have", title_justify="left")
         table.add_column("rows", justify="right")
         table.add_column("%", justify="right")
-        for names, count in self.combinations:
+        for names, count in self.combinations[:_MOST_COMBINATIONS]:
             every = len(names) == len(self.fields) > 1
             table.add_row(_plain("all" if every else ", ".join(names)), f"{count:,}", _percent(count, total))
+        if rest := self.combinations[_MOST_COMBINATIONS:]:
+            count = sum(count for _, count in rest)
+            table.add_row(f"{len(rest):,} other combinations", f"{count:,}", _percent(count, total))
         return table
 
 
@@ -159,8 +177,10 @@ def inspect(data: Data) -> Report:
             )
         )
     rows = {name: len(rows) for name, rows in data.splits.items()}
-    return Report(data.source, rows, fields, combinations, data.rejected, data.notes, data.bad_cells)
+    shared = {name: overlap(held_out, data.train) for name, held_out in data.splits.items() if name != "train"}
+    shared = {name: by_field for name, by_field in shared.items() if by_field}
+    return Report(data.source, rows, fields, combinations, data.rejected, data.notes, data.bad_cells, shared)
 
 
-def _percent(part: int, whole: int) -> str:
+def _percent(part: float, whole: int) -> str:
     return f"{100 * part / max(1, whole):.1f}"

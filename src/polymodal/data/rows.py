@@ -13,7 +13,11 @@ from polymodal.data.sources import Record, Source
 from polymodal.errors import DataError, unknown
 from polymodal.files import digest
 from polymodal.modalities import Modality
+from polymodal.modalities.html import table_html
 from polymodal.types import Batch, Field
+
+_SHOWN = 8
+"""Rows that a notebook shows."""
 
 
 class Rows:
@@ -40,6 +44,17 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __repr__(self) -> str:
+        name = "rows" if self.source is None else f"rows of {self.source.name}"
+        counts = ", ".join(f"{name} {int(present.sum()):,}" for name, present in self.present.items())
+        return f"Rows({len(self):,} {name}: {counts})"
+
+    def _repr_html_(self) -> str:
+        names = [name for name in self.fields if name in self.columns]
+        shown = (self[i] for i in range(min(len(self), _SHOWN)))
+        cells = ([None if row[n] is None else self.fields[n].preview(row[n]) for n in names] for row in shown)
+        return table_html(names, cells, len(self) - _SHOWN)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         """Row ``i`` as objects that a user expects (pictures, strings, sound), None where absent."""

@@ -1,13 +1,13 @@
 """A contact sheet: some rows of a data set as one picture."""
 
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
+from polymodal.data.lettering import Lettering
 from polymodal.data.load import Data
 from polymodal.data.rows import Rows
 
@@ -16,6 +16,7 @@ _TEXT_WIDTH = 200
 _MARGIN = 8
 _LINE = 15
 _LINES = (_PICTURE + _LINE) // _LINE
+_LETTERING = Lettering(12)
 
 
 def contact_sheet(data: Data, path: str | Path, *, count: int = 40, columns: int = 4) -> Path:
@@ -58,15 +59,16 @@ def _entry(split: str, rows: Rows, i: int) -> _Entry:
         if picture:
             entry.pictures[name] = picture
         else:
-            entry.lines.extend(textwrap.wrap(f"{name}: {thing}", 32)[:3])
+            entry.lines.extend(_LETTERING.wrap(f"{name}: {thing}", _TEXT_WIDTH, 3))
     return entry
 
 
 def _draw(sheet: PILImage.Image, left: int, top: int, entry: _Entry, pictured: list[str]) -> None:
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(sheet)
     for name in pictured:
         if name in entry.pictures:
             sheet.paste(entry.pictures[name], (left, top))
         draw.rectangle((left - 1, top - 1, left + _PICTURE, top + _PICTURE), outline="#cccccc")
         left += _PICTURE + _MARGIN
-    draw.multiline_text((left, top), "\n".join(entry.lines[:_LINES]), fill="black", font=font, spacing=2)
+    for number, line in enumerate(entry.lines[:_LINES]):
+        _LETTERING.draw(draw, (left, top + number * _LINE), line)

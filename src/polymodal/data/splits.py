@@ -5,6 +5,10 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from polymodal.data.cells import is_absent
 from polymodal.errors import DataError, unknown
 
@@ -71,13 +75,59 @@ def split_in_path(path: str) -> str | None:
     return next((split for part in (file, *reversed(folder.parts)) if (split := split_in_name(part))), None)
 
 
-def assign_splits(keys: Sequence[bytes], names: Sequence[str | None], validation: float, test: float) -> list[str]:
+def connected(columns: Iterable[np.ndarray], rows: int) -> np.ndarray:
+    """(N,) a number from 0 for each row, equal where rows share a value, at any remove.
+
+    Args:
+        columns: (N,) numbers of the rows' values; below 0 where a row has none. The same number in another column is
+            the same value.
+        rows: N.
+    """
+    ends, count = [np.empty((2, 0), dtype=np.int64)], rows
+    for values in columns:
+        has = np.flatnonzero(values >= 0)
+        ends.append(np.stack([has, rows + values[has]]))
+        count = max(count, rows + int(values.max(initial=-1)) + 1)
+    near, far = np.concatenate(ends, axis=1)
+    graph = coo_array((np.ones(len(near), dtype=bool), (near, far)), shape=(count, count))
+    return np.unique(connected_components(graph, directed=False)[1][:rows], return_inverse=True)[1]
+
+
+def group_keys(keys: Sequence[bytes], contents: Sequence[Sequence[bytes]]) -> list[bytes | None]:
+    """Keys of rows, one for all rows which share a content, at any remove.
+
+    It is the least name of a content of the group, so that it mostly stays when rows are added. A group of more than
+    half of all rows has None: it is trained on, as anything else would leave too little.
+
+    Args:
+        keys: Keys of the rows, which those keep that have no content to share.
+        contents: Names of the contents of each row that it may share.
+    """
+    names = sorted({name for its in contents for name in its})
+    number = {name: place for place, name in enumerate(names)}
+    columns = np.full((max(map(len, contents), default=0), len(keys)), -1)
+    for row, its in enumerate(contents):
+        columns[: len(its), row] = [number[name] for name in its]
+    # All columns name the same contents, so that they share numbers: rows meet in any of them.
+    groups = connected(columns, len(keys))
+    least = np.full(int(groups.max(initial=-1)) + 1, len(names))
+    np.minimum.at(least, groups, np.where(columns < 0, len(names), columns).min(0, initial=len(names)))
+    large = 2 * np.bincount(groups, minlength=len(least)) > max(len(keys), 2)
+    return [
+        None if large[group] and its else names[least[group]] if its else key
+        for key, its, group in zip(keys, contents, groups.tolist(), strict=True)
+    ]
+
+
+def assign_splits(
+    keys: Sequence[bytes | None], names: Sequence[str | None], validation: float, test: float
+) -> list[str]:
     """The split of every row: the one that is named for it, else by its key.
 
     Where no name is ``validation``, the rows to validate with are taken by key from those to train on.
 
     Args:
-        keys: Keys of the rows.
+        keys: Keys of the rows; None for a row to train on.
         names: Splits, None where a row's is not named.
         validation: Fraction of rows to validate with, where the key decides.
         test: Fraction of rows to test with, where the key decides.
@@ -87,6 +137,6 @@ def assign_splits(keys: Sequence[bytes], names: Sequence[str | None], validation
     splits = []
     for key, name in zip(keys, names, strict=True):
         if name is None or name == "train":
-            name = split_by_hash(key, validation, test if name is None else 0)
+            name = "train" if key is None else split_by_hash(key, validation, test if name is None else 0)
         splits.append(name)
     return splits

@@ -3,6 +3,7 @@
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.patches import PatchEncoder
 from polymodal.encoders.picture import PictureEncoder
+from polymodal.encoders.points import PointsEncoder
 from polymodal.encoders.sequence import SequenceEncoder
 from polymodal.encoders.spectrogram import SpectrogramEncoder
 from polymodal.encoders.vector import VectorEncoder
@@ -10,6 +11,7 @@ from polymodal.encoders.vector import VectorEncoder
 ENCODERS: dict[str, type[Encoder]] = {
     "patches": PatchEncoder,
     "picture": PictureEncoder,
+    "points": PointsEncoder,
     "sequence": SequenceEncoder,
     "spectrogram": SpectrogramEncoder,
     "vector": VectorEncoder,

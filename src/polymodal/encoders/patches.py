@@ -44,9 +44,9 @@ class PatchEncoder(Encoder):
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
-        if space.kind == "continuous" and 1 <= len(space.grid) <= 3:
+        if space.kind == "continuous" and not space.is_set and 1 <= len(space.grid) <= 3:
             return None
-        return "reads values on grids of one to three dimensions"
+        return "reads values on grids of one to three dimensions, whose places have an order"
 
     def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
         x = self.patches.cut(field.value * field.real if field.varies is not None else field.value)

@@ -55,7 +55,7 @@ class SpectrogramEncoder(Encoder):
 
     @classmethod
     def accepts(cls, space: Space) -> str | None:
-        if space.kind == "continuous" and len(space.grid) == 1:
+        if space.kind == "continuous" and len(space.grid) == 1 and not space.is_set:
             return None
         return "reads sequences (channels, frames)"
 

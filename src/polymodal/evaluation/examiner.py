@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from polymodal.data import Rows
-from polymodal.errors import ConfigError
 from polymodal.evaluation.judges import recogniser
 from polymodal.evaluation.judges.embedder import Embedder, names_of
 from polymodal.evaluation.kinds import find_kind
-from polymodal.evaluation.metrics import best_function_share, exact_match, median_rank, most_frequent_share, recall_at_k
+from polymodal.evaluation.metrics import best_function_share, exact_match, most_frequent_share, ranks, recall_at_k
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.generation import write
 from polymodal.types import Batch, Field
@@ -35,16 +34,19 @@ class Examiner:
     Args:
         rows: All rows that are evaluated.
         judge: Names pictures, sound and others of which nothing else can say whether they are right.
+        languages: By field, the language that a recipe states.
 
     Attributes:
         kinds: What evaluation adds to the modality of each field.
         naming: The field of the names that the judge chooses among; None if there are none.
         names: These names, of the judge's training rows and of ``rows``.
         notes: What could not be measured, and why.
+        tell: Called with how far a part that takes long is.
     """
 
-    def __init__(self, rows: Rows, judge: Embedder | None):
-        self.rows, self.judge, self.notes = rows, judge, list[str]()
+    def __init__(self, rows: Rows, judge: Embedder | None, languages: Mapping[str, str | None] | None = None):
+        self.rows, self.judge, self.notes, self.languages = rows, judge, list[str](), languages or {}
+        self.tell: Callable[[str], None] = lambda text: None
         self.kinds = {name: find_kind(modality) for name, modality in rows.fields.items()}
         self.naming, self.names = None, list[str]()
         if judge and judge.naming in rows.fields:
@@ -60,25 +62,13 @@ class Examiner:
     @cached_property
     def recogniser(self) -> recogniser.Recogniser | None:
         """Listens for the names, where there are speech, names and the package; notes what it cannot hear."""
-        speech = any(kind.speech for kind in self.kinds.values())
-        if not speech or self.naming is None or not self.kinds[self.naming].sayable:
+        spoken = [name for name, kind in self.kinds.items() if kind.speech]
+        if not spoken or self.naming is None or not self.kinds[self.naming].sayable:
             return None
-        if not recogniser.available():
-            self.notes.append("Speech is not scored by pocketsphinx: the package is not installed.")
-            return None
-        if not any(map(recogniser.words_of, self.names)):
-            return None
-        try:
-            listener = recogniser.Recogniser(self.names)
-        except ConfigError as error:  # names of another language are no mistake; speech is then for the judge alone
-            self.notes.append(f"pocketsphinx does not score speech: {error}")
-            return None
-        if left_out := listener.left_out:
-            few = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
-            self.notes.append(
-                f"pocketsphinx scores speech on {len(listener.sayable)} of {len(self.names)} names; "
-                f"{len(left_out)} have a word that its dictionary lacks: {few}."
-            )
+        language = next((self.languages[name] for name in (*spoken, self.naming) if self.languages.get(name)), None)
+        listener, note = recogniser.choose_recogniser(self.names, language)
+        if note:
+            self.notes.append(note)
         return listener
 
     def measure(self, rows: Rows, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:
@@ -93,13 +83,13 @@ class Examiner:
         """
         kind = self.kinds[to]
         if not kind.judged:
-            slots = self.rows.columns[to].slots
-            chance = most_frequent_share(slots[slots >= 0])
+            chance = most_frequent_share(rows.columns[to].slots)
             return kind.compare(batch[to], made, ceiling=self._best_share(rows, given, to), chance=chance)
+        own = kind.against(batch[to], made)
         if not self.knows(to):
             self.notes.append(f"{to}: not scored, there is no judge of it.")
-            return []
-        return [*self._named(rows, given, to, batch[to], made), *self._retrieved(given, to, batch, made)]
+            return own
+        return [*own, *self._named(rows, given, to, batch[to], made), *self._retrieved(rows, given, to, batch, made)]
 
     def right(self, name: str, rows: Rows, real: Field, made: Field) -> np.ndarray:
         """(n,) 1 where a generated value is right, else 0, and NaN where that cannot be said.
@@ -163,7 +153,7 @@ class Examiner:
         results = [
             MetricResult(
                 "judge's top-1", exact_match(truth, found), rows=named, ceiling=min(best, of_real),
-                chance=1 / len(self.names), is_right=True,
+                chance=most_frequent_share(np.array(truth)), is_right=True,
                 remarks={int(row): f"judge: {name}" for row, name in zip(named, found, strict=True)},
             )
         ]  # fmt: skip
@@ -175,14 +165,15 @@ class Examiner:
             return results
         spoken, named = [words[truth[i]] for i in kept], named[kept]
         heard = [
-            text or "" for text in self.recogniser.recognise(write(rows.fields[to], made.pick(torch.tensor(named))))
+            text or ""
+            for text in self.recogniser.recognise(write(rows.fields[to], made.pick(torch.tensor(named))), self.tell)
         ]
         of_real = float(exact_match(spoken, self._hear_real(rows, to, real, named)).mean())
         return [
             *results,
             MetricResult(
                 "pocketsphinx's top-1", exact_match(spoken, heard), rows=named, ceiling=min(best, of_real),
-                chance=1 / len(set(words.values())), is_right=True,
+                chance=most_frequent_share(np.array(spoken)), is_right=True,
                 remarks={int(r): f"pocketsphinx: {text or 'nothing'}" for r, text in zip(named, heard, strict=True)},
             ),
         ]  # fmt: skip
@@ -204,31 +195,35 @@ class Examiner:
         new = [i for i, slot in enumerate(slots) if slot not in self._heard]
         if new:
             sound = write(rows.fields[name], values.pick(torch.tensor(places[new])))
-            self._heard |= zip([slots[i] for i in new], self.recogniser.recognise(sound), strict=True)
+            self._heard |= zip([slots[i] for i in new], self.recogniser.recognise(sound, self.tell), strict=True)
         return [self._heard[slot] or "" for slot in slots]
 
-    def _retrieved(self, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:
-        """Whether what was generated finds its own row's inputs among those of the other rows, in the judge's space."""
+    def _retrieved(self, rows: Rows, given: Sequence[str], to: str, batch: Batch, made: Field) -> list[MetricResult]:
+        """Whether what was generated finds its own row's inputs among the distinct ones, in the judge's space."""
         assert self.judge is not None
         inputs = self.embed_inputs(given, batch)
         if inputs is None:
             if self.naming is None:
                 self.notes.append(f"{direction_name(given, to)}: not scored, the judge knows none of its inputs.")
             return []
-        n = len(made)
-        similar, real = (self.judge.embed(to, values) @ inputs.T for values in (made, batch[to]))
+        slots = np.stack([rows.columns[name].slots for name in given if self.knows(name)], axis=1)
+        _, first, own = np.unique(slots, axis=0, return_index=True, return_inverse=True)
+        count, right = len(first), torch.from_numpy(own.reshape(-1))
+        similar, real = (self.judge.embed(to, values) @ inputs[first].T for values in (made, batch[to]))
         results = [
             MetricResult(
-                f"judge's recall@{k}", recall_at_k(similar, k).numpy(), ceiling=float(recall_at_k(real, k).mean()),
-                chance=k / n, is_right=True,
+                f"judge's recall@{k}", recall_at_k(similar, k, right).numpy(),
+                ceiling=float(recall_at_k(real, k, right).mean()), chance=k / count, is_right=True,
             )
             for k in (1, 5)
-            if k < n
+            if k < count
         ]  # fmt: skip
-        if n > 1:
+        if count > 1:
+            ours, theirs = (ranks(x, right).double().numpy() for x in (similar, real))
             rank = MetricResult.of_set(
-                "judge's median rank", lambda index: median_rank(similar, torch.from_numpy(index)), n,
-                bounds=(1, math.inf), ceiling=median_rank(real), chance=(n + 1) / 2, higher_is_better=False,
+                "judge's median rank", lambda index: float(np.median(ours[index])), len(ours), bounds=(1, math.inf),
+                resampling="bootstrap",
+                ceiling=float(np.median(theirs)), chance=(count + 1) / 2, higher_is_better=False,
             )  # fmt: skip
             results.append(rank)
         return results

@@ -7,6 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion
+from polymodal.nn.shapes import longest
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Tokens
 
@@ -58,6 +59,5 @@ def _pack(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     if x.device.type != "cpu":
         return x, mask
-    longest = int(mask.sum(1).max())
-    order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+    order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : longest(mask)]
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, order)

@@ -13,7 +13,7 @@ from polymodal.fusion.base import Fusion
 from polymodal.nn.layers import Linear
 from polymodal.nn.mixtures import Mixture
 from polymodal.nn.priors import Prior, standard_log_prob
-from polymodal.nn.random import fold, normal
+from polymodal.nn.random import choose, fold, normal
 from polymodal.types import Context, Tokens
 
 PriorKind = Literal["standard", "mixture", "flow"]
@@ -27,6 +27,10 @@ class ProductOfExperts(Fusion):
     (``tasks.reconstruct``): everything at once is MVAE (Wu and Goodman 2018), one field at a time is MMVAE (Shi et al.
     2019), any subset is MoPoE (Sutter et al. 2021): drawing the subset row by row is an unbiased estimate of their sums
     over subsets. The divergence of such a mixture is bounded by the mean of its parts' (Sutter et al.).
+
+    MMVAE's posterior given several fields is the mixture of what each of them says alone, not their product, which its
+    training never sees: with ``experts: mixture`` each row draws one of its visible fields, with even odds, and z from
+    that field's expert.
 
     Where nothing is visible, z is drawn from the prior, which training takes to be N(0, 1), but which may be fitted to
     what the encoders really say and put in its place afterwards (``fit_prior``).
@@ -42,6 +46,8 @@ class ProductOfExperts(Fusion):
         width: Width of the tokens.
         latent: Dimensions of z.
         private: Dimensions of w, of each field.
+        experts: Whether the visible fields' experts are multiplied, or z is drawn from one of them. A ``product`` is to
+            be learned: some tasks have to show several fields at once.
         kl_weight: Of the divergence of q from N(0, 1), per row, in nats. Source: Higgins et al., beta-VAE, 2017.
         free_bits: Divergence that is not punished, in nats per row, so that z is used at all (Kingma et al. 2016).
         conditional: Share of the divergence that is taken from the visible fields' own experts, on average, in place of
@@ -63,6 +69,7 @@ class ProductOfExperts(Fusion):
         *,
         latent: Annotated[int, pydantic.Field(ge=2, multiple_of=2)] = 64,
         private: NonNegativeInt = 0,
+        experts: Literal["product", "mixture"] = "product",
         kl_weight: NonNegativeFloat = 0.01,
         free_bits: NonNegativeFloat = 0.0,
         conditional: Probability = 0.0,
@@ -71,7 +78,7 @@ class ProductOfExperts(Fusion):
     ):
         super().__init__()
         self.fields, self.size, self.kl_weight = tuple(fields), latent, kl_weight
-        self.free_bits, self.conditional = free_bits, conditional
+        self.free_bits, self.conditional, self.mixed = free_bits, conditional, experts == "mixture"
         self.experts = nn.ModuleDict({name: Linear(width, 2 * latent, bias=True) for name in fields})
         self.proj_out = Linear(latent, width, bias=True)
         own = self.fields if private else ()
@@ -90,6 +97,23 @@ class ProductOfExperts(Fusion):
                 mean, log_std = self.experts[name](tokens[name].mean).chunk(2, dim=1)
                 said[name] = mean, log_std.clamp(-6, 6)
         return said
+
+    def _one_each(
+        self, tokens: Mapping[str, Tokens], said: Mapping[str, tuple[Tensor, Tensor]], keys: Tensor | None
+    ) -> dict[str, Tokens]:
+        """The tokens of one visible field of each row, drawn with even odds; without keys, of the surest expert."""
+        names = list(said)
+        seen = torch.stack([tokens[name].seen for name in names], dim=1)
+        if keys is None:
+            spread = torch.stack([log_std.sum(1) for _, log_std in said.values()], dim=1)
+            drawn = spread.masked_fill(~seen, torch.inf).argmin(1)
+        else:
+            drawn = choose(seen, fold(keys, 1)).clamp(max=len(names) - 1)  # any, where nothing is visible
+        chosen = nn.functional.one_hot(drawn, len(names)).bool().unbind(1)
+        return {
+            name: Tokens(tokens[name].x, tokens[name].mask & own[:, None])
+            for name, own in zip(names, chosen, strict=True)
+        }
 
     def _product(
         self, said: Mapping[str, tuple[Tensor, Tensor]], tokens: Mapping[str, Tokens], rows: int, device: torch.device
@@ -122,7 +146,8 @@ class ProductOfExperts(Fusion):
         self, tokens: Mapping[str, Tokens], rows: int, device: torch.device, keys: Tensor | None = None
     ) -> Context:
         said = self._said(tokens)
-        mean, log_std = self._product(said, tokens, rows, device)
+        heard = self._one_each(tokens, said, keys) if self.mixed and len(tokens) > 1 else tokens
+        mean, log_std = self._product(said, heard, rows, device)
         noise = torch.zeros_like(mean) if keys is None else normal(fold(keys, 0), (self.size,))
         z = mean + log_std.exp() * noise
         if self.prior is not None and not self.training:
@@ -131,7 +156,7 @@ class ProductOfExperts(Fusion):
                 told |= part.seen
             z = torch.where(told[:, None], z, self.draw(keys, noise))
         private, losses = {}, {}
-        divergence = self._divergence(mean, log_std, said, tokens)
+        divergence = self._divergence(mean, log_std, said, heard)
         for place, (name, latent) in enumerate(self.private.items()):
             own_keys = None if keys is None else fold(keys, 2 + place)
             private[name], own = latent(tokens.get(name), rows, device, own_keys)

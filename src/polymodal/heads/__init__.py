@@ -6,6 +6,7 @@ from polymodal.heads.decoder import Decoder
 from polymodal.heads.flow import Flow
 from polymodal.heads.gan import Gan
 from polymodal.heads.masked import Masked
+from polymodal.heads.mixture import MixtureDensity
 from polymodal.heads.recurrent import Recurrent
 from polymodal.heads.vae import VariationalAutoencoder
 
@@ -15,6 +16,7 @@ HEADS: dict[str, type[Head]] = {
     "flow": Flow,
     "gan": Gan,
     "masked": Masked,
+    "mixture": MixtureDensity,
     "recurrent": Recurrent,
     "vae": VariationalAutoencoder,
 }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from polymodal.arguments import Share
 from polymodal.heads.base import Head
 from polymodal.heads.token_sampling import (
-    PAD,
     SequenceOptions,
     TopP,
     check_length,
@@ -18,11 +17,11 @@ from polymodal.heads.token_sampling import (
     decode,
     forbid,
     forbidden_ids,
+    forget,
     refuse_other_than_sequences,
 )
 from polymodal.nn.attention import KeyValueCache
 from polymodal.nn.layers import Linear
-from polymodal.nn.random import fold, uniform
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Context, Field, Losses, Space
 
@@ -43,8 +42,7 @@ class Autoregressive(Head):
         intermediate_size: Inner width of the feed-forward layers; by default 8/3 of ``hidden_size``.
         dropout: Share of each layer's output that is dropped in training.
         word_dropout: Share of the ids before that are hidden in training, so that each position must look at the
-            context and not only at its neighbours. Source: Bowman et al., "Generating sentences from a continuous
-            space" (2016), section 3.1.
+            context and not only at its neighbours; see ``token_sampling.forget``.
         norm: Of the transformer: ``layer``, or ``rms`` as Llama has it.
         label_smoothing: Share of the target distribution that is spread evenly over all ids.
         tie_embeddings: Whether the output layer is the embedding's transpose.
@@ -150,11 +148,10 @@ class Autoregressive(Head):
         """Log-probabilities (B, L, vocab) of each position given those before, and which positions are real (B, L)."""
         ids = target.value.long()
         # Padding comes last and attention looks back only, so that no real position sees any.
-        before = ids[:, :-1]
+        before = self.embedding(ids[:, :-1])
         if keys is not None and self.word_dropout:
-            forgotten = uniform(fold(keys, 0), before.shape[1:]) < self.word_dropout
-            before = before.masked_fill(forgotten, PAD)
-        x = torch.cat([self.begin(context.pooled)[:, None], self.embedding(before)], dim=1)
+            before = forget(before, keys, self.word_dropout)
+        x = torch.cat([self.begin(context.pooled)[:, None], before], dim=1)
         x = x if self.positions is None else x + self.positions
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True)
         return self._logits(h).log_softmax(-1), target.mask.expand_as(ids)

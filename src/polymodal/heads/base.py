@@ -1,7 +1,7 @@
 """What every head is: p(field | context)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -27,12 +27,14 @@ class Head(nn.Module, ABC):
         space: What it models.
         players: The players who move in one training step, in order; of an adversarial head ``("critic", "model")``.
         options: How it samples by default: a frozen dataclass whose annotations bound its fields.
+        signed: Names of its loss terms that 0 does not bound below, such as densities.
         sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.
     """
 
     players: ClassVar[tuple[str, ...]] = ("model",)
     space: Space
     sizes: Mapping[str, Any] = {}
+    signed: Collection[str] = ()
     options: Any = NoOptions()
 
     __init_subclass__ = check_constructor
@@ -118,12 +120,22 @@ class Head(nn.Module, ABC):
         """
         return None
 
+    def support(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Values (V, B, *shape) that stand for p(field | context), and their weights (V, B), which sum to 1 over V.
+
+        None of a head that can only be drawn from.
+        """
+        return None
+
     def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()
 
     def lr_scale(self, player: str, progress: float) -> float:
-        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves.
+        """Factor of the learning rate with which ``player`` moves now; asked before each of its moves, once a step.
+
+        That of ``model`` is 1 of every head, for all of them move as one. A head may count its steps here, for its loss
+        is asked for several times in a step, or never.
 
         Args:
             player: One of ``players``.

@@ -89,6 +89,7 @@ class Decoder(Head):
         self.space, self.options = space, DecoderOptions(temperature=temperature)
         self.ends: ValueDecoder | IdDecoder
         if space.kind == "continuous":
+            self.signed = ("nll",)
             self.sizes = usual_levels(space, channels, patch)
             more: dict[str, Any] = {"blocks": blocks, "variance": variance, "likelihood": likelihood}
             self.ends = ValueDecoder(space, width, latent=0, hidden_size=hidden_size, **self.sizes, **more)
@@ -103,11 +104,15 @@ class Decoder(Head):
             return refuse_other_than_sequences("a decoder", space)
         return refuse_other_grids(space)
 
+    def lr_scale(self, player: str, progress: float) -> float:
+        if self.training and isinstance(self.ends, ValueDecoder):
+            self.ends.follow(self.moves)
+            self.moves += 1
+        return 1.0
+
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll`` in nats per real number or id; ``length``, weighted, where lengths vary."""
-        nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
-        if self.training:
-            self.moves += 1
+        nll = self.ends.nll(_nothing(context), context, target, keys)
         return {"nll": nll / self.ends.size(target).clamp(min=1), **length_loss(self.ends.length, context, target)}
 
     @torch.no_grad()
@@ -119,7 +124,7 @@ class Decoder(Head):
     @torch.no_grad()
     def log_likelihood(self, context: Context, target: Field, keys: Tensor) -> Tensor:
         """log p(target | z) (B,) of whole rows, their lengths included, in nats. Call it in evaluation mode."""
-        nll = self.ends.nll(_nothing(context), context, target, keys, self.moves)
+        nll = self.ends.nll(_nothing(context), context, target, keys)
         return length_log_prob(self.ends.length, context, target) - nll
 
 
@@ -151,7 +156,7 @@ class IdDecoder(nn.Module):
             forbidden[END] = True  # its place is given by the length
         self.register_buffer("forbidden", forbidden, persistent=False)
 
-    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
+    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor) -> Tensor:
         """-log p(target | context) (B,), in nats."""
         ids = target.value.long()
         log_probs = self._logits(context, target.mask.expand_as(ids)).log_softmax(-1)

@@ -24,7 +24,8 @@ from polymodal.nn.guidance import guide
 from polymodal.nn.ode import SOLVERS, euler, solve
 from polymodal.nn.parameterisation import PredictData, PredictVelocity
 from polymodal.nn.patches import Patches
-from polymodal.nn.random import fold, normal
+from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.shapes import longest
 from polymodal.nn.shortcuts import SHORTCUTS, draw_steps, two_halves
 from polymodal.types import Context, Field, Losses, Space
 
@@ -36,7 +37,8 @@ class FlowOptions:
     """How a flow is sampled.
 
     Attributes:
-        steps: Solver steps. Numbers of steps that there are shortcuts for take them: no solver, no other guidance.
+        steps: Solver steps. Numbers of steps that there are shortcuts for take them: by Euler's steps, whatever the
+            default solver, and with the guidance that was learned. Another of either is refused.
         solver: Solver of the differential equation; see ``nn.ode``.
         guidance: Scale of classifier-free guidance, 1 for none.
         guidance_interval: Times between which guidance acts, from 0 (noise) to 1 (data).
@@ -64,6 +66,8 @@ class Flow(Head):
             the grid. By default the smallest power of two that gives at most 1,024 tokens.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
             grids of fixed sides, and sees the pooled context alone. Convolutions learn the texture of pictures sooner.
+        latents: Of a set, whose members have no order: vectors that read it, in place of attention of all to all.
+        members: Of a set: members that a draw learns from, chosen anew each time.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
             lie near a manifold and noise does not, so large patches of many numbers are learned much faster as data;
             fine spread, as of low-dimensional vectors, is learned slower.
@@ -99,6 +103,8 @@ class Flow(Head):
         heads: PositiveInt = 4,
         patch: Sides | None = None,
         channels: Sizes | None = None,
+        latents: PositiveInt = 32,
+        members: PositiveInt = 512,
         predict: Literal["data", "velocity"] = "velocity",
         weight_cap: PositiveFloat = 400.0,
         repeats: PositiveInt = 4,
@@ -115,10 +121,15 @@ class Flow(Head):
         self.time_mean, self.time_std = time_mean, time_std
         self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
         self.parameterisation = PredictData(space, weight_cap) if predict == "data" else PredictVelocity()
-        self.patches = Patches(space, patch)
+        self.patches = Patches(space, 1 if space.is_set else patch)
         self.sizes = {"patch": self.patches.argument}
-        backbone = BACKBONES["unet" if channels else "transformer"]
-        sizes: dict[str, Any] = {"channels": channels} if channels else {"depth": depth, "heads": heads}
+        self.members = members if space.is_set else None
+        backbone = BACKBONES["set" if space.is_set else "unet" if channels else "transformer"]
+        sizes: dict[str, Any] = {"depth": depth, "heads": heads}
+        if space.is_set:
+            sizes["latents"] = latents
+        elif channels:
+            sizes = {"channels": channels}
         levels = len(SHORTCUTS) if shortcuts else 0
         self.network = backbone(self.patches, width, hidden_size or width, levels, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None
@@ -146,7 +157,10 @@ class Flow(Head):
         index = torch.arange(rows, device=keys.device).repeat_interleave(copies)
         keys = fold(keys[index], torch.arange(copies, device=keys.device).repeat(rows))
         data, mask = self.patches.cut(target.value[index]), self.patches.mask(target.mask)[index]
-        noise = self.patches.noise(fold(keys, 0), data.shape[1])
+        if self.members is not None and self.members < data.shape[1]:
+            places = uniform(fold(keys, 3), (data.shape[1],)).topk(self.members, dim=1).indices
+            data, mask = data.gather(1, places[..., None].expand(-1, -1, data.shape[2])), mask.gather(1, places)
+        noise = self._noise(fold(keys, 0), data.shape[1])
         time = torch.sigmoid(self.time_mean + self.time_std * normal(fold(keys, 1)))
         velocity, level = data - noise, None
         if self.shortcuts:
@@ -167,6 +181,12 @@ class Flow(Head):
             losses["shortcut"] = (shortcut * self.parameterisation.error(of_shortcut)).sum(1) / self.repeats
         return losses
 
+    def _noise(self, keys: Tensor, tokens: int) -> Tensor:
+        """Of tokens (B, N, F); of a set, of as many members as are looked at."""
+        if self.members is not None:
+            return normal(keys, (tokens, self.patches.features))
+        return self.patches.noise(keys, tokens)
+
     @torch.no_grad()
     def _two_halves(self, x: Tensor, mask: Tensor, time: Tensor, level: Tensor, context: Context) -> Tensor:
         """Mean velocity over a step of 1 / SHORTCUTS[level] by two of half that length, guided where they are plain."""
@@ -185,11 +205,15 @@ class Flow(Head):
         return two_halves(half, x, time, level)
 
     def check_options(self, options: FlowOptions) -> None:
-        if self._short(options) and options.guidance != self.options.guidance:
-            raise ConfigError(
-                f"guidance: the shortcut of {options.steps} steps knows {self.options.guidance} only, not "
-                f"{options.guidance}; another number of steps, such as 25, takes any"
-            )
+        if not self._short(options):
+            return
+        for name in ("guidance", "guidance_interval", "solver"):
+            known, asked = getattr(self.options, name), getattr(options, name)
+            if asked != known and not (name == "solver" and asked == "euler"):
+                raise ConfigError(
+                    f"{name}: the shortcut of {options.steps} steps knows {known} only, not {asked}; another number of "
+                    "steps, such as 25, takes any"
+                )
 
     def _short(self, options: FlowOptions) -> bool:
         return self.shortcuts > 0 and options.steps in SHORTCUTS
@@ -201,7 +225,7 @@ class Flow(Head):
         mask = torch.ones(rows, 1, dtype=torch.bool, device=device)
         if self.length is not None:
             mask = self.length.draw(context.pooled, fold(keys, 2))
-            mask = mask[:, : int(mask.sum(1).max())]
+            mask = mask[:, : longest(mask)]
         token_mask = self.patches.mask(mask)
         # The noise is drawn on the whole canvas, so that it does not depend on the longest of the other rows.
         noise = normal(fold(keys, 0), (self.space.channels, *self.patches.canvas))

@@ -26,7 +26,8 @@ from polymodal.heads.gan_controller import GanController
 from polymodal.heads.lengths import Lengths, length_loss
 from polymodal.nn.dcgan import ConvolutionalCritic, ConvolutionalGenerator, leaky
 from polymodal.nn.layers import Linear
-from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.random import fold, normal, open_uniform, uniform
+from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Losses, Space
 
 CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -36,6 +37,12 @@ CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "wasserstein": lambda real, fake: fake - real,
 }
 """Of outputs (B,) on real and on generated values, for the critic to minimise."""
+
+GAMMA = {"wasserstein": 10.0}
+"""Usual weights of the gradient penalty, where not 1.
+
+Source: Gulrajani et al., "Improved training of Wasserstein GANs", 2017, section 4.
+"""
 
 DIFFERENCES = ("relativistic", "wasserstein")
 """Losses that depend on the difference of the two outputs only."""
@@ -99,6 +106,8 @@ class Critic(nn.Module):
 
 def frozen(module: nn.Module, *arguments: Tensor) -> Any:
     """The output of a module, whose parameters are constants here."""
+    if not torch.is_grad_enabled():  # nothing to hold back; to replace parameters for a call is not for many threads
+        return module(*arguments)
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, arguments)
 
 
@@ -134,6 +143,7 @@ class Gan(Head):
         loss: ``relativistic`` with gradient penalties on real and generated values (R3GAN), ``hinge``,
             ``non-saturating`` with a penalty on real values (R1), or ``wasserstein`` with one between both (WGAN-GP).
         gamma: Weight of the gradient penalty (R1 and R2 have half of it); 0 for none, which only ``hinge`` tolerates.
+            By default 10 for ``wasserstein``, as Gulrajani et al. have it, and 1 for the others.
         gamma_final: Share of ``gamma`` that is left at the end of training, reached by equal factors. The penalty keeps
             samples varied early in training. Source: Huang et al. 2024, who let it fall to a tenth.
         penalty_share: Share of the rows of a step that have the penalty; their weight makes up for the others.
@@ -164,7 +174,7 @@ class Gan(Head):
         blocks: NonNegativeInt = 0,
         patch: PositiveInt | None = None,
         loss: Literal["relativistic", "hinge", "non-saturating", "wasserstein"] = "relativistic",
-        gamma: NonNegativeFloat = 1.0,
+        gamma: NonNegativeFloat | None = None,
         gamma_final: Fraction = 1.0,
         penalty_share: Fraction = 0.25,
         mismatched: NonNegativeFloat = 0.5,
@@ -179,10 +189,12 @@ class Gan(Head):
         channels, patch = channels or usual_channels, patch or usual_patch
         self.sizes = {"channels": channels, "patch": patch}
         self.space, self.noise, self.loss_name = space, noise, loss
-        self.gamma, self.gamma_final, self.progress = gamma, gamma_final, 0.0
+        self.gamma = GAMMA.get(loss, 1.0) if gamma is None else gamma
+        self.gamma_final, self.progress = gamma_final, 0.0
         self.critic_rate = critic_rate
         self.penalty_share, self.mismatched, self.flip = penalty_share, mismatched, flip
         self.options = GanOptions(truncation=truncation)
+        self.signed = ("adversarial",) if loss in ("hinge", "wasserstein") else ()  # the output of the critic itself
         self.generator = Generator(space, width, hidden_size, noise, channels, blocks, patch)
         self._critic_shape = (space, width, hidden_size, channels, blocks, patch)
         self.spectral_norm = spectral_norm
@@ -199,6 +211,8 @@ class Gan(Head):
     def accepts(cls, space: Space) -> str | None:
         if space.kind != "continuous":
             return "models continuous values; these are ids"
+        if space.is_set:
+            return "models values whose places have an order, not sets"
         if len(space.grid) > 2 or not space.varies_last:
             return "models vectors, sounds and pictures"
         return None
@@ -270,7 +284,8 @@ class Gan(Head):
         losses = {"adversarial": CRITIC_LOSSES[self.loss_name](real, made)}
         if self.training:
             features = (real_features, made_features)
-            self.controller.watch((real, made), features, losses["adversarial"], self.loss_name in DIFFERENCES)
+            centre = self.loss_name in DIFFERENCES
+            self.controller.watch((real, made), features, losses["adversarial"], centre, target.present)
             if self.mismatched:
                 other = self.critic.judge(real_features, pooled.roll(1, 0))
                 losses["mismatched"] = self.mismatched * self._mismatch(real, other, pooled)
@@ -344,13 +359,13 @@ class Gan(Head):
             mask = self.length.draw(context.pooled, fold(keys, 8))
         value = self._make(context.pooled, mask, noise)
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
+        return made.with_value(value).trim(longest(mask)) if self.space.variable else made
 
 
 def truncated_normal(keys: Tensor, count: int, limit: float) -> Tensor:
     """(B, count) standard normal numbers given that they lie within ± ``limit``, by inverting their distribution."""
     inside = math.erf(limit / math.sqrt(2))
-    u = (uniform(keys, (count,)) * 2 - 1) * inside
+    u = (open_uniform(keys, (count,)) * 2 - 1) * inside
     return (torch.erfinv(u) * math.sqrt(2)).clamp(-limit, limit)
 
 

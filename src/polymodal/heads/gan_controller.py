@@ -73,7 +73,12 @@ class GanController(nn.Module):
 
     @torch.no_grad()
     def watch(
-        self, outputs: tuple[Tensor, Tensor], features: tuple[Tensor, Tensor], loss: Tensor, centre: bool
+        self,
+        outputs: tuple[Tensor, Tensor],
+        features: tuple[Tensor, Tensor],
+        loss: Tensor,
+        centre: bool,
+        present: Tensor,
     ) -> None:
         """Adds one move of the critic.
 
@@ -83,14 +88,16 @@ class GanController(nn.Module):
             loss: (B,) of the outputs.
             centre: The loss depends on differences of outputs only, so that the sign of an output on a real value is
                 taken relative to the output on a sample.
+            present: (B,) which rows count.
         """
         real, made = outputs
         ordered = (real > made).to(real.dtype)
         sign = 2 * ordered - 1 if centre else real.sign()
         terms = [torch.ones_like(real), real, real.square(), made, made.square(), sign, ordered, loss]
-        self.sums[:8] += torch.stack(terms).sum(1)
+        there = present.to(real.dtype)
+        self.sums[:8] += torch.stack(terms) @ there
         for number, each in enumerate(features):
-            self.moments[number] += torch.stack([each.sum(0), each.square().sum(0)])
+            self.moments[number] += torch.stack([there @ each, there @ each.square()])
 
     @torch.no_grad()
     def watch_gradient(self, gradient: Tensor, present: Tensor) -> None:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.nn.random import uniform
+from polymodal.nn.random import choose
+from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Losses, Space
 
 
@@ -33,8 +34,7 @@ class Lengths(nn.Module):
         if temperature == 0:
             drawn = logits.argmax(1) + 1
         else:
-            likely = functional.softmax(logits / temperature, dim=1).cumsum(1)
-            drawn = (likely < uniform(keys)[:, None]).sum(1).clamp(max=self.longest - 1) + 1
+            drawn = choose(functional.softmax(logits / temperature, dim=1), keys) + 1
         return torch.arange(self.longest, device=keys.device) < drawn[:, None]
 
 
@@ -43,7 +43,7 @@ def draw_positions(lengths: Lengths | None, space: Space, pooled: Tensor, keys: 
     if lengths is None:
         return torch.ones(len(keys), *space.shape, dtype=torch.bool, device=keys.device)
     real = lengths.draw(pooled, keys, temperature)
-    return real[:, : int(real.sum(1).max())] if len(real) else real
+    return real[:, : longest(real)]
 
 
 def length_loss(lengths: Lengths | None, context: Context, target: Field) -> Losses:

@@ -100,7 +100,7 @@ class Ids(nn.Module):
         x = self.encoder(self.embedding(ids), mask=mask, context=context.tokens, context_mask=context.mask)
         return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
-    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
+    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor) -> Tensor:
         """-log p(target | z, context) (B,), in nats; with word dropout in training."""
         mean = self.decoder.loss(self._with(z, context), target, "model", keys)["nll"]
         return mean * self.size(target)

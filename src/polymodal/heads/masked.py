@@ -45,7 +45,7 @@ class MaskedOptions(DecodingOptions):
 
     steps: PositiveInt = 12
     order: Order = "confidence"
-    noise: NonNegativeFloat = 1.0
+    noise: NonNegativeFloat = 4.5
 
 
 class Masked(Head):
@@ -73,7 +73,8 @@ class Masked(Head):
         order: Which ids are kept: those guessed with the most ``confidence``, or ``random`` ones, which makes a sample
             one of the distribution that ``log_likelihood`` bounds as the steps grow.
         noise: Standard Gumbel noise on the log-confidence, that much at the start and none at the end, so that samples
-            differ.
+            differ; 4.5 is that of MaskGIT's authors. With little of it, rare ids, which are unsure, are drawn again and
+            again until they are common ones.
         guidance: Default of the sampling option; see ``DecodingOptions``.
         temperature: Default of the sampling option.
         top_p: Default of the sampling option.
@@ -99,7 +100,7 @@ class Masked(Head):
         repeats: PositiveInt = 2,
         steps: PositiveInt = 12,
         order: Order = "confidence",
-        noise: NonNegativeFloat = 1.0,
+        noise: NonNegativeFloat = 4.5,
         guidance: NonNegativeFloat = 1.0,
         temperature: NonNegativeFloat = 1.0,
         top_p: TopP = 1.0,

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from polymodal.arguments import Share
 from polymodal.heads.base import Head
 from polymodal.heads.token_sampling import (
-    PAD,
     SequenceOptions,
     TopP,
     check_length,
@@ -16,10 +15,10 @@ from polymodal.heads.token_sampling import (
     decode,
     forbid,
     forbidden_ids,
+    forget,
     refuse_other_than_sequences,
 )
 from polymodal.nn.layers import Linear
-from polymodal.nn.random import fold, uniform
 from polymodal.types import Context, Field, Losses, Space
 
 State = tuple[Tensor, Tensor]
@@ -134,11 +133,10 @@ class Recurrent(Head):
     def _log_probs(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """Log-probabilities (B, L, vocab) of each position given those before."""
         # Padding comes last and an LSTM looks back only, so that no real position sees any.
-        before = target.value[:, :-1].long()
+        before = self.embedding(target.value[:, :-1].long())
         if keys is not None and self.word_dropout:
-            forgotten = uniform(fold(keys, 0), before.shape[1:]) < self.word_dropout
-            before = before.masked_fill(forgotten, PAD)
-        x = torch.cat([self.begin(context.pooled)[:, None], self.embedding(before)], dim=1)
+            before = forget(before, keys, self.word_dropout)
+        x = torch.cat([self.begin(context.pooled)[:, None], before], dim=1)
         out, _ = self.lstm(F.dropout(x, self.dropout, self.training), self._first_state(context))
         return self._logits(F.dropout(out, self.dropout, self.training), context).log_softmax(-1)
 

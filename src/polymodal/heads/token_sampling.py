@@ -14,7 +14,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from polymodal.errors import ConfigError
-from polymodal.nn.random import fold, uniform
+from polymodal.nn.random import fold, open_uniform, uniform
 from polymodal.types import Context, Field, Space
 
 PAD, END, BEGIN = 0, 1, 2
@@ -87,7 +87,7 @@ class SequenceOptions(DecodingOptions):
 
 def gumbel(keys: Tensor, shape: Sequence[int]) -> Tensor:
     """Standard Gumbel numbers (B, *shape)."""
-    return -(uniform(keys, shape) + 2.0**-25).log().neg().log()
+    return -open_uniform(keys, shape).log().neg().log()
 
 
 def check_length(space: Space, length: int | None) -> None:
@@ -114,6 +114,8 @@ def refuse_other_than_sequences(kind: str, space: Space) -> str | None:
 
 def refuse_other_grids(space: Space) -> str | None:
     """The reason why a head that draws a grid at once, by convolutions, cannot model ``space``; None if it can."""
+    if space.is_set:
+        return "models values whose places have an order, not sets"
     if len(space.grid) > 2:
         return f"models grids of up to two dimensions; this one has {len(space.grid)}"
     return None if space.varies_last else "models values of which the last axis varies, or none"
@@ -130,6 +132,16 @@ def forbidden_ids(space: Space) -> Tensor:
 def forbid(logits: Tensor, forbidden: Tensor) -> Tensor:
     """Logits (..., vocab) without the forbidden ids, as float32; finite, so that the loss of padding is no NaN."""
     return logits.masked_fill(forbidden, torch.finfo(logits.dtype).min / 2).float()
+
+
+def forget(embedded: Tensor, keys: Tensor, share: float) -> Tensor:
+    """Embeddings (B, L, D) of the ids before, of which a ``share`` is replaced by zeros, which are no id's embedding.
+
+    Source: Bowman et al., "Generating sentences from a continuous space" (2016), section 3.1, whose stand-in is the
+    vector of an unknown word. An id of the space would be taken for itself where it is a real one.
+    """
+    forgotten = uniform(fold(keys, 0), embedded.shape[1:2]) < share
+    return embedded.masked_fill(forgotten[..., None], 0.0)
 
 
 def cross_entropy(log_probs: Tensor, ids: Tensor, counted: Tensor, forbidden: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -75,7 +75,7 @@ class VariationalAutoencoder(Head):
         prior: p(z | context): ``standard``, ``conditional`` or ``flow``; see ``nn.priors``.
         hidden_size: Width inside: of the features from which z is read, and of the transformers of ids.
         kl_weight: Of the divergence of the posterior from the prior (Higgins et al., "beta-VAE", 2017).
-        anneal: Moves over which that weight climbs from 0, lest the decoder learn to do without z before z holds any
+        anneal: Steps over which that weight climbs from 0, lest the decoder learn to do without z before z holds any
             information (Bowman et al., "Generating sentences from a continuous space", 2016).
         free_nats: Divergence per latent dimension and row that costs nothing, for the same reason (Kingma et al.,
             "Improved variational inference with inverse autoregressive flow", 2016, equation 15, without the mean
@@ -125,6 +125,7 @@ class VariationalAutoencoder(Head):
         sizes: dict[str, Any] = {"latent": latent, "hidden_size": hidden_size}
         self.ends: Values | Ids
         if space.kind == "continuous":
+            self.signed = ("nll",)
             self.options = ValueOptions(temperature=temperature)
             self.sizes = usual_levels(space, channels, patch)
             self.ends = Values(space, width, **sizes, **self.sizes, blocks=blocks, variance=variance)
@@ -147,19 +148,24 @@ class VariationalAutoencoder(Head):
         mean, log_std = self.moments(h).chunk(2, dim=1)
         return mean, log_std.clamp(-8, 3)
 
+    def lr_scale(self, player: str, progress: float) -> float:
+        if self.training:
+            if isinstance(self.ends, Values):
+                self.ends.follow(self.moves)
+            self.moves += 1
+        return 1.0
+
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll`` and weighted ``kl``, the evidence bound's two parts, in nats per real element; ``length``."""
         mean, log_std = self.posterior(context, target)
         z = mean + log_std.exp() * normal(fold(keys, 0), (self.latent,))
-        nll = self.ends.nll(z, context, target, fold(keys, 1), self.moves)
+        nll = self.ends.nll(z, context, target, fold(keys, 1))
         kl = self.prior.divergence(mean, log_std, z, context.pooled)
         if self.free_nats:
             kl = kl.clamp(min=self.free_nats * self.latent / kl.shape[1])
         weight: Tensor | float = self.kl_weight
-        if self.training:
-            if self.anneal:
-                weight = weight * (self.moves / self.anneal).clamp(max=1)
-            self.moves += 1
+        if self.training and self.anneal:
+            weight = weight * ((self.moves - 1) / self.anneal).clamp(0, 1)
         size = self.ends.size(target)
         return {"nll": nll / size, "kl": weight * kl.sum(1) / size, **length_loss(self.ends.length, context, target)}
 
@@ -195,7 +201,7 @@ class VariationalAutoencoder(Head):
         for number in range(samples):
             stream = fold(keys, number)
             z = mean + log_std.exp() * normal(stream, (self.latent,))
-            log_joint = self.prior.log_prob(z, context.pooled) - self.ends.nll(z, context, target, stream, self.moves)
+            log_joint = self.prior.log_prob(z, context.pooled) - self.ends.nll(z, context, target, stream)
             weights.append(log_joint - gaussian_log_prob(z, mean, log_std).sum(1))
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
         return bound + length_log_prob(self.ends.length, context, target)

@@ -14,7 +14,8 @@ from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.grids import GridDecoder
 from polymodal.nn.layers import Linear
 from polymodal.nn.priors import standard_log_prob
-from polymodal.nn.random import fold, normal, uniform
+from polymodal.nn.random import fold, normal, open_uniform
+from polymodal.nn.shapes import longest
 from polymodal.types import Context, Field, Space
 
 Likelihood = Literal["gaussian", "laplace"]
@@ -44,6 +45,7 @@ class ValueDecoder(nn.Module):
     """
 
     variance: Tensor
+    sums: Tensor
 
     def __init__(
         self,
@@ -65,18 +67,33 @@ class ValueDecoder(nn.Module):
         self.decoder = GridDecoder(space, hidden_size, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None
         self.register_buffer("variance", torch.full((space.channels,), 1.0 if variance is None else variance))
+        self.register_buffer("sums", torch.zeros(2, space.channels))  # of errors since the last move, and their numbers
+        self.register_load_state_dict_pre_hook(_without_sums)
 
-    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor, moves: Tensor) -> Tensor:
-        """-log p(target | z, context) (B,), in nats; the optimal variance follows the errors in training."""
+    @torch.no_grad()
+    def follow(self, moves: Tensor) -> None:
+        """Lets the optimal variance follow the errors of the last move, in all processes and all parts of the step."""
+        if not self.optimal:
+            return
+        sums = self.sums.clone()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        mean = sums[0] / sums[1].clamp(min=1)
+        best = mean if self.likelihood == "gaussian" else 2 * mean.square()
+        self.variance.lerp_(best, (sums[1] > 0) / moves.clamp(1, MEMORY))
+        self.sums.zero_()
+
+    def nll(self, z: Tensor, context: Context, target: Field, keys: Tensor) -> Tensor:
+        """-log p(target | z, context) (B,), in nats; in training the errors are kept for the optimal variance."""
         error = self._decode(z, context, target.mask)[..., : target.value.shape[-1]] - target.value
         real = target.real.expand_as(error).to(error.dtype)
         if self.optimal and self.training:
             with torch.no_grad():
                 axes = [axis for axis in range(error.dim()) if axis != 1]
                 deviation = error.square() if self.likelihood == "gaussian" else error.abs()
-                mean = (deviation * real).sum(axes) / real.sum(axes)
-                best = mean if self.likelihood == "gaussian" else 2 * mean.square()
-                self.variance.lerp_(best, 1 / (moves + 1).clamp(max=MEMORY))
+                counted = real * target.present.view(-1, *[1] * (error.dim() - 1))
+                seen = torch.stack([(deviation * counted).sum(axes), counted.sum(axes)])
+                self.sums += seen.where(seen.isfinite().all(), 0)  # else the step is skipped, and must leave no trace
         scale = self._scale()
         if self.likelihood == "gaussian":
             log_prob = standard_log_prob(error / scale) - scale.log()
@@ -108,7 +125,7 @@ class ValueDecoder(nn.Module):
                 value + decoder_temperature * self._scale() * self._noise(fold(keys, 1)), self.space
             )
         made = Field.full(value, mask, self.space.varies)
-        return made.with_value(value).trim(int(made.lengths.max())) if self.space.variable else made
+        return made.with_value(value).trim(longest(mask)) if self.space.variable else made
 
     def _scale(self) -> Tensor:
         """Of the likelihood, (1, C, ...): the deviation of a Gaussian, the mean error of a Laplace distribution."""
@@ -119,8 +136,8 @@ class ValueDecoder(nn.Module):
         """Of unit scale, (B, *shape)."""
         if self.likelihood == "gaussian":
             return normal(keys, self.space.shape)
-        u = uniform(keys, self.space.shape) - 0.5  # the inverse of the distribution function
-        return -u.sign() * torch.log1p(-(2 * u).abs().clamp(max=1 - 2.0**-24))
+        u = open_uniform(keys, self.space.shape) - 0.5  # the inverse of the distribution function
+        return -u.sign() * torch.log1p(-(2 * u).abs())
 
     def _decode(self, z: Tensor, context: Context, mask: Tensor) -> Tensor:
         """The likelihood's middle (B, C, *grid), where a length varies of the space's whole length."""
@@ -128,3 +145,8 @@ class ValueDecoder(nn.Module):
         if self.space.variable:
             inputs.append(mask.sum(1, keepdim=True) / self.space.max_length)
         return clamp_to_bounds(self.decoder(self.proj_in(torch.cat(inputs, dim=1))), self.space)
+
+
+def _without_sums(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Weights of earlier versions have no sums."""
+    state.setdefault(f"{prefix}sums", torch.zeros_like(module.sums))  # type: ignore[arg-type]

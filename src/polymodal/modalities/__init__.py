@@ -8,19 +8,39 @@ from polymodal.modalities.audio import Audio
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.image import Image
 from polymodal.modalities.label import Label
+from polymodal.modalities.molecule import Molecule
+from polymodal.modalities.points import Points
+from polymodal.modalities.series import Series
 from polymodal.modalities.text import Text
 from polymodal.modalities.vector import Vector
 
 MODALITIES: dict[str, type[Modality]] = {
     "text": Text,
     "vector": Vector,
+    "series": Series,
     "label": Label,
+    "molecule": Molecule,
     "image": Image,
     "audio": Audio,
+    "points": Points,
 }
 """By name, the most general first: a column that several recognise is the last one's."""
 
-__all__ = ["MODALITIES", "Audio", "ColumnSample", "Image", "Label", "Modality", "Text", "Vector", "build", "kind_of"]
+__all__ = [
+    "MODALITIES",
+    "Audio",
+    "ColumnSample",
+    "Image",
+    "Label",
+    "Modality",
+    "Molecule",
+    "Points",
+    "Series",
+    "Text",
+    "Vector",
+    "build",
+    "kind_of",
+]
 
 
 def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:

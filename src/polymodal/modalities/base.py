@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, DataError
+from polymodal.files import digest
 from polymodal.modalities.html import picture_html
 from polymodal.modalities.identity import content_name
 from polymodal.modalities.mel import MelTransform
@@ -94,6 +95,19 @@ def usual_limit(lengths: np.ndarray, short: float) -> float:
     return float(lengths[lengths <= max(short, 2 * usual)].max())
 
 
+def read_finite(modality: "Modality", raw: Any) -> np.ndarray:
+    """What a modality reads, whose numbers are all finite; every value that comes in is read by this.
+
+    Raises:
+        DataError: It cannot be read, or a number is not finite as it is stored.
+    """
+    with np.errstate(all="ignore"):
+        stored = np.asarray(modality.read(raw))
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise DataError(f"holds numbers that are not finite in {8 * stored.dtype.itemsize} bits")
+    return stored
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of a file.
 
@@ -169,6 +183,12 @@ class Modality(ABC):
         """The arguments, as JSON, that build this modality again, what ``prepare`` learned included."""
         return {name: getattr(self, name) for name in signature(type(self).__init__).parameters if name != "self"}
 
+    def __repr__(self) -> str:
+        defaults = signature(type(self).__init__).parameters
+        given = {name: value for name, value in self.state().items() if value != defaults[name].default}
+        texts = {name: text if len(text := repr(value)) <= 60 else f"{text[:57]}..." for name, value in given.items()}
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in texts.items())})"
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """The modality, with arguments that fit, of a column that seems to be of this kind; None if it is not."""
@@ -182,13 +202,25 @@ class Modality(ABC):
             DataError: The content of a value of this type has no name.
         """
         try:
+            if isinstance(raw, Path) and (others := cls.companions(raw)):
+                return digest(b"files", *(content_name(path, cls.identity) for path in (raw, *others)))
             return content_name(raw, cls.identity)
         except RecursionError:
             raise DataError(f"a {type(raw).__name__} that is nested too deeply") from None
 
     @classmethod
+    def companions(cls, path: Path) -> Sequence[Path]:
+        """Other files that ``read`` opens with a file, and that are part of its content."""
+        return ()
+
+    @classmethod
     def names_file(cls, text: str) -> bool:
         """Whether a text in a cell is the path of a file, and not the value itself."""
+        return not cls.inline
+
+    @classmethod
+    def groups(cls, raw: Any) -> bool:
+        """Whether rows that share a raw value belong in one split: it then tells which row it is, as a picture does."""
         return not cls.inline
 
     def encode(self, thing: Any) -> bytes:
@@ -209,6 +241,17 @@ class Modality(ABC):
     def thumbnail(self, thing: Any, side: int) -> PILImage.Image | None:
         """What ``write`` made -> an RGB picture of it of at most ``side`` x ``side`` pixels, or None if it has none."""
         return None
+
+    def mean_of(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean of what a user would see, (B, *shape) in model form, of values (V, B, *shape) in model form.
+
+        Args:
+            values: V of each of B rows.
+            weights: (V, B), which sum to 1 over V; all alike if not given.
+        """
+        if weights is None:
+            return values.mean(0)
+        return (values * weights[(...,) + (None,) * (values.dim() - 2)]).sum(0)
 
     def with_vocoder(self, vocoder: nn.Module) -> Self:
         """A copy whose ``write`` makes sound by a vocoder.

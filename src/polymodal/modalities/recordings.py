@@ -133,7 +133,7 @@ def _decode_by_av(content: bytes, kind: str, max_seconds: float) -> tuple[np.nda
             check(stream.rate, stream.channels)
             resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
             length = 0
-            for frame in container.decode(stream):
+            for frame in container.decode(stream):  # type: ignore[union-attr]
                 pieces += [piece.to_ndarray().T for piece in resampler.resample(frame)]
                 length += frame.samples
                 check_length(length / stream.rate, max_seconds)

@@ -20,6 +20,9 @@ there is no space."""
 _SHORT = 256
 """Bytes of a text that is no burden, however short the others are."""
 
+_LONG = 64
+"""Characters, or bytes of a file, from which on a text tells which row it is."""
+
 
 class Text(Modality):
     """Strings of limited length, in any script.
@@ -107,6 +110,13 @@ class Text(Modality):
         ids[:-1] += self.SHIFT
         ids[-1] = self.END
         return ids
+
+    @classmethod
+    def groups(cls, raw: Any) -> bool:
+        """Long texts; names and short captions are those of many rows."""
+        if isinstance(raw, Path):
+            return raw.stat().st_size >= _LONG
+        return isinstance(raw, str | bytes) and len(raw) >= _LONG
 
     def to_model(self, stored: Tensor) -> Tensor:
         return stored.to(torch.int64)

@@ -1,4 +1,4 @@
-"""Vectors: numbers of a fixed count, standardised."""
+"""Vectors: numbers of a fixed count, brought to the shape of a normal distribution."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,20 +13,28 @@ from markupsafe import Markup
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError
-from polymodal.modalities.base import ColumnSample, Modality, read_file
+from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.moments import given_moments
+from polymodal.modalities.npy import NPY, load_npy
 from polymodal.modalities.numbers import column_numbers, is_decimal, is_number, parse_number, parse_vector
+from polymodal.modalities.scales import LARGEST, SCALES, Sample, Scales, check_knots
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
-_NPY = b"\x93NUMPY"
 _MOST_NUMBERS = 1 << 24
-_LARGEST = float(np.finfo(np.float32).max)
-_ROUNDING = 16 * np.finfo(np.float64).eps
-"""Deviations of less than this share of the mean are errors of rounding: the number does not vary."""
+FAR = 3.0
+"""Standard deviations from the mean, on a scale that is not linear, beyond which a value counts as one that far away
+where values are averaged."""
 
 
 class Numbers(np.ndarray):
     """A vector (size,) of 64-bit floats as NumPy knows it, with ``save``."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{number:.7g}" for number in np.ravel(self).tolist())  # the digits that 32 bits keep
+
+    def __repr__(self) -> str:
+        return f"Numbers({self})"
 
     def save(self, path: str | Path) -> None:
         """Write a ``.npy`` file."""
@@ -35,15 +43,22 @@ class Numbers(np.ndarray):
 
 
 class Vector(Modality):
-    """``size`` numbers, each less its mean and divided by its standard deviation.
+    """``size`` numbers, each on a scale of its own, less its mean there and divided by its standard deviation.
 
     Space: continuous (size,). Stored: the standardised numbers, in 32-bit floats. They are standardised in 64 bits, so
     that numbers far from zero, such as seconds since 1970, and of any scale keep their digits.
 
     Args:
         size: How many numbers.
-        mean: Of each number, or one for all. None: that of the training rows.
-        std: Of each number, or one for all. None: that of the training rows; 1 for a number that does not vary.
+        mean: Of each number, or one for all, on its scale. None: that of the training rows.
+        std: Of each number, or one for all, on its scale. None: that of the training rows; 1 for a number that does not
+            vary.
+        scale: Of each number, or one for all: ``linear``; ``log``, of numbers above 0 that spread over magnitudes, such
+            as prices; ``quantile``, of any shape, which is bent to a normal distribution by ``knots``. None: the
+            one on which the training values are nearest to normal, in doubt the former; ``linear`` where mean and std
+            are given.
+        knots: Of each number on a ``quantile`` scale, its values and where these lie on the scale, both rising; else
+            None. None: from the training rows.
 
     Raises:
         ConfigError: An argument is out of range.
@@ -55,57 +70,53 @@ class Vector(Modality):
     inline = True
 
     def __init__(
-        self, size: int, mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None
+        self,
+        size: int,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        scale: str | Sequence[str] | None = None,
+        knots: Sequence[Any] | None = None,
     ) -> None:
         if not isinstance(size, int) or not 1 <= size <= _MOST_NUMBERS:
             raise ConfigError(f"size: {size!r} is not a count of numbers, from 1 to {_MOST_NUMBERS:,}")
         self.size = size
-        self.mean, self.std = self._statistic("mean", mean), self._statistic("std", std)
-        if self.std is not None and min(self.std) <= 0:
-            raise ConfigError(f"std: {min(self.std)} is not above 0")
+        self.mean, self.std = given_moments(size, mean, std)
+        if scale is None and self.mean is not None and self.std is not None:
+            scale = "linear"
+        self.scale = [scale] * size if isinstance(scale, str) else None if scale is None else list(scale)
+        if self.scale is not None and (len(self.scale) != size or not {*self.scale} <= {*SCALES}):
+            raise ConfigError(f"scale: {scale!r} is not one of {', '.join(SCALES)}, or {size} of these")
+        self.knots = None if knots is None else check_knots(knots, self.scale or [], "knots")
         self.space = Space("continuous", (size,))
 
-    def _statistic(self, name: str, value: float | Sequence[float] | None) -> list[float] | None:
-        if value is None:
-            return None
-        numbers = [float(value)] * self.size if isinstance(value, int | float) else [float(x) for x in value]
-        if len(numbers) != self.size or not np.isfinite(numbers).all():
-            raise ConfigError(f"{name}: {len(numbers)} numbers given; one, or {self.size} finite ones, are right")
-        return numbers
-
     def prepare(self, raws: Iterable[Any]) -> None:
-        if self.mean is not None and self.std is not None:
+        if self.scale is not None and self.mean is not None and self.std is not None:
             return
-        # Welford's update in the longest floats: one pass, no cancellation where the mean is far from zero, and no
-        # squares of tiny numbers that vanish.
-        count, mean, squares = 0, np.zeros(self.size, np.longdouble), np.zeros(self.size, np.longdouble)
+        sample = Sample(self.size)
         for raw in raws:
             try:
-                numbers = self._numbers(raw)
+                sample.add(self._numbers(raw))
             except DataError:
                 continue  # the build refuses the same cell, and says so with its row
-            count += 1
-            delta = numbers - mean
-            mean += delta / count
-            squares += delta * (numbers - mean)
-        if count:
-            deviation = np.sqrt(squares / count).astype(np.float64)
-            varies = deviation > _ROUNDING * np.abs(mean)
-            self.mean = self.mean or mean.astype(np.float64).tolist()
-            self.std = self.std or np.where(varies, deviation, 1.0).tolist()
+        if sample.count:
+            fitted = sample.fit(self.scale, self.knots)
+            self.scale, self.knots = fitted.scale, fitted.knots
+            self.mean, self.std = self.mean or fitted.mean, self.std or fitted.std
 
     def read(self, raw: Any) -> np.ndarray:
         """Sequence or array of numbers, a vector as text, or path or bytes of ``.npy`` -> (size,) standardised.
 
         Text is a list in JSON, as NumPy prints it, or numbers apart by spaces or commas.
         """
-        mean, std = self._moments()
-        return ((self._numbers(raw) - mean) / std).clip(-_LARGEST, _LARGEST).astype(self.dtype)
+        deviations = self._scales.standardise(self._numbers(raw))
+        if (most := np.abs(deviations).max()) > LARGEST:
+            raise DataError(f"{most:g} standard deviations from the mean, beyond 32 bits")
+        return deviations.astype(self.dtype)
 
     def _numbers(self, raw: Any) -> np.ndarray:
         """Raw -> the numbers as given (size,), in 64-bit floats."""
-        if isinstance(raw, Path) or (isinstance(raw, bytes) and raw.startswith(_NPY)):
-            raw = _load(raw, (self.size,))
+        if isinstance(raw, Path) or (isinstance(raw, bytes) and raw.startswith(NPY)):
+            raw = load_npy(raw, self._check_shape)
         try:
             if isinstance(raw, str | bytes):
                 text = raw if isinstance(raw, str) else raw.decode()
@@ -118,18 +129,32 @@ class Vector(Modality):
         numbers = numbers.reshape(1) if numbers.ndim == 0 else numbers
         if numbers.shape != (self.size,):
             raise DataError(f"a vector of shape {numbers.shape}; size {self.size} wants ({self.size},)")
-        if not (good := np.abs(numbers) <= _LARGEST).all():
+        if not (good := np.abs(numbers) <= LARGEST).all():
             bad = int(np.argmin(good))
             problem = f"{numbers[bad]:g}, beyond 32 bits" if np.isfinite(numbers[bad]) else "not finite"
             raise DataError(f"number {bad} of the vector is {problem}")
         return numbers
 
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if shape not in ((self.size,), ()):
+            raise DataError(f"a vector of shape {shape}; size {self.size} wants ({self.size},)")
+
     def to_model(self, stored: Tensor) -> Tensor:
         return stored.to(torch.float32)
 
     def write(self, value: Tensor) -> Numbers:
-        mean, std = self._moments()
-        return (value.detach().cpu().double().numpy() * std + mean).view(Numbers)
+        return self._raw(value).view(Numbers)
+
+    def mean_of(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        if {*(self.scale or [])} - {"linear"}:  # of an exponential, what is hardly ever drawn would count most
+            values = values.clamp(-FAR, FAR)
+        numbers = torch.from_numpy(self._raw(values)).clamp(-LARGEST, LARGEST)
+        middle = super().mean_of(numbers, None if weights is None else weights.double().cpu())
+        return torch.from_numpy(self._scales.standardise(middle.numpy())).to(values.device, values.dtype)
+
+    def _raw(self, values: Tensor) -> np.ndarray:
+        """Values (..., size) in model form -> numbers."""
+        return self._scales.restore(values.detach().cpu().double().numpy())
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
@@ -156,38 +181,17 @@ class Vector(Modality):
     def preview(self, thing: Numbers) -> Markup:
         return Markup('<code class="text">{}</code>').format(np.array2string(np.asarray(thing), precision=2))
 
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(self.mean or [0.0] * self.size), np.asarray(self.std or [1.0] * self.size)
-
-
-def _load(file: Path | bytes, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The array of a ``.npy`` file, whose memory is not taken before its header has the ``shape``.
-
-    Raises:
-        DataError: It is none, or of another shape.
-    """
-    content = BytesIO(file if isinstance(file, bytes) else read_file(file))
-    try:
-        version = np.lib.format.read_magic(content)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        claimed, _, dtype = read_header(content)
-        if shape is not None and claimed not in (shape, ()):
-            raise DataError(f"a vector of shape {claimed}; size {shape[0]} wants {shape}")
-        if len(content.getvalue()) - content.tell() < int(np.prod(claimed, dtype=object)) * dtype.itemsize:
-            raise ValueError("the file ends too early")
-        content.seek(0)
-        return np.load(content, allow_pickle=False)
-    except DataError:
-        raise
-    except Exception as error:  # a header is parsed as Python is, which raises nearly every kind of error
-        raise DataError(f"not a .npy file: {' '.join(str(error).split())}") from error
+    @property
+    def _scales(self) -> Scales:
+        mean, std = np.asarray(self.mean or [0.0] * self.size), np.asarray(self.std or [1.0] * self.size)
+        return Scales(self.scale or ["linear"] * self.size, mean, std, self.knots)
 
 
 def _size(cell: Any, file: Any) -> int:
     """How many numbers a cell holds; 0 where it is no vector."""
     with suppress(DataError, ValueError, TypeError):
         if isinstance(file, Path | bytes):
-            cell = _load(file) if isinstance(file, Path) or file.startswith(_NPY) else None
+            cell = load_npy(file) if isinstance(file, Path) or file.startswith(NPY) else None
         elif isinstance(cell, str) and cell.lstrip().startswith("["):
             cell = parse_vector(cell)
         if isinstance(cell, list | tuple) and cell and all(map(is_number, cell)):

@@ -4,12 +4,15 @@ All have the same interface, and know nothing of what their output means. Shapes
 the context; N tokens of F features; W the context's width.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
 from polymodal.nn.embeddings import TimeEmbedding, grid_positions
+from polymodal.nn.layers import layer_norm
 from polymodal.nn.patches import Patches
+from polymodal.nn.sets import MemberEmbedding, SetBlock
 from polymodal.nn.transformer import Transformer
 from polymodal.nn.unet import UNet
 from polymodal.types import Context
@@ -101,7 +104,45 @@ class UNetBackbone(nn.Module):
         return self.unet(x, F.silu(self.condition(time, context.pooled, level)))
 
 
-BACKBONES: dict[str, type[TransformerBackbone] | type[UNetBackbone]] = {
+class SetBackbone(nn.Module):
+    """A set, read by latent vectors that are processed and written back; it follows the order of its members.
+
+    The cost of a member does not depend on how many there are, so that a flow may learn from a part of them.
+
+    Args:
+        patches: Of the values, one of each member.
+        width: W.
+        hidden_size: Width inside.
+        levels: The same as in ``FlowCondition``.
+        depth: Blocks.
+        heads: Attention heads.
+        latents: Vectors that read the set.
+    """
+
+    def __init__(
+        self, patches: Patches, width: int, hidden_size: int, levels: int, *, depth: int, heads: int, latents: int
+    ) -> None:
+        super().__init__()
+        self.condition = FlowCondition(width, hidden_size, levels)
+        self.embedding = MemberEmbedding(patches.features, hidden_size)
+        self.latents = nn.Parameter(torch.randn(1, latents, hidden_size) * 0.5)
+        self.blocks = nn.ModuleList(SetBlock(hidden_size, heads, width) for _ in range(depth))
+        self.norm = layer_norm(hidden_size)
+        self.proj_out = nn.Linear(hidden_size, patches.features)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
+        """As of ``TransformerBackbone``, for any N."""
+        members, latents = self.embedding(x), self.latents.expand(len(x), -1, -1)
+        condition = self.condition(time, context.pooled, level)
+        for block in self.blocks:
+            members, latents = block(members, latents, condition, context.tokens, context.mask)
+        return self.proj_out(self.norm(members))
+
+
+BACKBONES: dict[str, type[TransformerBackbone] | type[UNetBackbone] | type[SetBackbone]] = {
+    "set": SetBackbone,
     "transformer": TransformerBackbone,
     "unet": UNetBackbone,
 }

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.nn.priors import gaussian_log_prob
-from polymodal.nn.random import fold, uniform
+from polymodal.nn.random import choose, fold
 
 
 class Mixture(nn.Module):
@@ -32,11 +32,7 @@ class Mixture(nn.Module):
 
     def draw(self, keys: Tensor | None, noise: Tensor) -> Tensor:
         """Standard normal noise (B, Z) as draws of components chosen by keys (B,); without keys, of the likeliest."""
-        if keys is None:
-            chosen = self.weights.argmax().expand(len(noise))
-        else:
-            reach = self.weights.cumsum(0)
-            chosen = (reach < uniform(fold(keys, 1))[:, None]).sum(1).clamp(max=len(reach) - 1)
+        chosen = self.weights.argmax().expand(len(noise)) if keys is None else choose(self.weights, fold(keys, 1))
         return self.means[chosen] + self.log_stds[chosen].exp() * noise
 
     @torch.no_grad()

@@ -52,6 +52,35 @@ def uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
     return (bits.to(torch.float32) * 2.0**-24).view(len(keys), *shape)
 
 
+def open_uniform(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
+    """Numbers in (0, 1) of shape (B, *shape): the middles of 2^23 even parts, for logarithms and inverse distributions.
+
+    Of ``uniform``'s 24 bits the last is dropped: below 1, 32-bit floats have no room for the middles of smaller parts,
+    and the last of these would be rounded to 1.
+    """
+    return ((uniform(keys, shape) * 2.0**23).floor() + 0.5) * 2.0**-23
+
+
+def choose(weights: Tensor, keys: Tensor) -> Tensor:
+    """Places (B,) in the rows of ``weights`` (B, K) or (K,), drawn as often as they weigh; never one that weighs 0."""
+    reach = weights.double().cumsum(-1)
+    mark = uniform(keys).double()[:, None] * reach[..., -1:]  # below the last reach, whatever its rounding
+    return (reach <= mark).sum(-1)
+
+
+def fingerprints(values: Tensor) -> Tensor:
+    """(B, 4) numbers that are equal where the rows of ``values`` (B, ...), floats or whole numbers, are.
+
+    A row is the sum of its bits times random 64-bit numbers; of rows that differ, about one pair in 2^32 is taken for
+    equal. Zeros at the end of a row change nothing. The four parts are whole numbers of 16 bits, which floats hold.
+    """
+    rows = values.flatten(1)
+    bits = (rows.float() + 0.0).contiguous().view(torch.int32) if rows.is_floating_point() else rows  # -0 is 0
+    place = torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    total = (bits.long() * _mix(place * _GOLDEN)).sum(1, keepdim=True)
+    return ((total >> torch.arange(0, 64, 16, device=rows.device)) & 0xFFFF).to(torch.float32)
+
+
 def normal(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
     """Standard normal numbers of shape (B, *shape), by Box and Muller's transform.
 

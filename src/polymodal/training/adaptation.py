@@ -6,7 +6,7 @@ together, and each part decides anew from the same numbers. No other step waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class Adaptation:
         sampling: Of the targets' odds.
         rates: Of the fields' learning rates.
         owners: By name of a parameter, the field that it belongs to, for ``rates``.
+        signed: By ``field.term``, losses that 0 does not bound below.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Adaptation:
         sampling: TargetSampler | None = None,
         rates: Rates | None = None,
         owners: Mapping[str, str] = {},
+        signed: Collection[str] = (),
     ):
-        self.weights = weights
+        self.weights, self.signed = weights, signed
         self.balancer = balancer if balancer and balancer.watches else None
         self.sampling, self.rates, self.owners = sampling, rates, owners
         parts = {"balance": self.balancer, "odds": sampling, "rates": rates}
@@ -68,11 +70,11 @@ class Adaptation:
                 part.register_hook(lambda gradient: self._add_gradient(field, gradient))
 
     def _add_gradient(self, field: str, gradient: Tensor) -> None:
-        norms = gradient.detach().flatten(1).float().norm(dim=1).sum()
+        norms = gradient.detach().flatten(1).float().norm(dim=1).sum().nan_to_num(0, 0, 0)
         self._gradients[field] = self._gradients.get(field, 0.0) + norms
 
     def observe(self, player: str, terms: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Adds the terms of one micro_batch.
+        """Adds the terms of one micro_batch, but for those that are not finite, whose step is skipped.
 
         Args:
             player: Whose move it was; those of adversaries are their own affair.
@@ -84,7 +86,7 @@ class Adaptation:
         self._counts = counts
         for name, value in terms.items():
             if name.partition(".")[0] in self.weights:
-                self._losses[name] = self._losses.get(name, 0.0) + value
+                self._losses[name] = self._losses.get(name, 0.0) + value.nan_to_num(0, 0, 0)
 
     def step(self, step: int) -> None:
         """Called after each step, with the number of those taken; every few steps it looks."""
@@ -99,6 +101,7 @@ class Adaptation:
             step,
             {name: value / self._mean_of(name) * self.weights[_field(name)] for name, value in losses.items()},
             {name: value / self._mean_of(name) / self.weight(name, "") for name, value in gradients.items()},
+            self.signed,
         )
         for part in self.parts.values():
             part.update(seen)

@@ -1,4 +1,4 @@
-"""What a run says while it trains: a progress bar, lines of JSON, TensorBoard."""
+"""What a run says while it trains: how far it is, lines of JSON, TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from polymodal.files import write_file
+from polymodal.progress import Progress
+from polymodal.training.non_finite import GRADIENT
 
 
 class Log:
@@ -22,39 +23,31 @@ class Log:
     Args:
         stage: Folder; ``metrics.jsonl`` and ``tensorboard/`` go there.
         step: Step from which the stage goes on; later lines of a killed run are dropped.
-        clock: Knows the progress.
+        clock: Knows how far the stage is.
+        progress: Tells it to the user.
         enabled: False on all processes but the first.
         share: Of a step's rows that this process sees; its terms are scaled up by that.
     """
 
-    def __init__(self, stage: Path, step: int, clock: Any, *, enabled: bool, share: float = 1.0):
-        self.clock, self.enabled, self.share, self.name = clock, enabled, share, stage.name
+    def __init__(self, stage: Path, step: int, clock: Any, progress: Progress, *, enabled: bool, share: float = 1.0):
+        self.clock, self.progress, self.enabled, self.share = clock, progress, enabled, share
         self.sums: dict[str, Tensor] = {}
         self.numbers: dict[str, int] = {}
-        self.since = time.monotonic()
+        self.since, self.text = time.monotonic(), ""
         self.path = stage / "metrics.jsonl"
         if not enabled:
             return
         stage.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            lines = self.path.read_text().splitlines()
-            lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            write_file(self.path, "".join(line + "\n" for line in lines))
+            kept = [line for line in read_log(self.path) if line["step"] <= step]
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.board = SummaryWriter(str(stage / "tensorboard"), purge_step=step)
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.percentage:3.0f}%  {task.fields[text]}")
-        )
-        self.line = self.bar.add_task(self.name, total=1.0, text="")
 
     def __enter__(self) -> Log:
-        if self.enabled and self.bar.console.is_terminal:
-            self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.enabled:
-            if self.bar.console.is_terminal:
-                self.bar.stop()
             self.board.close()
 
     def add(self, player: str, loss: Tensor, terms: dict[str, Tensor], *, first: bool) -> None:
@@ -68,11 +61,18 @@ class Log:
     def norm(self, player: str, value: Tensor) -> None:
         """The norm of a player's gradient before clipping."""
         if self.enabled:
-            self._gather(f"gradient_norm.{player}", value, True)
+            self._gather(GRADIENT + player, value, True)
 
     def _gather(self, name: str, value: Tensor, first: bool) -> None:
+        value = value.nan_to_num(0, 0, 0)
         self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.numbers[name] = self.numbers.get(name, 0) + int(first or name not in self.numbers)
+
+    def leave_out(self, skipped: Mapping[str, int]) -> None:
+        """By name, how many of the numbers that were added are not finite, and do not count."""
+        for name, count in skipped.items():
+            if name in self.numbers:
+                self.numbers[name] -= count
 
     def write(self, step: int, rate: float, samples: int, adapted: Mapping[str, float]) -> None:
         """One line: means since the last one, of ``samples`` rows; ``adapted`` weights and rates as they now are."""
@@ -80,17 +80,19 @@ class Log:
             return
         now = time.monotonic()
         means = torch.stack([value.float() for value in self.sums.values()]).tolist()
-        line = {name: mean / self.numbers[name] for name, mean in zip(self.sums, means, strict=True)}
+        counted = zip(self.sums, means, strict=True)
+        line = {name: mean / self.numbers[name] for name, mean in counted if self.numbers[name] > 0}
         speed = samples / (now - self.since)
         self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed, **adapted})
         self.sums, self.numbers, self.since = {}, {}, now
-        done = min(1.0, self.clock.progress)
-        left = (self.clock.seconds / done - self.clock.seconds) if done else 0.0
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith("gradient_norm"))
-        text = f"step {step}  {shown}  {speed:.0f} samples/s  {int(left) // 60}:{int(left) % 60:02d} left"
-        self.bar.update(self.line, completed=done, text=text)
-        if not self.bar.console.is_terminal and step % 200 == 0:
-            print(f"{self.name} {done:4.0%}  {text}", flush=True)
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith(GRADIENT))
+        self.text = f"  {shown}  {speed:.0f} samples/s"
+
+    def tick(self, step: int) -> None:
+        """Tells how far the stage is, with what was last written."""
+        if self.enabled:
+            done, spent = min(1.0, self.clock.progress), self.clock.seconds
+            self.progress.at(done, f"step {step:,}{self.text}", left=spent / done - spent if done else None)
 
     def scores(self, step: int, scores: dict[str, float]) -> None:
         """Validation scores."""
@@ -109,3 +111,16 @@ class Log:
             file.write(json.dumps({"step": step, "seconds": round(self.clock.seconds, 3), **values}) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a ``metrics.jsonl``; what a killed process left half written is left out."""
+    lines = []
+    for text in path.read_bytes().splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines

@@ -39,6 +39,9 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
+        found = getattr(
+            self, "found_inf", None
+        )  # as of AdamW's fused kernel: 1 if a gradient is not finite, 0 if all are
         every, orthogonal = self.param_groups, [g for g in self.param_groups if g["orthogonal"]]
         self.param_groups = [g for g in every if not g["orthogonal"]]
         try:
@@ -46,25 +49,31 @@ class Muon(torch.optim.AdamW):
         finally:
             self.param_groups = every
         for group in orthogonal:
-            self._turn(group)
+            self._turn(group, found)
         return loss
 
-    def _turn(self, group: dict[str, Any]) -> None:
-        beta, rate = group["betas"][0], RATIO * group["lr"]
+    def _turn(self, group: dict[str, Any], found_inf: Tensor | None) -> None:
+        beta, rate, decay = group["betas"][0], RATIO * group["lr"], RATIO * group["lr"] * group["weight_decay"]
+        change: float | Tensor = 1 - beta
+        if found_inf is not None:  # nothing moves, and nobody waits to know it
+            change, rate, decay = (1 - found_inf) * change, (1 - found_inf) * rate, (1 - found_inf) * decay
         updates: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
         for p in group["params"]:
             if p.grad is None:
                 continue
             if p not in self.state:
                 self.state[p].update(step=torch.zeros(()), exp_avg=torch.zeros_like(p))  # AdamW looks for a step
-            mean = self.state[p]["exp_avg"].lerp_(p.grad, 1 - beta)
-            update = torch.lerp(p.grad, mean, beta)  # Nesterov's
+            gradient = p.grad if found_inf is None else torch.where(found_inf > 0, 0.0, p.grad)
+            mean = self.state[p]["exp_avg"].lerp_(gradient, change)
+            update = torch.lerp(gradient, mean, beta)  # Nesterov's
             updates.setdefault(update.flatten(1).shape, []).append((p, update))
         for (rows, columns), pairs in updates.items():  # all of one shape at once
             stack = orthogonalised(torch.stack([update.flatten(1) for _, update in pairs]))
             scale = rate * max(rows, columns) ** 0.5
             for (p, _), update in zip(pairs, stack, strict=True):
-                p.mul_(1 - rate * group["weight_decay"]).sub_(update.view_as(p).to(p.dtype), alpha=scale)
+                turn = update.view_as(p).to(p.dtype)
+                p.mul_(1 - decay)
+                p.sub_(turn, alpha=scale) if found_inf is None else p.sub_(turn * scale)
 
 
 def orthogonalised(matrices: Tensor, rounds: int = 5) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polymodal import checkpoint as checkpoints
 from polymodal.checkpoint import load_model
 from polymodal.codecs import Codec
 from polymodal.config import TrainConfig
@@ -25,6 +27,8 @@ from polymodal.training.loop import train
 from polymodal.training.step_loader import StepLoader
 from polymodal.types import Task
 from polymodal.vocoders import Vocoder
+
+_log = logging.getLogger(__name__)
 
 SAMPLES = ".samples"
 """Beside ``speech``, its sound itself is in a batch as ``speech.samples``, frame by frame."""
@@ -60,7 +64,7 @@ class PartTraining(nn.Module):
         return sum(means.values(), torch.zeros(())), {name: mean.detach() for name, mean in means.items()}
 
 
-def pretrain(model: Model, rows: Rows, run: Path, engine: Engine) -> float:
+def pretrain(model: Model, rows: Rows, run: Path, engine: Engine, *, print_progress: bool = True) -> float:
     """The vocoders and codecs of a model learn from training rows, those apart that do not learn or that a run gave.
 
     Args:
@@ -68,6 +72,7 @@ def pretrain(model: Model, rows: Rows, run: Path, engine: Engine) -> float:
         rows: Training rows.
         run: Folder of the run; ``codecs/NAME`` and ``vocoders/NAME`` in it hold what a run's folder holds.
         engine: Runs the steps.
+        print_progress: Whether to tell how far it is.
 
     Returns:
         The share of the minutes that is left for the model.
@@ -84,14 +89,22 @@ def pretrain(model: Model, rows: Rows, run: Path, engine: Engine) -> float:
     if share <= 0:
         raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
     for name, vocoder in vocoders.items():
-        train_vocoder(name, vocoder, rows, config, run, engine, many=len(vocoders))
+        train_vocoder(name, vocoder, rows, config, run, engine, many=len(vocoders), print_progress=print_progress)
     for name, codec in codecs.items():
-        train_codec(name, codec, rows, config, run, engine, many=len(codecs))
+        train_codec(name, codec, rows, config, run, engine, many=len(codecs), print_progress=print_progress)
     return share
 
 
 def train_codec(
-    name: str, codec: Codec, rows: Rows, config: TrainConfig, run: Path, engine: Engine, *, many: int = 1
+    name: str,
+    codec: Codec,
+    rows: Rows,
+    config: TrainConfig,
+    run: Path,
+    engine: Engine,
+    *,
+    many: int = 1,
+    print_progress: bool = True,
 ) -> None:
     """A codec learns from the distinct values of its field; it is one of ``many`` that share the minutes."""
     own, stage = _distinct(name, rows, "codec"), run / "codecs" / file_name(name)
@@ -99,19 +112,28 @@ def train_codec(
     pieces = np.array_split(some, -(-len(some) // CHUNK))
     fields = [own.decode({name: own.batch(piece)[name].to(engine.device)})[name] for piece in pieces]
     codec.initialise(fields)
-    _train("codec", PartTraining(codec, [name]), own, config, stage, engine, many)
+    _train("codec", PartTraining(codec, [name]), own, config, stage, engine, many, print_progress)
     if (found := codec.calibrate(fields)) and engine.main:
         write_file(stage / "calibration.json", json.dumps(found, indent=2) + "\n")
-        print(f"codec of {name}: " + ", ".join(f"{key} {value:.6g}" for key, value in found.items()), flush=True)
+        _log.info("codec of %s: %s", name, ", ".join(f"{key} {value:.6g}" for key, value in found.items()))
 
 
 def train_vocoder(
-    name: str, vocoder: Vocoder, rows: Rows, config: TrainConfig, run: Path, engine: Engine, *, many: int = 1
+    name: str,
+    vocoder: Vocoder,
+    rows: Rows,
+    config: TrainConfig,
+    run: Path,
+    engine: Engine,
+    *,
+    many: int = 1,
+    print_progress: bool = True,
 ) -> None:
     """A vocoder learns from the distinct clips of its field; it is one of ``many`` that share the minutes."""
     own, stage = _distinct(name, rows, "vocoder"), run / "vocoders" / file_name(name)
     own = own.with_column(name + SAMPLES, sound(name, own, vocoder.audio, stage / "samples.npy", engine))
-    _train("vocoder", PartTraining(vocoder, [name, name + SAMPLES]), own, config, stage, engine, many)
+    trainee = PartTraining(vocoder, [name, name + SAMPLES])
+    _train("vocoder", trainee, own, config, stage, engine, many, print_progress)
 
 
 def take_vocoders(model: Model, run: str) -> None:
@@ -161,9 +183,19 @@ def _distinct(name: str, rows: Rows, family: str) -> Rows:
 
 
 def _train(
-    family: str, trainee: PartTraining, rows: Rows, config: TrainConfig, stage: Path, engine: Engine, many: int
+    family: str,
+    trainee: PartTraining,
+    rows: Rows,
+    config: TrainConfig,
+    stage: Path,
+    engine: Engine,
+    many: int,
+    print_progress: bool,
 ) -> None:
-    """Trains until the minutes, or else the steps, are spent; leaves the averaged weights, frozen."""
+    """Trains until the minutes, or else the steps, are spent; leaves the averaged weights, frozen.
+
+    What is finished stays as it is if the run goes on for longer, as the model has learned from its codes.
+    """
     share, steps, batch_size, learning_rate = (
         getattr(config, f"{family}_{name}") for name in ("share", "steps", "batch_size", "learning_rate")
     )
@@ -176,16 +208,20 @@ def _train(
         processes=engine.world_size,
         device=engine.device,
     )
+    minutes = config.minutes * share / many if config.minutes else None
+    if (saved := checkpoints.newest(stage)) and (state := saved.document("trainer/state"))["done"]:
+        minutes, steps = None, state["step"]
     trainee.part.requires_grad_(True).train()
     averages = train(
         trainee,
         loader,
-        config,
+        config.model_copy(update={"keep": 1}),  # the model's checkpoints hold its weights as well
         stage,
         engine=engine,
         learning_rate=learning_rate,
-        minutes=config.minutes * share / many if config.minutes else None,
-        steps=None if config.minutes else steps,
+        minutes=minutes,
+        steps=None if minutes else steps,
+        print_progress=print_progress,
     )
     averages.swap()
     trainee.part.requires_grad_(False).eval()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import shutil
-from collections.abc import Mapping
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +23,15 @@ from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import read_json, write_file
 from polymodal.generation import sample_grid
-from polymodal.migration import migrate_config
+from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
-from polymodal.resolution import resolve
+from polymodal.resolution import resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
+from polymodal.training.best_weights import BestWeights
+from polymodal.training.ema import Average
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
@@ -34,8 +41,20 @@ from polymodal.training.step_loader import StepLoader
 from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
 
+_log = logging.getLogger(__name__)
+_LOCK = ".lock"
+"""A file in a run folder, which the process that trains there has locked."""
 
-def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False) -> Model:
+
+def fit(
+    recipe: Recipe,
+    data: Data,
+    run: str | Path,
+    *,
+    overwrite: bool = False,
+    device: torch.device | None = None,
+    print_progress: bool = True,
+) -> Model:
     """Trains a recipe on data, in a folder of its own; goes on where an earlier call was stopped.
 
     Args:
@@ -43,6 +62,8 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
         data: Rows.
         run: Folder of the run: recipe, checkpoints, metrics, samples.
         overwrite: Start anew if another run is there.
+        device: Where to compute; a GPU if there is one, where not given.
+        print_progress: Whether to tell how far it is.
 
     Returns:
         The model with averaged weights, ready to generate.
@@ -50,12 +71,14 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     Raises:
         ConfigError: The recipe does not fit the data.
         CheckpointError: The folder holds a run of another recipe or of other data.
+        TrainingError: Losses, gradients or weights are not finite, and will not be so again.
+        Stopped: Ctrl-C, or a signal that a command sees to, asked for it; the step that was in work is saved.
     """
     run, recipe = Path(run), resolve(recipe, data.fields, data.train.names)
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
-    engine: Engine = build_part(ENGINES, config.engine, "train.engine", precision(config.precision))
+    engine: Engine = build_part(ENGINES, config.engine, "train.engine", precision(config.precision, device), device)
     shares = engine.world_size * config.accumulate
     if recipe.alignment and engine.world_size > 1 and config.batch_size % shares:
         raise ConfigError(
@@ -67,30 +90,44 @@ def fit(recipe: Recipe, data: Data, run: str | Path, *, overwrite: bool = False)
     if config.vocoder_from is not None:
         pretraining.take_vocoders(model, config.vocoder_from)
     model.loss_weigher = adaptation = _adaptation(model, data.train)
-    lock = None
     if engine.main:
-        lock = _lock(run) if (run / "config.json").exists() else None
-        _claim(run, model, data, overwrite)
-        lock = lock or _lock(run)
-    try:
+        for doubt in untaught(model, list(model.heads), len(model.encoders)):
+            warnings.warn(doubt, stacklevel=2)
+    with _owned(run) if engine.main else nullcontext():
+        if engine.main:
+            _claim(run, model, data, overwrite)
         engine.wait()
-        return _train(recipe, data, run, model, engine, adaptation)
-    finally:
-        if lock:
-            lock.release()
+        return _train(recipe, data, run, model, engine, adaptation, print_progress)
 
 
-def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, adaptation: Adaptation) -> Model:
+def _train(
+    recipe: Recipe,
+    data: Data,
+    run: Path,
+    model: Model,
+    engine: Engine,
+    adaptation: Adaptation,
+    print_progress: bool,
+) -> Model:
     """The stages one after the other, in a folder that is this run's alone."""
     config = recipe.train
     model.to(engine.device)
     if engine.main:
-        print("\n".join(_chosen(model)), flush=True)
+        for line in _chosen(model):
+            _log.info("%s", line)
+        _log.info(
+            "checkpoints: the newest %d are kept, of %s MB at most, and the newest however large it is "
+            "(train.keep, train.keep_megabytes)",
+            config.keep,
+            f"{config.keep_megabytes:,g}",
+        )
     if config.compile:
         compile_networks(model)
 
-    share = pretraining.pretrain(model, data.train, run, engine)
+    begin = time.monotonic()
+    share = pretraining.pretrain(model, data.train, run, engine, print_progress=print_progress)
     rows = with_frozen(model, data.train, run, engine)
+    late = max(0.0, time.monotonic() - begin - 60 * (config.minutes or 0.0) * (1 - share))
 
     inputs = {name: name in model.encoders for name in model.modalities}
     outputs = {name: name in model.heads for name in model.modalities}
@@ -98,15 +135,33 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
     def draw(present: Mapping[str, Tensor], keys: Tensor) -> Task:
         return tasks.draw({name: present[name] for name in inputs}, inputs, outputs, recipe.tasks, keys)
 
-    def validate(step: int) -> dict[str, float]:
+    def judge() -> float:
+        if not engine.main:
+            return 0.0
+        with torch.compiler.set_stance("force_eager"):
+            return _validation_losses(model, held_out)["loss"]
+
+    held_out = StepLoader(data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device)
+    best = BestWeights(run / "best.safetensors")
+
+    def validate(step: int, seconds: float) -> dict[str, float]:
+        until = time.monotonic() + seconds
         if not engine.main or not len(data.validation):
             return {}
-        held_out = StepLoader(
-            data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device
-        )
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
-            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}")
-            return _validation_losses(model, held_out)
+            losses = _validation_losses(model, held_out, until=until)
+            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
+            if config.keep_best:
+                best.offer(step, losses, checkpoints.trained_parameters(model))
+            return losses
+
+    def finish(averages: Average) -> None:
+        engine.wait()
+        step, loss = best.last or (-1, math.inf)  # the first process alone has validated
+        step, loss = int(engine.broadcast(step)), engine.broadcast(loss)
+        best.last = (step, loss) if step >= 0 else None
+        if (done := best.restore(averages.weights)) and engine.main:
+            _log.info("%s", done)
 
     loader = StepLoader(
         rows,
@@ -132,7 +187,11 @@ def _train(recipe: Recipe, data: Data, run: Path, model: Model, engine: Engine, 
         steps=config.steps,
         config_document=checkpoints.config_of(model),
         validate=validate,
+        judge=judge if len(data.validation) and model.players == ("model",) else None,
         adaptation=adaptation,
+        print_progress=print_progress,
+        late=late if config.minutes and config.clock == "wall" else 0.0,
+        finish=finish if config.keep_best else None,
     )
     averages.swap()
     restore_networks(model)
@@ -165,18 +224,24 @@ def _adaptation(model: Model, rows: Rows) -> Adaptation:
         sampling=sampling({name: float(rows.present[name].mean()) for name in fields}) if sampling else None,
         rates=Rates(fields) if recipe.train.adapt_rates else None,
         owners=owners,
+        signed=[f"{name}.{term}" for name, head in model.heads.items() for term in head.signed],
     )
 
 
 def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
-    """Makes the run folder this run's, or makes sure that it is."""
+    """Makes the run folder, which this process has to itself, this run's, or makes sure that it is."""
     file = run / "config.json"
     config = {**checkpoints.config_of(model), "data": data.train.fingerprint}
-    there = _config_of_run(file) if file.exists() else None
+    found = _config_of_run(file) if file.exists() else None
+    there = found and migrate_config(found)
     if there and overwrite:
-        shutil.rmtree(run)
+        for path in run.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     elif there:
         here = json.loads(json.dumps(config))
+        if found and found["format"] in OLDER:  # what a recipe leaves out is on both sides what it was then
+            here = migrate_config({**here, "format": found["format"]})
         try:  # an option that the run's version did not have yet has its default
             recipe = load_recipe(there["recipe"])
             if there["recipe"] != here["recipe"] and there["fields"] == here["fields"]:
@@ -188,35 +253,38 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
                 f"{file}: this version cannot read its recipe ({error}); choose another folder"
             ) from None
         for each in (there, here):
-            each["recipe"]["data"].pop("source", None)  # rows are known by their content; they may have moved
-        steps, more = (each["recipe"]["train"]["steps"] for each in (there, here))
-        if None not in (steps, more):
-            there["recipe"]["train"]["steps"] = more  # a run may go on for more steps
+            for name in ("source", "group"):  # rows are known by their content; they may have moved
+                each["recipe"]["data"].pop(name, None)
+        there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
+        budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:
             differs = _first_difference(there, here)
             raise CheckpointError(f"{run}: holds another run ({differs}); choose another folder, or overwrite it")
-        if steps != more:
+        if budgets[0] != budgets[1]:  # a run may go on for longer
             write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return
-    if run.exists() and any(run.iterdir()):
-        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
     write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
-def _lock(run: Path) -> FileLock:
-    """Keeps other processes out of a run folder until it is released.
+@contextmanager
+def _owned(run: Path) -> Iterator[None]:
+    """Keeps other processes out of a run folder, made if need be; nothing is written to a folder of another kind.
 
     Raises:
-        CheckpointError: Another process is in it.
+        CheckpointError: Another process is in it, or it holds something else.
     """
-    lock = FileLock(run / ".lock")
+    if (run / "config.json").exists():
+        _config_of_run(run / "config.json")
+    elif run.exists() and any(path.name != _LOCK for path in run.iterdir()):
+        raise CheckpointError(f"{run}: is not empty and holds no run; choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(run / _LOCK, timeout=0):
+            yield
     except Timeout:
         raise CheckpointError(
             f"{run}: another process is training this run; wait for it, or choose another folder"
         ) from None
-    return lock
 
 
 def _config_of_run(file: Path) -> dict[str, Any]:
@@ -228,7 +296,7 @@ def _config_of_run(file: Path) -> dict[str, Any]:
     try:
         there = read_json(file)
         if {"format", "recipe", "fields", "data"} <= there.keys() and "data" in there["recipe"]:
-            return migrate_config(there)
+            return dict(there)
     except (ValueError, AttributeError, TypeError):
         pass
     raise CheckpointError(f"{file}: is not that of a run; choose another folder")
@@ -248,11 +316,21 @@ def _short(value: Any) -> str:
 
 
 @torch.no_grad()
-def _validation_losses(model: Model, loader: StepLoader, steps: int = 4) -> dict[str, float]:
-    """Means of the terms over the first validation rows, with the same tasks and noise every time."""
+def _validation_losses(model: Model, loader: StepLoader, steps: int = 4, until: float = math.inf) -> dict[str, float]:
+    """Means of the terms over the first validation rows, with the same tasks and noise every time.
+
+    Args:
+        model: In evaluation mode.
+        loader: Of held-out rows.
+        steps: Of the loader.
+        until: A time of ``time.monotonic`` after which no further step is taken.
+    """
     sums: dict[str, list[float]] = {}
     for step in range(steps):
+        if step and time.monotonic() > until:
+            break
         for micro_batch in loader.micro_batches(step):
-            for name, value in model(micro_batch, "model")[1].items():
+            loss, terms = model(micro_batch, "model")
+            for name, value in {"loss": loss, **terms}.items():
                 sums.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in sums.items()}

@@ -89,15 +89,19 @@ class StepLoader:
         return self._permutation
 
     def _weighted(self, step: int, sampling: TargetSampler) -> Tensor:
-        """Rows drawn by weight, one from each of as many equal slices of all rows in random order."""
-        odds = sampling.odds(step)
-        if getattr(self, "_odds", None) != odds:
-            order = self._order(0)
-            self._odds, self._reach = dict(odds), sampling.weights(self.present, odds)[order].cumsum(0)
+        """Rows drawn by weight, one from each of as many equal slices of all rows in random order.
+
+        The order is another one every epoch, so that a place in the batch, which a process always has, sees all rows,
+        and any two rows meet.
+        """
+        epoch, odds = step * self.batch_size // len(self.rows), sampling.odds(step)
+        if getattr(self, "_drawn", None) != (epoch, odds):
+            self._drawn = epoch, dict(odds)
+            self._reach = sampling.weights(self.present, odds)[self._order(epoch)].cumsum(0)
         places = torch.arange(self.batch_size)
         mark = (places + uniform(fold(make_keys(self.seed + 3, 1, start=step), places)).double()) / self.batch_size
         index = torch.searchsorted(self._reach, mark * self._reach[-1], right=True)
-        return self._order(0)[index.clamp(max=len(self.rows) - 1)]
+        return self._order(epoch)[index.clamp(max=len(self.rows) - 1)]
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """This process's parts of a step."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.config import TasksConfig
-from polymodal.nn.random import fold, uniform
+from polymodal.nn.random import choose, fold, uniform
 from polymodal.types import Task
 
 
@@ -38,14 +38,18 @@ def draw(
     wanted = there & torch.tensor([outputs[name] for name in names])
 
     odds = torch.tensor([config.none, config.one, config.some, config.all])
-    limits = (odds / odds.sum()).cumsum(0)
-    way = (uniform(fold(keys, 0))[:, None] >= limits[:3]).sum(1, keepdim=True)
+    if config.few:
+        odds = (odds / odds.sum()).expand(len(keys), -1).clone()
+        kept = odds[:, 1] * (config.few / givable.sum(1).clamp(min=1)).clamp(max=1)
+        odds[:, 2] += odds[:, 1] - kept
+        odds[:, 1] = kept
+    way = choose(odds, fold(keys, 0))[:, None]
 
     share = givable * torch.tensor([config.inputs.get(name, 1.0) for name in names])
     reach = share.cumsum(1)
     mark = uniform(fold(keys, 1))[:, None] * reach[:, -1:]
     one = (reach > mark) & (torch.nn.functional.pad(reach, (1, 0))[:, :-1] <= mark)
-    some = _subset(givable, keys) if config.reconstruct else givable & (uniform(fold(keys, 2), (len(names),)) < 0.5)
+    some = _subset(givable, keys) if config.reconstruct else _some(givable, wanted, keys)
 
     visible = torch.where(way == 1, one, some | (way == 3)) & (way > 0) & givable
     if config.reconstruct:
@@ -58,6 +62,14 @@ def draw(
             single = givable & wanted & (there.sum(1, keepdim=True) == 1)
             visible |= single & (uniform(fold(keys, 4)) < config.alone)[:, None]
     return Task(dict(zip(names, visible.unbind(1), strict=True)), dict(zip(names, target.unbind(1), strict=True)))
+
+
+def _some(givable: torch.Tensor, wanted: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """Any number of what is givable (B, fields) in each row, with even odds, so that something is left to generate."""
+    most = givable.sum(1) - (wanted & ~givable).logical_not().all(1).int()
+    number = 1 + (uniform(fold(keys, 5)) * most.clamp(min=1)).long()
+    order = uniform(fold(keys, 2), (givable.shape[1],)).masked_fill(~givable, 2.0)
+    return givable & (order.argsort(1).argsort(1) < number[:, None])
 
 
 def _subset(givable: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+import polymodal as pm
 from polymodal.alignment import ALIGNMENTS
+from polymodal.condition import content
 from polymodal.config import build_part
 
 FIELDS, WIDTH, ROWS = ["a", "b", "c"], 12, 40
@@ -144,3 +146,46 @@ def test_mmd_is_the_distance_of_mean_embeddings(rows):
     found = alignment({name: encodings[name] for name in ("a", "b")}, present)["mmd"]
     expected = kernel(x, x) + kernel(y, y) - 2 * kernel(x, y)
     torch.testing.assert_close(found, expected.expand(ROWS), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["infonce", "sigmoid"])
+def test_rows_of_the_same_value_are_no_negatives(kind, rows):
+    """Rows 0 and 1 share a value of b; each other pair is as before, whatever these two say of one another."""
+    encodings, _ = rows
+    encodings, alignment = {name: encodings[name] for name in ("a", "b")}, build(kind)
+    present = dict.fromkeys(("a", "b"), torch.ones(ROWS, dtype=torch.bool))
+    contents = {name: torch.arange(ROWS)[:, None].float() for name in ("a", "b")}
+    plain = alignment(encodings, present)[kind]
+    torch.testing.assert_close(alignment(encodings, present, contents)[kind], plain)
+    contents["b"][1] = 0
+    found = alignment(encodings, present, contents)[kind]
+    assert (found[:2] < plain[:2]).all()
+    torch.testing.assert_close(found[2:], plain[2:])
+    x, y = (functional.normalize(code, dim=1) for code in codes(alignment, (encodings, present), "a", "b"))
+    scores = (10 * x @ y.T).detach()
+    if kind == "sigmoid":
+        lost = -functional.logsigmoid(-(scores - 10))
+        expected = plain[:2] - torch.stack([lost[0, 1], lost[1, 0]])
+    else:
+        ways = []
+        for logits in (scores, scores.T):
+            masked = logits.clone()
+            masked[0, 1] = masked[1, 0] = -torch.inf
+            ways.append(functional.cross_entropy(masked, torch.arange(ROWS), reduction="none")[:2])
+        expected = sum(ways) / 2
+    torch.testing.assert_close(found[:2], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_knows_which_of_its_rows_hold_the_same():
+    """By content: augmentation makes encodings of the same value differ, and padding those of shorter texts."""
+    text = {"modality": "text", "max_length": 16}
+    data = pm.load([{"a": "red", "b": str(k), "split": "train"} for k in range(3)] + [{"a": "a long one", "b": "red"}],
+                   {"a": text, "b": text}, validation=0, test=0)  # fmt: skip
+    batch = data.train.decode(data.train.batch(torch.arange(len(data.train))))
+    names = [data.train[k]["a"] for k in range(len(data.train))]
+    found = content(batch["a"])
+    for i, one in enumerate(names):
+        for j, other in enumerate(names):
+            assert torch.equal(found[i], found[j]) == (one == other)
+    short = content(batch["a"].pick(torch.tensor([names.index("red")])).trim(4))
+    assert torch.equal(short[0], found[names.index("red")])

@@ -254,7 +254,7 @@ class TestBuiltin:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.jsonl", "none.jsonl: no such file or folder (built in: emoji, fashion; from the hub: hf:owner/name)"),
+        ("none.jsonl", "none.jsonl: no such file or folder (built in: emoji, fashion, "),
         (
             "rows.xlsx",
             "rows.xlsx: '.xlsx' is no ending of a source; .parquet, .jsonl, .ndjson, .jsonl.gz, .ndjson.gz, .csv, "

@@ -9,8 +9,16 @@ import torch
 import polymodal as pm
 from polymodal.errors import DataError
 from polymodal.evaluation.privacy import Leak, audit
-from polymodal.evaluation.privacy.leakage import distances_between, leakage, variance_of_mean
-from polymodal.evaluation.privacy.membership import membership_attacks, row_losses
+from polymodal.evaluation.privacy.leakage import (
+    _Neighbours,
+    _probabilities,
+    _shuffle,
+    _units,
+    distances_between,
+    leakage,
+)
+from polymodal.evaluation.privacy.matching import blind_scores, match
+from polymodal.evaluation.privacy.membership import area_under_curve, membership_attacks, row_losses
 from polymodal.nn.random import make_keys
 from polymodal.types import Field, Space
 
@@ -48,7 +56,7 @@ def test_a_model_that_learned_its_rows_by_heart_is_found_out(learned, data):
     found = learned.audit(data.train, data.test, draws=8)
     attacks = {(one.field, one.name): one for one in found.attacks}
     assert attacks["answer", "loss"].auc > 0.9
-    assert attacks["answer", "ratio to nothing given"].auc > 0.9
+    assert attacks["answer", "loss, less that with nothing given"].auc > 0.9
     leaks = {(leak.given, leak.to): leak for leak in found.leaks}
     assert leaks["code", "answer"].leaks
     assert leaks["code", "answer"].own > 0.8
@@ -69,9 +77,44 @@ def test_rows_that_nobody_learned_look_alike(learned, data):
     assert leak.others == pytest.approx(0.5, abs=0.1)
 
 
+def table(seed, rows, offset=0.0, kinds="ab"):
+    random = np.random.default_rng(seed)
+    return [{"code": random.normal(size=8) + offset, "kind": str(random.choice(list(kinds)))} for _ in range(rows)]
+
+
+KINDS = {"code": FIELDS["code"], "kind": {"modality": "label"}}
+
+
+def split(first, second):
+    named = [row | {"split": name} for name, rows in (("train", first), ("test", second)) for row in rows]
+    data = pm.load(named, KINDS, validation=0)
+    return data.train, data.test
+
+
+def test_who_knows_no_model_finds_a_shift_and_nothing_else(learned, data):
+    found = blind_scores(*split(table(0, 80), table(1, 60, offset=1.0)))
+    assert area_under_curve(*found) > 0.9
+    assert area_under_curve(*blind_scores(*split(table(0, 200), table(1, 200)))) == pytest.approx(0.5, abs=0.1)
+    moved = [{name: value + 2 for name, value in row.items()} for row in data.test]
+    other = learned.data(moved).rows
+    assert any("differ in distribution" in note for note in learned.audit(data.train, other, draws=1).notes)
+    assert not any("differ" in note for note in learned.audit(data.train, data.test, draws=1).notes)
+
+
+def test_like_is_compared_with_like():
+    members, others, names = match(*split(table(0, 200, kinds="aaab"), table(1, 80, kinds="abbb")))
+    assert names == ["kind"]
+    counts = [{kind: rows.column("kind").count(kind) for kind in "ab"} for rows in (members, others)]
+    assert counts[0] == counts[1]
+    assert min(counts[0].values()) > 10
+    kept = match(*split(table(0, 50, kinds="ab"), table(1, 40, kinds="cd")))
+    assert kept[2] == []
+    assert (len(kept[0]), len(kept[1])) == (50, 40)
+
+
 def test_a_reference_takes_the_place_of_giving_nothing(learned, data):
     attacks = membership_attacks(learned.model, data.train, data.test, "answer", reference=learned.model)
-    assert [one.name for one in attacks] == ["loss", "ratio to the reference"]
+    assert [one.name for one in attacks] == ["loss", "loss, less that of the reference"]
     assert attacks[1].auc == 0.5  # a model differs from itself in nothing
 
 
@@ -99,12 +142,35 @@ def test_distances_between_rows():
     assert distances_between(*plain, vectors).tolist() == [[5, 1]]
 
 
-def test_rows_of_one_input_are_not_so_many_witnesses():
-    values = np.random.default_rng(0).random(12)
-    alone = variance_of_mean(values, np.arange(12))
-    assert alone == pytest.approx(values.var(ddof=1) / 12)
-    assert variance_of_mean(values.repeat(20), np.arange(12).repeat(20)) == pytest.approx(alone)
-    assert variance_of_mean(values, np.zeros(12)) == 0.25
+def test_a_model_that_learned_nothing_is_seldom_accused():
+    """It gives one value to all, so that all comparisons hang on the few values that are near to that."""
+    random, accused, audits = np.random.default_rng(0), 0, 40
+    for _ in range(audits):
+        feature, values = torch.from_numpy(random.normal(size=(60, 3))), torch.from_numpy(random.normal(size=(60, 2)))
+        neighbours = _Neighbours(feature, torch.cdist(torch.zeros(60, 2).double(), values), torch.arange(60))
+        units = np.arange(60)
+
+        def measured(mask, neighbours=neighbours):
+            own, held_out, others = neighbours.measure(mask)
+            return np.array([own - held_out, others])
+
+        found = measured(np.arange(60) < 30)
+        ps = _probabilities(found, lambda units=units, go=measured: go(_shuffle(units, 30, random)))
+        accused += (ps < 0.05).sum()
+    assert accused / (2 * audits) < 0.12
+
+
+def test_rows_that_were_divided_together_are_shuffled_together():
+    names = [f"name {number // 4}" for number in range(32)]
+    rows = [{"name": name, "kind": f"kind {i % 2}", "own": f"{i}"} for i, name in enumerate(names)]
+    fields = {"name": {"modality": "label"}, "kind": {"modality": "label"}, "own": {"modality": "label"}}
+    whole = pm.load(rows, fields, validation=0, test=0).rows
+    pair = [whole.select(np.arange(16)), whole.select(np.arange(16, 32))]
+    assert len(np.unique(_units(pair, ("name", "kind")))) == 8  # names are on one side each, kinds on both
+    assert len(np.unique(_units(pair, ("own", "kind")))) == 32
+    mask = _shuffle(_units(pair, ("name",)), 16, np.random.default_rng(0))
+    assert mask.sum() == 16
+    assert (mask.reshape(8, 4).sum(1) % 4 == 0).all()
 
 
 def test_what_is_left_out_is_said(learned, data, tmp_path):
@@ -116,7 +182,8 @@ def test_what_is_left_out_is_said(learned, data, tmp_path):
         asdict(one) for one in (*again.attacks, *again.leaks)
     ]
     page = found.write_page(tmp_path / "page.html").read_text()
-    assert page.count("<svg") == len(found.attacks) == 2
+    assert page.count("<svg") == len(found.attacks) == 3
     assert "code → answer" in page
-    assert not Leak("a", "b", 0.6, 0.5, 0.2, 0.55, 0.1, 10).leaks
-    assert Leak("a", "b", 0.5, 0.5, 0.2, 0.75, 0.1, 10).leaks
+    assert not Leak("a", "b", 0.6, 0.5, 0.05, 0.55, 0.1, 10).leaks
+    assert Leak("a", "b", 0.5, 0.5, 0.2, 0.75, 0.04, 10).leaks
+    assert "corrected for all 2 tests" in page

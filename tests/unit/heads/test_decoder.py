@@ -1,6 +1,7 @@
 """The decoder head: its likelihoods beside those of torch, what it refuses, and that it tells z's value in one pass."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,6 +51,7 @@ def learn(head: Decoder, target, steps: int, rate: float = 1e-2) -> None:
     head.train()
     for _ in range(steps):
         which = torch.arange(32) % 4
+        head.lr_scale("model", 0.0)
         losses = head.loss(mark(which), target(which), "model", make_keys(0, 32))
         optimizer.zero_grad()
         sum(loss.mean() for loss in losses.values()).backward()
@@ -79,6 +81,9 @@ def test_the_optimal_variance_is_that_of_the_errors(likelihood):
     context, value = mark(torch.arange(4)), torch.randn(4, 3)
     error = head.sample(context, make_keys(0, 4)).value - value
     head.loss(context, full(value), "model", make_keys(0, 4))
+    absent = replace(full(value), present=torch.zeros(4, dtype=torch.bool))
+    head.loss(context, absent, "model", make_keys(0, 4))  # what a process calls that lacks the field counts nothing
+    head.lr_scale("model", 0.0)
     expected = error.square().mean(0) if likelihood == "gaussian" else 2 * error.abs().mean(0).square()
     torch.testing.assert_close(head.ends.variance, expected)
 

@@ -252,6 +252,19 @@ def test_one_step_learns_the_exact_map_of_a_gaussian():
     assert (head.sample(given, keys, steps=1).value - mean).abs().mean() < 0.2
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("guidance", 2.0), ("guidance_interval", [0.0, 0.5]), ("solver", "midpoint")]
+)
+def test_a_shortcut_refuses_what_it_would_ignore(option, value):
+    head = Flow(Space("continuous", (5,)), 16, depth=1, heads=2, shortcuts=1, guidance=3.0)
+    with refused(f"options.{option}", "shortcut of 4 steps", "25", by=ConfigError):
+        head.options_with({"steps": 4, option: value})
+    assert getattr(head.options_with({"steps": 25, option: value}), option) == (
+        tuple(value) if isinstance(value, list) else value
+    )
+    assert head.options_with({"steps": 4, "solver": "euler"}).steps == 4  # which is how shortcuts are taken
+
+
 def test_shortcuts_know_one_guidance():
     head = Flow(Space("continuous", (5,)), 16, depth=1, heads=2, shortcuts=1, guidance=3.0)
     with refused("options.guidance", "4 steps", "3.0", "not 2.0", by=ConfigError):

@@ -237,7 +237,9 @@ def look(controller: GanController, real: Tensor, made: Tensor, spread: float = 
     """One look at so many moves alike; whether the critic is to be drawn anew."""
     features = normal(make_keys(3, len(real)), (4,))
     for _ in range(EVERY):
-        controller.watch((real, made), (features, spread * features), torch.ones(len(real)), centre=False)
+        controller.watch(
+            (real, made), (features, spread * features), torch.ones(len(real)), False, torch.ones(len(real))
+        )
         controller.watch_gradient(torch.full((len(real), 2), gradient), torch.ones(len(real), dtype=torch.bool))
         again = controller.move()
     return again
@@ -308,7 +310,7 @@ def test_a_balance_that_is_resumed_goes_on_exactly():
     assert other.level("lr_scale") == 1
     loud = (1e3 * HEALTHY[0], 1e3 * HEALTHY[1])
     look(one, *loud)
-    one.watch(loud, (normal(make_keys(0, 4), (4,)),) * 2, torch.ones(4), centre=True)
+    one.watch(loud, (normal(make_keys(0, 4), (4,)),) * 2, torch.ones(4), True, torch.ones(4))
     one.move()
     other.load_state_dict(one.state_dict())
     assert other.level("lr_scale") == one.level("lr_scale") == 0.5
@@ -382,3 +384,14 @@ def test_a_critic_that_learns_far_too_fast_is_reined_in():
     assert any(line.startswith("lr_scale") for line in said)
     assert head.controller.level("lr_scale") < 0.5
     assert found(head) > 0.8
+
+
+def test_the_penalty_has_the_weight_of_its_paper():
+    """Ten for a Wasserstein critic (Gulrajani et al. 2017); what a recipe says comes first."""
+    weights = {loss: make(VECTOR, loss=loss).gamma for loss in CRITIC_LOSSES}
+    assert weights == {"wasserstein": 10.0, "relativistic": 1.0, "hinge": 1.0, "non-saturating": 1.0}
+    assert make(VECTOR, loss="wasserstein", gamma=2.0).gamma == 2.0
+    head = make(VECTOR, loss="wasserstein").eval()
+    head.critic = LinearCritic(torch.zeros(3))  # has no slope, and is one short of it
+    losses = head.loss(context(6), values(VECTOR), "critic", make_keys(0, 6))
+    torch.testing.assert_close(losses["penalty"].detach(), torch.full((6,), 10.0), rtol=1e-4, atol=0)

@@ -214,3 +214,23 @@ def test_wrong_arguments(options, parts):
 def test_wrong_sampling_options(options, parts):
     with refused(*parts, by=ConfigError):
         make_head(TEXT).sample(make_context(2), make_keys(0, 2), **options)
+
+
+class Coin(Masked):
+    """Knows that each of 16 places is 1 in a fifth of all rows, whatever the others are."""
+
+    def logits(self, ids, mask, context):
+        return torch.tensor([0.8, 0.2]).log().expand(*ids.shape, 2)
+
+
+def test_noise_on_the_confidence_keeps_rare_ids():
+    """A rare id is unsure, and hidden again: without noise it is drawn anew until it is the common one."""
+    head, keys = Coin(Space("discrete", (16,), vocab=2), WIDTH, depth=1, heads=2), make_keys(0, 2000)
+    context = make_context(2000)
+    share = {noise: float(head.sample(context, keys, noise=noise).value.double().mean()) for noise in (0.0, 1.0, 4.5)}
+    usual = float(head.sample(context, keys).value.double().mean())
+    exact = float(head.sample(context, keys, order="random").value.double().mean())
+    assert exact == pytest.approx(0.2, abs=0.01)
+    assert usual == share[4.5]
+    assert share[0.0] < share[1.0] < 0.05
+    assert 0.1 < usual < exact

@@ -4,16 +4,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import polymodal as pm
 from polymodal import ConfigError, DataError, Text
 
 
-def _learned():
+def _learned(texts):
     text = Text(max_length=64, tokenizer="bpe", vocab_size=300)
-    text.prepare(["red apple", "green apple", "red dog", None, 5] * 20)
+    text.prepare(texts * 20)
     return text
 
 
-LEARNED = _learned()
+LEARNED, LEARNED_APPLE = _learned(["red apple", "green apple", "red dog", None, 5]), _learned(["a red apple"])
 
 
 @settings(deadline=None, max_examples=50)
@@ -77,3 +78,35 @@ def test_bad_arguments():
         Text(tokenizer="words")
     with pytest.raises(DataError, match=r"^the tokenizer is not learned yet"):
         Text(tokenizer="bpe").read("a")
+
+
+@pytest.mark.parametrize("form", ["string", "bytes", "path"])
+def test_a_vocabulary_is_learned_from_every_form_that_is_read(form, tmp_path):
+    (tmp_path / "text.txt").write_text("a red apple\n")
+    raw = {"string": "a red apple", "bytes": b"a red apple\n", "path": tmp_path / "text.txt"}[form]
+    text = Text(max_length=64, tokenizer="bpe", vocab_size=300)
+    text.prepare([raw] * 20)
+    assert text.tokenizer == LEARNED_APPLE.tokenizer
+    assert len(text.read(raw)) < len("a red apple")
+
+
+def test_a_vocabulary_is_learned_from_files_of_a_folder(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}.txt").write_text("a red apple\n")
+    rows = [{"name": tmp_path / f"{number}.txt", "split": "train"} for number in range(20)]
+    files = {"name": {"modality": "text", "max_length": 64, "tokenizer": "bpe", "vocab_size": 300}}
+    data = pm.load(rows, files, root=tmp_path, cache=tmp_path / "cache")
+    assert len(data.fields["name"].read("a red apple")) < len("a red apple")
+    assert data.train[0]["name"] == "a red apple"
+
+
+@pytest.mark.parametrize("text", ["a €", "日本", "😀!"])
+def test_ids_cut_in_the_middle_of_a_character_are_written(text):
+    """A head may stop anywhere, and draw bytes that are no character; the rest of the text is as it was."""
+    for modality in (Text(), LEARNED):
+        ids = torch.from_numpy(modality.read(text)[:-1])
+        for end in range(len(ids) + 1):
+            written = modality.write(ids[:end])
+            assert text.startswith(written.rstrip("\ufffd"))
+            assert (written == text) == (end == len(ids))
+            assert modality.read(written)[-1] == Text.END

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import polymodal as pm
 from polymodal import ConfigError, DataError, Vector
 
 
@@ -53,3 +54,14 @@ def test_bad_arguments():
         Vector(size=2, mean=[1, 2, 3])
     with pytest.raises(ConfigError, match=r"^size: 0 is not a count of numbers$"):
         Vector(size=0)
+
+
+def test_numbers_far_from_zero_keep_their_digits(tmp_path):
+    """Seconds since 1970, a second apart: as 32-bit floats before they are centred, 200 of them would be 2 numbers."""
+    seconds = [1.7e9 + k for k in range(200)]
+    rows = [{"time": value, "split": "train"} for value in seconds]
+    data = pm.load(rows, {"time": {"modality": "vector", "size": 1}}, cache=tmp_path)
+    field = data.train.decode(data.train.batch(np.arange(len(data.train))))["time"]
+    assert len(set(field.value.flatten().tolist())) == len(data.train) > 150
+    again = [float(data.fields["time"].write(value)[0]) for value in field.values()]
+    np.testing.assert_allclose(again, [seconds[k] for k in data.train.index], rtol=0, atol=1e-3)

@@ -1,59 +1,140 @@
-"""Averaged weights."""
+"""Averaged weights: what each step weighs in them, and averages of other lengths from those that are kept."""
 
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from polymodal.training.ema import Average
+from polymodal.training.ema import (
+    CANDIDATES,
+    STORED,
+    Average,
+    combine,
+    curve,
+    drop_snapshots,
+    exponent,
+    last_average,
+    snapshots,
+)
 
 
-def climb(parameter: nn.Parameter, average: Average, step: int) -> None:
-    with torch.no_grad():
-        parameter += 1
-    average.update(step)
+def walk(steps: int, lengths=STORED, folder=None, every: int = 0) -> tuple[Average, list[torch.Tensor]]:
+    """A parameter that is at random places, its averages, and where it was; snapshots now and then."""
+    torch.manual_seed(0)
+    parameter, path = nn.Parameter(torch.zeros(5)), []
+    average = Average({"p": parameter}, lengths)
+    for step in range(steps):
+        with torch.no_grad():
+            parameter.add_(0.1 * torch.randn(5))
+        path.append(parameter.detach().clone())
+        average.update(step)
+        if every and (step + 1) % every == 0 and step + 1 < steps:
+            average.snapshot(folder, step + 1)
+    return average, path
 
 
-def test_strides_average_what_single_steps_would():
-    """A parameter that climbs by one a step: both averages lag behind it by as much, but for a stride."""
-    parameter = nn.Parameter(torch.zeros(3))
-    average, exact = Average({"p": parameter}, 0.98), torch.zeros(3)
-    for step in range(800):
-        climb(parameter, average, step)
-        exact.lerp_(parameter.detach(), 1 - min(0.98, (1 + step) / (10 + step)))
-    lag, single = (parameter.detach() - weights for weights in (average.weights["p"], exact))
-    assert (lag - single).abs().max() < Average.STRIDE
-    assert abs(float(single[0]) - 0.98 / 0.02) < 0.1
+@pytest.mark.parametrize(("length", "expected"), [(0.05, 16.97), (0.10, 6.94)])
+def test_exponents_are_those_of_the_paper(length, expected):
+    assert exponent(length) == pytest.approx(expected, abs=0.01)
+    time = (np.arange(200_000) + 0.5) / 200_000  # the deviation of the curve is the length, as a share of the training
+    weight = time ** exponent(length)
+    mean = np.average(time, weights=weight)
+    assert np.sqrt(np.average((time - mean) ** 2, weights=weight)) == pytest.approx(length, rel=1e-4)
 
 
-def test_a_fast_average_leaves_no_step_out():
-    parameter = nn.Parameter(torch.zeros(1))
-    average = Average({"p": parameter}, 0.0)
-    for step in range(39):
-        climb(parameter, average, step)
-    torch.testing.assert_close(average.weights["p"], parameter.detach())
+@pytest.mark.parametrize("length", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("steps", [1, 7, 32, 41, 300])
+def test_an_average_weighs_each_step_by_its_curve(length, steps):
+    average, path = walk(steps, (length,))
+    ends = np.array([k for k in range(1, steps + 1) if last_average(k) == k])
+    weight = curve(length, steps, ends.astype(float))
+    assert weight.sum() == pytest.approx(1.0)
+    expected = sum(float(w) * path[end - 1] for w, end in zip(weight, ends, strict=True))
+    torch.testing.assert_close(average.weights["p"], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_steps_all_count():
-    parameter = nn.Parameter(torch.zeros(1))
-    average = Average({"p": parameter}, 0.999)
-    for step in range(4):
-        before = average.weights["p"].clone()
-        climb(parameter, average, step)
-        assert torch.all(average.weights["p"] > before)
+def test_an_average_is_a_share_of_the_training_however_short_it_is():
+    """A decay of 0.999 in place of it weighs the last 10 % of 300 steps and of 3,000 alike: by its warm-up."""
+    lag = {}
+    for steps in (300, 3000):
+        parameter = nn.Parameter(torch.zeros(1))
+        average = Average({"p": parameter}, STORED)
+        for step in range(steps):
+            with torch.no_grad():
+                parameter += 1 / steps
+            average.update(step)
+        lag[steps] = [float(1 - part["p"]) for part in average.stored]
+    for long, short in zip(lag[3000], lag[300], strict=True):
+        assert long == pytest.approx(short, rel=0.15)
+    expected = [1 - (exponent(length) + 1) / (exponent(length) + 2) for length in STORED]
+    assert lag[3000] == pytest.approx(expected, rel=0.05)
 
 
-def test_average_follows_its_formula_and_swaps_back():
-    parameter = torch.nn.Parameter(torch.tensor([1.0]))
-    average = Average({"p": parameter}, decay=0.96)
-    with torch.no_grad():
-        parameter.fill_(3.0)
-    average.update(0)  # decay min(0.96, 1 / 10)
-    torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
-    average.update(1002)  # between two strides
-    torch.testing.assert_close(average.weights["p"], torch.tensor([0.1 * 1 + 0.9 * 3]))
-    average.update(1003)  # decay 0.96 for each of four steps
-    expected = torch.tensor([0.96**4 * 2.8 + (1 - 0.96**4) * 3])
-    torch.testing.assert_close(average.weights["p"], expected)
+@pytest.mark.parametrize("length", CANDIDATES)
+def test_other_lengths_come_from_the_snapshots(length, tmp_path):
+    """As the average that would have been taken all along, up to what 16 bits and eight snapshots leave out."""
+    average, path = walk(400, folder=tmp_path, every=50)
+    assert len(snapshots(tmp_path)) == 7
+    made = average.of_length(length, tmp_path, 400)["p"]
+    exact, _ = walk(400, (length,))
+    error = (made - exact.weights["p"]).norm()
+    assert error < 0.1 * (path[-1] - exact.weights["p"]).norm()
+    kept = [(own, at) for at in range(50, 401, 50) for own in STORED]
+    factors = combine(kept, length, 400)
+    assert factors.sum() == pytest.approx(1.0, abs=1e-6)
+    assert np.abs(factors).sum() < 3, "or errors of rounding would grow"
+
+
+def test_what_is_stored_is_itself(tmp_path):
+    average, _ = walk(400, folder=tmp_path, every=50)
+    for place, length in enumerate(STORED):
+        assert average.of_length(length, tmp_path, 400) is average.stored[place]
+
+
+def test_the_length_of_the_least_loss_is_chosen_and_training_goes_on_from_what_is_stored(tmp_path):
+    average, _ = walk(400, folder=tmp_path, every=50)
+    stored = [{name: t.clone() for name, t in part.items()} for part in average.stored]
+    exact = walk(400, (0.14,))[0].weights["p"]
+    length, losses = average.choose(
+        CANDIDATES, tmp_path, 400, lambda: float((average.weights["p"] - exact).square().sum()), lambda number: number
+    )
+    assert length == 0.14
+    assert len(losses) == len(CANDIDATES)
+    assert min(losses) == losses[CANDIDATES.index(0.14)]
+    assert (average.weights["p"] - exact).norm() < (stored[1]["p"] - exact).norm()
+    for part, before in zip(average.stored, stored, strict=True):
+        assert torch.equal(part["p"], before["p"])
+    average.update(403)
+    assert average.weights is average.stored[-1]
+
+
+def test_a_run_that_is_resumed_averages_as_one_that_never_stopped(tmp_path):
+    whole, path = walk(60)
+    half, _ = walk(50)
+    parameter = nn.Parameter(path[49].clone())
+    resumed = Average({"p": parameter})
+    resumed.restore({name: t.clone() for name, t in half.state().items()}, half.weights)
+    for step in range(50, 60):
+        with torch.no_grad():
+            parameter.copy_(path[step])
+        resumed.update(step)
+    for mine, theirs in zip(resumed.stored, whole.stored, strict=True):
+        assert torch.equal(mine["p"], theirs["p"])
+    earlier = Average({"p": parameter})
+    earlier.restore({}, half.weights)  # a checkpoint of an earlier version has one average
+    assert all(torch.equal(part["p"], half.weights["p"]) for part in earlier.stored)
+
+
+def test_snapshots_of_steps_that_are_taken_again_are_dropped(tmp_path):
+    walk(40, folder=tmp_path, every=10)
+    drop_snapshots(tmp_path, 20)
+    assert [path.stem for path in snapshots(tmp_path)] == ["step-00000010", "step-00000020"]
+
+
+def test_weights_and_averages_change_places_and_back():
+    average, path = walk(20)
+    parameter, before = average.parameters["p"], average.weights["p"].clone()
     average.swap()
-    torch.testing.assert_close(parameter.detach(), expected)
+    assert torch.equal(parameter.detach(), before)
     average.swap()
-    torch.testing.assert_close(parameter.detach(), torch.tensor([3.0]))
+    assert torch.equal(parameter.detach(), path[-1])

@@ -85,7 +85,7 @@ def test_a_step_is_a_clipped_step_of_the_optimiser(engine, parts):
 
 def test_what_was_saved_is_put_back_and_goes_on_the_same(engine, tmp_path):
     trainee = prepared(engine)
-    averages = Average(checkpoints.trained_parameters(trainee), 0.9)
+    averages = Average(checkpoints.trained_parameters(trainee))
     take_step(engine)
     averages.update(0)
     engine.save(tmp_path, 1, averages, {"config": {}}, keep=1)
@@ -93,11 +93,29 @@ def test_what_was_saved_is_put_back_and_goes_on_the_same(engine, tmp_path):
     expected, kept = deepcopy(trainee.state_dict()), {name: value.clone() for name, value in averages.weights.items()}
 
     trainee = prepared(engine)
-    averages = Average(checkpoints.trained_parameters(trainee), 0.9)
+    averages = Average(checkpoints.trained_parameters(trainee))
     engine.load(checkpoints.find(tmp_path), averages)
     assert all(torch.equal(averages.weights[name], value) for name, value in kept.items())
     take_step(engine)
     assert all(torch.equal(trainee.state_dict()[name], value) for name, value in expected.items())
+
+
+def test_the_scale_of_losses_in_fp16_is_put_back(engine, tmp_path, monkeypatch):
+    """Else a run that goes on starts at the largest scale again, and leaves out steps until it is small enough."""
+    trainee = prepared(engine)
+    averages = Average(checkpoints.trained_parameters(trainee))
+    take_step(engine)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaler.load_state_dict(scaler.state_dict() | {"_growth_tracker": 77})
+    monkeypatch.setattr(engine.accelerator, "scaler", scaler)
+    engine.save(tmp_path, 1, averages, {"config": {}}, keep=1)
+    fresh = torch.amp.GradScaler("cpu")
+    assert fresh.state_dict() != scaler.state_dict()
+    monkeypatch.setattr(engine.accelerator, "scaler", fresh)
+    engine.load(checkpoints.find(tmp_path), averages)
+    assert fresh.state_dict() == scaler.state_dict()
+    monkeypatch.setattr(engine.accelerator, "scaler", None)  # the run goes on in 32 bits
+    engine.load(checkpoints.find(tmp_path), averages)
 
 
 def test_one_process_asks_nobody(engine):

@@ -65,6 +65,58 @@ def test_many_processes_follow_the_first_ones_clock_and_agree_now_and_then(monke
     assert (clock.progress, clock.agreed, clock.seconds) == (0.6, 36.0, 30.0)
 
 
+def budgeted(seconds: float, monkeypatch, **more) -> tuple[Clock, dict[str, float]]:
+    """A clock of a time budget, and the time that it reads."""
+    now = {"monotonic": 0.0}
+    monkeypatch.setattr(time, "monotonic", lambda: now["monotonic"])
+    return Clock(DataParallel("no"), seconds / 60, None, **more), now
+
+
+def test_validations_take_a_twentieth_of_a_time_budget(monkeypatch):
+    clock, now = budgeted(1000.0, monkeypatch)
+    assert clock.may_validate
+    assert clock.validation_seconds == pytest.approx(25)  # as much is left for the one at the end
+    taken = 0
+    for second in range(0, 1000, 100):
+        now["monotonic"] = float(second)
+        clock.tick(1)
+        if clock.may_validate:
+            clock.validated(8.0)
+            taken += 1
+    assert taken == 5  # and the sixth, at the end, also fits in 50 seconds
+    assert not clock.may_validate
+    now["monotonic"] = 992.1
+    clock.tick(2)
+    assert clock.done  # so that the last one ends on time
+    assert clock.may_validate
+    assert clock.validation_seconds == pytest.approx(10)
+
+
+def test_a_slow_first_validation_leaves_room_for_the_last_only(monkeypatch):
+    clock, now = budgeted(1000.0, monkeypatch)
+    clock.validated(25.0)
+    assert not clock.may_validate
+    now["monotonic"] = 975.1
+    clock.tick(1)
+    assert clock.done
+    assert clock.may_validate
+
+
+def test_what_was_spent_before_the_model_is_not_spent_again(monkeypatch):
+    clock, now = budgeted(1000.0, monkeypatch, late=100.0)
+    now["monotonic"] = 450.0
+    clock.tick(1)
+    assert clock.progress == pytest.approx(0.5)
+    assert budgeted(1000.0, monkeypatch, late=5000.0)[0].budget == pytest.approx(500.0)
+
+
+def test_a_step_budget_validates_whenever_it_is_due():
+    clock = Clock(DataParallel("no"), None, 100)
+    clock.validated(1e9)
+    assert clock.may_validate
+    assert clock.validation_seconds == float("inf")
+
+
 def test_only_matrices_decay():
     class Trainee(torch.nn.Linear):
         players = ("model",)

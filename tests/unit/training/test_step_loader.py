@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+import polymodal as pm
 from polymodal.training.step_loader import StepLoader
+from polymodal.training.target_sampling import Pairs
 from polymodal.types import Task
 
 
 @pytest.fixture(scope="module")
 def rows(trained):
-    import polymodal as pm
-
     return pm.open(trained).data().train
 
 
@@ -57,3 +57,26 @@ def test_the_next_step_is_fetched_on_one_core_and_all_others_are_left_to_everybo
         assert set(fetching) == {1}
     finally:
         torch.set_num_threads(before)
+
+
+def test_rows_drawn_by_weight_are_in_every_place_and_meet_all_others(tmp_path):
+    """A place of the batch belongs to one process, and rows that never meet are never each other's negatives."""
+    table = [{"a": [k], "b": [k] if k % 3 else None, "split": "train"} for k in range(16)]
+    data = pm.load(table, {"a": {"modality": "vector", "size": 1}, "b": {"modality": "vector", "size": 1}},
+                   validation=0, test=0, cache=tmp_path)  # fmt: skip
+    n = len(data.train)
+    sampling = Pairs({"a": 1.0, "b": float(data.train.present["b"].mean())})
+    loader = StepLoader(data.train, draw, batch_size=4, seed=1, sampling=sampling)
+    steps = torch.stack([loader.indices(step) for step in range(2000)])
+    for place in range(4):
+        assert len(steps[:, place].unique()) == n
+    met = torch.zeros(n, n)
+    for one in range(4):
+        for other in range(4):
+            met.index_put_((steps[:, one], steps[:, other]), torch.ones(len(steps)), accumulate=True)
+    assert met.min() > 0
+    share = steps.flatten().bincount(minlength=n).double() / steps.numel()
+    weight = sampling.weights(loader.present, sampling.odds(0))
+    torch.testing.assert_close(share, weight / weight.sum(), rtol=0.15, atol=0)
+    again = StepLoader(data.train, draw, batch_size=4, seed=1, sampling=sampling)
+    assert torch.equal(again.indices(1234), steps[1234]), "a run that is resumed draws the same rows"

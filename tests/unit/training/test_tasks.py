@@ -24,8 +24,7 @@ def everywhere(rows):
 def test_odds():
     task = drawn(everywhere(20_000), TasksConfig(none=0.2, one=0.5, some=0.3))
     given = torch.stack([task.visible[name] for name in NAMES]).sum(0)
-    # "some" gives each field with even odds, and nothing in place of everything
-    expected = [0.2 + 0.3 * (1 + 1) / 8, 0.5 + 0.3 * 3 / 8, 0.3 * 3 / 8]
+    expected = [0.2, 0.5 + 0.3 / 2, 0.3 / 2]
     for count, share in enumerate(expected):
         assert abs(float((given == count).float().mean()) - share) < 0.015
     assert not (given == 3).any()
@@ -97,3 +96,23 @@ def test_a_recipe_of_one_field_is_never_given_it():
     task = draw(present, {"picture": True}, {"picture": True}, TasksConfig(alone=1.0), make_keys(0, 100))
     assert not task.visible["picture"].any()
     assert task.target["picture"].all()
+
+
+def test_of_many_fields_one_is_given_less_often():
+    names = [f"field {number}" for number in range(6)]
+    present = {name: torch.ones(20_000, dtype=torch.bool) for name in names}
+    every = dict.fromkeys(names, True)
+    task = drawn(present, TasksConfig(none=0.1, one=0.9, some=0.0, few=3), every, every)
+    given = torch.stack([task.visible[name] for name in names]).sum(0)
+    assert abs(float((given == 0).float().mean()) - 0.1) < 0.015
+    for count in range(1, 6):  # half of the 0.9 go to any number from one to five
+        expected = 0.45 * (count == 1) + 0.45 / 5
+        assert abs(float((given == count).float().mean()) - expected) < 0.015
+    assert torch.equal(torch.stack([task.target[name] for name in names]).sum(0), 6 - given)
+
+
+def test_few_changes_nothing_for_few_fields():
+    config = {"none": 0.1, "one": 0.7, "some": 0.2}
+    plain, few = (drawn(everywhere(500), TasksConfig(**config, few=number)) for number in (None, 3))
+    for name in NAMES:
+        assert torch.equal(plain.visible[name], few.visible[name])

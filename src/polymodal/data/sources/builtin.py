@@ -1,4 +1,4 @@
-"""Data sets that polymodal assembles itself, from packages that pip installs."""
+"""Data sets that polymodal assembles itself, from packages of pip or of the system."""
 
 from importlib import import_module
 from inspect import signature
@@ -11,16 +11,34 @@ from pydantic import ValidationError, validate_call
 
 from polymodal.errors import DataError, unknown
 
-BUILTIN = {"emoji": "polymodal.data.emoji", "fashion": "polymodal.data.fashion"}
+BUILTIN = {
+    "emoji": "polymodal.data.emoji",
+    "fashion": "polymodal.data.fashion",
+    "furniture": "polymodal.data.furniture",
+    "molecules": "polymodal.data.molecules",
+}
 """By name: the module, imported when needed, whose ``build(cache, **options)`` builds the data set once, in a folder of
 its own under ``cache``, and returns that folder; and whose ``FIELDS`` are the fields it was made for. Its options are
-keyword-only."""
+keyword-only. A module may have ``OPTIONAL``: by field, the option that leaves it out where it is false."""
 
 
 def find(source: str) -> ModuleType | None:
     """The module of a built-in data set, or None if ``source`` is not the name of one."""
     module = BUILTIN.get(source.partition(":")[0])
     return import_module(module) if module else None
+
+
+def fields(source: str) -> dict[str, Any] | None:
+    """The fields of a built-in data set with its options, as a recipe would say them; None if it is not one.
+
+    Raises:
+        DataError: The options cannot be read.
+    """
+    module = find(source)
+    if module is None:
+        return None
+    options, optional = _parse(source, source.partition(":")[2]), getattr(module, "OPTIONAL", {})
+    return {name: field for name, field in module.FIELDS.items() if options.get(optional.get(name, ""), True)}
 
 
 def build(source: str, cache: Path) -> Path | None:

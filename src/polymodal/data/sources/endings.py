@@ -2,13 +2,19 @@
 
 from pathlib import PurePosixPath
 
+from polymodal.data.sources import tables
 from polymodal.modalities import MODALITIES
+
+_ANYTHING = frozenset((*tables.ENDINGS, ".npy"))
+"""Endings that do not say what a file is: it is a value only where a cell names it."""
 
 
 def media() -> dict[str, frozenset[str]]:
     """By name of each modality whose values are files: the endings of these, lower case, without the dot."""
     return {
-        name: frozenset(suffix[1:] for suffix in kind.suffixes) for name, kind in MODALITIES.items() if not kind.inline
+        name: frozenset(suffix[1:] for suffix in kind.suffixes if suffix not in _ANYTHING)
+        for name, kind in MODALITIES.items()
+        if not kind.inline
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from polymodal.evaluation.explanation.own_modules import with_own_modules
 from polymodal.model import Model
 from polymodal.nn.attention import Attention
 from polymodal.nn.random import make_keys
@@ -44,6 +45,7 @@ def attention_shares(
     keeps = model.fusion.keeps
     if keeps is None:
         return {}
+    model = with_own_modules(model)
     # The output is as long as the longest of its batch; what lies behind its end would attend to something as well.
     target = {to: made.trim(int(made.lengths[0])).to(model.device)}
     inputs = {name: field.to(model.device) for name, field in batch.items()}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
 from polymodal.evaluation.explanation.attention import attention_shares
+from polymodal.evaluation.explanation.own_modules import with_own_modules
 from polymodal.evaluation.explanation.shapley import coalitions, shapley_values
 from polymodal.evaluation.scorecard.likelihood import log_likelihoods
 from polymodal.generation import CHUNK, check_fields, generate_rows, read, write
@@ -178,6 +179,7 @@ def integrated_gradients(
 
     Source: Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", 2017, equations 1 and 3.
     """
+    model = with_own_modules(model)
     target = made.to(model.device)
     batch = {name: field.to(model.device) for name, field in batch.items()}
     embeddings = {name: _embedding(model, name) for name, field in batch.items() if not field.value.is_floating_point()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -74,6 +74,7 @@ class Judge(Embedder):
         learning_rate: float = 2e-3,
         seed: int = 0,
         folder: str | Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Judge:
         """Learns from real rows which values belong together.
 
@@ -92,6 +93,7 @@ class Judge(Embedder):
             learning_rate: Its peak.
             seed: Seed of everything that is random.
             folder: Where the judge is kept. If it holds one of the same data and settings, that one is returned.
+            progress: Called after each step with its number and that of all steps.
 
         Raises:
             DataError: Fewer than two fields have values.
@@ -125,7 +127,7 @@ class Judge(Embedder):
             settings = judge.settings = settings | {"network": short_digest(repr(judge.network).encode())}
             if folder is not None and (kept := cls._kept(Path(folder), settings, naming)):
                 return kept
-            judge._learn(rows)
+            judge._learn(rows, progress)
         if held_out is not None:
             judge.held_out = judge.score(held_out, rows)
         if folder is not None:
@@ -141,7 +143,7 @@ class Judge(Embedder):
             return None
         return judge if (judge.settings, judge.naming) == (settings, naming) else None
 
-    def _learn(self, rows: Rows) -> None:
+    def _learn(self, rows: Rows, tell: Callable[[int, int], None] | None) -> None:
         settings, network = self.settings, self.network
         sampler = _ConceptSampler(rows, list(self.modalities), self.naming, settings["seed"])
         groups = [
@@ -161,6 +163,8 @@ class Judge(Embedder):
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
+            if tell:
+                tell(step + 1, settings["steps"])
         network.eval()
 
     @torch.inference_mode()

@@ -4,10 +4,21 @@ from polymodal.evaluation.kinds.audio import AudioKind
 from polymodal.evaluation.kinds.base import TOLERANCE, Kind
 from polymodal.evaluation.kinds.image import ImageKind
 from polymodal.evaluation.kinds.label import LabelKind
+from polymodal.evaluation.kinds.molecule import MoleculeKind
+from polymodal.evaluation.kinds.points import PointsKind
+from polymodal.evaluation.kinds.series import SeriesKind
 from polymodal.evaluation.kinds.text import TextKind
-from polymodal.modalities import Audio, Image, Label, Modality, Text
+from polymodal.modalities import Audio, Image, Label, Modality, Molecule, Points, Series, Text
 
-KINDS: dict[type[Modality], type[Kind]] = {Image: ImageKind, Text: TextKind, Audio: AudioKind, Label: LabelKind}
+KINDS: dict[type[Modality], type[Kind]] = {
+    Image: ImageKind,
+    Text: TextKind,
+    Audio: AudioKind,
+    Label: LabelKind,
+    Series: SeriesKind,
+    Molecule: MoleculeKind,
+    Points: PointsKind,
+}
 
 __all__ = ["KINDS", "TOLERANCE", "Kind", "find_kind"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
-from polymodal.encoders import Encoder, PatchEncoder, SequenceEncoder, VectorEncoder
+from polymodal.encoders import Encoder, PatchEncoder, PointsEncoder, SequenceEncoder, VectorEncoder
 from polymodal.errors import ConfigError
 from polymodal.evaluation.kinds.drawing import coloured_text, strip
 from polymodal.evaluation.metrics.result import MetricResult
@@ -78,6 +78,15 @@ class Kind:
         variance = float((real.value - real.value.mean(0)).square().mean())
         return [MetricResult("squared error", errors, ceiling=0.0, chance=variance, higher_is_better=False)]
 
+    def against(self, real: Field, made: Field) -> list[MetricResult]:
+        """Metrics of generated values against the real values of their rows that go beside those of a judge.
+
+        Args:
+            real: Real values of n rows.
+            made: Generated for the same rows.
+        """
+        return []
+
     def right(self, real: Field, made: Field) -> np.ndarray:
         """(n,) 1 where a generated value is right, else 0, where no judge is needed."""
         if self.space.kind == "discrete":
@@ -97,14 +106,12 @@ class Kind:
         """(n, F) numbers in which sets of values are compared without a judge; None if there are none."""
         return field.value if self.space.kind == "continuous" and not self.space.grid else None
 
-    def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
+    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
         """Metrics of generated values as a set that only this modality has.
 
         Args:
             real: Real values of n rows.
             made: Generated for the same rows.
-            others: Real values of other rows, if there are any.
-            seed: Seed of the intervals.
         """
         return []
 
@@ -128,6 +135,8 @@ class Kind:
             return SequenceEncoder(self.space, width, depth=0 if self.space.shape == (1,) else 1)
         if not self.space.grid:
             return VectorEncoder(self.space, width)
+        if self.space.is_set:
+            return PointsEncoder(self.space, width)
         if reason := PatchEncoder.accepts(self.space):
             raise ConfigError(f"judge: cannot read values of shape {self.space.shape}: its encoder {reason}")
         return PatchEncoder(self.space, width)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from polymodal.evaluation.kinds.base import Kind
-from polymodal.evaluation.metrics import bleu, character_errors, chrf, distinct_n, exact_match, word_errors
+from polymodal.evaluation.metrics import bleu, character_errors, chrf, distinct_n, exact_match, other_rows, word_errors
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.generation import write
 from polymodal.types import Field
@@ -37,23 +37,22 @@ class TextKind(Kind):
             def statistic(rows: np.ndarray, metric: Callable[..., float] = metric) -> float:
                 return metric([references[i] for i in rows], [outputs[i] for i in rows])
 
-            chance = metric(references, _rolled(references))
+            chance = metric(references, _others(references))
             best = 1.0 if certain else None
             results.append(
                 MetricResult.of_set(name, statistic, len(outputs), ceiling=best, chance=chance, bounds=(0, 1))
             )
         return results
 
-    def compare_sets(self, real: Field, made: Field, others: Field | None, seed: int) -> list[MetricResult]:
+    def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
         """Distinct-n: of pairs of words or, where most texts are single words, of words."""
         references, outputs = write(self.modality, real), write(self.modality, made)
         n = 2 if np.mean([len(text.split()) for text in references]) >= 2 else 1
-        fresh = references if others is None or len(others) < len(real) else write(self.modality, others)
         return [
             MetricResult.of_set(
                 f"distinct-{n}", lambda rows: distinct_n([outputs[i] for i in rows], n), len(outputs), bounds=(0, 1),
-                ceiling=distinct_n(fresh, n), chance=distinct_n(outputs[:1] * len(outputs), n), higher_is_better=None,
-                aspect="diversity", seed=seed,
+                ceiling=distinct_n(references, n), chance=distinct_n(outputs[:1] * len(outputs), n),
+                higher_is_better=None, aspect="diversity", resampling="pairs",
             )
         ]  # fmt: skip
 
@@ -81,11 +80,11 @@ def _error_rate(
 ) -> MetricResult:
     """Errors over lengths; by chance, of the texts of other rows. 0 can be reached where the inputs name one text."""
     errors, lengths = count(references, outputs)
-    others, _ = count(references, _rolled(references))
+    others, _ = count(references, _others(references))
     chance = float(others.sum() / max(lengths.sum(), 1))
     return MetricResult(name, errors, lengths, ceiling=0.0 if certain else None, chance=chance, higher_is_better=False)
 
 
-def _rolled(texts: Sequence[str]) -> Sequence[str]:
-    """The text of the next row for each row."""
-    return [*texts[1:], *texts[:1]]
+def _others(texts: Sequence[str]) -> list[str]:
+    """For each row the text of another row, which differs."""
+    return [texts[i] for i in other_rows(np.array(texts))]

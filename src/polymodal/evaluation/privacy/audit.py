@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from rich.table import Table
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError
-from polymodal.evaluation.privacy.leakage import ALIKE, Leak, leakage
-from polymodal.evaluation.privacy.membership import LOW_RATES, Attack, membership_attacks
+from polymodal.evaluation.metrics import holm
+from polymodal.evaluation.privacy.leakage import ALIKE, SURE, Leak, leakage
+from polymodal.evaluation.privacy.matching import blind_scores, match
+from polymodal.evaluation.privacy.membership import LOW_RATES, Attack, attack, membership_attacks
 from polymodal.evaluation.report import Section, command_line, write_page
 from polymodal.files import write_file
 from polymodal.model import Model
 
 FEWEST = 2 * ALIKE
 """Fewest training rows, and held-out rows, that can be compared."""
+BLIND = "no model"
+"""Name of the attack that knows the rows alone."""
 _ROC_SIDE = 200
 """Pixels of a side of the drawing of an ROC curve."""
 
@@ -50,12 +55,12 @@ class Audit:
             rates = (f"{rate:.3f}" for rate in one.true_positive_rates)
             interval = f"{one.low:.2f}–{one.high:.2f}"
             first.add_row(one.field, one.name, f"{one.auc:.3f}", interval, *rates)
-        title = "Leakage (own value: 0.5 reveals nothing; others': 0.5 memorised nothing)"
+        title = "Leakage (own value: 0.5 reveals nothing; others': 0.5 memorised nothing; p for all tests, Holm)"
         second = Table(
-            "direction", "own value", "held out", "±", "others' values", "±", title=title, title_justify="left"
+            "direction", "own value", "held out", "p", "others' values", "p", title=title, title_justify="left"
         )
         for leak in self.leaks:
-            numbers = (leak.own, leak.own_held_out, leak.margin, leak.others, leak.others_margin)
+            numbers = (leak.own, leak.own_held_out, leak.own_p, leak.others, leak.others_p)
             mark = " leaks" * leak.leaks
             second.add_row(f"{leak.given} → {leak.to}{mark}", *(f"{number:.3f}" for number in numbers))
         return [first, second]
@@ -79,9 +84,9 @@ class Audit:
         sections = [
             Section(
                 "Membership inference",
-                "How well the model's loss of a row predicts whether the row was learned from, alone and against a "
-                "reference. Both axes are logarithmic: at the left end an attacker is hardly ever wrong. Dashed: "
-                "guessing.",
+                "How well the model's loss of a row predicts whether the row was learned from, by itself and less that "
+                "of a reference; and how well the rows predict it without any model. Both axes are logarithmic: at the "
+                "left end an attacker is hardly ever wrong. Dashed: guessing.",
                 drawings=curves,
             ),
             Section(
@@ -89,7 +94,9 @@ class Audit:
                 "Own value: how often what is generated from a row's input lies nearer to the row's own value than to "
                 "that of a row with a similar input; a leak if that is more on training rows than on held-out rows. "
                 "Others' values: how often what is generated from a held-out input lies nearer to a training value of "
-                "a similar input than to a held-out one; a leak above 0.5.",
+                "a similar input than to a held-out one; a leak above 0.5. p is the probability of as much if it did "
+                f"not matter which rows were learned from (rows are shuffled), corrected for all {2 * len(self.leaks)} "
+                f"tests (Holm): below {SURE} it is called a leak.",
                 drawings=leaks,
             ),
         ]
@@ -107,6 +114,7 @@ def audit(
     draws: int = 4,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Audit:
     """Attacks a model.
 
@@ -119,6 +127,7 @@ def audit(
         draws: Number of noises over which a loss is averaged.
         seed: Seed of the choice of rows and of all noise.
         options: Sampling options of the heads, by field.
+        progress: Called before each attack with its number from 0, the count of all and its name.
 
     Raises:
         ConfigError: The reference is of other fields.
@@ -133,23 +142,51 @@ def audit(
         if len(rows) < FEWEST:
             raise DataError(f"audit: there are {len(rows)} {what} rows; {FEWEST} or more can be told apart")
     attacks, leaks, notes = [], [], []
+    same_members, same_others, matched = match(members, others, seed=seed)
+    if min(len(same_members), len(same_others)) >= FEWEST and matched:
+        members, others = same_members, same_others
+        notes.append(f"Training and held-out rows have the same numbers of each {' and '.join(matched)}.")
+    count = sum(1 + sum(given != to for given in model.encoders) for to in model.heads)
+    steps = itertools.count()
+
+    def tell(name: str) -> None:
+        if progress:
+            progress(next(steps), count, name)
+
     for to in model.heads:
+        tell(f"membership by {to}")
         first, second = (_some(rows, [to], n_rows, seed) for rows in (members, others))
         if min(len(first), len(second)) < FEWEST:
             notes.append(f"{to}: fewer than {FEWEST} rows of either kind have it.")
             continue
         if model.heads[to].players == ("model",):
             attacks += membership_attacks(model, first, second, to, reference=reference, draws=draws, seed=seed)
+            blind = attack(to, BLIND, *blind_scores(first, second, seed=seed), seed=seed)
+            attacks.append(blind)
+            if blind.low > 0.5:
+                notes.append(
+                    f"{to}: training and held-out rows differ in distribution: without any model they are told apart "
+                    f"with an AUC of {blind.auc:.2f}. Attacks that find no more are no proof of memory."
+                )
         else:
             notes.append(f"{to}: no membership attack, as the loss of its head is not of the row's own value.")
         for given in model.encoders:
             if given == to:
                 continue
+            tell(f"{given} → {to}")
             first, second = (_some(rows, [given, to], n_rows, seed) for rows in (members, others))
             if min(len(first), len(second)) >= FEWEST:
                 leaks.append(leakage(model, first, second, given, to, seed=seed, options=options))
     facts = {"training rows": len(members), "held-out rows": len(others), "rows of an attack": n_rows, "seed": seed}
-    return Audit(attacks, leaks, notes, facts)
+    return Audit(attacks, _corrected(leaks), notes, facts)
+
+
+def _corrected(leaks: Sequence[Leak]) -> list[Leak]:
+    """Leaks with probabilities corrected for the number of all tests: many directions are many chances to err."""
+    if not leaks:
+        return []
+    corrected = holm(np.array([p for leak in leaks for p in (leak.own_p, leak.others_p)])).reshape(-1, 2).tolist()
+    return [replace(leak, own_p=own, others_p=others) for leak, (own, others) in zip(leaks, corrected, strict=True)]
 
 
 def _some(rows: Rows, names: Sequence[str], most: int, seed: int) -> Rows:
@@ -175,4 +212,4 @@ def _roc(one: Attack) -> Markup:
 def _leak(leak: Leak) -> Markup:
     return Markup(
         "<small>own value {:.3f}, held out {:.3f} (± {:.3f}); others’ values {:.3f} (± {:.3f})</small>"
-    ).format(leak.own, leak.own_held_out, leak.margin, leak.others, leak.others_margin)
+    ).format(leak.own, leak.own_held_out, leak.own_p, leak.others, leak.others_p)

@@ -100,13 +100,14 @@ def membership_attacks(
     draws: int = 4,
     seed: int = 0,
 ) -> list[Attack]:
-    """The loss attack and the likelihood-ratio attack on one field, all other fields of a row given.
+    """The loss attack and the calibrated attack on one field, all other fields of a row given.
 
-    The ratio's reference says how hard a row is for a model that has not seen it: the loss of another model, if there
-    is one; otherwise the model's loss where nothing is given, so that the pairing of the fields is attacked.
+    The calibrated one takes from the loss how hard a row is for who has not seen it: the loss of one other model, if
+    there is one; otherwise the model's own where nothing is given, so that the pairing of the fields is attacked. It is
+    no likelihood-ratio attack, which compares the losses of many models that learned from a row with many that did not.
 
     Source: Yeom et al., "Privacy risk in machine learning", 2018 (the loss); Watson et al., "On the importance of
-    difficulty calibration in membership inference attacks", 2022 (the ratio).
+    difficulty calibration in membership inference attacks", 2022 (calibrated).
     """
     every = [name for name in model.encoders if name != to]
     losses = [row_losses(model, rows, every, to, draws=draws, seed=seed) for rows in (members, others)]
@@ -114,11 +115,11 @@ def membership_attacks(
     easy = [
         row_losses(other, rows, every if reference else [], to, draws=draws, seed=seed) for rows in (members, others)
     ]
-    ratios = [hard - loss for loss, hard in zip(losses, easy, strict=True)]
-    name = f"ratio to {'the reference' if reference else 'nothing given'}"
+    calibrated = [hard - loss for loss, hard in zip(losses, easy, strict=True)]
+    name = f"loss, less that {'of the reference' if reference else 'with nothing given'}"
     return [
         attack(to, "loss", -losses[0], -losses[1], seed=seed),
-        attack(to, name, ratios[0], ratios[1], seed=seed),
+        attack(to, name, *calibrated, seed=seed),
     ]
 
 

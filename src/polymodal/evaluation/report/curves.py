@@ -37,10 +37,12 @@ def training_curves(run: Path) -> dict[str, Markup]:
 def read_curves(file: Path) -> dict[str, Points]:
     """(step, value) of each loss and term of which there are at least two, by name; broken lines are left out."""
     curves: dict[str, Points] = {}
-    for text in file.read_text(encoding="utf-8").splitlines():
+    for text in file.read_bytes().splitlines():
         try:
             line = json.loads(text)
-        except ValueError:  # a run that is being written to, or was killed
+        except (ValueError, RecursionError):  # a run that is being written to, or was killed
+            continue
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
             continue
         for name, value in line.items():
             is_loss = name == "loss" or ("." in name and not name.startswith("gradient_norm"))

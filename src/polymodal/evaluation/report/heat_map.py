@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from polymodal.evaluation.report.ability import telling_range
 from polymodal.evaluation.scorecard import Score
 
 
@@ -14,11 +15,12 @@ class Shade:
 
     Attributes:
         score: The score that it shows.
-        share: Place of the score on the way from chance, 0, to what real values score, 1.
+        share: Place of the score on the way from chance, 0, to what real values score, 1; None where one of both is
+            not known, they are about the same, or the judge is unable, so that the score tells nothing.
     """
 
     score: Score
-    share: float
+    share: float | None
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,7 @@ class HeatMap:
 
 
 def heat_map(scores: Sequence[Score]) -> HeatMap | None:
-    """The first score of each direction as a heat map; None if there is none.
-
-    Where a ceiling is not known, 1 stands for it or, for metrics that are better if lower, 0; for chance the reverse.
-    """
+    """The first score of each direction as a heat map; None if there is none."""
     first: dict[tuple[tuple[str, ...], str], Score] = {}
     for score in scores:
         first.setdefault((score.inputs, score.output), score)
@@ -53,9 +52,8 @@ def heat_map(scores: Sequence[Score]) -> HeatMap | None:
     return HeatMap(outputs, lines)
 
 
-def _share(score: Score) -> float:
-    top = score.ceiling if score.ceiling is not None else float(bool(score.higher_is_better))
-    bottom = score.chance if score.chance is not None else float(not score.higher_is_better)
-    if abs(top - bottom) < 1e-9:
-        return 1.0 if score.value >= top else 0.0
-    return min(max((score.value - bottom) / (top - bottom), 0.0), 1.0)
+def _share(score: Score) -> float | None:
+    if (ends := telling_range(score)) is None:
+        return None
+    chance, real = ends
+    return min(max((score.value - chance) / (real - chance), 0.0), 1.0)

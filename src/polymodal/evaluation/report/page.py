@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from polymodal.evaluation.report.ability import standing
 from polymodal.evaluation.report.heat_map import HeatMap
 from polymodal.evaluation.scorecard import Difference, Fault, Score, number
 from polymodal.files import write_file
@@ -61,7 +62,8 @@ class Section:
         text: A paragraph below the heading; Markdown and HTML are not interpreted.
         scores: Shown as a table.
         cards: Shown in a grid.
-        faults: Shown first.
+        alerts: Sentences that are shown first, as they change how all else is read.
+        faults: Shown next.
         drawings: HTML by title, such as curves.
         grid: A heat map.
         folded: If given, the table is folded under this line.
@@ -72,6 +74,7 @@ class Section:
     text: str = ""
     scores: Sequence[Score] = ()
     cards: Sequence[Card] = ()
+    alerts: Sequence[str] = ()
     faults: Sequence[Fault] = ()
     drawings: Mapping[str, Markup] = field(default_factory=dict)
     grid: HeatMap | None = None
@@ -99,7 +102,7 @@ def write_page(
     environment = Environment(
         loader=PackageLoader("polymodal.evaluation.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "percent": _percent, "unit": _unit, "shade": _shade}
+    environment.filters |= {"number": number, "percent": _percent, "unit": _unit, "shade": _shade, "standing": standing}
     facts = facts or {}
     page = environment.get_template("page.html.j2").render(
         title=title,
@@ -125,8 +128,10 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * min(max(value, 0.0), 1.0):.1f}%"
 
 
-def _shade(share: float) -> str:
-    """Colours of a cell of the heat map, readable on light and dark ground."""
+def _shade(share: float | None) -> str:
+    """Colours of a cell of the heat map, readable on light and dark ground; dashed where the score tells nothing."""
+    if share is None:
+        return "outline: 1px dashed var(--quiet); outline-offset: -1px; color: var(--quiet)"
     return f"background: rgb(47 111 159 / {0.12 + 0.88 * share:.2f}); color: {'#fff' if share > 0.45 else 'inherit'}"
 
 

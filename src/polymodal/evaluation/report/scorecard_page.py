@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from polymodal.evaluation.report.ability import unable_judges
 from polymodal.evaluation.report.curves import training_curves
 from polymodal.evaluation.report.heat_map import heat_map
 from polymodal.evaluation.report.page import Card, Section, command_line, write_page
@@ -16,7 +17,8 @@ from polymodal.evaluation.scorecard import Sample, Scorecard, number
 _INTRODUCTION = (
     "A score with its 95 % bootstrap interval. “Real” is what the row's real value scores by the same judge or, if "
     "that is less, what the best possible use of the input could; “chance” is what a model scores that "
-    "does not look at its input."
+    "does not look at its input. Green: as real values, within the interval; red: as by chance; grey: real values and "
+    "chance are not known, or not apart."
 )
 _ASPECTS = {
     "quality": "How like real values the samples are as a set, in the judge's features. “Real” is what other real "
@@ -81,6 +83,9 @@ def write_report(
 def _overview(card: Scorecard, several: bool) -> list[Section]:
     """What is wrong, the heat map, all scores."""
     sections = []
+    if alerts := unable_judges(card):
+        title = f"What the judges are worth, {card.title}" if several else "What the judges are worth"
+        sections.append(Section(title, alerts=alerts))
     if card.faults:
         sections.append(Section(f"What is wrong, {card.title}" if several else "What is wrong", faults=card.faults))
     agreement = [score for score in card.scores if score.aspect == "coherence"]
@@ -88,7 +93,8 @@ def _overview(card: Scorecard, several: bool) -> list[Section]:
     if grid and len(grid.lines) * len(grid.outputs) > 2:
         text = (
             "Agreement with the inputs: the first metric of each direction, from chance (pale) to what real values "
-            "score (dark)."
+            "score (dark). Dashed: the score tells nothing, as real values score about as chance does, or the judge is "
+            "unable."
         )
         sections.append(Section(f"Every direction, {card.title}" if several else "Every direction", text, grid=grid))
     sections.append(Section(card.title, " ".join(card.notes), agreement))

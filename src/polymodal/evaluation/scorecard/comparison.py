@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.evaluation.metrics import holm, paired_bootstrap
+from polymodal.evaluation.metrics import holm, paired_difference
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
 from polymodal.evaluation.scorecard.scorecard import Score, number
 from polymodal.files import read_json
@@ -91,7 +91,7 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> tuple[list[D
 
     Args:
         evaluations: Two or more; the others are compared with the first.
-        seed: Seed of the bootstrap.
+        seed: Seed of the bootstrap and of the exchanges.
 
     Raises:
         ConfigError: There are fewer than two, or the first shares no score with another.
@@ -167,7 +167,7 @@ def _test(
     if len(pair) < 2 or not np.array_equal(pair[0].rows, pair[1].rows):
         return None
     before, after = ((measured.values, measured.divisors) for measured in pair)
-    _, low, high, p = paired_bootstrap(before, after, seed=seed)
+    _, low, high, p = paired_difference(before, after, pair[0].clusters, seed=seed)
     return low, high, p
 
 

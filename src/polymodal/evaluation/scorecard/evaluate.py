@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.data import Rows
+from polymodal.data import Rows, overlap, overlap_notes
 from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.judges.embedder import Embedder
@@ -73,10 +73,12 @@ def evaluate(
 ) -> Scorecard:
     """Scores a model on rows, one direction after the other.
 
-    Texts are decoded greedily and compared with the rows' texts. A judge that was trained on real rows names, among all
-    names in the data, what pictures and sound show; speech is named by ``pocketsphinx`` as well, if it is installed.
-    Each distinct input is used once. Besides this agreement with the inputs, the quality and diversity of the samples
-    as a set are measured in the judge's features, and how near they come to single training rows.
+    Everything is sampled as ``generate`` samples. Only where texts and labels are compared with the rows' own, and one
+    answer is asked for, it is the likeliest. A judge that was trained on real rows names, among all names in the data,
+    what pictures and sound show; speech is named by ``pocketsphinx`` as well, if it is installed. Besides this
+    agreement with the inputs, the quality and diversity of the samples as a set are measured in the judge's features,
+    and how near they come to single training rows. Rows that share an input, an output or a name are resampled
+    together.
 
     Args:
         model: To be evaluated.
@@ -96,14 +98,15 @@ def evaluate(
         folder: Where the results of each direction are kept, in a file named by all that they depend on. What is there
             is not measured again, so that a call that was stopped goes on.
         workers: Processes that share the directions; 0 for this one alone.
-        progress: Called before each direction with its number from 0, the count of all and its name.
+        progress: Called before each direction with its number from 0, the count of all and its name; and again, with
+            what is being done behind the name.
 
     Raises:
         ConfigError: A direction, an option or a field is wrong.
         DataError: No direction has a row.
     """
     chosen = single_directions(model) if directions is None else [(tuple(given), to) for given, to in directions]
-    options = _greedy(model) | {name: dict(given) for name, given in (options or {}).items()}
+    options = {name: dict(given) for name, given in (options or {}).items()}
     for given, to in chosen:
         if not given:
             raise ConfigError(f"directions: '{to}' has no inputs; name at least one field")
@@ -111,8 +114,9 @@ def evaluate(
         for name in (*given, to):
             if name not in rows.fields:
                 raise ConfigError(f"{direction_name(given, to)}: the data has no field '{name}'")
-    if n_samples < 1:
-        raise ConfigError(f"n_samples: {n_samples} is not at least 1")
+    for what, number in (("n_rows", n_rows), ("n_samples", n_samples), ("samples", samples)):
+        if number < 1:
+            raise ConfigError(f"{what}: {number} is not at least 1")
     rows = rows.written_by(model.modalities)
     evaluator = Evaluator(
         model, rows, training, judge,
@@ -123,6 +127,8 @@ def evaluate(
     notes = list(dict.fromkeys(note for result in results for note in result.notes))
     if judge is not None and training is not None and not judge.learned_from(training):
         notes.append("The judge learned from other rows than the model; those that are scored may be among them.")
+    if training is not None:
+        notes += overlap_notes(rows, training)
     scores = [_score(metric, result, seed) for result in results if result.inputs for metric in result.results]
     if not scores:
         raise DataError(f"evaluate: nothing could be scored on these rows; {' '.join(notes)}".strip())
@@ -135,6 +141,8 @@ def evaluate(
         "model": model_hash(model),
         "seed": seed,
         "options": {name: given for name, given in options.items() if given},
+        "greedy": [name for name in model.heads if evaluator.answer_options(name) != options.get(name, {})],
+        "overlap": {} if training is None else overlap(rows, training),
         "judge": judge and judge.facts(rows, training),
         "recipe": model.recipe.model_dump(mode="json", exclude_defaults=True),
     }
@@ -142,13 +150,6 @@ def evaluate(
     parts = [_score(metric, result, seed) for result in results if not result.inputs for metric in result.results]
     faults = [fault for result in results for fault in result.faults]
     return Scorecard(title, scores, shown, rows.fields, facts, notes, faults, parts, files)
-
-
-def _greedy(model: Model) -> dict[str, dict[str, Any]]:
-    """Options with which heads that have a temperature take what is likeliest."""
-    return {
-        name: {"temperature": 0.0} if "temperature" in head.option_names else {} for name, head in model.heads.items()
-    }
 
 
 def _score(metric: MetricResult, result: DirectionResult, seed: int) -> Score:
@@ -163,6 +164,7 @@ def _score(metric: MetricResult, result: DirectionResult, seed: int) -> Score:
         metric.higher_is_better,
         result.seconds,
         metric.aspect,
+        len(metric.rows) if metric.clusters is None else len(np.unique(metric.clusters)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
@@ -24,13 +24,14 @@ from polymodal.evaluation.scorecard.faults import find_faults
 from polymodal.evaluation.scorecard.likelihood import likelihood
 from polymodal.evaluation.scorecard.memorisation import Nearest, TrainingSet, near_copies
 from polymodal.evaluation.scorecard.reconstruction import reconstruction
+from polymodal.evaluation.scorecard.row_choice import choose_rows, clusters_of
 from polymodal.files import short_digest
 from polymodal.generation import generate_rows
 from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
-FORMAT = 2
+FORMAT = 3
 """Of what is measured. Raise it when anything that is measured changes: results in files are then measured again."""
 
 
@@ -68,11 +69,14 @@ class Evaluator:
         self.model, self.rows, self.judge, self.training = model, rows, judge, training
         self.n_rows, self.n_samples, self.shown, self.seed, self.options = n_rows, n_samples, shown, seed, options
         self._general_notes: list[str] = []
+        self.tell: Callable[[str], None] = lambda text: None
 
     @cached_property
     def examiner(self) -> Examiner:
         """Made when it is first needed: what is read from files needs none."""
-        examiner = Examiner(self.rows, self.judge)
+        languages = {name: field.language for name, field in self.model.recipe.fields.items()}
+        examiner = Examiner(self.rows, self.judge, languages)
+        examiner.tell = lambda text: self.tell(text)
         examiner.recogniser  # noqa: B018  # its notes are of all directions
         self._general_notes = list(examiner.notes)
         return examiner
@@ -83,7 +87,7 @@ class Evaluator:
 
     @cached_property
     def distribution_metrics(self) -> DistributionMetrics:
-        return DistributionMetrics(self.examiner, self.training_set, most=self.n_rows, seed=self.seed)
+        return DistributionMetrics(self.examiner, seed=self.seed)
 
     @cached_property
     def _facts(self) -> dict[str, Any]:
@@ -115,39 +119,52 @@ class Evaluator:
         notes = list(dict.fromkeys(self._general_notes + examiner.notes))
         return replace(result, notes=notes, seconds=perf_counter() - start)
 
+    def answer_options(self, to: str) -> dict[str, Any]:
+        """Options of a head where one answer is asked for, and right or wrong: what is likeliest, of ids."""
+        options = dict(self.options.get(to, {}))
+        if self.model.modalities[to].space.kind == "discrete" and "temperature" in self.model.heads[to].option_names:
+            return {"temperature": 0.0} | options
+        return options
+
     def _codec(self, name: str) -> DirectionResult:
-        index = _choose(self.rows, [name], [name], self.n_rows, self.seed)
-        results = reconstruction(self.model, name, self.rows.select(index), self.examiner) if len(index) else []
-        return DirectionResult((), name, index.tolist(), results)
+        index = choose_rows(self.rows, [name], self.n_rows, self.seed)
+        if not len(index):
+            return DirectionResult((), name, [], [])
+        results = reconstruction(self.model, name, self.rows.select(index), self.examiner)
+        clusters = clusters_of(self.examiner, index, [name])
+        return DirectionResult((), name, index.tolist(), [result.in_clusters(clusters) for result in results])
 
     def _direction(self, given: Sequence[str], to: str) -> DirectionResult:
         examiner, name = self.examiner, direction_name(given, to)
-        index = _choose(self.rows, [*given, to], given, self.n_rows, self.seed)
+        index = choose_rows(self.rows, [*given, to], self.n_rows, self.seed)
         if not len(index):
             examiner.notes.append(f"{name}: not scored, no row has all of its fields.")
             return DirectionResult(tuple(given), to, [], [])
-        rows = self.rows.select(index)
+        rows, clusters = self.rows.select(index), clusters_of(examiner, index, [*given, to])
         batch = rows.decode(rows.only(*dict.fromkeys([*given, to])).batch(np.arange(len(rows))))
-        samples = self._generate(batch, given, to)
-        made = samples[0]
-        measured = [examiner.measure(rows, given, to, batch, sample) for sample in samples]
-        results = [MetricResult.mean(of_samples) for of_samples in zip(*measured, strict=True)]
+        options, answer = dict(self.options.get(to, {})), self.answer_options(to)
+        self.tell(f"generates {len(rows):,} values")
+        answers = self._generate(batch, given, to, answer)
+        self.tell("scores them")
+        made = answers[0]
+        measured = [examiner.measure(rows, given, to, batch, sample) for sample in answers]
+        results = [MetricResult.mean(of_samples).in_clusters(clusters) for of_samples in zip(*measured, strict=True)]
         faults, nearest = [], None
         if self.thorough:
-            results += self.distribution_metrics.measure(to, batch[to], samples)
+            samples = answers if answer == options else self._generate(batch, given, to, options)
+            results += self.distribution_metrics.measure(given, to, batch[to], samples, clusters)
             if self.training_set is not None:
-                copies, nearest = near_copies(self.training_set, to, batch[to], made)
-                results += copies
-            results += likelihood(self.model, given, to, batch, self.seed)
-            faults = find_faults(examiner, given, to, batch, made, results, self.seed)
+                copies, nearest = near_copies(self.training_set, to, batch[to], samples[0])
+                results += [result.in_clusters(clusters) for result in copies]
+            results += likelihood(self.model, rows, given, to, batch, clusters, self.seed)
+            faults = find_faults(examiner, given, to, batch, samples[0], results, clusters, self.seed)
         picked = _pick(measured[0], len(made), self.shown)
         picks = [_describe(place, int(index[place]), measured[0], nearest) for place in picked]
         shown = made.pick(torch.tensor(picked, dtype=torch.int64))
         return DirectionResult(tuple(given), to, index.tolist(), results, faults, [], picks, shown)
 
-    def _generate(self, batch: Batch, given: Sequence[str], to: str) -> list[Field]:
+    def _generate(self, batch: Batch, given: Sequence[str], to: str, options: Mapping[str, Any]) -> list[Field]:
         """A field for each sample of the inputs; only one where nothing is drawn, as all would be the same."""
-        options = self.options.get(to, {})
         everywhere, keys = torch.ones(len(batch[to]), dtype=torch.bool), make_keys(self.seed, len(batch[to]))
         inputs, visible = {name: batch[name] for name in given}, dict.fromkeys(given, everywhere)
         certain = options.get("temperature") == 0 and not self.model.fusion.joint
@@ -166,16 +183,6 @@ def model_hash(model: Model) -> str:
         for name, tensor in model.state_dict().items()
     )
     return short_digest(itertools.chain([recipe], weights), size=12)
-
-
-def _choose(rows: Rows, needed: Sequence[str], given: Sequence[str], most: int, seed: int) -> np.ndarray:
-    """Row numbers, in order: at most ``most`` rows that have every needed field, each with another input."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    complete = np.logical_and.reduce([rows.present[name] for name in needed])
-    order = order[complete[order]]
-    slots = np.stack([rows.columns[name].slots[order] for name in given], axis=1)
-    _, first = np.unique(slots, axis=0, return_index=True)
-    return np.sort(order[np.sort(first)[:most]])
 
 
 def _right(results: Sequence[MetricResult]) -> dict[int, bool]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.evaluation.examiner import Examiner, direction_name
+from polymodal.evaluation.kinds import Kind
 from polymodal.evaluation.metrics import bootstrap_interval
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.types import Batch, Field
@@ -19,8 +20,8 @@ IGNORES = "ignores its input"
 SAME = "always gives the same"
 BLURRED = "blurred"
 
-LEAST_ROWS = 6
-"""Fewer rows show nothing."""
+LEAST_CLUSTERS = 6
+"""Fewer clusters of rows show nothing."""
 MORE_COPIES = 0.2
 """Share of near-copies, beyond that among real rows, from which samples count as copies."""
 SAME_SPREAD = 0.1
@@ -55,6 +56,7 @@ def find_faults(
     batch: Batch,
     made: Field,
     results: Sequence[MetricResult],
+    clusters: np.ndarray,
     seed: int,
 ) -> list[Fault]:
     """What is wrong with the samples of a direction beyond doubt: the whole 95 % interval is beyond a threshold.
@@ -68,15 +70,21 @@ def find_faults(
         batch: Real values of these fields.
         made: One sample for each row.
         results: All that was measured of the samples.
+        clusters: (n,) the cluster of each row, see ``clusters_of``.
         seed: Seed of the intervals.
     """
-    if len(made) < LEAST_ROWS:
+    if len(np.unique(clusters)) < LEAST_CLUSTERS:
         return []
     found = {result.metric: result for result in results}
-    evidence = {SAME: _same(batch[to], made, seed)}
+    evidence = {SAME: _same(batch[to], made, clusters, seed)}
     if not evidence[SAME]:  # a single value says nothing of copying, and ignores the input in any case
         evidence[COPIES] = _copies(found.get("near-copies of training rows"), seed)
-        evidence[IGNORES] = _ignores(examiner, given, to, batch, made, results, seed)
+        inputs = examiner.embed_inputs(given, batch)
+        if inputs is not None and examiner.judge is not None and examiner.knows(to):
+            ours, real = (examiner.judge.embed(to, values) for values in (made, batch[to]))
+            evidence[IGNORES] = _far_from_inputs(ours, real, inputs, clusters, seed)
+        else:
+            evidence[IGNORES] = _at_chance(examiner.kinds[to], results[0] if results else None, seed)
         evidence[BLURRED] = _blurred(found.get("sharpness"), seed)
     return [Fault(name, direction_name(given, to), text) for name, text in evidence.items() if text]
 
@@ -93,37 +101,31 @@ def _copies(result: MetricResult | None, seed: int) -> str | None:
     )
 
 
-def _same(real: Field, made: Field, seed: int) -> str | None:
-    true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (_as_vectors(real, real), _as_vectors(made, real)))
+def _same(real: Field, made: Field, clusters: np.ndarray, seed: int) -> str | None:
+    true, ours = (torch.cdist(x, x).mean(1).numpy() for x in (as_vectors(real, real), as_vectors(made, real)))
     if true.mean() < 1e-6:
         return None
-    _, high = bootstrap_interval(ours, true, seed=seed)
+    _, high = bootstrap_interval(ours, true, clusters, seed=seed)
     if high >= SAME_SPREAD:
         return None
     return f"Samples of different inputs lie {ours.mean() / true.mean():.1%} as far apart as the real values do."
 
 
-def _ignores(
-    examiner: Examiner,
-    given: Sequence[str],
-    to: str,
-    batch: Batch,
-    made: Field,
-    results: Sequence[MetricResult],
-    seed: int,
-) -> str | None:
-    inputs = examiner.embed_inputs(given, batch)
-    if inputs is not None and examiner.judge is not None and examiner.knows(to):
-        ours, real = (_nearer(examiner.judge.embed(to, values) @ inputs.T) for values in (made, batch[to]))
-        knowable, _ = bootstrap_interval(real, seed=seed)
-        low, high = bootstrap_interval(ours, seed=seed)
-        if knowable <= 0 or low > 0 or high >= USED_INPUT * real.mean():
-            return None
-        return (
-            f"Samples are {ours.mean():+.3f} nearer to their own input than to others in the judge's space; "
-            f"real values are {real.mean():+.3f}."
-        )
-    first, kind = results[0] if results else None, examiner.kinds[to]
+def _far_from_inputs(ours: Tensor, real: Tensor, inputs: Tensor, clusters: np.ndarray, seed: int) -> str | None:
+    """Of vectors (n, D) in a judge's space."""
+    samples, values = (_nearer(x, inputs) for x in (ours, real))
+    knowable, _ = bootstrap_interval(values, None, clusters, seed=seed)
+    low, high = bootstrap_interval(samples, None, clusters, seed=seed)
+    if knowable <= 0 or low > 0 or high >= USED_INPUT * values.mean():
+        return None
+    return (
+        f"Samples are {samples.mean():+.3f} nearer to their own input than to others in the judge's space; "
+        f"real values are {values.mean():+.3f}."
+    )
+
+
+def _at_chance(kind: Kind, first: MetricResult | None, seed: int) -> str | None:
+    """Of a direction's first metric."""
     if first is None or not first.is_right or first.ceiling is None or first.chance is None:
         return None
     # Of values that are put together of many ids, hardly one is right, whether the input is used or not.
@@ -135,10 +137,12 @@ def _ignores(
     return f"Its {first.metric} is {value:.3f}; without looking at the input it is {first.chance:.3f}."
 
 
-def _nearer(similarity: Tensor) -> np.ndarray:
-    """(n,) how much more similar each row is to its own column than to the others."""
-    right = similarity.diagonal()
-    return (right - (similarity.sum(1) - right) / (len(right) - 1)).double().numpy()
+def _nearer(values: Tensor, inputs: Tensor) -> np.ndarray:
+    """(n,) how much more similar each value is to its own input than, in the mean, to those that differ from it."""
+    distinct, own = torch.unique(inputs, dim=0, return_inverse=True)
+    similarity = values @ distinct.T
+    right = similarity.gather(1, own[:, None])[:, 0]
+    return (right - (similarity.sum(1) - right) / max(len(distinct) - 1, 1)).double().numpy()
 
 
 def _blurred(result: MetricResult | None, seed: int) -> str | None:
@@ -151,7 +155,7 @@ def _blurred(result: MetricResult | None, seed: int) -> str | None:
     return f"Samples have {ratio:.0%} of the fine detail of their rows' real values; other real values have {real:.0%}."
 
 
-def _as_vectors(field: Field, like: Field) -> Tensor:
+def as_vectors(field: Field, like: Field) -> Tensor:
     """(n, F): numbers as they are, as long as those of ``like``; for ids, how often each of them comes."""
     if field.value.is_floating_point():
         length = like.mask.shape[1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ COPY = 1 / 3
 """A value is a near-copy if its nearest training value is nearer than this share of the mean of the next ones."""
 NEXT = 10
 """Number of next-nearest training values with which the nearest one is compared."""
-MOST = 5_000
-"""Most distinct training values that are looked through."""
 _CHUNK = 512
+"""Training values that are compared at a time."""
+_HELD_BYTES = 2**28
+"""Most bytes of a field's training values that are kept in memory, decoded."""
 
 
 @dataclass(frozen=True)
@@ -54,43 +56,61 @@ class TrainingSet:
 
     def __init__(self, training: Rows, examiner: Examiner):
         self.training, self.examiner = training, examiner
-        self._features: dict[str, Tensor | None] = {}
-
-    def rows(self, name: str) -> np.ndarray:
-        """Training rows of the distinct values of a field, at most ``MOST``, evenly apart."""
-        slots, first = np.unique(self.training.columns[name].slots, return_index=True)
-        first = np.sort(first[slots >= 0])
-        return first[np.linspace(0, len(first) - 1, min(MOST, len(first))).astype(int)] if len(first) else first
+        self._known: dict[str, Tensor | None] = {}
+        self._kept: dict[str, list[Tensor]] = {}
 
     def nearest(self, name: str, field: Field) -> Nearest | None:
         """The nearest training values by the numbers themselves, such as pixels; None if there are too few."""
-        rows, space = self.rows(name), self.training.fields[name].space
-        if len(rows) < 3:
-            return None
-        query = _flat(field, space)
-        return _nearest(torch.cat([torch.cdist(query, _flat(part, space)) for part in self._values(name)], 1), rows)
+        return self._nearest(name, _flat(field, self.training.fields[name].space), self._numbers(name))
 
     def nearest_judged(self, name: str, field: Field) -> Nearest | None:
         """The nearest training values in the judge's space; None if it does not know the field or there are too few."""
-        rows, query, known = self.rows(name), self.examiner.features(name, field), self.features(name)
-        if query is None or known is None or len(rows) < 3:
+        query, known = self.examiner.features(name, field), self._features(name)
+        if query is None or known is None:
             return None
-        return _nearest(torch.cdist(query.double(), known.double()), rows)
+        return self._nearest(name, query.double(), (part.double() for part in known.split(_CHUNK)))
 
-    def features(self, name: str) -> Tensor | None:
+    def _features(self, name: str) -> Tensor | None:
         """Features of the distinct values (n, F); None if there are none."""
-        if name not in self._features:
+        if name not in self._known:
             parts = [self.examiner.features(name, part) for part in self._values(name)]
             known = [part for part in parts if part is not None]
-            self._features[name] = torch.cat(known) if known else None
-        return self._features[name]
+            self._known[name] = torch.cat(known) if known else None
+        return self._known[name]
+
+    def _numbers(self, name: str) -> Iterable[Tensor]:
+        """The distinct values (n, F), some at a time; they are read once if they are few enough to be held."""
+        space = self.training.fields[name].space
+        parts = (_flat(part, space) for part in self._values(name))
+        if name not in self._kept and 4 * len(self._rows(name)) * prod(space.shape) <= _HELD_BYTES:
+            self._kept[name] = list(parts)
+        return self._kept.get(name, parts)
+
+    def _rows(self, name: str) -> np.ndarray:
+        """Training rows of the distinct values of a field."""
+        slots, first = np.unique(self.training.columns[name].slots, return_index=True)
+        return np.sort(first[slots >= 0])
 
     def _values(self, name: str) -> Iterator[Field]:
         """The distinct values of a field, some at a time."""
-        column, rows = self.training.only(name), self.rows(name)
+        column, rows = self.training.only(name), self._rows(name)
         for part in np.split(rows, range(_CHUNK, len(rows), _CHUNK)):
             if len(part):
                 yield column.decode(column.batch(part))[name]
+
+    def _nearest(self, name: str, query: Tensor, known: Iterable[Tensor]) -> Nearest | None:
+        """What is nearest to each query (n, F) among all distinct values (N, F), which come some at a time."""
+        rows, place = self._rows(name), 0
+        if len(rows) < 3:
+            return None
+        best, found = query.new_empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.int64)
+        for part in known:
+            distances = torch.cat([best, torch.cdist(query, part)], 1)
+            index = torch.arange(place, place + len(part)).expand(len(query), -1)
+            best, chosen = distances.topk(min(NEXT + 1, distances.shape[1]), dim=1, largest=False)
+            found, place = torch.cat([found, index], 1).gather(1, chosen), place + len(part)
+        ratios = best[:, 0].double() / best[:, 1:].double().mean(1).clamp(min=1e-12)
+        return Nearest(rows[found[:, 0].numpy()], ratios.numpy())
 
 
 def near_copies(training: TrainingSet, to: str, real: Field, made: Field) -> tuple[list[MetricResult], Nearest | None]:
@@ -105,22 +125,16 @@ def near_copies(training: TrainingSet, to: str, real: Field, made: Field) -> tup
         ("near-copies of training rows", training.nearest),
         ("near-copies in the judge's space", training.nearest_judged),
     ):
-        found, true = find(to, made), find(to, real)
-        if found is None or true is None:
+        both = find(to, Field.stack([made, real]))  # the training values are read once for both
+        if both is None:
             continue
-        shown = shown or found
-        share = float(true.copies.mean())
+        shown = shown or Nearest(both.rows[: len(made)], both.ratios[: len(made)])
+        copies, share = both.copies[: len(made)], float(both.copies[len(made) :].mean())
         about = {"ceiling": share, "higher_is_better": False, "aspect": "memorisation"}
-        results.append(MetricResult(metric, found.copies, **about))  # type: ignore[arg-type]
+        results.append(MetricResult(metric, copies, **about))  # type: ignore[arg-type]
     return results, shown
 
 
 def _flat(field: Field, space: Space) -> Tensor:
     """(n, F) numbers, of which those that vary in length are padded to the greatest length."""
     return field.pad(space.max_length).value.flatten(1)
-
-
-def _nearest(distances: Tensor, rows: np.ndarray) -> Nearest:
-    best = distances.topk(min(NEXT + 1, distances.shape[1]), dim=1, largest=False)
-    ratios = best.values[:, 0].double() / best.values[:, 1:].double().mean(1).clamp(min=1e-12)
-    return Nearest(rows[best.indices[:, 0].numpy()], ratios.numpy())

@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from polymodal.data import Rows
 from polymodal.evaluation.examiner import Examiner
-from polymodal.evaluation.metrics import active_units, linear_probe, perceptual_distance
+from polymodal.evaluation.metrics import active_units, linear_probe, other_rows, perceptual_distance
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.generation import CHUNK
 from polymodal.model import Model
@@ -34,7 +34,7 @@ def reconstruction(model: Model, name: str, rows: Rows, examiner: Examiner) -> l
         latents.append(_pooled(latent).cpu())
     length = real.mask.shape[1]
     copy = real.with_value(Field.stack([copy.trim(length).pad(length) for copy in copies]).value)
-    other = real.pick(torch.arange(len(real)).roll(1))
+    other = real.pick(torch.from_numpy(other_rows(rows.columns[name].slots)))
     results = examiner.kinds[name].reconstruction(real, copy, other)
     if examiner.judge is not None and examiner.knows(name):
         seen, ours, theirs = (examiner.judge.embed(name, field) for field in (real, copy, other))

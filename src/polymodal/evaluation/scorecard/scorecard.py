@@ -27,7 +27,7 @@ class Score:
         output: Field that was generated.
         metric: Its name; the name of a judge is part of it.
         value: The metric over the rows.
-        low: Lower end of its 95 % bootstrap interval.
+        low: Lower end of its 95 % interval.
         high: Upper end of the interval.
         ceiling: What the real values score or, if that is less, what the best function of the inputs could reach.
         chance: What a model scores that does not look at its inputs.
@@ -35,6 +35,7 @@ class Score:
         higher_is_better: None where it is best to score as real values do.
         seconds: Time that the direction took, generation included. Nothing else differs from run to run.
         aspect: What the metric measures.
+        clusters: Number of clusters among these rows, which depend on each other within one; None in earlier versions.
     """
 
     inputs: tuple[str, ...]
@@ -49,6 +50,7 @@ class Score:
     higher_is_better: bool | None
     seconds: float = field(compare=False)
     aspect: Aspect = "coherence"
+    clusters: int | None = None
 
     @property
     def direction(self) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from copy import deepcopy
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from polymodal import stopping
 from polymodal.data import Rows
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
@@ -42,24 +45,31 @@ def measure_all(
         files = [folder / f"{evaluator.key(inputs, output)}.json" for inputs, output in directions]
         results = {i: result for i, file in enumerate(files) if file and (result := DirectionResult.load(file))}
 
-    def report(place: int) -> None:
+    def report(place: int, part: str = "") -> None:
         if progress:
             inputs, output = directions[place]
             name = direction_name(inputs, output) if inputs else f"codec of {output}"
-            progress(len(results), len(directions), name)
+            progress(len(results), len(directions), f"{name}: {part}" if part else name)
 
     missing = [i for i in range(len(directions)) if i not in results]
     if workers < 2 or len(missing) < 2:
-        for i in missing:
-            report(i)
-            results[i] = _measure(evaluator, *directions[i], files[i])
+        with stopping.finishing():
+            for i in missing:
+                report(i)
+                evaluator.tell = partial(report, i)
+                results[i] = _measure(evaluator, *directions[i], files[i])
+                stopping.stop_if_asked()
     else:
         parts = (_portable(evaluator), str(evaluator.model.device))
         with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn"), _start, parts) as pool:
             waiting = {pool.submit(_work, *directions[i], files[i]): i for i in missing}
-            for done in as_completed(waiting):
-                results[waiting[done]] = done.result()
-                report(waiting[done])
+            try:
+                for done in as_completed(waiting):
+                    results[waiting[done]] = done.result()
+                    report(waiting[done])
+            except KeyboardInterrupt:  # what is being measured is finished, and kept
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     ordered = [results[i] for i in range(len(directions))]
     return ordered, {result.name: file.stem for result, file in zip(ordered, files, strict=True) if file}
 
@@ -88,6 +98,7 @@ def _without_source(rows: Rows) -> Rows:
 
 def _start(parts: dict[str, Any], device: str) -> None:
     global _evaluator
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one sees to it
     torch.set_num_threads(1)
     _evaluator = Evaluator(**(parts | {"model": parts["model"].to(device)}))
 

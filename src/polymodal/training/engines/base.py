@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,20 +20,22 @@ from polymodal.training.ema import Average
 class Engine(ABC):
     """Runs the steps of the loop. Every process calls the same methods of its engine in the same order.
 
-    A constructor takes ``(precision,)`` by position (``no``, ``bf16`` or ``fp16``) and its configuration as
-    keyword-only arguments.
+    A constructor takes ``(precision, device)`` by position (``no``, ``bf16`` or ``fp16``; None leaves the choice of the
+    device to it) and its configuration as keyword-only arguments.
 
     Attributes:
         rank: Number of this process, from 0.
         world_size: Number of processes.
         device: Where this process computes.
         optimizers: By player, of the trainee that was prepared last.
+        patience: Steps in a row without a finite gradient after which training stops.
     """
 
     rank: int
     world_size: int
     device: torch.device
     optimizers: Mapping[str, torch.optim.Optimizer]
+    patience: int = 8
 
     @property
     def main(self) -> bool:
@@ -57,6 +60,8 @@ class Engine(ABC):
     def backward(self, micro_batch: MicroBatch, player: str, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Adds the gradients of one micro-batch; after the ``last`` of a step they are those of all processes.
 
+        Where the loss is not finite on one process, no gradient is on any.
+
         Returns:
             The loss and its terms, as the trainee gave them for this process's rows.
         """
@@ -64,6 +69,8 @@ class Engine(ABC):
     @abstractmethod
     def step(self, player: str, clip: float) -> Tensor:
         """Moves a player's parameters by gradients of norm ``clip`` at most, then forgets all gradients.
+
+        A gradient that is not finite moves nothing, and leaves the optimiser as it was.
 
         Returns:
             The norm of the gradient before it was clipped.
@@ -78,7 +85,15 @@ class Engine(ABC):
         """Returns once every process has called it."""
 
     @abstractmethod
-    def save(self, stage: Path, step: int, averages: Average, documents: Mapping[str, Any], keep: int) -> None:
+    def save(
+        self,
+        stage: Path,
+        step: int,
+        averages: Average,
+        documents: Mapping[str, Any],
+        keep: int,
+        keep_bytes: float = math.inf,
+    ) -> None:
         """Writes a checkpoint: the trainee's weights, their averages, the optimisers and ``documents``.
 
         Args:
@@ -87,6 +102,7 @@ class Engine(ABC):
             averages: Of the weights.
             documents: By file name without suffix, as JSON.
             keep: Checkpoints that stay, at least 1.
+            keep_bytes: Most bytes of them, as of ``checkpoint.save``.
         """
 
     @abstractmethod

@@ -1,0 +1,8 @@
+"""A server over finished runs, for the clients of OpenAI's API and for polymodal's own routes."""
+
+from polymodal.serving.app import make_app
+from polymodal.serving.engine import Engine
+from polymodal.serving.figures import Figures
+from polymodal.serving.runs import Runs
+
+__all__ = ["Engine", "Figures", "Runs", "make_app"]

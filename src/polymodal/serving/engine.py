@@ -1,0 +1,214 @@
+"""One thread owns a model. Requests become rows with keys of their own, which are sampled together where they can be.
+
+A row's sample is the same to the last bit alone and beside others: batches have one number of rows, shapes are those
+of the spaces (``nn.shapes``), and rows meet only if the same fields are given, asked for and sampled with the same
+options.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polymodal.api import Generator
+from polymodal.generation import check_fields, read, write
+from polymodal.nn.random import make_keys
+from polymodal.nn.shapes import fixed_shapes
+from polymodal.serving.errors import ApiError
+from polymodal.types import Field
+
+Options = Mapping[str, Mapping[str, Any]]
+Made = dict[str, Any]
+
+ROW_SECONDS = 0.25
+"""By which each further sample of a request is asked for later than the one before; none holds up all others."""
+
+
+@dataclass(order=True)
+class _Row:
+    """One sample that is waited for."""
+
+    turn: float
+    number: int
+    given: dict[str, Field] = field(compare=False)
+    to: tuple[str, ...] = field(compare=False)
+    key: Tensor = field(compare=False)
+    options: Options = field(compare=False)
+    made: Future[Made] = field(compare=False, default_factory=Future)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Rows of one kind can be sampled together."""
+        return tuple(self.given), self.to, repr({name: sorted(part.items()) for name, part in self.options.items()})
+
+
+class Engine:
+    """Samples of one model, made in a thread of its own.
+
+    Args:
+        pipeline: The model.
+        batch_rows: Rows of every batch; where fewer wait, the rest is computed in vain, so that bits do not change.
+        most_waiting: Rows that may wait; more are refused.
+        watch: Called with the rows of each batch and the seconds that it took.
+    """
+
+    def __init__(
+        self,
+        pipeline: Generator,
+        *,
+        batch_rows: int = 8,
+        most_waiting: int = 256,
+        watch: Callable[[int, float], None] = lambda rows, seconds: None,
+    ):
+        self.pipeline, self.batch_rows, self.most_waiting, self.watch = pipeline, batch_rows, most_waiting, watch
+        self._waiting: list[_Row] = []
+        self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._open = True
+        self._thread = threading.Thread(target=self._run, name="polymodal model", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait."""
+        return len(self._waiting)
+
+    def read(self, given: Mapping[str, Any], to: Sequence[str], options: Options | None = None) -> dict[str, Field]:
+        """Raw values -> fields of one row, as long as their spaces allow; in the caller's thread.
+
+        Raises:
+            ConfigError: The model cannot do this.
+            DataError: A value cannot be read.
+            ApiError: A value names a file, of this machine.
+        """
+        model = self.pipeline.model
+        check_fields(model, given, to, options)
+        for name, raw in given.items():
+            if isinstance(raw, str) and model.modalities[name].names_file(raw):
+                raise ApiError(400, f"{name}: names a file; its content is right", param=name)
+        fields = {name: read(name, model.modalities[name], given[name]) for name in sorted(given)}
+        return {name: value.pad(model.modalities[name].space.max_length) for name, value in fields.items()}
+
+    def submit(
+        self, given: dict[str, Field], to: Sequence[str], *, n: int = 1, seed: int = 0, options: Options | None = None
+    ) -> list[Future[Made]]:
+        """Samples 0 to n - 1 of a seed, as futures of objects by field; cancelled ones are not computed.
+
+        Args:
+            given: What ``read`` gave.
+            to: Fields to generate, in this order.
+            n: Number of samples.
+            seed: As of ``generate``.
+            options: Options of the heads by field.
+
+        Raises:
+            ApiError: Too many rows wait, or the server stops.
+        """
+        keys, now = make_keys(seed, n), time.monotonic()
+        with self._changed:
+            if not self._open:
+                raise ApiError(503, "the server is stopping", code="stopping", retry_after=5)
+            if len(self._waiting) + n > self.most_waiting:
+                raise ApiError(
+                    429,
+                    f"{len(self._waiting)} of at most {self.most_waiting} samples wait already; try again later",
+                    code="rate_limit_exceeded",
+                    retry_after=1 + len(self._waiting) // (2 * self.batch_rows),
+                )
+            rows = [
+                _Row(now + k * ROW_SECONDS, next(self._numbers), given, tuple(to), keys[k : k + 1], options or {})
+                for k in range(n)
+            ]
+            for row in rows:
+                heapq.heappush(self._waiting, row)
+            self._changed.notify()
+        return [row.made for row in rows]
+
+    def call(self, work: Callable[[], Any]) -> Future[Any]:
+        """The result of ``work``, which uses the model, called in the model's thread between two batches.
+
+        Raises:
+            ApiError: The server stops.
+        """
+        future: Future[Any] = Future()
+        with self._changed:
+            if not self._open:
+                raise ApiError(503, "the server is stopping", code="stopping", retry_after=5)
+            self._calls.append((work, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Takes no more rows, finishes those that wait, and ends the thread."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._calls or not self._open)
+                if not (self._waiting or self._calls):
+                    return
+                calls, self._calls = self._calls, []
+                rows = self._next()
+            for work, future in calls:
+                _settle([future], lambda work: [work()], work)
+            if rows:
+                began = time.perf_counter()
+                _settle([row.made for row in rows], self._sample, rows)
+                self.watch(len(rows), time.perf_counter() - began)
+
+    def _next(self) -> list[_Row]:
+        """The row whose turn it is, and others of its kind; the rest goes on waiting."""
+        rows: list[_Row] = []
+        passed: list[_Row] = []
+        while self._waiting and len(rows) < self.batch_rows:
+            row = heapq.heappop(self._waiting)
+            if rows and row.kind != rows[0].kind:
+                passed.append(row)
+            elif row.made.set_running_or_notify_cancel():
+                rows.append(row)
+        for row in passed:
+            heapq.heappush(self._waiting, row)
+        return rows
+
+    @torch.no_grad()
+    def _sample(self, rows: Sequence[_Row]) -> list[Made]:
+        """Objects by field, of each row."""
+        model, first = self.pipeline.model, rows[0]
+        places = torch.arange(self.batch_rows).clamp(max=len(rows) - 1)  # the last row fills what is left
+        keys = torch.cat([row.key for row in rows])[places].to(model.device)
+        everywhere = torch.ones(self.batch_rows, dtype=torch.bool)
+        batch = {
+            name: Field.stack([row.given[name] for row in rows]).pick(places).to(model.device) for name in first.given
+        }
+        visible, to = dict.fromkeys(first.given, everywhere), dict.fromkeys(first.to, everywhere)
+        with fixed_shapes():
+            made = model.sample(batch, visible, to, keys, first.options)
+        own = torch.arange(len(rows))
+        written = {name: write(model.modalities[name], field.to("cpu").pick(own)) for name, field in made.items()}
+        return [{name: things[k] for name, things in written.items()} for k in range(len(rows))]
+
+
+def _settle(futures: Sequence[Future[Any]], work: Callable[[Any], Sequence[Any]], of: Any) -> None:
+    """Gives each future its result, or all of them the error: one bad request must not end the thread."""
+    try:
+        results = work(of)
+    except BaseException as error:  # whoever waits is told, whatever it is
+        for future in futures:
+            future.set_exception(error)
+    else:
+        for future, result in zip(futures, results, strict=True):
+            future.set_result(result)
