@@ -4,7 +4,8 @@
 
 RUN is a finished run with a text, a picture and a sound, such as `make demo` leaves. The server is a process of its
 own and shares the machine's cores with the clients, so times are by the clock. FOLDER is a checkout of openai-python,
-whose `tests/api_resources` are run against the server; the tests that fail are listed with what the server said.
+whose `tests/api_resources` are run against the server, by `--tests-python`, which has the packages that they need;
+the tests that fail are listed with what the server said.
 """
 
 import argparse
@@ -184,14 +185,14 @@ def throughput(address: str, clients: int, seconds: float) -> dict[str, Any]:
     return {"serial_per_second": serial, "together_per_second": together, "ratio": together / serial}
 
 
-def client_tests(address: str, folder: Path) -> dict[str, Any]:
+def client_tests(address: str, folder: Path, python: str) -> dict[str, Any]:
     """How many of the client's own tests pass, and the others by what the server or the client said."""
     with TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         places = [str(folder / "tests" / "api_resources" / group) for group in GROUPS]
         options = ["-q", "-o", "addopts=", f"--junitxml={report}", "-p", "no:cacheprovider"]
         subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *places],
+            [python, "-m", "pytest", *options, *places],
             cwd=folder,
             env={**os.environ, "TEST_API_BASE_URL": f"{address}/v1"},
             stdout=subprocess.DEVNULL,
@@ -216,6 +217,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--openai-tests", type=Path, metavar="FOLDER")
+    parser.add_argument("--tests-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--output", type=Path, default=RESULTS / "serving.json")
     arguments = parser.parse_args()
     random.seed(0)
@@ -227,7 +229,7 @@ def main() -> None:
         result["load"] = load(address, process, arguments.clients, arguments.seconds)
     if arguments.openai_tests:
         with serving(arguments.run, "--any-model") as (address, _):
-            result["client"] = client_tests(address, arguments.openai_tests)
+            result["client"] = client_tests(address, arguments.openai_tests, arguments.tests_python)
     for part, figures in result.items():
         print(part, {name: value for name, value in figures.items() if name != "failures"})
     for failure in result.get("client", {}).get("failures", []):

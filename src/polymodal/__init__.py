@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
     from polymodal.fitting import fit
-    from polymodal.modalities import Audio, Image, Label, Molecule, Points, Series, Text, Vector
+    from polymodal.modalities import Audio, Image, Label, Molecule, Points, Series, Text, Vector, Video
     from polymodal.model import Model
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ _HOMES = {
     "Series": ("polymodal.modalities", "Series"),
     "Text": ("polymodal.modalities", "Text"),
     "Vector": ("polymodal.modalities", "Vector"),
+    "Video": ("polymodal.modalities", "Video"),
     "fit": ("polymodal.fitting", "fit"),
     "infer_fields": ("polymodal.data", "infer_fields"),
     "load": ("polymodal.data", "load"),
@@ -60,6 +61,7 @@ __all__ = [
     "Text",
     "TrainingError",
     "Vector",
+    "Video",
     "fit",
     "infer_fields",
     "load",

@@ -46,6 +46,14 @@ def _points() -> bytes:
     return file.getvalue()
 
 
+def _webp() -> bytes:
+    frames = np.random.default_rng(0).integers(0, 256, (5, 20, 30, 3), dtype=np.uint8)
+    first, *rest = map(PILImage.fromarray, frames)
+    file = BytesIO()
+    first.save(file, "WEBP", save_all=True, append_images=rest, duration=125, lossless=True)
+    return file.getvalue()
+
+
 CASES = {
     "points": ({"count": 30}, _points),
     "image": ({"size": [16, 24]}, _png),
@@ -57,6 +65,7 @@ CASES = {
         b"C1CC1C=O\n".strip,
     ),
     "series": ({"channels": 2, "max_seconds": 2.0, "rate_hz": 8.0, "mean": 50.0, "std": [3.0, 2.0]}, _csv),
+    "video": ({"size": [16, 24], "frames": 8}, _webp),
     "vector": ({"size": 3, "mean": [1.0, 0.0, 0.0], "std": 2.0}, _npy),
 }
 

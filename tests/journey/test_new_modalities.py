@@ -149,7 +149,7 @@ class ToyPoints(Modality):
 @pytest.fixture(autouse=True)
 def added(monkeypatch):
     """The line that each of them takes."""
-    monkeypatch.setitem(MODALITIES, "video", ToyVideo)
+    monkeypatch.setitem(MODALITIES, "toyvideo", ToyVideo)
     monkeypatch.setitem(MODALITIES, "dots", ToyPoints)
 
 
@@ -183,7 +183,7 @@ def test_they_are_recognised_and_loaded(data):
         np.testing.assert_array_equal(row["video"].frames if row["video"] else [], a_video(i) if i % 3 else [])
         np.testing.assert_array_equal(row["points"] if i % 4 else [], some_points(i) if i % 4 else [])
     report = {field.name: field for field in inspect(data).fields}
-    assert (report["video"].modality, report["video"].present, report["video"].lengths) == ("video", 16, (2, 4, 6))
+    assert (report["video"].modality, report["video"].present, report["video"].lengths) == ("toyvideo", 16, (2, 4, 6))
     assert (report["points"].modality, report["points"].distinct) == ("dots", 18)
 
 

@@ -26,6 +26,8 @@ def rows(tmp_path_factory):
         kind = number % len(WORDS)
         pixels = np.full((28, 28), 60 * kind + 20) + random.integers(0, 20, (28, 28))
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+        first, *rest = [Image.fromarray(np.roll(pixels, t, 1).astype(np.uint8)) for t in range(3 + number % 3)]
+        first.save(folder / f"{number}.gif", save_all=True, append_images=rest, duration=120)
         time = np.arange(8000 + 200 * (number % 5)) / 16_000
         wave = 0.5 * np.sin(2 * np.pi * (200 + 100 * kind) * time)
         soundfile.write(folder / f"{number}.wav", wave, 16_000)
@@ -46,6 +48,7 @@ def rows(tmp_path_factory):
                 **dict.fromkeys(("logp", "mass", "tpsa", "rings", "donors"), number % 7 + kind / 4),
                 "melting_point": 200.0 + 10 * kind,
                 "boiling_point": 300.0 + 10 * kind + number % 3,
+                "video": f"{number}.gif",
                 "split": "validation" if number == 0 else "train",
             }
         )

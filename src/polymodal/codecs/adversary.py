@@ -1,5 +1,6 @@
 """A critic that helps to train a codec: it scores how real each patch of a reconstruction looks."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -8,9 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from polymodal.codecs.convolutional import row_mean
-from polymodal.nn.conv import Downsample, ResidualBlock, convolution, hide, unshuffle
-from polymodal.nn.patches import pad_to_multiple, pool_mask
-from polymodal.nn.random import fold, normal
+from polymodal.nn.conv import Downsample, Factor, ResidualBlock, convolution, factors, hide, pool_real, unshuffle
+from polymodal.nn.patches import pad_to_multiple
+from polymodal.nn.random import fold, length_first
 from polymodal.types import Losses, Space
 
 
@@ -23,8 +24,8 @@ class Adversary(nn.Module):
     one-step video generation", 2025, equation 4 (R1 from a difference, which needs no second backward pass).
 
     Args:
-        space: Space of what it judges, a grid of one or two dimensions.
-        factor: Of the codec's compression. Its scores are of cells of that side.
+        space: Space of what it judges, a grid of one to three dimensions.
+        factor: Of the codec's compression along each axis. Its scores are of cells of these sides.
         adversarial: Weight of its scores in the autoencoder's loss.
         perceptual: Weight of the distance in its features.
     """
@@ -37,15 +38,16 @@ class Adversary(nn.Module):
     PENALTY = 1.0
     """Weight of the squared gradient."""
 
-    def __init__(self, space: Space, factor: int, adversarial: float, perceptual: float):
+    def __init__(self, space: Space, factor: Factor, adversarial: float, perceptual: float):
         super().__init__()
         dims = len(space.grid)
+        sides = factors(factor, dims)
         self.adversarial, self.perceptual = adversarial, perceptual
         if space.variable:
             self.compiled = ()  # see nn.compilation
-        channels = self.CHANNELS if factor % 2 == 0 else self.CHANNELS[1:]
-        self.factor, self.patch = factor, factor // len(channels)
-        self.proj_in = convolution(space.channels * self.patch**dims, channels[0], dims)
+        channels = self.CHANNELS[1:] if any(side % 2 for side in sides) else self.CHANNELS
+        self.factor, self.patch = sides, tuple(side // len(channels) for side in sides)
+        self.proj_in = convolution(space.channels * math.prod(self.patch), channels[0], dims)
         self.blocks = nn.ModuleList(ResidualBlock(size, dims, norm=False) for size in channels)
         self.down = Downsample(*channels, dims) if len(channels) > 1 else None
         self.score = convolution(self.CHANNELS[-1], 1, dims, kernel=1)
@@ -55,19 +57,19 @@ class Adversary(nn.Module):
 
         Args:
             value: (B, C, *grid); a length that varies is one of whole places of the codec.
-            mask: (B, 1, L) real positions where the length varies.
+            mask: (B, 1, L, ...) real positions where the length varies.
 
         Returns:
             Scores (B, 1, *g), the weights of their places, and features (B, c, *) with the weights of theirs.
         """
         value = pad_to_multiple(hide(value, mask), self.factor, value.dim() - 2)
         x, features = unshuffle(value, self.patch), []
-        real = None if mask is None else pool_mask(mask[:, 0], self.patch)[:, None]
+        real = pool_real(mask, self.patch[0])
         x = hide(self.proj_in(x), real)
         for number, block in enumerate(self.blocks):
             if number and self.down:
                 x = self.down(x, real)
-                real = None if real is None else pool_mask(real[:, 0], 2)[:, None]
+                real = pool_real(real, 2)
             x = block(x, real)
             weight = torch.ones_like(x[:, :1]) if real is None else real.to(x.dtype)
             features.append((F.silu(x), weight))
@@ -75,9 +77,9 @@ class Adversary(nn.Module):
 
     def loss(self, real: Tensor, made: Tensor, mask: Tensor | None, keys: Tensor) -> Losses:
         """The critic's own move, (B,) each: ``real`` and ``fake`` hinges, and ``penalty`` on real values' gradients."""
-        noise = normal(fold(keys, 1), real.shape[1:][::-1]).transpose(1, -1)  # last axis first: it may be padded
+        noise = length_first(fold(keys, 1), real.shape[1:])
         together = torch.cat([real, made.detach(), real + self.STEP * noise])
-        scores, weight, _ = self(together, None if mask is None else mask.repeat(3, 1, 1))
+        scores, weight, _ = self(together, None if mask is None else torch.cat([mask] * 3))
         on_real, on_made, on_near = scores.chunk(3)
         weight = weight[: len(real)]
         slope = (on_near - on_real) / self.STEP
@@ -105,7 +107,7 @@ class Adversary(nn.Module):
         return losses
 
 
-def make_adversary(space: Space, factor: int, adversarial: float, perceptual: float) -> Adversary | None:
+def make_adversary(space: Space, factor: Factor, adversarial: float, perceptual: float) -> Adversary | None:
     """A critic if either weight asks for one."""
     return Adversary(space, factor, adversarial, perceptual) if adversarial or perceptual else None
 

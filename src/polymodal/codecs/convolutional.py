@@ -1,4 +1,4 @@
-"""The convolutional autoencoder that codecs of pictures and spectrograms share: all but the code itself.
+"""The convolutional autoencoder that codecs of pictures, spectrograms and video share: all but the code itself.
 
 Source: Chen et al., "Deep compression autoencoder for efficient high-resolution diffusion models", 2024 (the residual
 down- and upsampling). A linear map of whole patches runs beside the convolutions and starts as their principal
@@ -6,6 +6,7 @@ components (Baldi and Hornik 1989: the best linear autoencoder), so that the con
 docs/adr/0002.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,18 +16,34 @@ from torch.nn.functional import pad
 
 from polymodal.errors import ConfigError
 from polymodal.nn.bounds import clamp_to_bounds
-from polymodal.nn.conv import ChannelNorm, Downsample, ResidualBlock, Upsample, convolution, hide, shuffle, unshuffle
-from polymodal.nn.patches import crop, halvings, pad_to_multiple, pool_mask
-from polymodal.types import Field, Losses, Space
+from polymodal.nn.conv import (
+    ChannelNorm,
+    Convolution,
+    Downsample,
+    Factor,
+    ResidualBlock,
+    Upsample,
+    channels_last,
+    convolution,
+    factors,
+    hide,
+    pool_real,
+    shuffle,
+    unshuffle,
+)
+from polymodal.nn.patches import compression, crop, one_or_each, pad_to_multiple
+from polymodal.types import Field, Losses, Space, spread_mask
 
 
 def refusal(space: Space) -> str | None:
     """None if the autoencoder can compress this space, else the reason why not."""
     if space.is_set:
         return "compresses values whose places have an order, not sets"
-    if space.kind == "continuous" and (len(space.grid) == 1 or (len(space.grid) == 2 and not space.variable)):
+    dims = len(space.grid)
+    varies_well = not space.variable or (space.varies == 1 and dims != 2)
+    if space.kind == "continuous" and 1 <= dims <= 3 and varies_well:
         return None
-    return "compresses pictures and spectrograms"
+    return "compresses pictures, spectrograms and video"
 
 
 class Level(nn.Module):
@@ -42,31 +59,46 @@ class Level(nn.Module):
         return x
 
 
-def usual_levels(space: Space, channels: tuple[int, ...] | None, patch: int | None) -> dict[str, Any]:
+def usual_levels(space: Space, channels: tuple[int, ...] | None, patch: tuple[int, ...] | None) -> dict[str, Any]:
     """``channels`` of each level, from the finest, and ``patch``, as a space has them where they are not given.
 
-    The grid is compressed at least 4 times along each axis, and until the code has 256 places or fewer.
+    The grid is compressed at least 4 times along each axis, and until the code has 256 places or fewer; a clip at least
+    2 times, and until it has 512.
+
+    Raises:
+        ConfigError: There are not as many sides of a patch as axes.
     """
-    number = max(2, halvings(space.grid, 256))
+    dims = len(space.grid)
+    least, most = (4, 256) if dims < 3 else (2, 512)
+    whole = [max(least, side) for side in compression(space.grid, most)]
+    given = None if patch is None else patch * dims if len(patch) == 1 else patch
+    if given and len(given) != dims:
+        raise ConfigError(f"patch: {len(given)} sides for a grid of {dims} axes; give one for each, or one")
     if channels is None:
-        levels = number - (patch or 4).bit_length() + 2
+        # Each level halves all sides, so that the side that shrinks least says how many there are.
+        if given:
+            levels = 1 + min(side.bit_length() - own.bit_length() for side, own in zip(whole, given, strict=True))
+        else:
+            levels = min(min(whole), max(whole) // 4).bit_length()
         channels = tuple(min(256, 64 * 2**level) for level in range(max(1, levels)))
-    return {"channels": channels, "patch": patch or max(1, 2 ** (number - len(channels) + 1))}
+    patch = given or tuple(max(1, side // 2 ** (len(channels) - 1)) for side in whole)
+    return {"channels": channels, "patch": one_or_each(patch)}
 
 
 class ConvolutionalAutoencoder(nn.Module):
     """(channels, *grid) -> features of each place of *grid / factor; a code of each place -> (channels, *grid).
 
     Fixed sides that are no multiple of the factor are padded by repeating their last places, and cut on the way out;
-    a length that varies is padded with zeros behind its mask.
+    a length that varies is padded with zeros behind its mask, that of a clip to whole places by its last frame first.
 
     Args:
-        space: Continuous, a grid of one or two dimensions.
+        space: Continuous, a grid of one to three dimensions.
         code: Numbers of the code of one place.
         features: Numbers that the analysis puts out for one place; the first ``code`` of them have the linear map.
         channels: Channels of each level, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
-        patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (levels - 1).
+        patch: Side of the patches that the first convolution reads, or one for each axis;
+            factor = patch * 2 ** (levels - 1).
 
     Raises:
         ConfigError: The code is larger than what it codes.
@@ -74,16 +106,21 @@ class ConvolutionalAutoencoder(nn.Module):
 
     compiled: tuple[str, ...] = ("_features", "synthesise")
 
-    def __init__(self, space: Space, code: int, features: int, *, channels: tuple[int, ...], blocks: int, patch: int):
+    def __init__(
+        self, space: Space, code: int, features: int, *, channels: tuple[int, ...], blocks: int, patch: Factor
+    ):
         super().__init__()
         dims = len(space.grid)
-        self.space, self.code, self.patch, self.dims = space, code, patch, dims
-        self.factor = patch * 2 ** (len(channels) - 1)
+        self.space, self.code, self.patch, self.dims = space, code, factors(patch, dims), dims
+        self.factor = tuple(side * 2 ** (len(channels) - 1) for side in self.patch)
         if space.variable:
             self.compiled = ()  # see nn.compilation
-        self.grid = tuple(-(-side // self.factor) for side in space.grid)
-        self.margin = [number for side in reversed(space.grid) for number in (0, -side % self.factor)]
-        volume, whole = space.channels * patch**dims, space.channels * self.factor**dims
+        self.grid = tuple(-(-side // factor) for side, factor in zip(space.grid, self.factor, strict=True))
+        margin = [-side % factor for side, factor in zip(space.grid, self.factor, strict=True)]
+        if space.variable:
+            margin[0] = 0
+        self.margin = [number for after in reversed(margin) for number in (0, after)]
+        volume, whole = space.channels * math.prod(self.patch), space.channels * math.prod(self.factor)
         if code > whole:
             raise ConfigError(f"patch: {code} numbers do not compress the {whole} of a place")
         self.proj_in = convolution(volume, channels[0], dims)
@@ -102,19 +139,17 @@ class ConvolutionalAutoencoder(nn.Module):
         self.unproject = convolution(code, whole, dims, kernel=1, zero=True)
 
     def analyse(self, field: Field) -> tuple[Tensor, Tensor | None]:
-        """Features (B, features, *grid / factor) and, where the length varies, the mask (B, 1, l) of their places."""
+        """Features (B, features, *grid / factor) and, where the length varies, the mask (B, 1, l, ...) of places."""
         value, mask = self.real(field)
         return self._features(self._whole(value), mask)
 
     def _features(self, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        x, real = self.proj_in(unshuffle(value, self.patch)), mask
-        if real is not None:
-            real = pool_mask(real[:, 0], self.patch)[:, None]
-        x = hide(x, real)
+        real = pool_real(mask, self.patch[0])
+        x = hide(self.proj_in(unshuffle(value, self.patch)), real)
         for part in self.down:
             x = part(x, real)
-            if isinstance(part, Downsample) and real is not None:
-                real = pool_mask(real[:, 0], 2)[:, None]
+            if isinstance(part, Downsample):
+                real = pool_real(real, 2)
         linear = self.project(unshuffle(value, self.factor))
         x = self.squeeze(x)
         return torch.cat([x[:, : self.code] + linear, x[:, self.code :]], dim=1), real
@@ -132,31 +167,36 @@ class ConvolutionalAutoencoder(nn.Module):
                 mask = mask.repeat_interleave(2, dim=2)
             x = part(x, mask)
         value = clamp_to_bounds(linear + shuffle(self.proj_out(x), self.patch), self.space)
-        return value if self.space.variable else crop(value, self.space.grid)
+        return crop(value, self.space.grid[1:] if self.space.variable else self.space.grid)
 
     def decode(self, code: Tensor, latent: Field) -> Field:
         """Code of the rows of ``latent``, whose mask is that of the places -> values in the space."""
         if not self.space.variable:
             return Field(self.synthesise(code, None), latent.mask, latent.present)
-        value = self.synthesise(code, latent.mask[:, None])
-        longest = self.space.max_length
-        mask = latent.mask.repeat_interleave(self.factor, dim=1)[:, :longest]
-        return Field(value[..., :longest] * mask[:, None], mask, latent.present, self.space.varies)
+        value = self.synthesise(code, spread_mask(latent.mask, code.dim(), 1))
+        mask = latent.mask.repeat_interleave(self.factor[0], dim=1)
+        made = Field(value, mask, latent.present, self.space.varies).trim(self.space.max_length)
+        return made.with_value(made.value)
 
     def real(self, field: Field) -> tuple[Tensor, Tensor | None]:
-        """Values and, where a length varies, their mask (B, 1, L), both padded to whole places."""
+        """Values and, where a length varies, their mask (B, 1, L, ...), both padded to whole places."""
         if not self.space.variable:
-            value = field.value
-            return value.contiguous(memory_format=torch.channels_last) if self.dims == 2 else value, None
-        value, mask = pad_to_multiple(field.value, self.factor), pad_to_multiple(field.mask, self.factor)[:, None]
-        return value * mask, mask
+            return channels_last(field.value), None
+        value, mask, whole = field.value, pad_to_multiple(field.mask, self.factor[0]), self.factor[0]
+        if self.dims == 1:
+            value = pad_to_multiple(value, whole)
+        else:
+            # What is decoded has whole places: a clip that ends within one stands still to its end.
+            place, length = torch.arange(mask.shape[1], device=value.device), mask.sum(1, keepdim=True)
+            last = spread_mask(torch.minimum(place, (length - 1).clamp(min=0)), value.dim(), 1)
+            value = value.gather(2, last.expand(-1, value.shape[1], -1, *value.shape[3:]))
+            mask = place < -(-length // whole) * whole
+        mask = spread_mask(mask, value.dim(), 1)
+        return channels_last(value * mask), mask
 
     def _whole(self, value: Tensor) -> Tensor:
         """Values as of ``real``, fixed sides of which become whole places."""
-        if self.space.variable or not any(self.margin):
-            return value
-        value = pad(value, self.margin, mode="replicate")
-        return value.contiguous(memory_format=torch.channels_last) if self.dims == 2 else value
+        return channels_last(pad(value, self.margin, mode="replicate")) if any(self.margin) else value
 
     def errors(self, made: Tensor, value: Tensor, mask: Tensor | None, edge_weight: float) -> Losses:
         """``reconstruction`` and weighted ``edges`` (B,): absolute errors, and those of differences of neighbours.
@@ -173,7 +213,7 @@ class ConvolutionalAutoencoder(nn.Module):
         if edge_weight:
             edges = [
                 row_mean(error.diff(dim=axis).abs(), _later(real, axis, error.shape[axis] - 1))
-                for axis in ((1, 2) if self.dims == 1 else (2, 3))
+                for axis in ((1, 2) if self.dims == 1 else range(2, 2 + self.dims))
             ]
             losses["edges"] = edge_weight * sum(edges[1:], edges[0]) / len(edges)
         return losses
@@ -192,9 +232,10 @@ class ConvolutionalAutoencoder(nn.Module):
         """
         patches = []
         for field in fields:
-            value = self._whole(self.real(field)[0])
-            mask = pool_mask(field.mask, self.factor) if self.space.variable else field.mask
-            patches.append(Field(unshuffle(value, self.factor), mask, field.present, self.space.varies))
+            value, real = self.real(field)
+            pooled = pool_real(real, self.factor[0])
+            mask = field.mask if pooled is None else pooled.flatten(1)
+            patches.append(Field(unshuffle(self._whole(value), self.factor), mask, field.present, self.space.varies))
         x = places(patches, self.space.variable)
         mean = x.mean(0)
         values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
@@ -213,7 +254,7 @@ def places(fields: list[Field], variable: bool) -> Tensor:
     flat = []
     for field in fields:
         rows = field.value.movedim(1, -1)
-        flat.append(rows[field.mask] if variable else rows.flatten(0, -2))
+        flat.append((rows[field.mask] if variable else rows).flatten(0, -2))
     return torch.cat(flat)
 
 
@@ -228,7 +269,7 @@ def _later(real: Tensor, dim: int, length: int) -> Tensor:
     return real if real.shape[dim] == 1 else real.narrow(dim, 1, length)
 
 
-def _set(layer: nn.Conv1d | nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
+def _set(layer: Convolution, weight: Tensor, bias: Tensor) -> None:
     layer.weight.copy_(weight.view_as(layer.weight))
     assert layer.bias is not None
     layer.bias.copy_(bias)

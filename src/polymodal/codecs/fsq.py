@@ -9,7 +9,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from polymodal.arguments import Sizes
+from polymodal.arguments import Sides, Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
 from polymodal.codecs.convolutional import ConvolutionalAutoencoder, refusal, usual_levels
@@ -33,13 +33,14 @@ class FiniteScalarQuantizer(Codec):
     distributed, as the principal components with which it starts nearly are, uses all levels alike.
 
     Args:
-        space: Continuous, a grid of one or two dimensions.
+        space: Continuous, a grid of one to three dimensions.
         levels: Of each number, best the greatest first; their product is the size of the vocabulary.
         codes: Ids of one place.
         channels: Channels of each level of the network, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
-        patch: Side of the patches that the first convolution reads; factor = patch * 2 ** (channels - 1). By default
-            the factor is 4, or as large as leaves 256 places or fewer.
+        patch: Side of the patches that the first convolution reads, or one for each axis;
+            factor = patch * 2 ** (channels - 1). By default the factor is 4, or as large as leaves 256 places or fewer;
+            that of a clip is 2, or as large as leaves 512.
         edge_weight: Of the absolute error in differences of neighbours, which keeps edges sharp.
         adversarial: Weight of a critic's scores; see ``Adversary``.
         perceptual: Weight of the distance in that critic's features.
@@ -58,7 +59,7 @@ class FiniteScalarQuantizer(Codec):
         codes: PositiveInt = 1,
         channels: Sizes | None = None,
         blocks: NonNegativeInt = 1,
-        patch: PositiveInt | None = None,
+        patch: Sides | None = None,
         edge_weight: NonNegativeFloat = 1.0,
         adversarial: NonNegativeFloat = 0.0,
         perceptual: NonNegativeFloat = 0.0,
@@ -72,6 +73,7 @@ class FiniteScalarQuantizer(Codec):
         self.players = ("critic", "model") if self.adversary else ("model",)
         self.size = math.prod(levels)
         length = codes * math.prod(self.network.grid)
+        self.per_step = codes * math.prod(self.network.grid[1:]) if space.variable else length
         vocab = self.size + FIRST if space.variable else self.size
         self.latent = Space("discrete", (length + space.variable,), vocab, varies=0 if space.variable else None)
         self.levels: Tensor
@@ -107,7 +109,7 @@ class FiniteScalarQuantizer(Codec):
         ids = (digits.unflatten(-1, (self.codes, -1)) * self.worth).sum(-1).flatten(1)
         if mask is None:
             return Field(ids, field.mask, field.present, self.latent.varies)
-        lengths = self.codes * mask[:, 0].sum(1, keepdim=True)
+        lengths = self.per_step * mask.flatten(1).sum(1, keepdim=True)
         place = torch.arange(ids.shape[1] + 1, device=ids.device)
         ids = torch.nn.functional.pad(ids + FIRST, (0, 1)).where(place < lengths, 0)
         return Field(ids.scatter(1, lengths, END), place <= lengths, field.present, self.latent.varies)
@@ -115,11 +117,11 @@ class FiniteScalarQuantizer(Codec):
     def decode(self, latent: Field) -> Field:
         ids, grid, mask = latent.value, self.network.grid, latent.mask
         if self.space.variable:
-            # Whatever a head wrote, there is at least one place, and the last one is whole.
+            # Whatever a head wrote, there is at least one step along the length, and the last one is whole.
             real = ((ids >= FIRST) & mask).long().cumprod(1)
-            count = (real.sum(1, keepdim=True) // self.codes).clamp(min=1)
-            grid = (longest(torch.arange(self.network.grid[0], device=ids.device) < count),)
-            ids = torch.nn.functional.pad(ids * real, (0, self.codes))[:, : grid[0] * self.codes]
+            count = (real.sum(1, keepdim=True) // self.per_step).clamp(min=1)
+            grid = (longest(torch.arange(grid[0], device=ids.device) < count), *grid[1:])
+            ids = torch.nn.functional.pad(ids * real, (0, self.per_step))[:, : grid[0] * self.per_step]
             ids = (ids - FIRST).clamp(min=0)
             mask = torch.arange(grid[0], device=ids.device) < count
         digits = (ids.view(len(ids), *grid, self.codes, 1) // self.worth).flatten(-2) % self.levels

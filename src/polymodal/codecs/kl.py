@@ -1,4 +1,4 @@
-"""A convolutional autoencoder with a lightly regularised Gaussian code, for pictures and spectrograms."""
+"""A convolutional autoencoder with a lightly regularised Gaussian code, for pictures, spectrograms and video."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from polymodal.arguments import Sizes
+from polymodal.arguments import Sides, Sizes
 from polymodal.codecs.adversary import make_adversary, moved_by
 from polymodal.codecs.base import Codec
 from polymodal.codecs.convolutional import ConvolutionalAutoencoder, places, refusal, row_mean, usual_levels
-from polymodal.nn.random import normal
+from polymodal.nn.random import length_first
 from polymodal.types import Field, Losses, Space
 
 
@@ -20,12 +20,12 @@ class KLAutoencoder(Codec):
     Source: Rombach et al., "High-resolution image synthesis with latent diffusion models", 2022.
 
     Args:
-        space: Continuous, a grid of one or two dimensions.
+        space: Continuous, a grid of one to three dimensions.
         latent: Channels of the code.
         channels: Channels of each level, from the finest to the coarsest.
         blocks: Residual blocks per level, on either side.
-        patch: Side of the patches that the first convolution reads. By default the factor is 4, or as large as leaves
-            256 places or fewer.
+        patch: Side of the patches that the first convolution reads, or one for each axis. By default the factor is 4,
+            or as large as leaves 256 places or fewer; that of a clip is 2, or as large as leaves 512.
         kl_weight: Of the divergence from the standard normal, per element of the code.
         edge_weight: Of the absolute error in differences of neighbours, which keeps edges sharp.
         noise: Standard deviation of the noise that the decoder learns to bear, where the code's own is about 1: what
@@ -44,7 +44,7 @@ class KLAutoencoder(Codec):
         latent: PositiveInt = 32,
         channels: Sizes | None = None,
         blocks: NonNegativeInt = 1,
-        patch: PositiveInt | None = None,
+        patch: Sides | None = None,
         kl_weight: NonNegativeFloat = 1e-4,
         edge_weight: NonNegativeFloat = 1.0,
         noise: NonNegativeFloat = 0.1,
@@ -82,7 +82,7 @@ class KLAutoencoder(Codec):
         with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
             mean, log_variance, mask = self._moments(target)
             scale = torch.exp(0.5 * log_variance) + self.noise
-            noise = normal(keys, mean.shape[1:][::-1]).transpose(1, -1)  # last axis first: it may be padded
+            noise = length_first(keys, mean.shape[1:])
             made = self.network.synthesise(mean + scale * noise, mask)
         value, real = self.network.real(target)
         if self.adversary and player == "critic":
@@ -98,7 +98,7 @@ class KLAutoencoder(Codec):
         code = (mean - self.mean.view(1, -1, *[1] * self.dims)) / self.std
         if mask is None:
             return Field(code, field.mask, field.present)
-        return Field(code * mask, mask[:, 0], field.present, self.latent.varies)
+        return Field(code * mask, mask.flatten(1), field.present, self.latent.varies)
 
     def decode(self, latent: Field) -> Field:
         return self.network.decode(latent.value * self.std + self.mean.view(1, -1, *[1] * self.dims), latent)

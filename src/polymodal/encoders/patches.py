@@ -19,8 +19,9 @@ class PatchEncoder(Encoder):
     Args:
         space: Continuous (channels, *grid).
         width: Width of the tokens.
-        patch: Side of a patch, or one for each axis; one that is larger than the grid becomes the grid. By default the
-            smallest power of two that gives at most 256 tokens.
+        patch: Side of a patch, or one for each axis; one that is larger than the grid becomes the grid. By default
+            powers of two that give at most 256 tokens, the longest sides being cut most.
+        factorised: Whether blocks attend within a frame and over time in turn, for videos of many tokens.
         depth: Transformer blocks.
         heads: Attention heads.
     """
@@ -33,10 +34,12 @@ class PatchEncoder(Encoder):
         patch: Sides | None = None,
         depth: NonNegativeInt = 2,
         heads: PositiveInt = 4,
+        factorised: bool = False,
     ):
         super().__init__()
         self.patches = Patches(space, patch, most=256)
         self.sizes = {"patch": self.patches.argument}
+        self.frame = self.patches.frame if factorised else None
         self.proj_in = nn.Linear(self.patches.features, width)
         self.positions: Tensor
         self.register_buffer("positions", grid_positions(self.patches.cells, width)[None], persistent=False)
@@ -52,4 +55,4 @@ class PatchEncoder(Encoder):
         x = self.patches.cut(field.value * field.real if field.varies is not None else field.value)
         mask = self.patches.mask(field.mask)
         x = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
-        return Tokens(self.transformer(x, mask=mask), mask)
+        return Tokens(self.transformer(x, mask=mask, frame=self.frame), mask)

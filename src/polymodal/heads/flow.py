@@ -63,9 +63,12 @@ class Flow(Head):
         depth: Transformer blocks.
         heads: Attention heads.
         patch: Side of the patches that become tokens, or one for each axis; one that is larger than the grid becomes
-            the grid. By default the smallest power of two that gives at most 1,024 tokens.
+            the grid. By default powers of two that give at most 1,024 tokens, the longest sides being cut most.
+        factorised: Whether the transformer's blocks attend within a frame and over time in turn, for videos of more
+            than about 1,000 tokens.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
-            grids of fixed sides, and sees the pooled context alone. Convolutions learn the texture of pictures sooner.
+            grids of which no side but the first varies, and sees the pooled context alone. Convolutions learn the
+            texture of pictures sooner.
         latents: Of a set, whose members have no order: vectors that read it, in place of attention of all to all.
         members: Of a set: members that a draw learns from, chosen anew each time.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
@@ -102,6 +105,7 @@ class Flow(Head):
         depth: NonNegativeInt = 4,
         heads: PositiveInt = 4,
         patch: Sides | None = None,
+        factorised: bool = False,
         channels: Sizes | None = None,
         latents: PositiveInt = 32,
         members: PositiveInt = 512,
@@ -130,6 +134,8 @@ class Flow(Head):
             sizes["latents"] = latents
         elif channels:
             sizes = {"channels": channels}
+        else:
+            sizes["factorised"] = factorised
         levels = len(SHORTCUTS) if shortcuts else 0
         self.network = backbone(self.patches, width, hidden_size or width, levels, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None

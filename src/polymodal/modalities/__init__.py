@@ -13,6 +13,7 @@ from polymodal.modalities.points import Points
 from polymodal.modalities.series import Series
 from polymodal.modalities.text import Text
 from polymodal.modalities.vector import Vector
+from polymodal.modalities.video import Video
 
 MODALITIES: dict[str, type[Modality]] = {
     "text": Text,
@@ -23,6 +24,7 @@ MODALITIES: dict[str, type[Modality]] = {
     "image": Image,
     "audio": Audio,
     "points": Points,
+    "video": Video,
 }
 """By name, the most general first: a column that several recognise is the last one's."""
 
@@ -38,6 +40,7 @@ __all__ = [
     "Series",
     "Text",
     "Vector",
+    "Video",
     "build",
     "kind_of",
 ]

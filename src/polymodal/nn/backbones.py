@@ -54,11 +54,23 @@ class TransformerBackbone(nn.Module):
         levels: The same as in ``FlowCondition``.
         depth: Blocks.
         heads: Attention heads.
+        factorised: Whether blocks attend within a frame and over time in turn; see ``Transformer``.
     """
 
-    def __init__(self, patches: Patches, width: int, hidden_size: int, levels: int, *, depth: int, heads: int) -> None:
+    def __init__(
+        self,
+        patches: Patches,
+        width: int,
+        hidden_size: int,
+        levels: int,
+        *,
+        depth: int,
+        heads: int,
+        factorised: bool = False,
+    ) -> None:
         super().__init__()
         self.patches = patches
+        self.frame = patches.frame if factorised else None
         self.condition = FlowCondition(width, hidden_size, levels)
         self.proj_in = nn.Linear(patches.features, hidden_size)
         self.positions: Tensor
@@ -72,7 +84,9 @@ class TransformerBackbone(nn.Module):
         """Tokens (B, N, F) with mask (B, N), times (B,), a context of B / k rows and levels (B,) -> (B, N, F)."""
         h = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
         condition = self.condition(time, context.pooled, level)
-        h = self.transformer(h, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition)
+        h = self.transformer(
+            h, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition, frame=self.frame
+        )
         return self.proj_out(h)
 
 
@@ -80,28 +94,30 @@ class UNetBackbone(nn.Module):
     """A U-Net over the grid of the patches, modulated by time and pooled context; it starts as zero.
 
     Args:
-        patches: Of the values, of fixed sides.
+        patches: Of the values, of which the first side alone may vary.
         width: W.
         hidden_size: Width of the vector that modulates the U-Net.
         levels: The same as in ``FlowCondition``.
         channels: Channels of each level of the U-Net, from the finest.
 
     Raises:
-        ConfigError: A side varies, or the grid has other than one or two dimensions.
+        ConfigError: Another side than the first varies, or the grid has no dimensions, or more than three.
     """
 
     def __init__(
         self, patches: Patches, width: int, hidden_size: int, levels: int, *, channels: tuple[int, ...]
     ) -> None:
         super().__init__()
-        if patches.space.variable:
-            raise ConfigError("channels: a U-Net is for fixed sides; this field's lengths vary")
+        if patches.space.varies not in (None, 1):
+            raise ConfigError("channels: of a U-Net's grid the first side alone may vary; another does in this field")
         self.condition = FlowCondition(width, hidden_size, levels)
+        self.varies = patches.space.variable
         self.unet = UNet(patches.features, patches.cells, hidden_size, channels, blocks=1)
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
         """As of ``TransformerBackbone``."""
-        return self.unet(x, F.silu(self.condition(time, context.pooled, level)))
+        vector = F.silu(self.condition(time, context.pooled, level))
+        return self.unet(x, vector, mask if self.varies else None)
 
 
 class SetBackbone(nn.Module):

@@ -1,34 +1,50 @@
-"""Convolutional pieces of one or two dimensions, laid out channels-last, which is what is fast on a CPU.
+"""Convolutional pieces of one to three dimensions, laid out channels-last, which is what is fast on a CPU.
 
-A signal of one dimension is (B, C, L), one of two is (B, C, H, W). Norms are taken over the channels of one place, so
-that nothing leaks between places but through a convolution; with ``mask`` (B, 1, L) the padding of a signal of one
-dimension stays zero, which is also what a convolution pads with. A row is thus the same however long its batch.
+A signal of one dimension is (B, C, L), one of two is (B, C, H, W), one of three is (B, C, L, H, W). Norms are taken
+over the channels of one place, so that nothing leaks between places but through a convolution; with ``mask`` (B, 1, L)
+or (B, 1, L, 1, 1) the padding of a signal stays zero, which is also what a convolution pads with. A row is thus the
+same however long its batch.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
+from polymodal.nn.patches import pool_mask
+from polymodal.types import spread_mask
 
-CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+    1: nn.Conv1d,
+    2: nn.Conv2d,
+    3: nn.Conv3d,
+}
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""By number of axes of a tensor, how it lies in memory."""
 
 
-def convolution(inputs: int, outputs: int, dims: int, *, kernel: int = 3, zero: bool = False) -> nn.Conv1d | nn.Conv2d:
+def channels_last(x: Tensor) -> Tensor:
+    """The same numbers, the channels of a place beside one another in memory, where that is a format of PyTorch's."""
+    return x.contiguous(memory_format=_FORMATS[x.dim()]) if x.dim() in _FORMATS else x
+
+
+def convolution(inputs: int, outputs: int, dims: int, *, kernel: int = 3, zero: bool = False) -> Convolution:
     """A convolution that keeps the grid; with ``zero`` it starts as zero."""
     layer = CONVOLUTIONS[dims](inputs, outputs, kernel, padding=kernel // 2)
     weight = torch.zeros_like(layer.weight) if zero else layer.weight.detach()
-    layer.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last) if dims == 2 else weight)
+    layer.weight = nn.Parameter(channels_last(weight))
     if zero:
         layer.bias = nn.Parameter(torch.zeros(outputs))
     return layer
 
 
-def halving(inputs: int, outputs: int, dims: int) -> nn.Conv1d | nn.Conv2d:
+def halving(inputs: int, outputs: int, dims: int) -> Convolution:
     """A convolution that halves every side of the grid."""
     layer = CONVOLUTIONS[dims](inputs, outputs, 4, stride=2, padding=1)
-    if dims == 2:
-        layer.weight = nn.Parameter(layer.weight.detach().contiguous(memory_format=torch.channels_last))
+    layer.weight = nn.Parameter(channels_last(layer.weight.detach()))
     return layer
 
 
@@ -44,6 +60,11 @@ def modulated(x: Tensor, modulation: Tensor) -> Tensor:
 def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     """``x`` with zeros where ``mask`` is False."""
     return x if mask is None else x * mask
+
+
+def pool_real(mask: Tensor | None, factor: int) -> Tensor | None:
+    """``mask`` of a signal, of places as long as ``factor``; None stays None."""
+    return None if mask is None else spread_mask(pool_mask(mask.flatten(1), factor), mask.dim(), 1)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -63,7 +84,7 @@ class ResidualBlock(nn.Module):
 
     Args:
         channels: C.
-        dims: 1 or 2.
+        dims: 1 to 3.
         norm: Whether it normalises. A critic does not, so that values of different strength differ to it.
     """
 
@@ -80,23 +101,39 @@ class ResidualBlock(nn.Module):
         return x + hide(self.conv_2(hide(F.silu(self.norm_2(h)), mask)), mask)
 
 
-def unshuffle(x: Tensor, factor: int = 2) -> Tensor:
-    """Space to channels: (B, C, *grid) -> (B, C * factor ** dims, *grid / factor), channels-last in memory."""
+Factor = int | tuple[int, ...]
+"""Of each axis of a grid, or of all."""
+
+
+def factors(factor: Factor, dims: int) -> tuple[int, ...]:
+    """One for each axis."""
+    return (factor,) * dims if isinstance(factor, int) else factor
+
+
+def unshuffle(x: Tensor, factor: Factor = 2) -> Tensor:
+    """Space to channels: (B, C, *grid) -> (B, C * product of factors, *grid / factor), channels-last in memory."""
     rows, channels, *grid = x.shape
-    if len(grid) == 1:
-        y = x.transpose(1, 2).reshape(rows, grid[0] // factor, factor, channels).transpose(2, 3)
-        return y.reshape(rows, grid[0] // factor, channels * factor).transpose(1, 2)
-    return F.pixel_unshuffle(x, factor).contiguous(memory_format=torch.channels_last)
+    sides = factors(factor, len(grid))
+    if len(grid) == 2 and sides[0] == sides[1]:
+        return channels_last(F.pixel_unshuffle(x, sides[0]))
+    cells = [length // side for length, side in zip(grid, sides, strict=True)]
+    split = [number for pair in zip(cells, sides, strict=True) for number in pair]
+    dims = range(len(grid))
+    order = [0, *(1 + 2 * d for d in dims), 1 + 2 * len(grid), *(2 + 2 * d for d in dims)]
+    y = x.movedim(1, -1).reshape(rows, *split, channels).permute(order)
+    return y.reshape(rows, *cells, channels * math.prod(sides)).movedim(-1, 1)
 
 
-def shuffle(x: Tensor, factor: int = 2) -> Tensor:
+def shuffle(x: Tensor, factor: Factor = 2) -> Tensor:
     """Channels to space, the inverse of ``unshuffle``."""
     rows, channels, *grid = x.shape
-    inner = channels // factor ** len(grid)
-    if len(grid) == 1:
-        y = x.transpose(1, 2).reshape(rows, grid[0], inner, factor).transpose(2, 3)
-        return y.reshape(rows, grid[0] * factor, inner).transpose(1, 2)
-    return F.pixel_shuffle(x, factor)
+    sides = factors(factor, len(grid))
+    if len(grid) == 2 and sides[0] == sides[1]:
+        return F.pixel_shuffle(x, sides[0])
+    dims = range(len(grid))
+    order = [0, *(axis for d in dims for axis in (1 + d, 2 + len(grid) + d)), 1 + len(grid)]
+    y = x.movedim(1, -1).reshape(rows, *grid, channels // math.prod(sides), *sides).permute(order)
+    return y.reshape(rows, *(a * b for a, b in zip(grid, sides, strict=True)), -1).movedim(-1, 1)
 
 
 class Downsample(nn.Module):
@@ -108,7 +145,7 @@ class Downsample(nn.Module):
     Args:
         inputs: Channels before; ``inputs * 2 ** dims`` is a multiple of ``outputs``.
         outputs: Channels after, a multiple of ``2 ** dims``.
-        dims: 1 or 2.
+        dims: 1 to 3.
 
     Raises:
         ConfigError: They are no such multiples.
@@ -138,7 +175,7 @@ class Upsample(nn.Module):
     Args:
         inputs: Channels before; divides ``outputs * 2 ** dims``.
         outputs: Channels after.
-        dims: 1 or 2.
+        dims: 1 to 3.
 
     Raises:
         ConfigError: They are no such divisor.

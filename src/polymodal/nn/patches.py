@@ -19,8 +19,8 @@ class Patches:
 
     Args:
         space: Continuous, of any number of dimensions, of which any axis may vary.
-        patch: Side of a patch along each axis, or one for all; None for the smallest power of two that gives at most
-            ``most`` tokens.
+        patch: Side of a patch along each axis, or one for all; None for the smallest that ``compression`` finds to give
+            at most ``most`` tokens.
         most: Tokens.
 
     Attributes:
@@ -34,7 +34,7 @@ class Patches:
 
     def __init__(self, space: Space, patch: int | Sequence[int] | None = None, most: int = 1024) -> None:
         grid = space.grid
-        patch = 2 ** halvings(grid, most) if patch is None else patch
+        patch = compression(grid, most) if patch is None else patch
         sides = (patch,) if isinstance(patch, int) else tuple(patch)
         sides = sides * len(grid) if len(sides) == 1 else sides
         if len(sides) != len(grid):
@@ -50,12 +50,25 @@ class Patches:
     @property
     def argument(self) -> int | tuple[int, ...]:
         """``patch`` as a recipe would say it: one number where all sides are equal."""
-        return self.patch if len(set(self.patch)) > 1 else next(iter(self.patch), 1)
+        return one_or_each(self.patch)
 
     @property
     def canvas(self) -> tuple[int, ...]:
         """The grid, padded to whole patches."""
         return tuple(side * count for side, count in zip(self.patch, self.cells, strict=True))
+
+    @property
+    def frame(self) -> int:
+        """Tokens of one step along the first axis.
+
+        Raises:
+            ConfigError: The grid has fewer than three axes.
+        """
+        if len(self.cells) < 3:
+            raise ConfigError(
+                f"factorised: is for grids of three axes, the first of them time; this has {len(self.cells)}"
+            )
+        return math.prod(self.cells[1:])
 
     def shape(self, tokens: int) -> tuple[int, ...]:
         """Patches along each axis of values that have so many tokens, whose varying axis may be shorter."""
@@ -117,6 +130,23 @@ def halvings(grid: Sequence[int], places: int) -> int:
     return number
 
 
+def compression(grid: Sequence[int], places: int) -> tuple[int, ...]:
+    """By how much each side is divided, a power of two, so that at most so many places are left.
+
+    The longest sides are halved first, so that a clip of few frames keeps them while its pictures shrink, and a square
+    stays one.
+    """
+    sides = [1] * len(grid)
+    while math.prod(cells := [-(-length // side) for length, side in zip(grid, sides, strict=True)]) > places:
+        sides = [2 * side if count == max(cells) else side for side, count in zip(sides, cells, strict=True)]
+    return tuple(sides)
+
+
+def one_or_each(sides: Sequence[int]) -> int | tuple[int, ...]:
+    """Sides as a recipe says them: one number where all are equal."""
+    return tuple(sides) if len(set(sides)) > 1 else next(iter(sides), 1)
+
+
 def crop(value: Tensor, grid: Sequence[int]) -> Tensor:
     """The first places of the last axes of a value (..., *larger grid); as it is where nothing is to be cut off."""
     for axis, side in enumerate(grid, value.dim() - len(grid)):
@@ -125,9 +155,12 @@ def crop(value: Tensor, grid: Sequence[int]) -> Tensor:
     return value
 
 
-def pad_to_multiple(value: Tensor, multiple: int, axes: int = 1) -> Tensor:
+def pad_to_multiple(value: Tensor, multiple: int | Sequence[int], axes: int = 1) -> Tensor:
     """Zeros appended to each of the last ``axes`` axes until its length is a multiple of ``multiple``, at least one."""
-    missing = [max(multiple, -(-side // multiple) * multiple) - side for side in value.shape[-axes:]]
+    multiples = (multiple,) * axes if isinstance(multiple, int) else multiple
+    missing = [
+        max(whole, -(-side // whole) * whole) - side for side, whole in zip(value.shape[-axes:], multiples, strict=True)
+    ]
     return pad(value, [number for after in reversed(missing) for number in (0, after)]) if any(missing) else value
 
 

@@ -92,3 +92,9 @@ def normal(keys: Tensor, shape: Sequence[int] = ()) -> Tensor:
     angle = (2.0 * math.pi) * u[..., 1]
     z = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1).flatten(1)
     return z[:, :count].reshape(len(keys), *shape)
+
+
+def length_first(keys: Tensor, shape: Sequence[int]) -> Tensor:
+    """Standard normal numbers (B, C, L, ...) of shape (C, L, ...), drawn along L first: it may be padded."""
+    channels, length, *rest = shape
+    return normal(keys, (length, channels, *rest)).transpose(1, 2)

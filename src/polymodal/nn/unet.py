@@ -5,6 +5,7 @@ residual blocks that see the time: Ho, Jain and Abbeel, "Denoising diffusion pro
 scale and shift after the second norm: Dhariwal and Nichol, "Diffusion models beat GANs on image synthesis", 2021.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
-from polymodal.nn.conv import ChannelNorm, convolution, halving, modulated, shuffle
+from polymodal.nn.conv import ChannelNorm, convolution, halving, hide, modulated, pool_real, shuffle
 from polymodal.nn.layers import Linear
 from polymodal.nn.patches import crop, pad_to_multiple
+from polymodal.types import spread_mask
 
 
 class TimedBlock(nn.Module):
@@ -23,7 +25,7 @@ class TimedBlock(nn.Module):
     Args:
         inputs: Channels before.
         outputs: Channels after; where they differ, the shortcut is a convolution of one place.
-        dims: 1 or 2.
+        dims: 1 to 3.
         width: W, of the vector that the scale and the shift are made from.
     """
 
@@ -35,26 +37,28 @@ class TimedBlock(nn.Module):
         self.modulation = Linear(width, 2 * outputs, bias=True, zero=True)
         self.shortcut = convolution(inputs, outputs, dims, kernel=1) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """x (B, inputs, *grid), vector (B, W) -> (B, outputs, *grid)."""
-        h = self.conv_1(F.silu(self.norm_1(x)))
-        return self.shortcut(x) + self.conv_2(F.silu(modulated(self.norm_2(h), self.modulation(vector))))
+    def forward(self, x: Tensor, vector: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, inputs, *grid), vector (B, W), mask as of ``nn.conv`` -> (B, outputs, *grid)."""
+        h = self.norm_2(self.conv_1(hide(F.silu(self.norm_1(x)), mask)))
+        h = hide(F.silu(modulated(h, self.modulation(vector))), mask)
+        return hide(self.shortcut(x) + self.conv_2(h), mask)
 
 
 class UNet(nn.Module):
     """Cells of a grid -> cells of the same grid; a vector scales and shifts the norms of every level.
 
-    A grid that cannot be halved so often is padded with zeros, and cut to its size on the way out.
+    A grid that cannot be halved so often is padded with zeros, and cut to its size on the way out. Where its first side
+    varies, every convolution sees zeros behind the mask, as it does behind the edges.
 
     Args:
         features: Numbers of a cell, F.
-        grid: Sides, one or two, in cells.
+        grid: Sides, one to three, in cells; of a value at its longest, where the first varies.
         width: W, of the vector.
         channels: Channels of each level, from the finest to the coarsest, each half as wide and high as the one before.
         blocks: Residual blocks on the way down and on the way up of each level; twice as many at the coarsest.
 
     Raises:
-        ConfigError: The grid has other than one or two dimensions.
+        ConfigError: The grid has no dimensions, or more than three.
     """
 
     compiled = ("forward",)
@@ -64,8 +68,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         dims = len(grid)
-        if dims not in (1, 2):
-            raise ConfigError(f"channels: a U-Net has a grid of one or two dimensions; this has {dims}")
+        if not 1 <= dims <= 3:
+            raise ConfigError(f"channels: a U-Net has a grid of one to three dimensions; this has {dims}")
         self.grid, self.factor = grid, 2 ** (len(channels) - 1)
 
         def run(count: int, inputs: int, outputs: int) -> nn.ModuleList:
@@ -84,22 +88,38 @@ class UNet(nn.Module):
         self.norm = ChannelNorm(channels[0])
         self.proj_out = convolution(channels[0], features, dims, zero=True)
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """x (B, N, F), row by row, and vector (B, W) -> (B, N, F)."""
-        h = x.view(len(x), *self.grid, -1).movedim(-1, 1)  # channels last in memory
-        h = self.proj_in(pad_to_multiple(h, self.factor, len(self.grid)))
+    def forward(self, x: Tensor, vector: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Cells to cells.
+
+        Args:
+            x: (B, N, F), row by row; N may be less than the grid has, if its first side varies.
+            vector: (B, W).
+            mask: (B, N) real cells, where the first side varies.
+
+        Returns:
+            (B, N, F).
+        """
+        grid = (x.shape[1] // math.prod(self.grid[1:]), *self.grid[1:])
+        h = x.reshape(len(x), *grid, -1).movedim(-1, 1)  # channels last in memory
+        real = None
+        if mask is not None:
+            steps = pad_to_multiple(mask.view(len(x), grid[0], -1)[:, :, 0], self.factor)
+            real = spread_mask(steps, h.dim(), 1)
+        h = hide(self.proj_in(hide(pad_to_multiple(h, self.factor, len(grid)), real)), real)
         kept = []
         for blocks, halve in zip(self.downs, self.halvings, strict=True):
-            h = _through(blocks, h, vector)
-            kept.append(h)
-            h = halve(h)
-        h = _through(self.middle, h, vector)
+            h = _through(blocks, h, vector, real)
+            kept.append((h, real))
+            real = pool_real(real, 2)
+            h = hide(halve(h), real)
+        h = _through(self.middle, h, vector, real)
         for blocks, double in zip(reversed(self.ups), reversed(self.doublings), strict=True):
-            h = _through(blocks, torch.cat([shuffle(double(h)), kept.pop()], dim=1), vector)
-        return crop(self.proj_out(F.silu(self.norm(h))), self.grid).movedim(1, -1).flatten(1, -2)
+            finer, real = kept.pop()
+            h = _through(blocks, hide(torch.cat([shuffle(double(h)), finer], dim=1), real), vector, real)
+        return crop(self.proj_out(hide(F.silu(self.norm(h)), real)), grid).movedim(1, -1).flatten(1, -2)
 
 
-def _through(blocks: Any, x: Tensor, vector: Tensor) -> Tensor:
+def _through(blocks: Any, x: Tensor, vector: Tensor, mask: Tensor | None) -> Tensor:
     for block in blocks:
-        x = block(x, vector)
+        x = block(x, vector, mask)
     return x

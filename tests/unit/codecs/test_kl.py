@@ -124,3 +124,37 @@ def test_compression_follows_from_the_space(shape, varies, levels, patch):
     assert torch.Size(codec.latent.grid).numel() <= 256
     few = KLAutoencoder(space, latent=4, channels=(8,))
     assert few.latent.grid == codec.latent.grid
+
+
+def test_a_clip_that_ends_within_a_place_stands_still_to_its_end():
+    """A code as large as what it codes loses nothing, so that what is decoded is what was coded."""
+    space = Space("continuous", (1, 8, 3, 5), varies=1)
+    codec = KLAutoencoder(space, latent=8, channels=(8,), patch=(2, 2, 2), blocks=0)
+    keys = make_keys(0, 64)
+    mask = (torch.arange(8) < torch.tensor([[5], [8]])).repeat(32, 1)
+    field = Field.full(normal(keys, space.shape), mask, 1)
+    field = field.with_value(field.value)
+    codec.initialise([field])
+    back = codec.decode(codec.encode(field))
+    assert back.lengths[:2].tolist() == [6, 8]
+    torch.testing.assert_close(back.value[:, :, :5], field.value[:, :, :5], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(back.value[::2, :, 5], field.value[::2, :, 4], atol=1e-3, rtol=1e-3)
+    assert not back.value[::2, :, 6:].any()
+
+
+@pytest.mark.parametrize(
+    ("grid", "channels", "patch", "chosen"),
+    [
+        ((16, 64, 64), None, None, {"channels": (64, 128), "patch": (1, 4, 4)}),
+        ((16, 64, 64), (64,), None, {"channels": (64,), "patch": (2, 8, 8)}),
+        ((16, 64, 64), None, (2, 8, 8), {"channels": (64,), "patch": (2, 8, 8)}),
+        ((4, 8, 8), None, None, {"channels": (64,), "patch": 2}),
+        ((64, 64), None, None, {"channels": (64,), "patch": 4}),
+        ((28, 28), None, 7, {"channels": (64,), "patch": 7}),
+        ((256, 256), None, None, {"channels": (64, 128, 256), "patch": 4}),
+        ((200,), None, None, {"channels": (64,), "patch": 4}),
+    ],
+)
+def test_a_clip_is_compressed_more_in_space_than_in_time(grid, channels, patch, chosen):
+    codec = KLAutoencoder(Space("continuous", (3, *grid)), latent=4, channels=channels, patch=patch)
+    assert codec.sizes == chosen

@@ -37,6 +37,15 @@ SPACES = {
     "picture": (Space("continuous", (3, 8, 8)), {"patch": 4}),
     "clip": (Space("continuous", (2, 4, 4, 4)), {"patch": 2}),
     "clip of any length": (Space("continuous", (2, 5, 4, 4), varies=1), {"patch": 2}),
+    "clip of any length, attended to in turn": (
+        Space("continuous", (2, 5, 4, 4), varies=1),
+        {"patch": (1, 2, 2), "factorised": True},
+    ),
+    "clip of any length by a U-Net": (
+        Space("continuous", (2, 5, 4, 4), varies=1),
+        {"patch": (1, 2, 2), "channels": (8, 16)},
+    ),
+    "sequence by a U-Net": (Space("continuous", (4, 12), varies=1), {"patch": 2, "channels": (8, 16)}),
     "pages of any height": (Space("continuous", (2, 3, 9, 4), varies=2), {"patch": (2, 2, 3)}),
     "odd picture": (Space("continuous", (3, 7, 10)), {"patch": 4}),
     "picture by a U-Net": (Space("continuous", (3, 8, 8)), {"patch": 2, "channels": (8, 16)}),
@@ -60,8 +69,8 @@ def test_sample_k_equals_that_sample_alone(kind):
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        (Space("continuous", (4, 12), varies=1), "lengths vary"),
-        (Space("continuous", (2, 4, 4, 4)), "one or two dimensions; this has 3"),
+        (Space("continuous", (4, 6, 12), varies=2), "first side alone"),
+        (Space("continuous", (4,)), "one to three dimensions; this has 0"),
     ],
 )
 def test_a_unet_says_what_it_cannot_model(space, says):
@@ -138,7 +147,8 @@ def test_wrong_options(options, parts):
         ((3, 13, 13), 8, 7),
         ((3, 8, 8), (2, 4), (2, 4)),
         ((3, 32, 32), None, 1),
-        ((3, 16, 64, 64), None, 4),
+        ((3, 16, 64, 64), None, (2, 8, 8)),
+        ((3, 16, 16, 64), None, (2, 2, 8)),
         ((5,), None, 1),
     ],
 )

@@ -13,9 +13,16 @@ def test_unshuffle_is_torchs_and_shuffle_its_inverse():
     line = torch.randn(2, 3, 8)
     assert torch.equal(unshuffle(line), line.unflatten(2, (4, 2)).permute(0, 1, 3, 2).flatten(1, 2))
     assert torch.equal(shuffle(unshuffle(line)), line)
+    clip = torch.randn(2, 3, 4, 8, 6)
+    assert unshuffle(clip, (1, 2, 2)).unflatten(1, (3, 4)).shape == (2, 3, 4, 4, 4, 3)
+    frames = clip.transpose(1, 2).flatten(0, 1)
+    assert torch.equal(unshuffle(clip, (1, 2, 2)).transpose(1, 2).flatten(0, 1), F.pixel_unshuffle(frames, 2))
+    for factor in (2, (1, 2, 2), (4, 2, 3)):
+        assert torch.equal(shuffle(unshuffle(clip, factor), factor), clip)
+    assert unshuffle(clip).is_contiguous(memory_format=torch.channels_last_3d)
 
 
-@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("dims", [1, 2, 3])
 def test_shapes_and_the_identity_at_the_start(dims):
     x = torch.randn(2, 8, *[8] * dims)
     assert torch.equal(ResidualBlock(8, dims)(x), x)
@@ -23,14 +30,14 @@ def test_shapes_and_the_identity_at_the_start(dims):
     assert Upsample(8, 4, dims)(x).shape == (2, 4, *[16] * dims)
 
 
-@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("dims", [1, 2, 3])
 def test_shortcuts_average_and_repeat(dims):
     x = torch.randn(2, 8, *[4] * dims)
     down, up = Downsample(8, 8, dims), Upsample(8, 8, dims)
     for layer in (down, up):
         torch.nn.init.zeros_(layer.conv.weight)
         torch.nn.init.zeros_(layer.conv.bias)
-    pool = F.avg_pool1d if dims == 1 else F.avg_pool2d
+    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[dims]
     torch.testing.assert_close(down(x), pool(x, 2))
     torch.testing.assert_close(up(x), F.interpolate(x, scale_factor=2, mode="nearest"))
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from polymodal.nn.patches import Patches, crop, halvings, pad_to_multiple
+from polymodal.nn.patches import Patches, compression, crop, halvings, pad_to_multiple
 from polymodal.nn.random import make_keys, normal
 from polymodal.types import Space
 
@@ -65,6 +65,14 @@ def test_padding_and_cropping():
     assert torch.equal(crop(padded, (5, 8)), value)
     assert pad_to_multiple(value, 1, 2) is value
     assert crop(value, (5, 8)) is value
+
+
+def test_the_longest_sides_are_cut_first():
+    assert compression((16, 64, 64), 1024) == (2, 8, 8)
+    assert compression((8, 64, 64), 1024) == (1, 8, 8)
+    assert compression((16, 24), 1000) == (1, 1)
+    assert compression((64, 64), 256) == (4, 4)
+    assert compression((), 1) == ()
 
 
 def test_halvings():

@@ -48,3 +48,24 @@ def test_an_empty_context_changes_nothing_by_its_values():
     one = transformer(x, context=torch.randn(2, 4, 8), context_mask=nothing)
     other = transformer(x, context=torch.randn(2, 4, 8), context_mask=nothing)
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("depth", "heard"), [(1, "frame"), (2, "all")])
+def test_blocks_attend_within_frames_and_over_time_in_turn(depth, heard):
+    torch.manual_seed(0)
+    net = Transformer(8, depth, 2)
+    x = torch.randn(2, 12, 8, requires_grad=True)  # three frames of four tokens
+    mask = torch.arange(12).expand(2, -1) < torch.tensor([[12], [8]])
+    net(x, mask=mask, frame=4)[:, 5, 0].sum().backward()
+    seen = x.grad.abs().sum(2) > 0
+    wanted = torch.zeros(2, 12, dtype=torch.bool)
+    wanted[:, 4:8] = True
+    if heard == "all":
+        wanted = mask.clone()
+    assert torch.equal(seen, wanted)
+
+
+def test_one_frame_attended_to_in_turn_is_attention_to_all_in_the_first_block():
+    torch.manual_seed(0)
+    net, x = Transformer(8, 1, 2), torch.randn(2, 6, 8)
+    torch.testing.assert_close(net(x, frame=6), net(x))

@@ -13,7 +13,8 @@ def unet(grid, channels=(8, 16), blocks=1) -> UNet:
 
 
 @pytest.mark.parametrize(
-    ("grid", "channels"), [((8,), (8, 16)), ((4, 8), (8, 16, 24)), ((3, 5), (8,)), ((3, 5), (8, 16))]
+    ("grid", "channels"),
+    [((8,), (8, 16)), ((4, 8), (8, 16, 24)), ((3, 5), (8,)), ((3, 5), (8, 16)), ((3, 4, 5), (8, 16))],
 )
 def test_it_starts_at_zero_and_every_parameter_learns(grid, channels):
     net = unet(grid, channels, blocks=2)
@@ -42,3 +43,18 @@ def test_rows_are_seen_alone():
         parameter.data.normal_(std=0.1)
     x, vector = normal(make_keys(0, 3), (16, 3)), normal(make_keys(1, 3), (5,))
     torch.testing.assert_close(net(x, vector)[1:2], net(x[1:2], vector[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rest", [(), (4, 4)])
+def test_nothing_behind_the_mask_is_heard(rest):
+    net = unet((6, *rest))
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.1)
+    size, vector = torch.Size(rest).numel(), normal(make_keys(1, 2), (5,))
+    x = normal(make_keys(0, 2), (6 * size, 3))
+    mask = (torch.arange(6 * size) < torch.tensor([[3], [6]]) * size).expand(2, -1)
+    dirty = x.masked_fill(~mask[..., None], 9.0)
+    clean = net(x, vector, mask)
+    torch.testing.assert_close(net(dirty, vector, mask)[mask], clean[mask])
+    short = net(x[:1, : 3 * size], vector[:1], mask[:1, : 3 * size])
+    torch.testing.assert_close(short, clean[:1, : 3 * size], rtol=1e-4, atol=1e-5)

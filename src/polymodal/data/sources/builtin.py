@@ -13,9 +13,11 @@ from polymodal.errors import DataError, unknown
 
 BUILTIN = {
     "emoji": "polymodal.data.emoji",
+    "emoji-motion": "polymodal.data.emoji_motion",
     "fashion": "polymodal.data.fashion",
     "furniture": "polymodal.data.furniture",
     "molecules": "polymodal.data.molecules",
+    "moving": "polymodal.data.moving",
 }
 """By name: the module, imported when needed, whose ``build(cache, **options)`` builds the data set once, in a folder of
 its own under ``cache``, and returns that folder; and whose ``FIELDS`` are the fields it was made for. Its options are

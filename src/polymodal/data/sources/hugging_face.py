@@ -1,7 +1,7 @@
 """Data sets of the ``datasets`` library: objects, a saved folder, or one of the hub.
 
-Their Image and Audio features would decode cells through torchcodec, which needs ffmpeg and one certain torch; here
-cells are taken from Arrow, and the field's modality decodes the bytes.
+Their Image, Audio and Video features would decode cells through torchcodec, which needs ffmpeg and one certain torch;
+here cells are taken from Arrow, and the field's modality decodes the bytes.
 """
 
 import os
@@ -24,7 +24,7 @@ class DatasetTable(ArrowTable):
         name: For messages.
         data: Data of the ``datasets`` library.
         files: Those that paths in cells may mean.
-        trusted: The features Image and Audio may name any file, as the program that made the data set may.
+        trusted: The features Image, Audio and Video may name any file, as the program that made the data set may.
     """
 
     def __init__(self, name: str, data: Any, files: Files, trusted: bool) -> None:
@@ -43,7 +43,8 @@ class DatasetTable(ArrowTable):
                 return table.select(wanted).to_batches(BATCH_ROWS)
 
         super().__init__(name, columns, batches, names, files)
-        self._media = [name for name, kind in features.items() if trusted and type(kind).__name__ in ("Image", "Audio")]
+        media = ("Image", "Audio", "Video")
+        self._media = [name for name, kind in features.items() if trusted and type(kind).__name__ in media]
         self._anywhere = Files(Path("/"))
 
     def records(self, columns: Collection[str]) -> Iterator[Record]:

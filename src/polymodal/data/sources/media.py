@@ -19,9 +19,10 @@ _NOTES = {"txt": "text", "caption": "caption", "cls": "cls", "json": "json"}
 _KIND_FOLDERS = {
     *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "jpg", "jpeg", "png"),
     *("audio", "audios", "sound", "sounds", "speech", "voice", "wav", "wavs", "mp3", "clips"),
+    *("video", "videos", "film", "films", "mp4", "webm", "gif", "gifs"),
     *("text", "texts", "txt", "caption", "captions", "description", "descriptions", "annotations", "labels", "json"),
 }
-"""Names of folders that part the pictures of rows from their sounds and texts."""
+"""Names of folders that part the pictures and films of rows from their sounds and texts."""
 
 Group = Mapping[str, Sequence[str]]
 """Names of files with one name but for the ending, by kind."""

@@ -8,7 +8,8 @@ from polymodal.evaluation.kinds.molecule import MoleculeKind
 from polymodal.evaluation.kinds.points import PointsKind
 from polymodal.evaluation.kinds.series import SeriesKind
 from polymodal.evaluation.kinds.text import TextKind
-from polymodal.modalities import Audio, Image, Label, Modality, Molecule, Points, Series, Text
+from polymodal.evaluation.kinds.video import VideoKind
+from polymodal.modalities import Audio, Image, Label, Modality, Molecule, Points, Series, Text, Video
 
 KINDS: dict[type[Modality], type[Kind]] = {
     Image: ImageKind,
@@ -18,6 +19,7 @@ KINDS: dict[type[Modality], type[Kind]] = {
     Series: SeriesKind,
     Molecule: MoleculeKind,
     Points: PointsKind,
+    Video: VideoKind,
 }
 
 __all__ = ["KINDS", "TOLERANCE", "Kind", "find_kind"]
