@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import soundfile
+import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
@@ -24,6 +25,7 @@ import polymodal as pm
 from polymodal.data import infer_fields
 from polymodal.errors import ConfigError, DataError
 from polymodal.modalities import MODALITIES, Modality
+from polymodal.modalities.video import Clip
 from polymodal.tables import open_table
 
 EXAMPLES = int(os.environ.get("POLYMODAL_FUZZ_EXAMPLES", "0"))
@@ -227,6 +229,16 @@ def numbers() -> bytes:
     return file.getvalue()
 
 
+def mesh(kind: str) -> bytes:
+    written = trimesh.creation.box().export(file_type=kind)
+    return written.encode() if isinstance(written, str) else written
+
+
+def film(suffix: str) -> bytes:
+    frames = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3)
+    return Clip(frames, 8.0).encode(suffix)
+
+
 MODALITY: dict[str, tuple[Modality, list[bytes]]] = {
     "image": (
         pm.Image(size=8),
@@ -236,6 +248,10 @@ MODALITY: dict[str, tuple[Modality, list[bytes]]] = {
     "text": (pm.Text(max_length=32), ["größe\n".encode()]),
     "label": (pm.Label(["a", "b"]), [b"a"]),
     "vector": (pm.Vector(size=2, mean=0.0, std=1.0), [numbers(), b"[1, 2]", b"1 2"]),
+    "series": (pm.Series(mean=0.0, std=1.0), [numbers(), b"seconds,0\n0,1\n0.04,2\n", b"1\n2\n"]),
+    "molecule": (pm.Molecule(symbols=["[C]", "[O]"]), [b"CCO", b"[C][C][O]", b"InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3"]),
+    "points": (pm.Points(count=8, scale_mean=0.0, scale_std=1.0), [*map(mesh, ("ply", "obj", "stl", "glb", "off"))]),
+    "video": (pm.Video(size=8, frames=4), [*map(film, (".gif", ".webp", ".apng", ".mp4", ".webm", ".mkv"))]),
 }
 
 

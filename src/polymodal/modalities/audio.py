@@ -308,7 +308,8 @@ def _encode(sound: Waveform, kind: str) -> bytes:
 def _decoded(samples: Any, rate: Any) -> Waveform:
     """A sound that a library has decoded; (channels, samples) is turned to (samples, channels)."""
     try:
-        samples = samples if isinstance(samples, np.ndarray) else np.asarray(samples, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is beyond 32 bits becomes infinite, which ``read`` refuses
+            samples = samples if isinstance(samples, np.ndarray) else np.asarray(samples, dtype=np.float32)
         sound = Waveform(samples, int(rate))
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"not audio: {error}") from error
