@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,8 @@ class Index:
                 if not final.exists():
                     remove_partials(folder)
                     cls.build(model, rows, reference)._save(final)
-        try:
+        with _kept_at(final):
             return cls._load(model, rows, final)
-        except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{final}: the index cannot be read ({error}); delete it, and it is built anew"
-            ) from None
 
     @classmethod
     def _load(cls, model: Model, rows: Rows, final: Path) -> Index:
@@ -168,11 +165,26 @@ def stored_embedder(model: Model, run: Path | None) -> AlignedEmbedder | None:
         None if there is no index.
 
     Raises:
+        CheckpointError: The index is damaged.
         ConfigError: The model has no alignment that tells rows apart.
     """
     alignment_of(model)
     stored = sorted(run.glob("index/*/moments.safetensors"), key=lambda path: path.stat().st_mtime) if run else []
-    return AlignedEmbedder(model, _stored_moments(stored[-1].parent)) if stored else None
+    if not stored:
+        return None
+    with _kept_at(stored[-1].parent):
+        return AlignedEmbedder(model, _stored_moments(stored[-1].parent))
+
+
+@contextmanager
+def _kept_at(folder: Path) -> Iterator[None]:
+    """Whatever is met in an index that was damaged is a ``CheckpointError``."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: the index cannot be read ({error}); delete it, and it is built anew"
+        ) from None
 
 
 def _stored_moments(folder: Path) -> dict[str, Moments]:
