@@ -34,8 +34,7 @@ format: $(READY)
 benchmarks: $(READY)  ## all that is timed: tables on the screen, JSON in benchmarks/results/, docs/benchmarks.md
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/pip install --quiet --no-deps --target runs/multivae multivae==1.0.3 pythae==0.1.2
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/document.py
+	$(BIN)/python benchmarks/all.py
 
 clean:
 	rm -rf $(VENV) build dist

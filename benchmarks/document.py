@@ -13,12 +13,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS, figure
+from record import OTHERS_SHARE, RESULTS, figure
 from sections import NO_PEER, SECTIONS, Section
 
 PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
 DECISIONS = RESULTS.parent / "decisions.md"
-FACTS = {"command", "machine", "seed", "minutes_in_all", "versions", "bar", "bars"}
+FACTS = {"command", "commit", "machine", "seed", "minutes_in_all", "share_of_others", "versions", "bar", "bars"}
 """Keys that are no figures, or that the page shows elsewhere."""
 HEAD = """# Benchmarks
 
@@ -64,6 +64,9 @@ def _circumstances(result: Mapping[str, Any]) -> list[str]:
         facts.append(f"seed {result['seed']}")
     if "minutes_in_all" in result:
         facts.append(f"{figure(result['minutes_in_all'])} minutes in all")
+    facts.append(f"version {result['commit']}" if result.get("commit") else "an earlier version, not recorded")
+    if result.get("share_of_others", 0) > OTHERS_SHARE:
+        facts.append(f"**others used {result['share_of_others']:.0%} of the machine**")
     return facts
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +12,46 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+OTHERS_SHARE = 0.05
+"""Of the processor's time that others may use during a benchmark; its times are doubtful beyond."""
+
+
+def commit() -> str | None:
+    """The version that is measured: a commit, with ``+`` where the code differs from it; None outside a repository."""
+    code = ["src", "benchmarks/*.py", "examples"]
+    asked = (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "--", *code])
+    try:
+        head, changes = (
+            subprocess.run(["git", *words], cwd=RESULTS.parents[1], capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.strip() + "+" * bool(changes)
+
+
+def _spent() -> tuple[float, float] | None:
+    """Seconds of all cores so far that anybody used, and that this process and its ended children did."""
+    try:
+        words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:  # not Linux
+        return None
+    user, nice, system, _, _, interrupts, soft, stolen = map(int, words[:8])
+    own = sum(os.times()[:4])
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK"), own
+
+
+_BEGUN = _spent(), os.times().elapsed
+
+
+def others_share() -> float | None:
+    """Share of the machine's time that others used since this module was imported; None where that is not known."""
+    begun, now = _BEGUN[0], _spent()
+    if begun is None or now is None:
+        return None
+    everybody, own = now[0] - begun[0], now[1] - begun[1]
+    passed = (os.times().elapsed - _BEGUN[1]) * (os.cpu_count() or 1)
+    return max(0.0, everybody - own) / max(passed, 1e-9)
 
 
 def machine() -> dict[str, Any]:
@@ -34,6 +75,11 @@ def about(seconds: float, *, seed: int | None = None, peer: str | None = None) -
     """
     told = {"command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])}
     told |= {"machine": machine() | _version(peer), "minutes_in_all": round(seconds / 60, 1)}
+    told |= {"commit": commit()}
+    if (share := others_share()) is not None:
+        told |= {"share_of_others": round(share, 3)}
+        if share > OTHERS_SHARE:
+            print(f"warning: others used {share:.0%} of the machine; times of this run are doubtful", file=sys.stderr)
     return told if seed is None else told | {"seed": seed}
 
 

@@ -40,7 +40,7 @@ def test_every_benchmark_is_described_and_has_its_command(document):
 def test_a_missed_bar_is_printed_as_missed(document):
     shown = document.section("training", {"ratio": 1.06, "seconds": {"ours": [1.06], "bare": [1.0]}, "seed": 3})
     assert "| our loop over the bare loop | at most 1.05 | 1.06 | **missed** |" in shown
-    assert "seed 3." in shown
+    assert "seed 3; an earlier version, not recorded." in shown
     assert "| at most 1.05 | 1.04 | met |" in document.section("training", {"ratio": 1.04})
     assert document.SECTIONS["training"].checked({}) == []  # what was not measured is no figure
 
@@ -51,7 +51,9 @@ def test_a_benchmark_without_a_section_gets_plain_tables(document):
     shown = document.page({"unheard": result})
     assert "## Unheard" in shown
     assert "python benchmarks/unheard.py" in shown
-    assert "P, 2 cores, 1 used, torch 2; 3.25 minutes in all." in shown
+    assert "P, 2 cores, 1 used, torch 2; 3.25 minutes in all; an earlier version, not recorded." in shown
+    busy = document.page({"unheard": result | {"commit": "abc", "share_of_others": 0.31}})
+    assert "version abc; **others used 31% of the machine**." in busy
     assert "rows 7." in shown
     for line in ("|  | fid | fine |", "| half, ours | 1,234 | yes |", "| half, theirs | 0.123 | no |"):
         assert line in shown.splitlines()
