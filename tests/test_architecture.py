@@ -14,7 +14,7 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration", "stopping"],
-    ["arguments", "device", "progress"],
+    ["arguments", "claims", "device", "progress"],
     ["nn"],
     ["modalities"],
     ["data"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal import checkpoint as checkpoints
-from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source
+from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source, places
 from polymodal.device import choose_device
 from polymodal.errors import ConfigError, DataError
 from polymodal.generation import generate, generate_batch
@@ -410,8 +410,10 @@ class Generator:
 
         Raises:
             ConfigError: The source is not given, and the run does not know it.
-            DataError: The source is wrong.
+            DataError: The source is wrong, or it is not given and only the run, which may be anybody's, names it.
         """
+        if source is None:
+            places.check_known(self.model.recipe.data.source, cache_folder())
         try:
             source_or_own = self.model.recipe.data.source if source is None else source
             if source_or_own is None:

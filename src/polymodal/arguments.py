@@ -6,6 +6,7 @@ types, which may be annotated with bounds, and their defaults are the part's sch
 
 import functools
 import inspect
+import reprlib
 import typing
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -19,6 +20,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 """A part of a whole that is less than all of it, such as a dropout."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
+Stages = Annotated[int, Field(ge=1, le=16)]
+"""Of a network, each of which halves what it sees."""
 Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 """One size or more, such as the channels of each level of a network."""
 Sides = Annotated[Sizes, BeforeValidator(lambda value: [value] if isinstance(value, int) else value)]
@@ -98,7 +101,7 @@ def _explain(model: type[BaseModel], item: Any, where: str) -> str:
     message = message[0].lower() + message[1:]
     if item["type"] in ("missing", "value_error", "too_short"):
         return f"{place or model.__name__}: {message}"
-    return f"{place}: {message}, not {item['input']!r}"
+    return f"{place}: {message}, not {reprlib.repr(item['input'])}"
 
 
 def _inner_model(model: type[BaseModel], key: Any) -> type[BaseModel] | None:

@@ -17,7 +17,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Data, Rows
 from polymodal.data.cells import is_absent
 from polymodal.errors import ConfigError, DataError
-from polymodal.files import write_file
+from polymodal.files import read_json, write_file
 from polymodal.generation import write
 from polymodal.guess import DRAWS, guess_rows
 from polymodal.modalities.base import Modality
@@ -110,7 +110,7 @@ class Baseline:
     def load(cls, file: Path, model: Model, settings: Mapping[str, Any]) -> Baseline | None:
         """What ``save`` wrote of this model with these settings; None if that is not there."""
         try:
-            known = json.loads(file.read_text(encoding="utf-8"))
+            known = read_json(file)
             comparisons = {name: Comparison(**fields) for name, fields in known["comparisons"].items()}
             numbers = {name: NumberStyle(**fields) for name, fields in known["numbers"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -131,8 +131,11 @@ def recall(model: Model, filling: Mapping[str, Any], run: Path | None, data: Cal
     settings = {name: filling[name] for name in ("draws", "options") if filling.get(name) is not None}
     there = Baseline.load(run / FILE, model, settings) if run else None
     if there is None and model.recipe.data.source is not None:
-        with suppress(DataError, ConfigError):
+        try:
             loaded = data()
+        except (DataError, ConfigError) as error:
+            _log.warning("fill: guesses are not compared with trivial ones: %s", error)
+        else:
             there = Baseline.measure(model, loaded.train, loaded.validation, settings)
             if run:
                 there.save(run / FILE)

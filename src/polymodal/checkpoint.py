@@ -14,9 +14,11 @@ Nothing is pickled and nothing in it is executed.
 import hashlib
 import json
 import math
+import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from polymodal.config import load_recipe
-from polymodal.errors import CheckpointError
-from polymodal.files import atomic_folder, file_sha256, remove_partials
+from polymodal.claims import check_links, check_weights, tensors_of, without_memory
+from polymodal.config import Recipe, load_recipe
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.files import atomic_folder, file_sha256, read_json, remove_partials
 from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
+from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
@@ -36,6 +40,7 @@ CHECKPOINTS = "checkpoints"
 SAVED = {"model.safetensors", "config.json", "checksums.json"}
 """What ``save_model`` writes."""
 _PREFIX = "step-"
+_FILE = re.compile(r"([a-z_]+/)?[a-z_]+\.(json|safetensors)")
 
 
 class Checkpoint:
@@ -54,30 +59,89 @@ class Checkpoint:
         if not sums_file.is_file():
             raise CheckpointError(f"{path}: not a checkpoint: checksums.json is missing")
         try:
-            sums = json.loads(sums_file.read_text())
-        except ValueError:
+            sums = read_json(sums_file)
+        except (ValueError, OSError):
             sums = None
-        if not isinstance(sums, dict) or "config.json" not in sums:
+        if not isinstance(sums, dict) or not {"config.json", "model.safetensors"} <= sums.keys():
             raise CheckpointError(f"{path}: checksums.json is corrupt")
+        self.files = sums
         for name, expected in sums.items():
+            if not _FILE.fullmatch(name):
+                raise CheckpointError(f"{path}: checksums.json is corrupt: it names '{name}'")
             if not (path / name).is_file():
                 raise CheckpointError(f"{path}: {name} is missing")
-            if file_sha256(path / name) != expected:
+            try:
+                whole = file_sha256(path / name) == expected
+            except OSError as error:
+                raise CheckpointError(f"{path}: {name} cannot be read: {error.strerror}") from None
+            if not whole:
                 raise CheckpointError(f"{path}: {name} is corrupt: its checksum differs from checksums.json")
 
     @property
     def step(self) -> int:
         return int(self.path.name.removeprefix(_PREFIX))
 
-    def tensors(self, name: str, *, missing: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """The tensors of ``name``.safetensors; ``missing``, if given, where an earlier version wrote no such file."""
-        if missing is not None and not (self.path / f"{name}.safetensors").exists():
-            return missing
-        return migrate_weights(load_file(self.path / f"{name}.safetensors"))
+    def has(self, name: str) -> bool:
+        """Whether there is a ``name``.safetensors."""
+        return f"{name}.safetensors" in self.files
 
-    def document(self, name: str) -> Any:
-        """The contents of ``name``.json."""
-        return json.loads((self.path / f"{name}.json").read_text())
+    def tensors(self, name: str, *, missing: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The tensors of ``name``.safetensors; ``missing``, if given, where an earlier version wrote no such file.
+
+        Raises:
+            CheckpointError: There is no such file, or it is none of tensors.
+        """
+        if missing is not None and not self.has(name):
+            return missing
+        try:
+            return migrate_weights(load_file(self._file(f"{name}.safetensors")))
+        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{self.path}: {name}.safetensors cannot be read: {error}") from None
+
+    def claimed(self, name: str) -> dict[str, Tensor]:
+        """What ``tensors`` would give, on the meta device.
+
+        Raises:
+            CheckpointError: As ``tensors``.
+        """
+        return migrate_weights(tensors_of(self._file(f"{name}.safetensors")))
+
+    def document(self, name: str) -> dict[str, Any]:
+        """The contents of ``name``.json.
+
+        Raises:
+            CheckpointError: There is no such file, or it holds no JSON object.
+        """
+        try:
+            document = read_json(self._file(f"{name}.json"))
+        except (ValueError, OSError) as error:
+            raise CheckpointError(f"{self.path}: {name}.json cannot be read: {error}") from None
+        if not isinstance(document, dict):
+            raise CheckpointError(f"{self.path}: {name}.json holds no JSON object")
+        return document
+
+    def model(self) -> Model:
+        """A model as ``config.json`` describes it, with fresh weights, once its sizes are found to be the files'.
+
+        Raises:
+            CheckpointError: They are not, or it describes none that this version knows.
+        """
+        where, config = str(self.path), self.document("config")
+        weights = self.claimed("model")
+        with _described_at(where):
+            description = _description(config, where)
+            with without_memory(len(weights)):
+                sketch = Model(*description)
+        check_weights(sketch, weights_of(sketch), weights, f"{where}/model.safetensors")
+        if self.has("ema"):
+            averaged = self.claimed("ema")
+            check_weights(sketch, trained_parameters(sketch), averaged, f"{where}/ema.safetensors")
+        return model_from_config(config, where)
+
+    def _file(self, name: str) -> Path:
+        if name not in self.files:
+            raise CheckpointError(f"{self.path}: {name} is missing")
+        return self.path / name
 
 
 def save(
@@ -163,6 +227,7 @@ def find(run: str | Path) -> Checkpoint:
     run = Path(run)
     if not run.is_dir():
         raise CheckpointError(f"{run}: there is no such run folder")
+    check_links(run)
     if (run / "checksums.json").exists():
         return Checkpoint(run)
     if checkpoint := newest(run):
@@ -182,10 +247,13 @@ def load_model(run: str | Path, *, averaged: bool = True) -> Model:
             has other weights than when the run was trained.
     """
     checkpoint = find(run)
-    model = model_from_config(checkpoint.document("config"), str(checkpoint.path))
+    model = checkpoint.model()
     weights = checkpoint.tensors("model")
-    if averaged and (checkpoint.path / "ema.safetensors").exists():
+    if averaged and checkpoint.has("ema"):
         weights |= checkpoint.tensors("ema")
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise CheckpointError(f"{checkpoint.path}: a number of {name} is not finite; train the run anew")
     load_weights(model, weights)
     return model.eval()
 
@@ -205,17 +273,11 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     """A model with fresh weights from the contents of a ``config.json``; parts that do not learn bring theirs.
 
     Raises:
-        CheckpointError: Its format is not known, or a part that does not learn has other weights than it refers to.
+        CheckpointError: Its format is not known, it describes no model, or a part that does not learn has other weights
+            than it refers to.
     """
-    config = migrate_config(config)
-    if config.get("format") != FORMAT:
-        known = ", ".join(map(str, (*OLDER, FORMAT)))
-        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads formats {known}")
-    recipe = load_recipe(config["recipe"])
-    modalities = {
-        name: build_modality(recipe.fields[name].modality, **arguments) for name, arguments in config["fields"].items()
-    }
-    model = Model(recipe, modalities)
+    with _described_at(where):
+        model = Model(*_description(config, where))
     for name, part in untrained_parts(model).items():
         reference, found = config.get("references", {}).get(name, {}), digest_of(part)
         if found != reference.get("digest"):
@@ -225,6 +287,39 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
                 f"({known or 'no reference is kept'}); put those back"
             )
     return model
+
+
+def _description(config: Mapping[str, Any], where: str) -> tuple[Recipe, dict[str, Modality]]:
+    """The recipe and the modalities of a ``config.json``."""
+    config = migrate_config(config)
+    if config.get("format") != FORMAT:
+        known = ", ".join(map(str, (*OLDER, FORMAT)))
+        raise CheckpointError(f"{where}: its format is {config.get('format')}; this version reads formats {known}")
+    recipe, fields = config.get("recipe"), config.get("fields")
+    if not isinstance(recipe, Mapping) or not isinstance(fields, Mapping):
+        raise ConfigError("it has no recipe, or no fields")
+    checked = load_recipe(recipe)
+    if checked.fields.keys() != fields.keys() or not all(isinstance(state, Mapping) for state in fields.values()):
+        raise ConfigError("its fields are not those of its recipe")
+    kinds = {name: field.modality for name, field in checked.fields.items()}
+    return checked, {
+        name: build_modality(kinds[name], where=f"fields.{name}", **state) for name, state in fields.items()
+    }
+
+
+@contextmanager
+def _described_at(where: str) -> Iterator[None]:
+    """Whatever a constructor meets in a configuration that nobody's recipe has is a ``CheckpointError``."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise error if str(error).startswith(where) else CheckpointError(f"{where}: {error}") from None
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: its config.json is wrong: {error}") from None
+    except Exception as error:
+        raise CheckpointError(
+            f"{where}: its config.json describes no model: {type(error).__name__}: {error}"
+        ) from error
 
 
 def untrained_parts(module: nn.Module) -> dict[str, Any]:
@@ -239,10 +334,17 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Puts back what ``weights_of`` gave."""
+    """Puts back what ``weights_of`` gave.
+
+    Raises:
+        CheckpointError: They are another module's.
+    """
     state = module.state_dict()
     kept = {name: state[name] for name in state.keys() - weights_of(module).keys()}
-    module.load_state_dict({**kept, **weights})
+    try:
+        module.load_state_dict({**kept, **weights})
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights are not those of the model: {' '.join(str(error).split())}") from None
 
 
 def digest_of(*modules: nn.Module) -> str:
@@ -261,8 +363,21 @@ def trained_parameters(trainee: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in trainee.named_parameters() if parameter.requires_grad}
 
 
+@contextmanager
+def going_on(checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever training meets in a checkpoint that is whole, but not of this training, is a ``CheckpointError``."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise CheckpointError(f"{checkpoint.path}: is not a checkpoint of this training ({reason})") from error
+
+
 def _all(stage: Path) -> list[Path]:
-    return sorted(path for path in (stage / CHECKPOINTS).glob(f"{_PREFIX}*") if path.is_dir())
+    found = (path for path in (stage / CHECKPOINTS).glob(f"{_PREFIX}*") if path.is_dir())
+    return sorted(path for path in found if path.name.removeprefix(_PREFIX).isdecimal())
 
 
 def flatten_optimizer(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from polymodal.alignment import ALIGNMENTS
 from polymodal.arguments import check_arguments, validate
 from polymodal.balancing import BALANCERS
 from polymodal.codecs import CODECS
+from polymodal.data.fields import check_name
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import FUSIONS
@@ -23,6 +24,8 @@ from polymodal.heads import HEADS
 from polymodal.migration import migrate_recipe
 from polymodal.modalities import MODALITIES, Modality, build, kind_of
 from polymodal.vocoders import VOCODERS
+
+_MOST_YAML_BYTES, _MOST_YAML_PARTS, _MOST_YAML_DEPTH = 1 << 24, 100_000, 64
 
 
 class _Strict(BaseModel):
@@ -70,6 +73,8 @@ class FieldConfig(Parts):
             return given
         own = {name: value for name, value in given.items() if name in cls.model_fields}
         rest = {name: value for name, value in given.items() if name not in cls.model_fields}
+        if "where" in rest:  # of ``build``
+            raise ValueError("'where' is no argument of a modality")
         return own | {"arguments": {**own.get("arguments", {}), **rest}}
 
 
@@ -206,7 +211,7 @@ class TrainConfig(_Strict):
     balance: Part = {"kind": "fixed"}
     keep_best: bool = False
     adapt_rates: bool = False
-    seed: int = 0
+    seed: int = Field(0, ge=-(1 << 63), lt=1 << 63)
     log_every: int = Field(20, ge=1)
     validate_every: float = Field(0.2, gt=0)
     checkpoint_every: float = Field(2.0, gt=0)
@@ -276,7 +281,7 @@ class Recipe(_Strict):
 
 def _merge(default: Part | None, own: Part | None) -> Part | None:
     if own is None or default is None:
-        return own or default
+        return default if own is None else own
     return own if own.get("kind", default.get("kind")) != default.get("kind") else default | own
 
 
@@ -321,7 +326,7 @@ def check_part(family: str | Mapping[str, type], part: Part, where: str) -> tupl
     table, kind = _FAMILIES[family] if isinstance(family, str) else family, part.get("kind")
     if kind is None:
         raise ConfigError(f"{where}.kind: is missing; choose among {', '.join(sorted(table))}")
-    if kind not in table:
+    if not isinstance(kind, str) or kind not in table:
         raise ConfigError(unknown(f"{where}.kind", str(kind), table))
     given = {name: value for name, value in part.items() if name != "kind"}
     return table[kind], check_arguments(table[kind], given, where)
@@ -339,6 +344,7 @@ def check_recipe(recipe: Recipe) -> None:
         if name not in MODALITIES:
             raise ConfigError(unknown("defaults: modality", name, MODALITIES))
     for name, field in recipe.fields.items():
+        check_name(name)
         constructor = signature(MODALITIES[field.modality]).parameters if field.modality in MODALITIES else {}
         needed = {key for key, parameter in constructor.items() if parameter.default is parameter.empty}
         if needed <= field.arguments.keys():  # else the data have what is missing
@@ -395,17 +401,49 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"recipe: there is no file {path}")
-        text, place = path.read_text(encoding="utf-8"), str(path)
+        text: str | Path = path
+        place = str(path)
     elif shipped.is_file():
         text, place = shipped.read_text(encoding="utf-8"), str(recipe)
     else:
         raise ConfigError(unknown("recipe", str(recipe), recipe_names()))
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {place}: not valid YAML: {' '.join(str(error).split())}") from None
+    tree = parse_yaml(text, f"recipe {place}") or {}
     if not isinstance(tree, dict):
         raise ConfigError(f"recipe {place}: a mapping of keys is needed, not {type(tree).__name__}")
+    return tree
+
+
+def parse_yaml(source: str | Path, where: str) -> Any:
+    """What YAML of anybody's holds, given as a text or in a file. Its names for parts may not unfold without end.
+
+    Raises:
+        ConfigError: It cannot be read, is no YAML, or is far more than any recipe; the message starts with ``where``.
+    """
+    try:
+        text = str(source)
+        if isinstance(source, Path):
+            if source.stat().st_size > _MOST_YAML_BYTES:
+                raise ConfigError(f"{where}: has more than {_MOST_YAML_BYTES:,} bytes")
+            text = source.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, LookupError) as error:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: not valid YAML: nested too deeply") from None
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
+    waiting, parts = [(tree, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        parts += 1
+        if parts > _MOST_YAML_PARTS or depth > _MOST_YAML_DEPTH:
+            raise ConfigError(
+                f"{where}: unfolds to more than any recipe: over {_MOST_YAML_PARTS:,} parts, or without end"
+            )
+        inner = [*part, *part.values()] if isinstance(part, dict) else part if isinstance(part, list) else ()
+        waiting += [(one, depth + 1) for one in inner]
     return tree
 
 
@@ -414,10 +452,7 @@ def parse_override(text: str, option: str = "--set", example: str = "train.minut
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"{option} {text}: not of the form key=value, such as {example}")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"{option} {text}: the value is not valid YAML") from None
+    return key.strip(), parse_yaml(value, f"{option} {text}")
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,10 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
+MOST_JSON_BYTES = 1 << 26
+_MOST_NAME_CHARACTERS, _MOST_NAME_BYTES = 100, 150
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE)
+"""Names that are devices on Windows, whatever their ending."""
 _PARTIAL = ".partial-"
 _SEAL = "seal.json"
 _compared: set[tuple[Any, ...]] = set()
@@ -99,6 +104,36 @@ def check_seal(folder: Path) -> None:
         if now[:1] != stamp[:1] or file_sha256(folder / name) != digest:
             raise ValueError(f"{name} has changed")
         _compared.add((folder / name, *now, digest))
+
+
+def read_json(path: Path, most_bytes: int = MOST_JSON_BYTES) -> Any:
+    """What a JSON file of anybody's holds.
+
+    Raises:
+        ValueError: It is larger than ``most_bytes``, nested without end, or no JSON in UTF-8.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{path.name} has more than {most_bytes:,} bytes")
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+
+
+def file_name(name: str) -> str:
+    """A text, such as the name of a field, as a part of a file's name: on any system, in no other folder, not hidden.
+
+    Other signs than letters, digits, spaces and a few more become ``_``, and what has changed ends in a digest, so
+    that two texts never become one name.
+    """
+    plain = re.sub(r"[^\w !#$%&'()+,;=@\[\]^`{}~.-]", "_", name).strip(". ")[:_MOST_NAME_CHARACTERS]
+    if plain == name and plain and not _RESERVED.fullmatch(plain) and len(plain.encode()) <= _MOST_NAME_BYTES:
+        return plain
+    short = plain.encode()[: _MOST_NAME_BYTES // 2].decode(errors="ignore")
+    return f"{short}_{short_digest(name.encode(errors='surrogatepass'), 4)}"
 
 
 def _stamp(file: Path) -> list[int]:

@@ -20,7 +20,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
 from polymodal.data.paths import Files
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_file, file_sha256, write_file
+from polymodal.files import atomic_file, file_name, file_sha256, read_json, write_file
 from polymodal.model import Model
 from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open_table
 
@@ -210,7 +210,7 @@ class _Job:
         }
         file = self.partial / "plan.json"
         if file.exists() and any(self.partial.glob("shard-*.json")):
-            begun = json.loads(file.read_text(encoding="utf-8"))
+            begun = read_json(file)
             for key, value in plan.items():
                 if begun.get(key) != json.loads(json.dumps(value)):
                     raise CheckpointError(
@@ -247,7 +247,7 @@ class _Job:
     def _done(self, note_file: Path, part: Path) -> dict[str, Any] | None:
         """The note of a shard that is whole, with all of its files; else it is made again."""
         try:
-            note = json.loads(note_file.read_text(encoding="utf-8"))
+            note = read_json(note_file)
             files = {part: note["digest"]} | {self.files / name: digest for name, digest in note["files"].items()}
             whole = all(file_sha256(file) == digest for file, digest in files.items())
             return note if whole and all((self.output.parent / name).is_file() for name in note["copied"]) else None
@@ -255,7 +255,7 @@ class _Job:
             return None
 
     def _place_file(self, column: str, row: int, suffix: str, content: bytes) -> str:
-        name = f"{column.replace('/', '_')}-{row + 1:08d}{suffix}"
+        name = f"{file_name(column)}-{row + 1:08d}{suffix}"
         self.made[name] = content
         return f"{self.files.name}/{name}"
 

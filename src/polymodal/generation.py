@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError, unknown
+from polymodal.files import file_name
 from polymodal.modalities.base import Modality, read_finite
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
@@ -248,7 +249,7 @@ def sample_grid(
             modality = model.modalities[target]
             shown = wanted.nonzero()[:, 0]
             real, fake = (write(modality, field.pick(shown)) for field in (batch[target], made))
-            name = f"{source}-to-{target}"
+            name = file_name(f"{source}-to-{target}")
             if modality.inline:
                 cells = [(modality.cell(r), modality.cell(f)) for r, f in zip(real, fake, strict=True)]
                 lines += [f"{name}: {r!r} -> {f!r}" for r, f in cells]

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.config import DataConfig, FieldConfig, Recipe, check_part, load_recipe
-from polymodal.data import Data, Fields, cache_folder, describe_fields, infer_fields, load, open_source, parse_fields
+from polymodal.data import (
+    Data,
+    Fields,
+    cache_folder,
+    describe_fields,
+    infer_fields,
+    load,
+    open_source,
+    parse_fields,
+    places,
+)
 from polymodal.errors import ConfigError, unknown
 from polymodal.resolution import check_fit
 from polymodal.training.engines import ENGINES
@@ -154,5 +164,6 @@ def _check_loaded(tree: Mapping[str, Mapping[str, Any]], data: Data) -> None:
 
 
 def _placed(recipe: Recipe, data: Data) -> Recipe:
-    """The recipe that says where its rows come from."""
+    """The recipe that says where its rows come from, a place that is known from now on."""
+    places.remember(data.settings["source"], cache_folder())
     return recipe.model_copy(update={"data": DataConfig(**data.settings)})

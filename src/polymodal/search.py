@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
 from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
-from polymodal.errors import ConfigError, DataError
-from polymodal.files import atomic_folder, remove_partials
+from polymodal.errors import CheckpointError, ConfigError, DataError
+from polymodal.files import atomic_folder, read_json, remove_partials
 from polymodal.generation import read
 from polymodal.model import Model
 
@@ -95,7 +97,7 @@ class Index:
             ConfigError: The same as in ``build``.
             DataError: Likewise.
         """
-        faiss = _faiss()
+        _faiss()
         final = folder / fingerprint(model, rows, reference)
         if not final.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,12 @@ class Index:
                 if not final.exists():
                     remove_partials(folder)
                     cls.build(model, rows, reference)._save(final)
-        names = json.loads((final / "fields.json").read_text(encoding="utf-8"))
+        with _kept_at(final):
+            return cls._load(model, rows, final)
+
+    @classmethod
+    def _load(cls, model: Model, rows: Rows, final: Path) -> Index:
+        faiss, names = _faiss(), read_json(final / "fields.json")
         flat = {name: faiss.read_index(str(final / f"{i}.faiss")) for i, name in enumerate(names["indexed"])}
         return cls(AlignedEmbedder(model, _stored_moments(final)), rows, flat)
 
@@ -158,16 +165,31 @@ def stored_embedder(model: Model, run: Path | None) -> AlignedEmbedder | None:
         None if there is no index.
 
     Raises:
+        CheckpointError: The index is damaged.
         ConfigError: The model has no alignment that tells rows apart.
     """
     alignment_of(model)
     stored = sorted(run.glob("index/*/moments.safetensors"), key=lambda path: path.stat().st_mtime) if run else []
-    return AlignedEmbedder(model, _stored_moments(stored[-1].parent)) if stored else None
+    if not stored:
+        return None
+    with _kept_at(stored[-1].parent):
+        return AlignedEmbedder(model, _stored_moments(stored[-1].parent))
+
+
+@contextmanager
+def _kept_at(folder: Path) -> Iterator[None]:
+    """Whatever is met in an index that was damaged is a ``CheckpointError``."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: the index cannot be read ({error}); delete it, and it is built anew"
+        ) from None
 
 
 def _stored_moments(folder: Path) -> dict[str, Moments]:
     tensors = load_file(folder / "moments.safetensors")
-    names = json.loads((folder / "fields.json").read_text(encoding="utf-8"))["embedded"]
+    names = read_json(folder / "fields.json")["embedded"]
     return {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names}
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+MOST_NUMBERS = 1 << 30
+"""Of one value; what claims more is a mistake, and would fill the memory."""
 
 Losses = dict[str, Tensor]
 """Loss terms by name, each of shape (B,): one number per row. Only the model weighs and averages them."""
@@ -45,6 +49,10 @@ class Space:
         first = 0 if self.kind == "discrete" else 1  # channels are as many in every row
         if self.varies is not None and not first <= self.varies < len(self.shape):
             raise ValueError(f"varies: {self.varies} is no axis of the grid of {self.shape}")
+        if prod(self.shape) > MOST_NUMBERS:
+            raise ValueError(
+                f"a value of shape {self.shape} has {prod(self.shape):,} numbers; at most {MOST_NUMBERS:,}"
+            )
 
     @property
     def channels(self) -> int:

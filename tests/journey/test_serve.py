@@ -151,6 +151,16 @@ def test_embeddings_ask_for_an_index_first(client):
         client.embeddings.create(model="tiny", input="red disc")
 
 
+def test_a_server_opens_no_data(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_CACHE", str(tmp_path))  # where what is opened leaves its mark
+    with serving({"tiny": trained}) as address:
+        rows = {"rows": [{"name": "red disc"}], "columns": ["colour"]}
+        assert httpx.post(f"{address}/v1/fill", json=rows, timeout=60).json()["filled"] == [["colour"]]
+        wanted = {"given": {"name": "red disc"}, "to": ["place"]}
+        assert httpx.post(f"{address}/v1/generate", json=wanted, timeout=60).status_code == 200
+    assert not list(tmp_path.iterdir())
+
+
 def test_any_fields_come_from_any_others(address):
     wanted = {"given": {"picture": picture_url()}, "to": ["name", "place", "tone"], "n": 2, "seed": 5}
     first, second = (httpx.post(f"{address}/v1/generate", json=wanted, timeout=60).json() for _ in range(2))

@@ -35,6 +35,16 @@ def test_what_was_short_is_told_once_at_its_end(caplog):
     assert [record.getMessage() for record in caplog.records] == ["counting 100%  0:00 left  row 9"]
 
 
+def test_a_terminal_shows_names_and_texts_as_they_are(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Progress("training codec of [/x]") as bar:
+        bar.at(0.5, "[red]row[/y]", left=0.0)
+    shown = capsys.readouterr().err
+    assert "training codec of [/x]" in shown
+    assert "[red]row[/y]" in shown
+
+
 def test_a_notebook_gets_one_bar_that_changes(monkeypatch):
     shell = pytest.importorskip("IPython.core.interactiveshell")
 

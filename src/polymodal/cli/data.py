@@ -43,6 +43,9 @@ polymodal data inspect rows.parquet --fields fields.yaml --strict
         type=Path,
         help="write the fields, as they were guessed, to a YAML file for --fields, to be corrected",
     )
+    parser.add_argument("--root", metavar="FOLDER", type=Path, help="another folder that paths in cells start from")
+    parser.add_argument("--follow-links", action="store_true", help="follow links that lead out of the source's folder")
+    parser.add_argument("--encoding", metavar="NAME", help="of a .csv or .tsv file that is not UTF-8, such as cp1252")
     parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a contact sheet of sample rows, as a PNG")
     parser.add_argument("--strict", action="store_true", help="stop at the first cell that cannot be read")
 
@@ -54,11 +57,12 @@ def run(args: Any) -> None:
 
     if args.output and args.output.exists():
         raise ConfigError(f"{args.output}: is there already, and may have been corrected; choose another name")
-    fields = read_fields(args.fields) if args.fields else infer_fields(args.source)
+    reading = {"root": args.root, "follow_links": args.follow_links, "encoding": args.encoding}
+    fields = read_fields(args.fields) if args.fields else infer_fields(args.source, **reading)
     if args.output:
         write_fields(args.output, fields)
         print(f"{args.output}: the fields; correct them, and give the file as --fields")
-    data = load(args.source, fields, strict=args.strict)
+    data = load(args.source, fields, strict=args.strict, **reading)
     console().print(inspect(data))
     if args.sheet:
         print(contact_sheet(data, args.sheet))

@@ -38,15 +38,15 @@ polymodal explain runs/mine --name "red apple" --speech apple.wav --to picture -
 
 def run(args: Any) -> None:
     """Explains, prints the shares and writes the page."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from polymodal.api import open_run
     from polymodal.evaluation.explanation import write_explanation
 
     model = open_run(args.folder, device=args.device)
     explanation = model.explain(given_values(args, model), args.to, seed=args.seed, draws=args.draws, steps=args.steps)
-    table = Table("given", title=f"What made {escape(args.to)}", title_justify="left")
+    table = Table("given", title=Text(f"What made {args.to}"), title_justify="left")
     table.add_column(f"Shapley value, {explanation.unit}", justify="right")
     table.add_column("gradients", justify="right")
     table.add_column("attention", justify="right")
@@ -54,7 +54,7 @@ def run(args: Any) -> None:
         part = explanation.parts.get(name)
         looks = explanation.attention.get(name)
         table.add_row(
-            escape(name),
+            Text(name),
             f"{share:+.3f}",
             "–" if part is None else f"{float(part.sum()):+.3f}",
             "–" if looks is None else f"{float(looks.sum()):.3f}",

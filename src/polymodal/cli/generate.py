@@ -1,7 +1,6 @@
 """``polymodal generate``."""
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.cli.parser import Commands, Parser, add_command, add_device
-from polymodal.errors import ConfigError
-from polymodal.files import write_file
+from polymodal.errors import ConfigError, printable
+from polymodal.files import file_name, read_json, write_file
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -53,7 +52,7 @@ def run(args: Any) -> None:
     for name, things in made.items():
         modality = model.fields[name]
         for number, thing in enumerate(things):
-            path = args.output / f"{_file_name(name)}-{number}{modality.suffix}"
+            path = args.output / f"{file_name(name)}-{number}{modality.suffix}"
             print(write_value(modality, thing, path))
             rows[number][name] = modality.cell(thing) if modality.inline else path.name
     if len(made) > 1:
@@ -149,12 +148,7 @@ def written(cell: Any) -> str:
     """A cell of a table in a line of text; numbers with the digits that matter."""
     if isinstance(cell, list) and not any(isinstance(part, list) for part in cell):
         return " ".join(map(written, cell))
-    return f"{cell:.7g}" if isinstance(cell, float) else str(cell)
-
-
-def _file_name(field: str) -> str:
-    """A field's name as part of a file's name, on any system."""
-    return re.sub(r'[<>:"|?*\x00-\x1f]', "_", field)
+    return f"{cell:.7g}" if isinstance(cell, float) else printable(str(cell))
 
 
 def _fields(arguments: list[str]) -> dict[str, str]:
@@ -162,6 +156,6 @@ def _fields(arguments: list[str]) -> dict[str, str]:
     for word in arguments[1:]:
         for file in (Path(word) / "config.json", *sorted(Path(word).glob("checkpoints/*/config.json"))):
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                fields = json.loads(file.read_text(encoding="utf-8"))["recipe"]["fields"]
+                fields = read_json(file)["recipe"]["fields"]
                 return {name: field["modality"] for name, field in fields.items()}
     return {}

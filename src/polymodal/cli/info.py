@@ -1,12 +1,12 @@
 """``polymodal info``."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polymodal.cli.output import console as make_console
 from polymodal.cli.parser import Commands, add_command
+from polymodal.errors import CheckpointError, printable
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -33,17 +33,18 @@ def run(args: Any) -> None:
     from polymodal.vocoders import VOCODERS
 
     checkpoint = checkpoints.find(args.folder)
-    config = checkpoint.document("config")
-    model = checkpoints.model_from_config(config, str(checkpoint.path))
+    model = checkpoint.model()
     console, recipe = make_console(), model.recipe
     facts = Table(show_header=False, title=str(args.folder), title_justify="left")
-    facts.add_row("recipe", recipe.description or "(no description)")
-    facts.add_row("data", recipe.data.source or "given in Python")
-    state = checkpoint.path / "trainer" / "state.json"
-    if state.exists():
-        progress = json.loads(state.read_text())
-        facts.add_row("steps", f"{progress['step']:,}{'' if progress['done'] else ' (not finished)'}")
-        facts.add_row("minutes", f"{progress['seconds'] / 60:.1f} (the model alone)")
+    facts.add_row("recipe", printable(recipe.description) or "(no description)")
+    facts.add_row("data", printable(recipe.data.source or "given in Python"))
+    if (checkpoint.path / "trainer" / "state.json").exists():
+        progress = checkpoint.document("trainer/state")
+        try:
+            facts.add_row("steps", f"{progress['step']:,}{'' if progress['done'] else ' (not finished)'}")
+            facts.add_row("minutes", f"{progress['seconds'] / 60:.1f} (the model alone)")
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError(f"{checkpoint.path}: trainer/state.json is not that of a training") from None
     facts.add_row("parameters", f"{_count(model):,}")
     for part in ("encoders", "fusion", "heads", "codecs", "vocoders"):
         facts.add_row(f"  {part}", f"{_count(getattr(model, part)):,}")

@@ -1,6 +1,5 @@
 """``polymodal judge``."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command
 from polymodal.cli.train import read_fields
 from polymodal.errors import CheckpointError, ConfigError, unknown
+from polymodal.files import read_json
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -96,7 +96,7 @@ def info(args: Any, folder: Path | None = None) -> None:
     folder = folder or args.folder
     judge = Judge.load(folder)
     table = Table(show_header=False, title=str(folder), title_justify="left")
-    kept = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    kept = read_json(folder / "judge.json")
     table.add_row("hash", judge.hash)
     table.add_row("format", str(kept["format"]))
     table.add_row("fields", ", ".join(f"{name} ({entry['modality']})" for name, entry in kept["fields"].items()))

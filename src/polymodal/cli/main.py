@@ -26,7 +26,7 @@ from polymodal.cli import (
     train,
 )  # fmt: skip
 from polymodal.cli.parser import Parser
-from polymodal.errors import PolymodalError, TrainingError
+from polymodal.errors import ConfigError, PolymodalError, TrainingError
 from polymodal.progress import messages_shown
 
 _COMMANDS = (
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), messages_shown(always=True), stopping.handle_signals():
         warnings.showwarning = _show_warning
         try:
+            if any("\0" in word for word in arguments):
+                raise ConfigError("a zero byte is no part of a name")
             parsed = _parser(arguments).parse_args(arguments)
             return parsed.run(parsed) or 0
         except TrainingError as error:
@@ -63,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         except OSError as error:
             return _fail(error, 1)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+                raise
+            return _fail(MemoryError("there is not enough memory; a smaller width, size or batch_size needs less"), 1)
         except KeyboardInterrupt as interrupt:
             resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
             print(f"polymodal: stopped{'; the same command continues' * resumes}", file=sys.stderr)

@@ -8,11 +8,11 @@ WIDTH = 160
 
 
 def console(width: int = WIDTH) -> Any:
-    """A console on the standard output.
+    """A console on the standard output, which prints names and texts of anybody as they are, without markup.
 
     Args:
         width: Letters of a line where there is no terminal.
     """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else width)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)

@@ -8,6 +8,8 @@ from typing import Any
 from polymodal.cli.generate import add_fields, given_values, write_value, written
 from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command, add_device
+from polymodal.errors import printable
+from polymodal.files import file_name
 
 _WIDTH = 10_000
 """Letters of a line where there is no terminal, so that no path is broken."""
@@ -46,8 +48,8 @@ polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
 
 def run(args: Any) -> None:
     """Searches, prints what was found, and writes it where asked."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from polymodal.api import open_run
 
@@ -59,11 +61,11 @@ def run(args: Any) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     names = [name for name, modality in model.fields.items() if modality.inline or name == args.to]
     for name in names:
-        table.add_column(escape(name), overflow="fold")
+        table.add_column(Text(name), overflow="fold")
     paths = _paths(args.to, hits, index.rows)
     for hit, path in zip(hits, paths, strict=True):
         cells = (_cell(name, model.fields[name], hit, path) for name in names)
-        table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *map(escape, cells))
+        table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *(Text(printable(cell)) for cell in cells))
     console(_WIDTH).print(table)
     if args.output:
         _write(args.output, args.to, model.fields, hits)
@@ -100,7 +102,7 @@ def _write(folder: Path, to: str, fields: Any, hits: Any) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     for hit in hits:
-        print(write_value(fields[to], hit.value, folder / f"{to}-{hit.rank}{fields[to].suffix}"))
+        print(write_value(fields[to], hit.value, folder / f"{file_name(to)}-{hit.rank}{fields[to].suffix}"))
     cards = [
         Card(
             {n: fields[n].preview(value) for n, value in hit.fields.items() if value is not None and n != to},

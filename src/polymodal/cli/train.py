@@ -89,14 +89,11 @@ def read_fields(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is not there, or holds no mapping.
     """
-    import yaml
+    from polymodal.config import parse_yaml
 
     if not path.is_file():
         raise ConfigError(f"fields: there is no file {path}")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"fields: {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    tree = parse_yaml(path, f"fields: {path}")
     tree = tree.get("fields", tree) if isinstance(tree, dict) else tree
     if not isinstance(tree, dict) or not all(isinstance(field, dict) for field in tree.values()):
         raise ConfigError(f"fields: {path} is not a mapping such as picture: {{modality: image, size: 64}}")

@@ -184,36 +184,3 @@ def _read(modality: Modality, raw: Any) -> np.ndarray | _Failure:
         return _Failure("there is not enough memory to decode it", passing=True)
     except Exception as error:
         return _Failure(f"cannot be decoded: {type(error).__name__}: {' '.join(str(error).split())}")
-
-
-class _Appender:
-    """Writes a ``.npy`` file whose first axis is not known before the end, without holding it in memory."""
-
-    def __init__(self, path: Path, modality: Modality) -> None:
-        self._file = path.open("w+b")
-        self._dtype = np.dtype(modality.dtype)
-        space = modality.space
-        self._rest = space.rest  # the axis that varies comes first
-        self._variable = space.variable
-        self._count = 0
-        self._header()
-
-    def __enter__(self) -> "_Appender":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.seek(0)
-        self._header()
-        self._file.close()
-
-    def _header(self) -> None:
-        # NumPy pads its header so that a longer first axis fits in the same bytes.
-        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count, *self._rest)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def append(self, stored: np.ndarray) -> None:
-        shape = stored.shape[1:] if self._variable else stored.shape
-        assert stored.dtype == self._dtype, f"read() gave {stored.dtype}, its dtype is {self._dtype}"
-        assert shape == self._rest, f"read() gave shape {stored.shape}"
-        self._file.write(np.ascontiguousarray(stored).tobytes())
-        self._count += len(stored) if self._variable else 1

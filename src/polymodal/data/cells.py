@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sqlite3
 import time
 from base64 import b64decode
@@ -80,6 +81,11 @@ def is_absent(cell: Any) -> bool:
     return type(cell).__name__ in ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
+def _name(path: Path) -> str:
+    """A path as a text, of which every byte is a character: names of files need not be Unicode, and texts must be."""
+    return os.fsencode(path).decode("latin-1")
+
+
 class Digests:
     """Names of contents: 16 bytes that are equal where two raw values are.
 
@@ -102,7 +108,7 @@ class Digests:
 
     def recall(self, folder: Path) -> None:
         """Bring back what is known of the files under a folder."""
-        prefix = f"{folder.resolve()}/"
+        prefix = f"{_name(folder.resolve())}/"
         query = "SELECT path, stamp, digest FROM files WHERE path >= ? AND path < ?"
         rows = self._run(query, [(prefix, prefix[:-1] + "0")])
         self._known.update({path: (stamp, digest) for path, stamp, digest in rows if len(digest) == 16})
@@ -139,13 +145,13 @@ class Digests:
         try:
             status = path.stat()
             stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-            known = self._known.get(str(path))
+            known = self._known.get(_name(path))
             if known and known[0] == stamp:
                 return known[1]
             name = digest(b"file", path.read_bytes())
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}") from error
-        self._known[str(path)] = (stamp, name)
+        self._known[_name(path)] = (stamp, name)
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= self._settle_ns:
-            self._new[str(path)] = (stamp, name)
+            self._new[_name(path)] = (stamp, name)
         return name

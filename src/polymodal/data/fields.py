@@ -5,17 +5,25 @@ from typing import Any
 
 from torch import nn
 
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, printable
 from polymodal.modalities import Modality, build, kind_of
+
+_MOST_CHARACTERS = 100
+"""Of a field's name."""
 
 
 def check_name(name: str) -> None:
-    """Whether a field may be called that: names become those of modules, columns and files.
+    """Whether a field may be called that: names become those of modules, columns and options, and are printed.
 
     Raises:
         ConfigError: It may not.
     """
-    if not name or any(character in name for character in "./\\") or reserved(name):
+    if not isinstance(name, str):
+        raise ConfigError(f"fields: {name!r} is no name; one in letters is right")
+    if len(name) > _MOST_CHARACTERS:
+        raise ConfigError(f"fields: '{name[:40]}...' is longer than {_MOST_CHARACTERS} characters; call it otherwise")
+    unfit = any(character in name for character in "./\\\n\t") or printable(name) != name
+    if not name or unfit or reserved(name):
         raise ConfigError(
             f"fields: '{name}' cannot be a field's name; call it otherwise, and give its column: "
             f"{{NAME: {{modality: ..., column: '{name}'}}}}"
@@ -40,7 +48,11 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         check_name(name)
         arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
         column = arguments.pop("column", name)
+        if not isinstance(column, str):
+            raise ConfigError(f"fields.{name}.column: {column!r} is not the name of a column")
         modality = arguments.pop("modality", None)
+        if "where" in arguments:  # of ``build``
+            raise ConfigError(f"fields.{name}: 'where' is no argument of a modality")
         if isinstance(modality, Modality):
             parsed[name] = (type(modality)(**modality.state()), column)
         elif isinstance(modality, str):

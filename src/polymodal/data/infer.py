@@ -13,7 +13,7 @@ from polymodal.data.cells import is_absent
 from polymodal.data.fields import parse_fields, reserved
 from polymodal.data.sources import Record, Source, builtin, open_source
 from polymodal.data.splits import is_split_column
-from polymodal.errors import DataError
+from polymodal.errors import DataError, printable
 from polymodal.modalities import MODALITIES, ColumnSample, Modality
 from polymodal.modalities.base import suffix_of
 from polymodal.modalities.numbers import column_numbers, is_shortened
@@ -22,6 +22,8 @@ from polymodal.modalities.text import shown
 _SAMPLE_ROWS = 1000
 _SAMPLE_BYTES = 1 << 28
 _FEWEST_IDS = 5
+_MOST_NAME = 80
+"""Characters of a field that is named after a column."""
 _ADDRESS = re.compile(r"\s*(https?|ftp|s3|gs)://\S+\s*")
 _ID_NAME = re.compile(r"(?i:(.*[\W_])?(id|ids|uuid|guid|key|hash|md5|sha\d*)(_\d+)?)|.*[a-z](Id|ID)")
 _INDEX_NAME = re.compile(r"(?i:|index|unnamed: ?\d+|level_\d+|__index_level_\d+__)")
@@ -117,7 +119,7 @@ def _builtin(source: Any) -> Fields | None:
 
 def _field_name(column: str, columns: Sequence[str]) -> str:
     """What the field of a column is called: its name, unless no field may have it."""
-    name = re.sub(r"[./\\]", "_", column) or "_"
+    name = re.sub(r"[./\\\n\t]", "_", printable(column))[:_MOST_NAME] or "_"
     while reserved(name) or (name != column and name in columns):
         name += "_"
     return name

@@ -14,11 +14,12 @@ from polymodal.data.cells import Digests, is_absent
 from polymodal.data.columns import Column
 from polymodal.data.fields import parse_fields
 from polymodal.data.infer import Fields, fields_of
+from polymodal.data.places import place_of, remember
 from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.sources.reading import check_rows
 from polymodal.data.splits import SPLITS, assign_splits, check_fractions, group_keys, is_split_column, split_name
-from polymodal.errors import DataError
+from polymodal.errors import DataError, printable
 from polymodal.files import digest
 from polymodal.modalities import Modality
 
@@ -156,12 +157,19 @@ def load(
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
     settings = {"key": key, "group": group, "split": split, "validation": validation, "test": test, "limit": limit}
-    settings |= {"root": None if root is None else _place(root), "follow_links": follow_links, "encoding": encoding}
-    settings["source"] = _place(source)
+    settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
+    settings["source"] = place_of(source)
+    remember(source, folder)
     recognised = fields.notes if isinstance(fields, Fields) else ()
-    notes = [*recognised, *scan.notes, *origin.notes, *_untrained(splits["train"])]
+    notes = [*map(printable, [*recognised, *scan.notes, *origin.notes, *_untrained(splits["train"])])]
     return Data(
-        origin.name, modalities, **splits, rejected=rejected, notes=notes, settings=settings, bad_cells=scan.bad
+        printable(origin.name),
+        modalities,
+        **splits,
+        rejected=rejected,
+        notes=notes,
+        settings=settings,
+        bad_cells=scan.bad,
     )
 
 
@@ -170,14 +178,6 @@ def _untrained(training: Rows) -> Iterator[str]:
     for name, present in training.present.items():
         if len(training) and not present.any():
             yield f"fields.{name}: none of the {len(training):,} training rows has a value"
-
-
-def _place(source: Any) -> str | None:
-    """A source's name, from any folder; None if it has none."""
-    if not isinstance(source, str | Path):
-        return None
-    path = Path(source).expanduser()
-    return str(path.resolve() if path.exists() else source)
 
 
 class _Scan:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from polymodal.data.load import Data
 from polymodal.data.overlap import overlap
 from polymodal.data.sources import Rejection
+from polymodal.errors import printable
 from polymodal.modalities import kind_of
 
 _MOST_REASONS = 20
@@ -76,10 +76,10 @@ class Report:
             tables.append(_by_reason("Rows set aside", self.rejected))
         if self.bad_cells:
             tables.append(_by_reason("Cells that are missing because they could not be read", self.bad_cells))
-        return Group(*tables, *(Text(note) for note in self.notes))
+        return Group(*tables, *map(_plain, self.notes))
 
     def _rows(self) -> Table:
-        table = Table("split", title=escape(self.source), title_justify="left")
+        table = Table("split", title=_plain(self.source), title_justify="left")
         table.add_column("rows", justify="right")
         for name, count in self.rows.items():
             table.add_row(name, f"{count:,}")
@@ -93,7 +93,7 @@ class Report:
             table.add_column(title, justify="right")
         for field in self.fields:
             table.add_row(
-                escape(field.name),
+                _plain(field.name),
                 field.modality,
                 f"{field.present:,}",
                 _percent(field.present, total),
@@ -110,7 +110,7 @@ class Report:
             table.add_column(f"{split}, %", justify="right")
         for field in self.fields:
             shares = [by_field.get(field.name) for by_field in self.overlap.values()]
-            table.add_row(escape(field.name), *("" if share is None else _percent(share, 1) for share in shares))
+            table.add_row(_plain(field.name), *("" if share is None else _percent(share, 1) for share in shares))
         return table
 
     def _combinations(self) -> Table:
@@ -120,11 +120,16 @@ class Report:
         table.add_column("%", justify="right")
         for names, count in self.combinations[:_MOST_COMBINATIONS]:
             every = len(names) == len(self.fields) > 1
-            table.add_row(escape("all" if every else ", ".join(names)), f"{count:,}", _percent(count, total))
+            table.add_row(_plain("all" if every else ", ".join(names)), f"{count:,}", _percent(count, total))
         if rest := self.combinations[_MOST_COMBINATIONS:]:
             count = sum(count for _, count in rest)
             table.add_row(f"{len(rest):,} other combinations", f"{count:,}", _percent(count, total))
         return table
+
+
+def _plain(text: str) -> Text:
+    """A text as it is, without markup."""
+    return Text(printable(text))
 
 
 def _by_reason(title: str, found: list[Rejection]) -> Table:
@@ -138,7 +143,7 @@ def _by_reason(title: str, found: list[Rejection]) -> Table:
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     for (field, _), group in ordered[:_MOST_REASONS]:
         first = group[0]
-        table.add_row(*map(escape, (f"{len(group):,}", field, first.reason, f"{first.file}, row {first.row:,}")))
+        table.add_row(*map(_plain, (f"{len(group):,}", field, first.reason, f"{first.file}, row {first.row:,}")))
     if len(ordered) > _MOST_REASONS:
         rest = sum(len(group) for _, group in ordered[_MOST_REASONS:])
         table.add_row(f"{rest:,}", "", f"{len(ordered) - _MOST_REASONS:,} more reasons", "")

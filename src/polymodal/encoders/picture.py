@@ -6,6 +6,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from polymodal.arguments import Stages
 from polymodal.encoders.augment import jitter_picture
 from polymodal.encoders.base import Encoder
 from polymodal.nn.embeddings import grid_positions
@@ -41,7 +42,7 @@ class PictureEncoder(Encoder):
         width: int,
         *,
         channels: PositiveInt = 32,
-        stages: PositiveInt = 4,
+        stages: Stages = 4,
         depth: NonNegativeInt = 2,
         heads: PositiveInt = 4,
         augment: NonNegativeFloat = 1.0,

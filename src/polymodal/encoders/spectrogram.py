@@ -3,7 +3,7 @@
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from polymodal.arguments import Probability, Share
+from polymodal.arguments import Probability, Share, Stages
 from polymodal.encoders.augment import jitter_spectrogram
 from polymodal.encoders.base import Encoder
 from polymodal.nn.patches import pad_to_multiple, pool_mask
@@ -35,7 +35,7 @@ class SpectrogramEncoder(Encoder):
         space: Space,
         width: int,
         *,
-        stages: PositiveInt = 3,
+        stages: Stages = 3,
         depth: NonNegativeInt = 2,
         heads: PositiveInt = 4,
         augment: NonNegativeFloat = 1.0,

@@ -60,15 +60,18 @@ def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:
     if kind not in MODALITIES:
         raise ConfigError(unknown(f"{where}.modality", str(kind), MODALITIES))
     modality = MODALITIES[kind]
-    for name in arguments:
-        if name not in signature(modality).parameters:
-            raise ConfigError(unknown(where, name, signature(modality).parameters))
+    known = signature(modality).parameters
+    for name, value in arguments.items():
+        if name not in known:
+            raise ConfigError(unknown(where, str(name), known))
+        if isinstance(value, bool) and "bool" not in str(known[name].annotation):
+            raise ConfigError(f"{where}.{name}: {value} is no {known[name].annotation}")
     try:
         signature(modality).bind(**arguments)
         return modality(**arguments)
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from error
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

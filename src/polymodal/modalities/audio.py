@@ -31,6 +31,7 @@ LOG_MEL_MEAN = -5.5
 LOG_MEL_SCALE = 2.6
 _LOUDEST = 100.0
 """Of a sample, of which full scale is 1; more is a mistake of scale, and would be a burden to all other clips."""
+_MOST_N_FFT, _MOST_MELS = 1 << 16, 1 << 10
 _MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"FORM", b".snd", b"caff")
 """How files of sound begin."""
 _SHORT_SECONDS = 2.0
@@ -140,8 +141,10 @@ class Audio(Modality):
             raise ConfigError(
                 f"audio: f_min_hz={f_min_hz}, f_max_hz={top}; both within 0 and {sample_rate_hz / 2} Hz, in this order"
             )
-        if not 1 <= mels <= n_fft // 2:
-            raise ConfigError(f"audio: mels={mels}; from 1 to n_fft / 2 = {n_fft // 2}")
+        if n_fft > _MOST_N_FFT:
+            raise ConfigError(f"audio: n_fft={n_fft}; at most {_MOST_N_FFT}")
+        if not 1 <= mels <= min(n_fft // 2, _MOST_MELS):
+            raise ConfigError(f"audio: mels={mels}; from 1 to n_fft / 2 = {n_fft // 2}, and at most {_MOST_MELS}")
         self.transform = MelTransform(
             sample_rate_hz=sample_rate_hz,
             n_fft=n_fft,
@@ -305,7 +308,8 @@ def _encode(sound: Waveform, kind: str) -> bytes:
 def _decoded(samples: Any, rate: Any) -> Waveform:
     """A sound that a library has decoded; (channels, samples) is turned to (samples, channels)."""
     try:
-        samples = samples if isinstance(samples, np.ndarray) else np.asarray(samples, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is beyond 32 bits becomes infinite, which ``read`` refuses
+            samples = samples if isinstance(samples, np.ndarray) else np.asarray(samples, dtype=np.float32)
         sound = Waveform(samples, int(rate))
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"not audio: {error}") from error

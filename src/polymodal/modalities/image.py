@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,9 @@ from polymodal.modalities.pixels import from_array, open_picture, raster_suffixe
 from polymodal.types import Space
 
 FITS = ("crop", "pad", "stretch")
+_LARGE_PIXELS, _STRIP_PIXELS = 1 << 24, 1 << 20
+_large = Lock()
+"""Held while a picture of more than ``_LARGE_PIXELS`` is in memory."""
 _RESAMPLE = PILImage.Resampling
 _TURNS = {
     2: PILImage.Transpose.FLIP_LEFT_RIGHT,
@@ -91,8 +95,7 @@ class Image(Modality):
     def read(self, raw: Any) -> np.ndarray:
         """Path, bytes, PIL image, or array (H, W) or (H, W, 1 | 3 | 4) of integers or floats -> uint8."""
         try:
-            picture = self._upright(raw)
-            picture = self._resize(self._flatten(picture))
+            picture = self._resize(self._decoded(raw))
         except DataError:
             raise
         except Exception as error:  # Pillow's decoders raise nearly every kind of error on broken files
@@ -100,17 +103,27 @@ class Image(Modality):
         pixels = np.asarray(picture)
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
-    def _upright(self, raw: Any) -> PILImage.Image:
+    def _decoded(self, raw: Any) -> PILImage.Image:
+        """A picture of any kind -> one in RGB or L, upright; a large one is smaller, and only one is in memory."""
         if isinstance(raw, np.ndarray):
-            return from_array(raw, self.range)
+            return self._flatten(from_array(raw, self.range))
         if isinstance(raw, Path | bytes):
             content = read_file(raw) if isinstance(raw, Path) else raw
             height, width = self.space.grid
             raw = open_picture(content, self.max_pixels, (width, height), self.range)
+            if raw.width * raw.height > _LARGE_PIXELS:
+                with _large:
+                    return self._upright(raw)
         elif not isinstance(raw, PILImage.Image):
             raise DataError(f"a {type(raw).__name__} is not a picture")
+        return self._upright(raw)
+
+    def _upright(self, raw: PILImage.Image) -> PILImage.Image:
         raw.load()  # a TIFF is turned upright by this
-        picture = to_8_bits(raw, self.range)
+        if raw.width * raw.height > _LARGE_PIXELS:
+            picture = self._in_strips(raw)
+        else:
+            picture = self._flatten(to_8_bits(raw, self.range))
         turn = _TURNS.get(_orientation(raw))
         return picture if turn is None else picture.transpose(turn)
 
@@ -160,6 +173,16 @@ class Image(Modality):
 
     def thumbnail(self, thing: PILImage.Image, side: int) -> PILImage.Image:
         return ImageOps.contain(thing.convert("RGB"), (side, side))
+
+    def _in_strips(self, raw: PILImage.Image) -> PILImage.Image:
+        """A large picture, flattened a strip at a time, and shrunk to at least four times the size that is wanted."""
+        factor = max(1, min(raw.size) // (4 * max(self.space.grid)))
+        rows = factor * max(1, _STRIP_PIXELS // (raw.width * factor))
+        shrunk = PILImage.new("RGB" if self.channels == 3 else "L", (-(-raw.width // factor), -(-raw.height // factor)))
+        for top in range(0, raw.height, rows):
+            strip = raw.crop((0, top, raw.width, min(raw.height, top + rows)))
+            shrunk.paste(self._flatten(to_8_bits(strip, self.range, raw.format)).reduce(factor), (0, top // factor))
+        return shrunk
 
     def _flatten(self, picture: PILImage.Image) -> PILImage.Image:
         """Any mode -> RGB or L, on the background."""

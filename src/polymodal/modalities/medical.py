@@ -11,6 +11,9 @@ from polymodal.errors import DataError
 _MOST_BYTES = 1 << 30
 """Of an unpacked volume."""
 
+_MOST_UNPACKED_BYTES = 1 << 28
+"""Of one of which few bytes are packed."""
+
 Limits = tuple[float, float] | None
 
 
@@ -70,15 +73,16 @@ def _nifti(content: bytes, check: Callable[[int, int], None]) -> tuple[np.ndarra
 
     if content[:2] == b"\x1f\x8b":
         with gzip.open(BytesIO(content)) as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES or not _is_nifti(content):
-            raise DataError(f"what gzip has packed is no NIfTI of at most {_MOST_BYTES:,} bytes")
+            most = min(_MOST_BYTES, max(_MOST_UNPACKED_BYTES, 100 * len(content)))
+            content = file.read(most + 1)
+        if len(content) > most or not _is_nifti(content):
+            raise DataError(f"what gzip has packed is no NIfTI of at most {most:,} bytes; write it unpacked")
     kind = nibabel.Nifti2Image if content[4:8] == b"n+2\0" else nibabel.Nifti1Image
     volume = kind.from_bytes(content)
     shape = volume.shape
     if len(shape) < 2:
         raise DataError(f"a volume of shape {shape} has no slices")
     check(*shape[:2])
-    values = np.asarray(volume.dataobj[(slice(None), slice(None), *(side // 2 for side in shape[2:]))], np.float64)
+    values = np.asarray(volume.dataobj[(slice(None), slice(None), *(side // 2 for side in shape[2:]))], np.float32)
     low, high = float(volume.header["cal_min"]), float(volume.header["cal_max"])
     return np.rot90(values), (low, high) if high > low else None

@@ -13,9 +13,9 @@ import numpy as np
 
 from polymodal.errors import DataError
 from polymodal.modalities.base import read_file
+from polymodal.modalities.npy import NPY, load_npy
 
 SUFFIXES = (".ply", ".obj", ".stl", ".glb", ".off", ".npy")
-_NUMPY = b"\x93NUMPY"
 _STL_HEAD = 84
 _MOST_NODES = 5_000
 _WORDS = 200
@@ -42,7 +42,7 @@ def read_points(raw: Any, count: int, seed: int, max_bytes: int, max_faces: int)
         content = read_file(raw) if isinstance(raw, Path) else raw
         if len(content) > max_bytes:
             raise DataError(f"the mesh has {len(content):,} bytes; max_bytes={max_bytes:,} can be set higher")
-        raw = _array(content) if content.startswith(_NUMPY) else _load(content, max_faces)
+        raw = load_npy(content) if content.startswith(NPY) else _load(content, max_faces)
     if isinstance(raw, np.ndarray | list | tuple):
         vertices, faces = _as_points(raw), None
     elif hasattr(raw, "vertices"):
@@ -158,20 +158,6 @@ def _check_glb(content: bytes, max_faces: int) -> None:
         raise DataError(f"{sum(counts):,} vertices and indices; max_faces={max_faces:,} can be set higher")
     if nodes > _MOST_NODES:
         raise DataError(f"the GLB file has {nodes:,} nodes; at most {_MOST_NODES:,} are read")
-
-
-def _array(content: bytes) -> np.ndarray:
-    try:
-        file = BytesIO(content)
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-        if len(content) - file.tell() < int(np.prod(shape, dtype=object)) * dtype.itemsize:
-            raise ValueError("the file ends too early")
-        file.seek(0)
-        return np.load(file, allow_pickle=False)
-    except (TypeError, ValueError, OSError, EOFError, SyntaxError, RecursionError) as error:
-        raise DataError(f"not a .npy file: {' '.join(str(error).split())[:_WORDS]}") from error
 
 
 def _as_points(raw: Any) -> np.ndarray:

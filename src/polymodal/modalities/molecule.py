@@ -88,6 +88,8 @@ class Molecule(Modality):
             raise ConfigError(f"notation: {notation!r} is neither 'selfies' nor 'smiles'")
         if max_length < 2:
             raise ConfigError(f"max_length: {max_length} leaves no room for a molecule and its end; 2 or more does")
+        if symbols is not None and not all(isinstance(symbol, str) for symbol in symbols):
+            raise ConfigError(f"symbols: {list(symbols)!r} are not all texts")
         if symbols is not None and (not symbols or len(set(symbols)) < len(symbols)):
             raise ConfigError(f"symbols: {list(symbols)} must be at least one, each named once")
         self.notation, self.max_length = notation, max_length

@@ -33,5 +33,7 @@ def load_npy(file: Path | bytes, check: Callable[[tuple[int, ...]], None] = lamb
             raise ValueError("the file ends too early")
         content.seek(0)
         return np.load(content, allow_pickle=False)
-    except (TypeError, ValueError, OSError, EOFError, SyntaxError, RecursionError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a header is parsed as Python is, which raises nearly every kind of error
         raise DataError(f"not a .npy file: {' '.join(str(error).split())}") from error

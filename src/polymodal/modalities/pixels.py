@@ -64,12 +64,13 @@ def open_picture(content: bytes, max_pixels: int, size: tuple[int, int], limits:
     return picture
 
 
-def to_8_bits(picture: PILImage.Image, limits: Range = None) -> PILImage.Image:
+def to_8_bits(picture: PILImage.Image, limits: Range = None, kind: str | None = None) -> PILImage.Image:
     """Pictures of integers of 16 or 32 bits, or of floats -> of 8 bits; others as they are.
 
     Args:
         picture: Of any mode.
         limits: Values that are black and white. None: the full range of 16 bits, and 0 and 1 for floats.
+        kind: Format of the file that the picture is a part of; its own if not given.
 
     Raises:
         DataError: The range is not given, and the file does not say it.
@@ -77,7 +78,7 @@ def to_8_bits(picture: PILImage.Image, limits: Range = None) -> PILImage.Image:
     if not (picture.mode.startswith("I") or picture.mode == "F"):
         return picture
     values = np.asarray(picture)
-    if picture.mode == "I" and picture.format in ("PNG", "PPM"):  # as Pillow has their 16 bits
+    if picture.mode == "I" and (kind or picture.format) in ("PNG", "PPM"):  # as Pillow has their 16 bits
         values = values.astype(np.uint16)
     return from_array(values, limits)
 

@@ -81,7 +81,11 @@ class Points(Modality):
     ) -> None:
         if not isinstance(count, int) or not 1 <= count <= 1 << 20:
             raise ConfigError(f"count: {count!r} is not a number of points, from 1 to {1 << 20:,}")
-        if scale_std is not None and not scale_std > 0:
+        if not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f"seed: {seed!r} is not a number from 0")
+        if scale_mean is not None and not np.isfinite(scale_mean):
+            raise ConfigError(f"scale_mean: {scale_mean} is not finite")
+        if scale_std is not None and not (np.isfinite(scale_std) and scale_std > 0):
             raise ConfigError(f"scale_std: {scale_std} is not above 0")
         if max_bytes < 1 or max_faces < 1:
             raise ConfigError(f"max_bytes, max_faces: {max_bytes}, {max_faces} are not both at least 1")

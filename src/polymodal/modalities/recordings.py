@@ -126,8 +126,7 @@ def _decode_by_av(content: bytes, kind: str, max_seconds: float) -> tuple[np.nda
         ) from error
     pieces: list[np.ndarray] = []
     try:
-        container: Any
-        with av.open(io.BytesIO(content), format=kind) as container:
+        with av.open(io.BytesIO(content), "r", format=kind) as container:
             stream: Any = next(iter(container.streams.audio), None)
             if stream is None:
                 raise DataError("the file holds no sound")

@@ -14,6 +14,9 @@ from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.base import ColumnSample, Modality, read_file, usual_limit
 from polymodal.types import Space
 
+_TAUGHT = 1 << 12
+"""Characters of a text that a vocabulary is learned from at once: the time that it takes grows as their square where
+there is no space."""
 _SHORT = 256
 """Bytes of a text that is no burden, however short the others are."""
 
@@ -149,7 +152,8 @@ def _texts(raws: Iterable[Any]) -> Iterator[str]:
     """Those that are text."""
     for raw in raws:
         with suppress(DataError, UnicodeEncodeError):  # read() refuses the same cell, and says so with its row
-            yield decode_text(raw).encode().decode()
+            text = decode_text(raw).encode().decode()
+            yield from (text[start : start + _TAUGHT] for start in range(0, len(text), _TAUGHT))
 
 
 def decode_text(raw: Any) -> str:

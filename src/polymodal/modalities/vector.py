@@ -21,6 +21,7 @@ from polymodal.modalities.scales import LARGEST, SCALES, Sample, Scales, check_k
 from polymodal.modalities.text import shown
 from polymodal.types import Space
 
+_MOST_NUMBERS = 1 << 24
 FAR = 3.0
 """Standard deviations from the mean, on a scale that is not linear, beyond which a value counts as one that far away
 where values are averaged."""
@@ -76,8 +77,8 @@ class Vector(Modality):
         scale: str | Sequence[str] | None = None,
         knots: Sequence[Any] | None = None,
     ) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"size: {size!r} is not a count of numbers")
+        if not isinstance(size, int) or not 1 <= size <= _MOST_NUMBERS:
+            raise ConfigError(f"size: {size!r} is not a count of numbers, from 1 to {_MOST_NUMBERS:,}")
         self.size = size
         self.mean, self.std = given_moments(size, mean, std)
         if scale is None and self.mean is not None and self.std is not None:

@@ -146,6 +146,14 @@ class Video(Modality):
 
         Pictures are an array (T, H, W, 1 | 3 | 4), or a list of what ``Image`` reads.
         """
+        try:
+            return self._read(raw)
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise nearly every kind of error on broken files
+            raise DataError(f"cannot decode the clip: {error}") from error
+
+    def _read(self, raw: Any) -> np.ndarray:
         stored: list[np.ndarray] = []
         show = None
         for show, end in self._shown(raw):

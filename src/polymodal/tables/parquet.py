@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from polymodal.data.sources.unfolding import check_parquet
 from polymodal.errors import DataError
 from polymodal.tables.arrow import ArrowColumns
 from polymodal.tables.base import SHARD_ROWS, Changes, Shard, Table
@@ -24,6 +25,7 @@ class ParquetTable(Table):
     def __init__(self, path: Path):
         super().__init__(path)
         try:
+            check_parquet(path)
             with pa.parquet.ParquetFile(path) as file:
                 self.schema, self.metadata = file.schema_arrow, file.metadata
         except (OSError, pa.ArrowException) as error:

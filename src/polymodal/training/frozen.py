@@ -14,7 +14,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Column, Rows
 from polymodal.data.columns import ColumnWriter
 from polymodal.encoders import Encoder
-from polymodal.files import atomic_folder, remove_partials, short_digest
+from polymodal.files import atomic_folder, file_name, remove_partials, short_digest
 from polymodal.model import FEATURES, LATENT, Model
 from polymodal.training.engines import Engine
 from polymodal.types import Field
@@ -35,11 +35,15 @@ def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
     there = {name for name, present in rows.present.items() if present.any()}
     for name, codec in model.codecs.items():
         if name in there:
-            column = _computed(name, rows, run / "latents" / name, codec, codec.encode, codec.latent.varies, engine)
+            column = _computed(
+                name, rows, run / "latents" / file_name(name), codec, codec.encode, codec.latent.varies, engine
+            )
             rows = rows.with_column(name + LATENT, column)
     for name, encoder in model.encoders.items():
         if name in there and not encoder.trains:
-            column = _computed(name, rows, run / "features" / name, encoder, partial(_tokens, encoder), 0, engine)
+            column = _computed(
+                name, rows, run / "features" / file_name(name), encoder, partial(_tokens, encoder), 0, engine
+            )
             rows = rows.with_column(name + FEATURES, column)
     return rows
 

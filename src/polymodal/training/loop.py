@@ -130,12 +130,13 @@ def _train(
     averages, snapshots = Average(checkpoints.trained_parameters(trainee), stored), stage / "averages"
     step, seconds, skipped, spent, kept = 0, 0.0, 0, 0.0, None
     if saved := checkpoints.newest(stage):
-        engine.load(saved, averages)
-        state = saved.document("trainer/state")
-        adaptation.restore(state.get("adaptation", {}))
-        step = kept = state["step"]
-        seconds, skipped, spent = state["seconds"], state.get("skipped", 0), state.get("validating", 0.0)
-        late = max(late, state.get("late", 0.0))
+        with checkpoints.going_on(saved):
+            engine.load(saved, averages)
+            state = saved.document("trainer/state")
+            adaptation.restore(state.get("adaptation", {}))
+            step = kept = int(state["step"])
+            seconds, skipped = float(state["seconds"]), int(state.get("skipped", 0))
+            spent, late = float(state.get("validating", 0.0)), max(late, float(state.get("late", 0.0)))
     late = engine.broadcast(late)
     label = f"{stage.parent.name[:-1]} of {stage.name}" if stage.parent.name in ("codecs", "vocoders") else str(stage)
     remedy = f"look at the values of these fields, or lower the learning rate ({learning_rate:g})"

@@ -18,7 +18,7 @@ from polymodal.codecs import Codec
 from polymodal.config import TrainConfig
 from polymodal.data import Column, Rows
 from polymodal.errors import ConfigError
-from polymodal.files import atomic_file, write_file
+from polymodal.files import atomic_file, file_name, write_file
 from polymodal.modalities import Audio
 from polymodal.model import MicroBatch, Model
 from polymodal.training.engines import Engine
@@ -107,7 +107,7 @@ def train_codec(
     print_progress: bool = True,
 ) -> None:
     """A codec learns from the distinct values of its field; it is one of ``many`` that share the minutes."""
-    own, stage = _distinct(name, rows, "codec"), run / "codecs" / name
+    own, stage = _distinct(name, rows, "codec"), run / "codecs" / file_name(name)
     some = np.linspace(0, len(own) - 1, min(len(own), CALIBRATION_ROWS)).astype(np.int64)
     pieces = np.array_split(some, -(-len(some) // CHUNK))
     fields = [own.decode({name: own.batch(piece)[name].to(engine.device)})[name] for piece in pieces]
@@ -130,7 +130,7 @@ def train_vocoder(
     print_progress: bool = True,
 ) -> None:
     """A vocoder learns from the distinct clips of its field; it is one of ``many`` that share the minutes."""
-    own, stage = _distinct(name, rows, "vocoder"), run / "vocoders" / name
+    own, stage = _distinct(name, rows, "vocoder"), run / "vocoders" / file_name(name)
     own = own.with_column(name + SAMPLES, sound(name, own, vocoder.audio, stage / "samples.npy", engine))
     trainee = PartTraining(vocoder, [name, name + SAMPLES])
     _train("vocoder", trainee, own, config, stage, engine, many, print_progress)

@@ -21,7 +21,7 @@ from polymodal import checkpoint as checkpoints
 from polymodal.config import Parts, Recipe, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import write_file
+from polymodal.files import read_json, write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
@@ -294,7 +294,7 @@ def _config_of_run(file: Path) -> dict[str, Any]:
         CheckpointError: It is another thing's.
     """
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
+        there = read_json(file)
         if {"format", "recipe", "fields", "data"} <= there.keys() and "data" in there["recipe"]:
             return dict(there)
     except (ValueError, AttributeError, TypeError):

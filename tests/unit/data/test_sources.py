@@ -254,7 +254,7 @@ class TestBuiltin:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.jsonl", "none.jsonl: no such file or folder (built in: emoji, fashion, "),
+        ("none.jsonl", "none.jsonl: no such file or folder (built in: emoji, "),
         (
             "rows.xlsx",
             "rows.xlsx: '.xlsx' is no ending of a source; .parquet, .jsonl, .ndjson, .jsonl.gz, .ndjson.gz, .csv, "

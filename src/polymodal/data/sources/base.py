@@ -9,7 +9,7 @@ from typing import Any
 from polymodal.data.cells import resolve
 from polymodal.data.paths import Files
 from polymodal.data.splits import split_in_name
-from polymodal.errors import DataError, unknown
+from polymodal.errors import DataError, printable, unknown
 from polymodal.modalities import Modality
 
 _PEEK_ROWS = 1000
@@ -50,7 +50,7 @@ class Rejection:
 
     def __str__(self) -> str:
         field = "" if self.field is None else f", field '{self.field}'"
-        return f"{self.file}, row {self.row}{field}: {self.reason}"
+        return printable(f"{self.file}, row {self.row}{field}: {self.reason}")
 
 
 class Source(ABC):

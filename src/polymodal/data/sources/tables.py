@@ -13,6 +13,7 @@ from polymodal.data.sources.base import Record, Rejection, Source
 from polymodal.data.sources.delimited import SEPARATORS, DelimitedFile
 from polymodal.data.sources.json_rows import read_document, read_lines
 from polymodal.data.sources.reading import BROKEN
+from polymodal.data.sources.unfolding import check_parquet
 from polymodal.data.splits import split_in_path
 from polymodal.errors import DataError
 
@@ -40,6 +41,7 @@ class Tables(Source):
         self.tables = dict(tables)
         self.size = sum(path.stat().st_size for path in tables.values())
         self._encoding = encoding
+        self._checked: set[Path] = set()
         self._delimited: dict[Path, DelimitedFile] = {}
 
     def columns(self) -> list[str]:
@@ -73,6 +75,9 @@ class Tables(Source):
             if path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
                 raise DataError(f"{file}: a pointer of Git LFS in place of the file; `git lfs pull` fetches it")
             if _ends(path, PARQUET):
+                if path not in self._checked:
+                    check_parquet(path)
+                    self._checked.add(path)
                 yield from _parquet(file, path, columns)
             elif _ends(path, DELIMITED):
                 yield from self._text(file, self._open(path))

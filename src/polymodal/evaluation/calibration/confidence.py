@@ -22,7 +22,7 @@ from polymodal.errors import CheckpointError
 from polymodal.evaluation.calibration.calibrator import Calibrator, expected_calibration_error
 from polymodal.evaluation.calibration.scored_cells import ScoredCells, collect, patterns, score_cells
 from polymodal.evaluation.judges import Judge
-from polymodal.files import short_digest, write_file
+from polymodal.files import read_json, short_digest, write_file
 from polymodal.model import Model
 from polymodal.types import Batch
 
@@ -124,13 +124,19 @@ class Calibration:
             CheckpointError: There is none, or it is broken.
         """
         try:
-            document = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            document = read_json(folder / "calibration.json")
+            form = document.get("format")
+        except (OSError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{folder}: holds no calibration that can be read: {error}") from error
-        if document.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{folder}: the calibration's format is {document.get('format')}; this version's is {FORMAT}"
-            )
+        if form != FORMAT:
+            raise CheckpointError(f"{folder}: the calibration's format is {form}; this version's is {FORMAT}")
+        try:
+            return cls._read(folder, document)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder}: calibration.json does not describe a calibration: {error!r}") from error
+
+    @classmethod
+    def _read(cls, folder: Path, document: dict[str, Any]) -> Calibration:
         judge = Judge.load(folder) if document["judge"] else None
         if judge and judge.hash != document["judge"]:
             raise CheckpointError(f"{folder}: the judge is not the calibration's; calibrate again")

@@ -26,7 +26,7 @@ from polymodal.data import Rows
 from polymodal.errors import CheckpointError, ConfigError, DataError, unknown
 from polymodal.evaluation.judges.embedder import Embedder, names_of, naming_field
 from polymodal.evaluation.kinds import find_kind
-from polymodal.files import short_digest, write_file
+from polymodal.files import read_json, short_digest, write_file
 from polymodal.modalities import Modality, kind_of
 from polymodal.modalities import build as build_modality
 from polymodal.nn.random import fold, make_keys
@@ -211,7 +211,7 @@ class Judge(Embedder):
         """
         folder = Path(folder)
         try:
-            document = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+            document = read_json(folder / "judge.json")
             weights = load((folder / "judge.safetensors").read_bytes())
             form = document.get("format")
         except (OSError, ValueError, AttributeError, SafetensorError) as error:
@@ -225,7 +225,7 @@ class Judge(Embedder):
             }
             settings = document["settings"]
             judge = cls(modalities, document["naming"], document["names"], settings, document.get("held_out"))
-        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise CheckpointError(f"{folder}: judge.json does not describe a judge: {error!r}") from error
         try:
             judge.network.load_state_dict(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from polymodal.errors import CheckpointError, ConfigError
 from polymodal.evaluation.metrics import holm, paired_difference
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
 from polymodal.evaluation.scorecard.scorecard import Score, number
+from polymodal.files import read_json
 
 LEVEL = 0.05
 """Probability, corrected for the number of comparisons, below which a difference is significant."""
@@ -69,8 +69,8 @@ def read_evaluation(run: str | Path, split: str = "test") -> Evaluation:
     """
     folder = Path(run) / "evaluation"
     try:
-        document = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
-        files = json.loads((folder / f"{split}.cells.json").read_text(encoding="utf-8"))
+        document = read_json(folder / f"{split}.json")
+        files = read_json(folder / f"{split}.cells.json")
     except (OSError, ValueError):
         raise CheckpointError(f"{run}: has no scores of its {split} rows; run polymodal evaluate {run}") from None
     try:

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.faults import Fault
-from polymodal.files import write_file
+from polymodal.files import read_json, write_file
 from polymodal.types import Field
 
 
@@ -84,7 +84,7 @@ class DirectionResult:
             samples: Whether to read the values of the samples; the metrics of runs of earlier versions open without.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
             made = None
             if samples and document["picks"]:
                 made = Field(**load(path.with_suffix(".safetensors").read_bytes()), varies=document["varies"])
