@@ -42,7 +42,8 @@ class PointsKind(Kind):
 
     def compare_sets(self, real: Field, made: Field) -> list[MetricResult]:
         """1-NNA, MMD and COV; the ceiling is of two halves of the real shapes."""
-        many, results = min(len(real), len(made), SHAPES), []
+        many = min(len(real), len(made), SHAPES)
+        results: list[MetricResult] = []
         if many < 2:
             return results
         true, ours = (field.value[:many, :3, :: self.step] for field in (real, made))
