@@ -156,3 +156,11 @@ def write_tone(path: Path, hertz: float, seconds: float) -> None:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+@pytest.fixture(autouse=True)
+def gradients() -> Iterator[None]:
+    """No test leaves gradients switched off, of which the next one that trains would die."""
+    yield
+    left, _ = torch.is_grad_enabled(), torch.set_grad_enabled(True)
+    assert left

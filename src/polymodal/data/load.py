@@ -156,6 +156,7 @@ def load(
     modalities = {name: modality for name, (modality, _) in typed.items()}
     everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
     splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
+    scan.note_empty(splits, {"validation": validation, "test": test}, grouped=group and key is None)
     settings = {"key": key, "group": group, "split": split, "validation": validation, "test": test, "limit": limit}
     settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
     settings["source"] = place_of(source)
@@ -271,6 +272,13 @@ class _Scan:
                 "trained on where no split is named for them; data.group: false takes them apart"
             )
         self.splits = np.array(assign_splits(keys, names, validation, test), dtype=object)
+
+    def note_empty(self, splits: Mapping[str, Rows], fractions: Mapping[str, float], *, grouped: bool) -> None:
+        """Says which split has no rows although a share of them was to be in it, which few groups may lead to."""
+        empty = [name for name, fraction in fractions.items() if fraction and not len(splits[name])]
+        if empty and len(self.records) > 20:
+            taken = "; rows that share files or long texts are kept together, which data.group: false changes"
+            self.notes.append(f"there are no rows in {' and '.join(empty)}{taken if grouped else ''}")
 
     def prepare(self, name: str) -> None:
         """Let a field's modality learn what it needs."""

@@ -95,9 +95,11 @@ class GanController(nn.Module):
         sign = 2 * ordered - 1 if centre else real.sign()
         terms = [torch.ones_like(real), real, real.square(), made, made.square(), sign, ordered, loss]
         there = present.to(real.dtype)
-        self.sums[:8] += torch.stack(terms) @ there
+        seen = torch.stack(terms) @ there
+        fine = seen.isfinite().all()  # else the step is skipped, and must leave no trace
+        self.sums[:8] += seen.where(fine, 0)
         for number, each in enumerate(features):
-            self.moments[number] += torch.stack([there @ each, there @ each.square()])
+            self.moments[number] += torch.stack([there @ each, there @ each.square()]).where(fine, 0)
 
     @torch.no_grad()
     def watch_gradient(self, gradient: Tensor, present: Tensor) -> None:
@@ -105,8 +107,10 @@ class GanController(nn.Module):
 
         Rows that are not ``present`` (B,) have none, and do not count.
         """
-        self.sums[8] += present.sum()
-        self.sums[9] += gradient.flatten(1).norm(dim=1).sum() * len(gradient)
+        total = gradient.flatten(1).norm(dim=1).sum() * len(gradient)
+        fine = total.isfinite()
+        self.sums[8] += present.sum().where(fine, 0)
+        self.sums[9] += total.where(fine, 0)
 
     def move(self) -> bool:
         """Called before every move of the critic; now and then it looks and decides.

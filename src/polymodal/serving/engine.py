@@ -29,6 +29,8 @@ from polymodal.types import Field
 Options = Mapping[str, Mapping[str, Any]]
 Made = dict[str, Any]
 
+MOST_OPTION = 1000
+"""Largest number in an option: a request for a billion steps would hold the model for ever."""
 ROW_SECONDS = 0.25
 """By which each further sample of a request is asked for later than the one before; none holds up all others."""
 
@@ -93,6 +95,10 @@ class Engine:
         """
         model = self.pipeline.model
         check_fields(model, given, to, options)
+        for name, part in (options or {}).items():
+            for option, value in part.items():
+                if isinstance(value, int | float) and value > MOST_OPTION:
+                    raise ApiError(400, f"options.{name}.{option}: {value:g} is above {MOST_OPTION}", param="options")
         for name, raw in given.items():
             if isinstance(raw, str) and model.modalities[name].names_file(raw):
                 raise ApiError(400, f"{name}: names a file; its content is right", param=name)
@@ -138,12 +144,14 @@ class Engine:
         """The result of ``work``, which uses the model, called in the model's thread between two batches.
 
         Raises:
-            ApiError: The server stops.
+            ApiError: Too many wait, or the server stops.
         """
         future: Future[Any] = Future()
         with self._changed:
             if not self._open:
                 raise ApiError(503, "the server is stopping", code="stopping", retry_after=5)
+            if len(self._calls) >= self.most_waiting:
+                raise ApiError(429, f"{len(self._calls)} calls wait already", code="rate_limit_exceeded", retry_after=5)
             self._calls.append((work, future))
             self._changed.notify()
         return future
@@ -161,14 +169,26 @@ class Engine:
                 self._changed.wait_for(lambda: self._waiting or self._calls or not self._open)
                 if not (self._waiting or self._calls):
                     return
-                calls, self._calls = self._calls, []
+                calls, self._calls = self._calls[:1], self._calls[1:]  # between two there are rows
                 rows = self._next()
             for work, future in calls:
-                _settle([future], lambda work: [work()], work)
+                if future.set_running_or_notify_cancel():  # from here on nobody can cancel it
+                    _settle([future], lambda work: [work()], work)
             if rows:
                 began = time.perf_counter()
-                _settle([row.made for row in rows], self._sample, rows)
+                self._answer(rows)
                 self.watch(len(rows), time.perf_counter() - began)
+
+    def _answer(self, rows: Sequence[_Row]) -> None:
+        """Gives each row its sample; if they cannot be made together, each alone, so that one fails no other."""
+        try:
+            made = self._sample(rows)
+        except Exception:
+            for row in rows:
+                _settle([row.made], self._sample, [row])
+        else:
+            for row, things in zip(rows, made, strict=True):
+                row.made.set_result(things)
 
     def _next(self) -> list[_Row]:
         """The row whose turn it is, and others of its kind; the rest goes on waiting."""

@@ -27,11 +27,13 @@ class Run:
         name: By which requests ask for it.
         engine: The thread that owns its model.
         roles: What its fields are on OpenAI's routes.
+        used: When it was last asked for, by ``time.monotonic``.
     """
 
     name: str
     engine: Engine
     roles: Roles
+    used: float = 0.0
 
     @property
     def pipeline(self) -> Generator:
@@ -68,6 +70,7 @@ class Runs:
         roles: Fields by role, for all of them.
         any_model: Whether an unknown name is answered by the first run, for clients that insist on names of their own.
         most_bytes: Of weights that are held open; the run that was used longest ago is closed first. One always is.
+        idle_seconds: A run that was asked for since then is not closed: a request may still be about to use it.
         device: Where models compute.
         engine: Makes the engine of a model.
     """
@@ -79,11 +82,12 @@ class Runs:
         roles: Mapping[str, str] | None = None,
         any_model: bool = False,
         most_bytes: int = 8 << 30,
+        idle_seconds: float = 120.0,
         device: str | None = None,
         engine: Callable[[Generator], Engine] = Engine,
     ):
         self.folders, self.roles, self.any_model = dict(folders), dict(roles or {}), any_model
-        self.most_bytes, self.device, self._engine = most_bytes, device, engine
+        self.most_bytes, self.idle_seconds, self.device, self._engine = most_bytes, idle_seconds, device, engine
         self.started = int(time.time())
         self._open: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
@@ -116,6 +120,7 @@ class Runs:
                 roles = Roles.of(pipeline, self.roles)
                 self._open[name] = Run(name, self._engine(pipeline), roles)
             self._open.move_to_end(name)
+            self._open[name].used = time.monotonic()
             self._evict(name)
             return self._open[name]
 
@@ -124,7 +129,8 @@ class Runs:
         for name in list(self._open):
             if sum(run.memory_bytes for run in self._open.values()) <= self.most_bytes:
                 return
-            if name != kept and not self._open[name].engine.waiting:
+            idle = time.monotonic() - self._open[name].used >= self.idle_seconds
+            if name != kept and idle and not self._open[name].engine.waiting:
                 self._open.pop(name).engine.close()
 
     @property

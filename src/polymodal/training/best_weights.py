@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,12 +27,10 @@ class BestWeights:
 
     Attributes:
         best: Step and loss of the weights in the file; None if there are none.
-        last: Step and loss of the last validation.
     """
 
     def __init__(self, file: Path):
         self.file = file
-        self.last: tuple[int, float] | None = None
 
     @property
     def best(self) -> tuple[int, float] | None:
@@ -41,37 +40,42 @@ class BestWeights:
             known = tensors.metadata()
         return int(known["step"]), float(known["loss"])
 
+    @staticmethod
+    def total(losses: Mapping[str, float]) -> float:
+        """The sum of the fields' losses, of ``field.term``; those of no field do not count."""
+        own = {name: loss for name, loss in losses.items() if "." in name and not name.startswith("context.")}
+        return sum(Seen(0, own).of_fields().values())
+
     def offer(self, step: int, losses: Mapping[str, float], weights: Mapping[str, Tensor]) -> None:
         """Writes the weights to the file if none before were better.
 
         Args:
             step: Of the validation.
-            losses: Of held-out rows, by ``field.term``; those of no field do not count.
+            losses: Of held-out rows, as of ``total``; always of the same rows.
             weights: By name.
         """
-        own = {name: loss for name, loss in losses.items() if "." in name and not name.startswith("context.")}
-        loss = sum(Seen(step, own).of_fields().values())
-        self.last, best = (step, loss), self.best
-        if best is None or loss < best[1]:
+        loss, best = self.total(losses), self.best
+        if math.isfinite(loss) and (best is None or loss < best[1]):
             tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
             write_file(self.file, save(tensors, {"step": str(step), "loss": repr(loss)}))
 
-    def restore(self, weights: Mapping[str, Tensor]) -> str | None:
+    def restore(self, weights: Mapping[str, Tensor], loss: float) -> str | None:
         """Puts the best weights in place of those of the end, if they are better by more than chance.
 
         Args:
             weights: Of the end, by name; changed in place.
+            loss: Theirs, of the same rows.
 
         Returns:
             What was done, in a sentence; None if nothing was.
         """
         best = self.best
-        if best is None or self.last is None or best[1] > self.last[1] - MARGIN * abs(self.last[1]):
+        if best is None or best[1] > loss - MARGIN * abs(loss):
             return None
         with safe_open(self.file, "pt") as tensors:
             for name, weight in weights.items():
                 weight.copy_(tensors.get_tensor(name))
         return (
-            f"the weights of step {best[0]} are kept: their loss of held-out rows is {best[1]:.4g}, that of step "
-            f"{self.last[0]} is {self.last[1]:.4g}"
+            f"the weights of step {best[0]} are kept: their loss of held-out rows is {best[1]:.4g}, that of the end is "
+            f"{loss:.4g}"
         )

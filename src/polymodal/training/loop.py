@@ -128,7 +128,7 @@ def _train(
     lengths = [config.ema_length] if config.ema_length else CANDIDATES if judge else STORED[-1:]
     stored = STORED if set(lengths) - set(STORED[-1:]) else STORED[-1:]
     averages, snapshots = Average(checkpoints.trained_parameters(trainee), stored), stage / "averages"
-    step, seconds, skipped, spent, kept = 0, 0.0, 0, 0.0, None
+    step, seconds, skipped, spent, kept, chosen = 0, 0.0, 0, 0.0, None, False
     if saved := checkpoints.newest(stage):
         with checkpoints.going_on(saved):
             engine.load(saved, averages)
@@ -136,6 +136,7 @@ def _train(
             adaptation.restore(state.get("adaptation", {}))
             step = kept = int(state["step"])
             seconds, skipped = float(state["seconds"]), int(state.get("skipped", 0))
+            chosen = bool(state.get("chosen", state.get("done")))  # earlier versions chose nothing
             spent, late = float(state.get("validating", 0.0)), max(late, float(state.get("late", 0.0)))
     late = engine.broadcast(late)
     label = f"{stage.parent.name[:-1]} of {stage.name}" if stage.parent.name in ("codecs", "vocoders") else str(stage)
@@ -158,10 +159,12 @@ def _train(
         if clock.done:
             guard.check_end(step)
 
-    def save() -> None:
+    def save(*, chosen: bool = False) -> None:
         nonlocal kept
         check()
-        state = {"step": step, "seconds": clock.seconds, "done": clock.done, "skipped": guard.skipped}
+        # A finished run has spent its budget, though the time of a last validation was not needed.
+        seconds = max(clock.seconds, clock.budget) if chosen and not clock.steps else clock.seconds
+        state = {"step": step, "seconds": seconds, "done": clock.done, "skipped": guard.skipped, "chosen": chosen}
         state |= {"validating": clock.validating, "late": late}
         documents = {"config": config_document, "trainer/state": {**state, "adaptation": adaptation.state}}
         engine.save(stage, step, averages, documents, config.keep, 1e6 * config.keep_megabytes)
@@ -220,15 +223,17 @@ def _train(
                 engine.wait()
                 raise stopping.Stopped(number)
         check()
-        if not (saved and saved.step == step):
+        if not (saved and saved.step == step and chosen):
             engine.wait()  # for the first process's snapshots
+            spent = clock.validating
             judged = partial(_validated, judge or float, trainee, averages, clock)
             length, losses = averages.choose(lengths, snapshots, step, judged, engine.broadcast)
             seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in zip(lengths, losses, strict=False))
             log.decisions(step, [f"averaged weights of length {length:g}: losses {seen}"] if losses else [])
             if finish:
                 finish(averages)
-            save()
+            clock.validating = spent  # what goes on later has its share of validations all the same
+            save(chosen=True)
     engine.wait()
     return averages
 
@@ -312,7 +317,8 @@ class Clock:
         """Moves on to ``step``."""
         if agree or self._agrees(step):
             self.agreed = self.engine.broadcast(self.seconds)
-        self.progress = step / self.steps if self.steps else self.agreed / (self.budget - self._last_validation)
+        left = self.budget - self._last_validation
+        self.progress = step / self.steps if self.steps else self.agreed / left if left > self.agreed else 1.0
 
     def asked_to_stop(self, step: int) -> int:
         """Number of the signal that has asked the first process to stop, 0 for none; all processes hear the same."""

@@ -149,18 +149,21 @@ def _train(
         if not engine.main or not len(data.validation):
             return {}
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
-            losses = _validation_losses(model, held_out, until=until)
+            losses = _validation_losses(model, held_out)
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
             if config.keep_best:
                 best.offer(step, losses, checkpoints.trained_parameters(model))
             return losses
 
     def finish(averages: Average) -> None:
-        engine.wait()
-        step, loss = best.last or (-1, math.inf)  # the first process alone has validated
-        step, loss = int(engine.broadcast(step)), engine.broadcast(loss)
-        best.last = (step, loss) if step >= 0 else None
-        if (done := best.restore(averages.weights)) and engine.main:
+        averages.swap()
+        model.eval()
+        with engine.whole():
+            losses = _validation_losses(model, held_out) if engine.main and len(data.validation) else {}
+        averages.swap()
+        model.train()
+        loss = engine.broadcast(best.total(losses) if losses else -math.inf)  # the first process alone has validated
+        if (done := best.restore(averages.weights, loss)) and engine.main:
             _log.info("%s", done)
 
     loader = StepLoader(
@@ -316,19 +319,16 @@ def _short(value: Any) -> str:
 
 
 @torch.no_grad()
-def _validation_losses(model: Model, loader: StepLoader, steps: int = 4, until: float = math.inf) -> dict[str, float]:
+def _validation_losses(model: Model, loader: StepLoader, steps: int = 4) -> dict[str, float]:
     """Means of the terms over the first validation rows, with the same tasks and noise every time.
 
     Args:
         model: In evaluation mode.
         loader: Of held-out rows.
         steps: Of the loader.
-        until: A time of ``time.monotonic`` after which no further step is taken.
     """
     sums: dict[str, list[float]] = {}
     for step in range(steps):
-        if step and time.monotonic() > until:
-            break
         for micro_batch in loader.micro_batches(step):
             loss, terms = model(micro_batch, "model")
             for name, value in {"loss": loss, **terms}.items():

@@ -16,19 +16,20 @@ def test_the_best_are_restored_where_the_end_is_worse(tmp_path):
         offer(best, step, loss, float(step))
     assert best.best == (20, 2.5)
     again = BestWeights(tmp_path / "best.safetensors")  # after a kill
-    offer(again, 30, 2.5, 30.0)
     weights = {"w": torch.zeros(2)}
-    assert "step 20 are kept" in again.restore(weights)
+    assert "step 20 are kept" in again.restore(weights, 3.0)
     assert weights["w"].tolist() == [20.0, 20.0]
 
 
 def test_the_end_is_kept_where_it_is_as_good_but_for_chance(tmp_path):
     best = BestWeights(tmp_path / "best.safetensors")
-    assert best.restore({}) is None
+    assert best.restore({}, 1.0) is None
+    offer(best, 5, float("nan"), 5.0)
+    assert best.best is None  # what is not finite is never the best
     offer(best, 10, 2.0, 10.0)
     offer(best, 20, 2.001, 20.0)
     weights = {"w": torch.zeros(2)}
-    assert best.restore(weights) is None
+    assert best.restore(weights, 2.501) is None
     assert weights["w"].tolist() == [0.0, 0.0]
 
 
@@ -54,8 +55,7 @@ def test_a_run_that_learns_by_heart_keeps_what_held_out_rows_say(tmp_path):
     for name, weight in run.model.named_parameters():
         torch.testing.assert_close(dict(opened.model.named_parameters())[name], weight, rtol=0, atol=0)
     kept = BestWeights(tmp_path / "run" / "best.safetensors")
-    kept.last = (120, 1e9)
     weights = {name: torch.zeros_like(weight) for name, weight in run.model.named_parameters()}
-    assert kept.restore(weights)
+    assert kept.restore(weights, 1e9)
     for name, weight in run.model.named_parameters():
         torch.testing.assert_close(weights[name], weight.detach(), rtol=0, atol=0)
