@@ -48,8 +48,8 @@ def test_visemes_follow_phonemes_in_time():
 def test_every_phoneme_of_the_grammar_has_a_viseme():
     pytest.importorskip("espeakng_loader", reason="needs the extra 'demo'")
     espeak = Espeak()
-    words = ", ".join([*PLACES, *NUMBERS[:17], *TIMES[::12], *(text.format(**dict.fromkeys(("place", "number", "time"), ""))
-                                                              for text in TEMPLATES)])  # fmt: skip
+    templates = [template.format(place="", number="", time="") for template in TEMPLATES]
+    words = ", ".join([*PLACES, *NUMBERS[:17], *TIMES[::12], *templates])
     for accent in {voice.partition("+")[0] for voice, _ in VOICES.values() if voice}:
         espeak.use(accent)
         _, phonemes = espeak.say(words)

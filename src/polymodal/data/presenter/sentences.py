@@ -9,8 +9,8 @@ PLACES = (
     "Rome", "Paris", "Boston", "Vienna", "Cairo", "Oslo", "Madrid", "Lima", "Dublin", "Berlin", "Tokyo", "Havana",
     "Delhi", "Prague", "Moscow", "Sydney",
 )  # fmt: skip
-_ONES = "one two three four five six seven eight nine ten eleven twelve".split()
-_TENS = "twenty thirty forty fifty sixty".split()
+_ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty"]
 NUMBERS = (*_ONES, *_TENS, *(f"{ten} {one}" for ten, one in product(_TENS, _ONES[:9])))
 TIMES = (
     *(f"{hour} o'clock" for hour in _ONES),
