@@ -82,7 +82,8 @@ def heard_in(spectrogram: Tensor) -> np.ndarray:
 
 def mouths_of(rows: Rows) -> Series:
     """True openings (T,)."""
-    return [np.asarray(trace.values)[:, 0] for trace in rows.column("mouth")]
+    traces = write(rows.fields["mouth"], everything(rows.only("mouth"))["mouth"])
+    return [trace.values[:, 0] for trace in traces]
 
 
 def agreement(first: Series, second: Series) -> float:
@@ -134,7 +135,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     faces = write(model.fields["face"], make(everything(rows.only("speech")), ["face"], len(rows))["face"])
     lengths = [abs(len(face) - len(mouth)) / face.rate_hz for face, mouth in zip(faces, truth, strict=True)]
     keep({"correlation": agreement(openings(faces), truth), "seconds off": float(np.mean(lengths))}, "speech -> face")
-    show(faces, rows.column("speech"), run / "made" / "speech-to-face")
+    show(faces, [row["speech"] for row in first(rows, SHOWN)], run / "made" / "speech-to-face")
 
     both = make(everything(rows.only("text")), ["speech", "face"], len(rows))
     faces, heard = write(model.fields["face"], both["face"]), judge(both["speech"].values())
