@@ -62,7 +62,9 @@ class Judge:
         heard = [heard_in(value) for value in everything(own.only("speech"))["speech"].values()]
         mouths = mouths_of(own)
         pairs = [(sound[: len(mouth)], mouth[: len(sound)]) for sound, mouth in zip(heard, mouths, strict=True)]
-        self.network = MLPRegressor((64,), alpha=0.1, early_stopping=True, max_iter=60, random_state=seed)
+        self.network = MLPRegressor(
+            hidden_layer_sizes=(64,), alpha=0.1, early_stopping=True, max_iter=60, random_state=seed
+        )
         self.network.fit(np.concatenate([sound for sound, _ in pairs]), np.concatenate([mouth for _, mouth in pairs]))
 
     def __call__(self, speech: Sequence[Tensor]) -> Series:
