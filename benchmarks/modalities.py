@@ -3,10 +3,11 @@
     python benchmarks/modalities.py --parts moving [--minutes 10] [--seeds 0 1] [--folder runs/modalities]
 
 - ``moving``: see moving_scores.py.
+- ``presenter``: see presenter_scores.py.
 
 A run that is there is not trained again, and one that was stopped goes on. Prints the scores as they come and writes
-benchmarks/results/modalities.json. The extra ``demo`` is needed, and Debian's package `dataset-fashion-mnist` or the
-hub.
+benchmarks/results/modalities.json. The extra ``demo`` is needed; for `moving` Debian's package
+`dataset-fashion-mnist` or the hub, and for `presenter` the extras ``bench`` and ``video``.
 """
 
 import argparse
@@ -14,10 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import moving_scores
+import presenter_scores
 from fashion_scores import Results
 from record import RESULTS
 
-PARTS: dict[str, Callable[[argparse.Namespace, int, Results], None]] = {"moving": moving_scores.measure}
+PARTS: dict[str, Callable[[argparse.Namespace, int, Results], None]] = {
+    "moving": moving_scores.measure,
+    "presenter": presenter_scores.measure,
+}
 """By name: what trains and scores with a seed, and keeps each figure as it comes."""
 
 

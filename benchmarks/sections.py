@@ -317,6 +317,15 @@ def _moving(recipe: str, score: str, wanted: float) -> Bar:
     return Bar(what, lambda result: min(seed[recipe][score] for seed in result["moving"].values()), wanted)
 
 
+def _presenter(direction: str, wanted: float) -> Bar:
+    """The least correlation of a direction of `presenter`, over the seeds."""
+
+    def least(result: Result) -> float:
+        return min(seed[direction]["correlation"] for seed in result["presenter"].values())
+
+    return Bar(f"presenter, {direction}: correlation of the mouth's opening", least, wanted)
+
+
 def _distance(ours: str, theirs: str, wanted: float, at_most: bool = False) -> Bar:
     """The worst ratio of two Fréchet distances of clips of `moving`, over the seeds."""
 
@@ -583,7 +592,9 @@ SECTIONS: dict[str, Section] = {
         "python benchmarks/modalities.py",
         "Recipes on the built-in data set of a modality, scored on held-out rows by judges that have seen none of what "
         "the generators saw, beside real values and the cheapest baseline. `moving`: class by a classifier of what is "
-        "tracked, path by tracking; held-out pairs of class and motion are in no training row.",
+        "tracked, path by tracking; held-out pairs of class and motion are in no training row. `presenter`: the "
+        "opening of the mouth as pixels show it, against the truth, and against what a judge hears in speech that was "
+        "made; voices and sentences are in no training row.",
         "none of the libraries that these pages compare with trains video on two cores in ten minutes.",
         [
             _moving("text-to-video", "class", 0.9),
@@ -594,6 +605,8 @@ SECTIONS: dict[str, Section] = {
             _moving("video-to-text", "path", 0.9),
             _distance("text-to-video", "retrieval", 1.0, at_most=True),
             _distance("real, frames shuffled", "real", 5.0),
+            _presenter("speech -> face", 0.85),
+            _presenter("text -> speech + face", 0.75),
         ],
     ),
 }

@@ -34,6 +34,9 @@ from polymodal.nn.conv import (
 from polymodal.nn.patches import compression, crop, one_or_each, pad_to_multiple
 from polymodal.types import Field, Losses, Space, spread_mask
 
+_WIDE = 2048
+"""Numbers of a place, of which the more cannot all be compared with each other: so many places are, in their stead."""
+
 
 def refusal(space: Space) -> str | None:
     """None if the autoencoder can compress this space, else the reason why not."""
@@ -237,9 +240,10 @@ class ConvolutionalAutoencoder(nn.Module):
             mask = field.mask if pooled is None else pooled.flatten(1)
             patches.append(Field(unshuffle(self._whole(value), self.factor), mask, field.present, self.space.varies))
         x = places(patches, self.space.variable)
+        if x.shape[1] > _WIDE:
+            x = x[:: -(-len(x) // _WIDE)]
         mean = x.mean(0)
-        values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
-        values, basis = values[-self.code :].flip(0), vectors[:, -self.code :].flip(1)
+        values, basis = _principal_components(x - mean, self.code)
         scale = (values if whiten else values.mean().expand_as(values)).clamp(min=1e-6).sqrt()
         _set(self.project, basis.T / scale[:, None], -(basis.T @ mean) / scale)
         code = quantise((x - mean) @ basis / scale)
@@ -256,6 +260,19 @@ def places(fields: list[Field], variable: bool) -> Tensor:
         rows = field.value.movedim(1, -1)
         flat.append((rows[field.mask] if variable else rows).flatten(0, -2))
     return torch.cat(flat)
+
+
+def _principal_components(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Variances (count,) and directions (F, count) of centred x (n, F), greatest first.
+
+    In double precision, since patches that hardly vary have many variances that are 0 but for rounding; by the products
+    of whichever are fewer, rows or numbers.
+    """
+    few = count <= len(x) < x.shape[1]
+    products = (x @ x.T if few else x.T @ x) / len(x)
+    values, vectors = torch.linalg.eigh(products.double())
+    values, vectors = values[-count:].flip(0).to(x.dtype), vectors[:, -count:].flip(1).to(x.dtype)
+    return values, torch.nn.functional.normalize(x.T @ vectors, dim=0) if few else vectors
 
 
 def row_mean(x: Tensor, weight: Tensor) -> Tensor:

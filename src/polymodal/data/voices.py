@@ -12,7 +12,8 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import count as count_up
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -51,6 +52,8 @@ _PEAK = 0.95
 _SILENCE = 0.01  # of the peak: -40 dB
 _MARGIN_SECONDS = 0.03
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: synthesise within the call, hand the samples to the callback
+_PHONEMES_IN_IPA = 3  # espeak_Initialize: events of phonemes, in the letters of the IPA; the sound is the same
+_END, _PHONEME = 0, 7  # espeak_EVENT_TYPE
 _UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
@@ -80,11 +83,38 @@ class Utterance(NamedTuple):
         return self.voice, self.pitch, self.words_per_minute
 
 
+class Phoneme(NamedTuple):
+    """A sound of speech, which lasts until the next begins.
+
+    Attributes:
+        letters: Of the International Phonetic Alphabet, such as ``ˈeɪ``; empty for a pause.
+        seconds: When it begins.
+    """
+
+    letters: str
+    seconds: float
+
+
+class _Event(ctypes.Structure):
+    """``espeak_EVENT``."""
+
+    _fields_: ClassVar = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("letters", ctypes.c_char * 8),
+    ]
+
+
 class Espeak:
     """Speaks text in any of eSpeak's voices. One per process."""
 
     _callback_type: ClassVar = ctypes.CFUNCTYPE(
-        ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+        ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
     )
 
     def __init__(self) -> None:
@@ -92,17 +122,21 @@ class Espeak:
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self.sample_rate_hz = self._library.espeak_Initialize(
-            _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0
+            _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _PHONEMES_IN_IPA
         )
         if self.sample_rate_hz <= 0:
             raise RuntimeError("eSpeak NG found no voice data in the package espeakng-loader")
         self._chunks: list[np.ndarray] = []
+        self._phonemes: list[Phoneme] = []
         self._callback = self._callback_type(self._collect)  # kept: the library holds only a pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _collect(self, samples, count: int, _events) -> int:
+    def _collect(self, samples, count: int, events) -> int:
         if samples and count:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for event in takewhile(lambda event: event.type != _END, (events[place] for place in count_up())):
+            if event.type == _PHONEME:
+                self._phonemes.append(Phoneme(event.letters.decode(), event.sample / self.sample_rate_hz))
         return 0
 
     def use(self, voice: str, pitch: int = 50, words_per_minute: int = WORDS_PER_MINUTE) -> None:
@@ -118,22 +152,35 @@ class Espeak:
 
     def __call__(self, text: str) -> np.ndarray:
         """Text -> samples in [-1, 1), float32, at ``sample_rate_hz``."""
+        return self.say(text)[0]
+
+    def say(self, text: str) -> tuple[np.ndarray, list[Phoneme]]:
+        """Text -> samples, as by calling it, and the phonemes of which they consist."""
         self._chunks.clear()
+        self._phonemes.clear()
         self._library.espeak_ng_SetRandSeed(0)  # of the breath in some voices, which it takes from the clock
         data = text.encode()
         self._library.espeak_Synth(data, len(data) + 1, 0, 0, 0, _UTF8, None, None)
-        return np.concatenate([np.zeros(0, np.int16), *self._chunks]).astype(np.float32) / 32768
+        samples = np.concatenate([np.zeros(0, np.int16), *self._chunks]).astype(np.float32) / 32768
+        return samples, list(self._phonemes)
+
+
+def spoken_part(samples: np.ndarray, sample_rate_hz: int) -> slice:
+    """Where speech is, without the silence around it; empty if it is all silence."""
+    loud = np.flatnonzero(np.abs(samples) > _SILENCE * np.abs(samples).max(initial=0.0))
+    if len(loud) == 0:
+        return slice(0, 0)
+    margin = int(_MARGIN_SECONDS * sample_rate_hz)
+    return slice(max(loud[0] - margin, 0), loud[-1] + margin)
 
 
 def tidy(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Speech without the silence around it, at ``SAMPLE_RATE_HZ`` and at one loudness; empty if it is all silence."""
     import soxr
 
-    loud = np.flatnonzero(np.abs(samples) > _SILENCE * np.abs(samples).max(initial=0.0))
-    if len(loud) == 0:
+    samples = samples[spoken_part(samples, sample_rate_hz)]
+    if len(samples) == 0:
         return np.zeros(0, np.float32)
-    margin = int(_MARGIN_SECONDS * sample_rate_hz)
-    samples = samples[max(loud[0] - margin, 0) : loud[-1] + margin]
     samples = soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ)
     gain = min(_LOUDNESS / np.sqrt(np.mean(samples**2)), _PEAK / np.abs(samples).max())
     return (samples * gain).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ _log = logging.getLogger(__name__)
 SAMPLES = ".samples"
 """Beside ``speech``, its sound itself is in a batch as ``speech.samples``, frame by frame."""
 CALIBRATION_ROWS = 1024
-"""Distinct values that a codec starts from and is calibrated on."""
+"""Distinct values that a codec starts from and is calibrated on, unless they are so large that fewer do."""
+_FEWEST_ROWS, _MOST_NUMBERS = 64, 2**26
+"""Of these: so many values at least, and else so many numbers at most, which are a quarter of a GiB."""
 
 
 class PartTraining(nn.Module):
@@ -108,7 +111,9 @@ def train_codec(
 ) -> None:
     """A codec learns from the distinct values of its field; it is one of ``many`` that share the minutes."""
     own, stage = _distinct(name, rows, "codec"), run / "codecs" / file_name(name)
-    some = np.linspace(0, len(own) - 1, min(len(own), CALIBRATION_ROWS)).astype(np.int64)
+    space = codec.space
+    most = min(len(own), CALIBRATION_ROWS, max(_FEWEST_ROWS, _MOST_NUMBERS // (space.channels * prod(space.grid))))
+    some = np.linspace(0, len(own) - 1, most).astype(np.int64)
     pieces = np.array_split(some, -(-len(some) // CHUNK))
     fields = [own.decode({name: own.batch(piece)[name].to(engine.device)})[name] for piece in pieces]
     codec.initialise(fields)

@@ -67,6 +67,20 @@ def test_no_linear_codec_of_that_size_is_better_at_the_start():
     torch.testing.assert_close((made - fields.value).square().mean(), best, rtol=1e-3, atol=1e-6)
 
 
+def test_wide_patches_of_what_hardly_varies_start_as_principal_components():
+    still = torch.randn(1, 3, 1, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(-1, 1) / 2
+    clip = still.repeat(2, 1, 12, 1, 1)
+    moved = torch.rand(2, 1, 12, 1, 1, generator=torch.Generator().manual_seed(1))
+    clip[..., 20:24, 10:20] = moved
+    space = Space("continuous", (3, 12, 32, 32), varies=1, bounds=(-1.0, 1.0))
+    fields = Field.full(clip, torch.ones(2, 12, dtype=torch.bool), 1)
+    codec = KLAutoencoder(space, latent=2, channels=(4,), blocks=0, patch=(1, 32, 32))
+    codec.initialise([fields])
+    with torch.no_grad():
+        made = codec.decode(codec.encode(fields)).value
+    torch.testing.assert_close(made, clip, rtol=0, atol=1e-3)
+
+
 def test_calibrated_codes_have_unit_scale():
     codec, fields = KLAutoencoder(SOUND, latent=6, channels=(16,), patch=4), sounds(8)
     codec.initialise([fields])
