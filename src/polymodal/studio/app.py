@@ -30,7 +30,6 @@ iframe.page { width: 100%; height: 24rem; border: 1px solid var(--border-color-p
 .curves path.dashed { stroke-dasharray: 4 3; }
 .samples img { image-rendering: pixelated; max-width: 100%; }
 .samples pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 20rem; overflow: auto; }
-#languages { text-align: right; }
 .command textarea { font-family: var(--font-mono); font-size: var(--text-sm); }
 """
 
@@ -74,9 +73,7 @@ def make_page(work: Workspace, texts: Texts) -> gr.Blocks:
     """The page in one language."""
     others = " · ".join(f"[{name}](/{code}/)" for code, name in LANGUAGES.items() if code != texts.language)
     with gr.Blocks(analytics_enabled=False, title=texts("title"), fill_width=True) as page:
-        with gr.Row():
-            gr.Markdown(f"## {texts('title')}\n{texts('intro')}")
-            gr.Markdown(others, elem_id="languages")
+        gr.Markdown(f"## {texts('title')}\n{texts('intro')} {others}")
         run = gr.Dropdown(
             work.run_names(), value=None, label=texts("run"), info=texts("run.info"), allow_custom_value=True,
             elem_id="run",
@@ -92,5 +89,5 @@ def make_page(work: Workspace, texts: Texts) -> gr.Blocks:
         with gr.Tab(texts("score"), id="score"):
             score.build(work, texts, run)
         page.load(*train.resume[:1], None, train.resume[1])
-        page.load(lambda: gr.Dropdown(choices=work.run_names(), value=work.run or None), None, run)
+        page.load(lambda chosen: gr.Dropdown(choices=work.run_names(), value=chosen or work.run or None), run, run)
     return page.queue(default_concurrency_limit=4)

@@ -1,5 +1,6 @@
 """Fill the missing cells of a table."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ def build(work: Workspace, texts: Texts, run: gr.Dropdown) -> None:
             raise mistake(texts("run.none"))
         if not table:
             raise mistake(texts("data.none"))
-        output = work.folder / "filled" / Path(table).name
-        output.parent.mkdir(exist_ok=True)
+        output = work.folder / "filled" / Path(table).stem / Path(table).name
+        output.parent.mkdir(parents=True, exist_ok=True)
         words = commands.fill(folder, table, output, confidence=confidence, least=least, draw=draw)
         for said in follow(work.fill, words, texts):
             yield commands.line(words), said, gr.File(visible=False), gr.skip()
@@ -31,7 +32,7 @@ def build(work: Workspace, texts: Texts, run: gr.Dropdown) -> None:
             yield (
                 commands.line(words),
                 said,
-                gr.File(str(output), visible=True),
+                gr.File(str(_download(output)), visible=True),
                 gr.Dataframe(value=rows, headers=headers),
             )
 
@@ -51,3 +52,10 @@ def build(work: Workspace, texts: Texts, run: gr.Dropdown) -> None:
     upload.upload(work.keep, upload, table)
     start.click(fill, [run, table, confidence, least, draw], [command, output, filled, rows])
     stop.click(work.fill.stop)
+
+
+def _download(table: Path) -> Path:
+    """The table; packed with the files that its cells name, if there are any."""
+    if len(list(table.parent.iterdir())) == 1:
+        return table
+    return Path(shutil.make_archive(str(table.parent), "zip", table.parent))

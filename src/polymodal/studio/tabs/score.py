@@ -40,9 +40,9 @@ def build(work: Workspace, texts: Texts, run: gr.Dropdown) -> None:
 
     with gr.Row():
         split = gr.Dropdown([*reversed(SPLITS)], value="test", label=texts("score.split"))
-        rows = gr.Number(200, label=texts("score.rows"), precision=0, minimum=1)
-        judge = gr.Number(500, label=texts("score.judge"), precision=0, minimum=0)
-        quick = gr.Checkbox(False, label=texts("score.quick"))
+        rows = gr.Number(200, label=texts("score.rows"), precision=0, minimum=1, elem_id="score-rows")
+        judge = gr.Number(500, label=texts("score.judge"), precision=0, minimum=0, elem_id="score-judge")
+        quick = gr.Checkbox(False, label=texts("score.quick"), elem_id="score-quick")
     with gr.Row():
         start = gr.Button(texts("score.start"), variant="primary", elem_id="score-start")
         stop = gr.Button(texts("stop"), variant="stop")

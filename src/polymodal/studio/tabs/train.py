@@ -41,8 +41,12 @@ class TrainTab:
             start = gr.Button(texts("train.start"), variant="primary", elem_id="train-start")
             stop = gr.Button(texts("stop"), variant="stop", elem_id="train-stop")
         command, output = command_box(texts, "train"), output_box(texts, "train")
-        losses = gr.HTML(label=texts("train.losses"), elem_id="train-losses", container=True, show_label=True)
-        samples = gr.HTML(label=texts("train.samples"), elem_id="train-samples", container=True, show_label=True)
+        losses = gr.HTML(
+            label=texts("train.losses"), elem_id="train-losses", container=True, padding=True, show_label=True
+        )
+        samples = gr.HTML(
+            label=texts("train.samples"), elem_id="train-samples", container=True, padding=True, show_label=True
+        )
         timer = gr.Timer(TICK_SECONDS, active=False)
         given = [data.source, data.fields, data.validation, data.test, recipe, size, budget, amount, folder]
         start.click(told(self.start), given, [command, timer])
@@ -67,8 +71,10 @@ class TrainTab:
         """How it stands; the timer rests when the command has ended, and the run can then be used."""
         running = self.work.train.running
         run = Path(folder)
-        names = self.work.run_names()
-        chosen = gr.skip() if running or self.work.train.status else gr.Dropdown(choices=names, value=folder)
+        chosen = gr.skip()
+        if self.work.train.status == 0:
+            self.work.run = folder
+            chosen = gr.Dropdown(choices=self.work.run_names(), value=folder)
         return (
             state_of(self.work.train, self.texts), live.losses(run), live.samples(run),
             gr.Timer(active=running), chosen,
