@@ -64,7 +64,7 @@ def make_app(work: Workspace) -> FastAPI:
         app = gr.mount_gradio_app(
             app, make_page(work, Texts(language)), f"/{language}", theme=theme, css=_STYLE, js=f"() => {{{FITTING}}}",
             footer_links=[], server_name=HOST, show_error=True, ssr_mode=False, mcp_server=False, pwa=False,
-            allowed_paths=[str(work.folder.absolute()), str(work.runs.absolute())],
+            allowed_paths=[str(work.folder.absolute())],
         )  # fmt: skip
     return app
 
@@ -88,6 +88,6 @@ def make_page(work: Workspace, texts: Texts) -> gr.Blocks:
             fill.build(work, texts, run)
         with gr.Tab(texts("score"), id="score"):
             score.build(work, texts, run)
-        page.load(*train.resume[:1], None, train.resume[1])
+        page.load(*train.resume)
         page.load(lambda chosen: gr.Dropdown(choices=work.run_names(), value=chosen or work.run or None), run, run)
     return page.queue(default_concurrency_limit=4)

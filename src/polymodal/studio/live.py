@@ -17,12 +17,15 @@ def losses(run: Path) -> str:
     return Markup('<div class="curves">{}</div>').format(Markup("").join(drawings)) if drawings else ""
 
 
-def samples(run: Path) -> str:
-    """The newest samples, as HTML: real values above generated ones, and sound to play."""
-    folders = sorted(path.parent for path in run.glob("samples/step-*/samples.txt"))  # written last: it is whole
-    if not folders:
+def newest_samples(run: Path) -> Path | None:
+    """The folder of the newest samples that are whole."""
+    return max((path.parent for path in run.glob("samples/step-*/samples.txt")), default=None)  # written last
+
+
+def samples(newest: Path | None) -> str:
+    """The samples in a folder, as HTML: real values above generated ones, and sound to play."""
+    if newest is None:
         return ""
-    newest = folders[-1]
     shown = [
         Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(path.stem, tag)
         for path in sorted(newest.iterdir())

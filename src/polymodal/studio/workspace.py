@@ -23,12 +23,14 @@ class Workspace:
 
     Attributes:
         train, fill, score: Commands in work.
+        training: Folder of the run that ``train`` is or was about; empty if nothing was trained.
     """
 
     def __init__(self, folder: Path, *, source: str = "", run: str = "", runs: Path = Path("runs")):
         self.folder, self.source, self.run, self.runs = folder, source, run, runs
         folder.mkdir(parents=True, exist_ok=True)
         self.train, self.fill, self.score = (Job(folder / f"{name}.log") for name in ("train", "fill", "score"))
+        self.training = ""
         self._lock = threading.Lock()
         self._open: tuple[str, float, Generator] | None = None
 

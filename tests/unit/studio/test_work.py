@@ -35,7 +35,7 @@ def test_a_command_is_stopped(tmp_path):
 def test_a_run_is_seen_while_it_trains(trained):
     curves = live.losses(trained)
     assert curves.count("<svg") == curves.count("<figure>") >= 4
-    shown = live.samples(trained)
+    shown = live.samples(live.newest_samples(trained))
     newest = max(path.name for path in trained.glob("samples/step-*"))
     assert newest in shown
     assert "data:image/png;base64," in shown
@@ -46,7 +46,8 @@ def test_a_run_is_seen_while_it_trains(trained):
 def test_nothing_is_shown_of_what_is_not_there(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
     (tmp_path / "samples" / "step-00000004").mkdir(parents=True)
-    assert live.losses(tmp_path) == live.samples(tmp_path) == ""
+    assert live.newest_samples(tmp_path) is None
+    assert live.losses(tmp_path) == live.samples(None) == ""
 
 
 def test_a_page_in_a_frame_cannot_leave_it(tmp_path):

@@ -1,5 +1,6 @@
 """Score a run, and compare runs."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def build(work: Workspace, texts: Texts, run: gr.Dropdown) -> None:
         for said in follow(work.score, words, texts):
             yield commands.line(words), said, "", gr.File(visible=False)
         if work.score.status == 0:
-            yield commands.line(words), said, frame(page), gr.File(str(page), visible=True)
+            kept = page if page.parent == work.folder else shutil.copy(page, work.folder)  # what the studio may serve
+            yield commands.line(words), said, frame(page), gr.File(str(kept), visible=True)
 
     with gr.Row():
         split = gr.Dropdown([*reversed(SPLITS)], value="test", label=texts("score.split"))
@@ -47,8 +49,14 @@ def build(work: Workspace, texts: Texts, run: gr.Dropdown) -> None:
         start = gr.Button(texts("score.start"), variant="primary", elem_id="score-start")
         stop = gr.Button(texts("stop"), variant="stop")
     with gr.Row():
-        others = gr.Dropdown(work.run_names(), multiselect=True, allow_custom_value=True, label=texts("score.others"))
-        against = gr.Button(texts("score.compare"))
+        others = gr.Dropdown(
+            work.run_names(),
+            multiselect=True,
+            allow_custom_value=True,
+            label=texts("score.others"),
+            elem_id="score-others",
+        )
+        against = gr.Button(texts("score.compare"), elem_id="score-compare")
     command, output = command_box(texts, "score"), output_box(texts, "score")
     page = gr.HTML(elem_id="score-page")
     file = gr.File(label=texts("page"), interactive=False, visible=False)

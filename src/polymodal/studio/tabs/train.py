@@ -51,36 +51,46 @@ class TrainTab:
         given = [data.source, data.fields, data.validation, data.test, recipe, size, budget, amount, folder]
         start.click(told(self.start), given, [command, timer])
         stop.click(work.train.stop)
-        timer.tick(self.look, folder, [output, losses, samples, timer, run], show_progress="hidden")
-        self.resume = (self.pick_up, [command, timer])
+        seen = gr.State("")
+        timer.tick(self.look, seen, [output, losses, samples, timer, run, seen], show_progress="hidden")
+        self.resume = (self.pick_up, folder, [command, timer, folder])
 
     def start(self, source: str, fields: str, validation: float, test: float, recipe: str, size: str, budget: str,
-              amount: float, run: str) -> tuple[Any, ...]:  # fmt: skip
+              amount: float | None, run: str) -> tuple[Any, ...]:  # fmt: skip
         """Begins the command."""
         if not source:
             raise mistake(self.texts("data.none"))
         words = commands.train(
-            recipe, source, run, fields=Path(fields) if fields else None, size=size, budget=budget, amount=amount,
+            recipe, source, run, fields=Path(fields) if fields else None, size=size, budget=budget, amount=amount or 0,
             settings={"data.validation": validation, "data.test": test},
         )  # fmt: skip
         if not self.work.train.start(words):
             raise mistake(f"{self.texts('working')} {commands.line(self.work.train.words)}")
+        self.work.training = run
         return commands.line(words), gr.Timer(active=True)
 
-    def look(self, folder: str) -> tuple[Any, ...]:
-        """How it stands; the timer rests when the command has ended, and the run can then be used."""
+    def look(self, seen: str) -> tuple[Any, ...]:
+        """How it stands; the timer rests when the command has ended, and the run can then be used.
+
+        Args:
+            seen: The samples that are shown; they are sent once, so that a sound that is played goes on.
+        """
         running = self.work.train.running
-        run = Path(folder)
+        run = Path(self.work.training)
+        newest = live.newest_samples(run)
+        shown = f"{run}: {newest}"
+        samples = gr.skip() if shown == seen else live.samples(newest)
         chosen = gr.skip()
         if self.work.train.status == 0:
-            self.work.run = folder
-            chosen = gr.Dropdown(choices=self.work.run_names(), value=folder)
+            self.work.run = self.work.training
+            chosen = gr.Dropdown(choices=self.work.run_names(), value=self.work.training)
         return (
-            state_of(self.work.train, self.texts), live.losses(run), live.samples(run),
-            gr.Timer(active=running), chosen,
+            state_of(self.work.train, self.texts), live.losses(run), samples, gr.Timer(active=running),
+            chosen, shown,
         )  # fmt: skip
 
-    def pick_up(self) -> tuple[Any, ...]:
+    def pick_up(self, folder: str) -> tuple[Any, ...]:
         """For a page that is opened while a command is in work, or after it."""
-        job = self.work.train
-        return commands.line(job.words) if job.words else "", gr.Timer(active=bool(job.words))
+        begun = bool(self.work.training)
+        shown = commands.line(self.work.train.words) if begun else ""
+        return shown, gr.Timer(active=begun), self.work.training or folder

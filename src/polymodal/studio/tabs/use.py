@@ -74,10 +74,10 @@ class UsePanel:
         explain.click(told(self.explain), [to, seed, *given], outputs)
         search.click(told(self.search), [to, count, *given], outputs)
 
-    def generate(self, to: Sequence[str], count: int, seed: int, *values: Any) -> tuple[Any, ...]:
+    def generate(self, to: Sequence[str], count: int | None, seed: int | None, *values: Any) -> tuple[Any, ...]:
         """Samples as cards, and their files."""
         self._check(to)
-        raws, typed = self._given(values)
+        (raws, typed), count, seed = self._given(values), count or 1, seed or 0
         made = self.model.generate(raws, to, n=count, seed=seed)
         folder = self.work.folder / "generated"
         files = []
@@ -94,20 +94,20 @@ class UsePanel:
         page = self._page("generated", self.texts("use.made"), ", ".join(to), cards)
         return commands.line(words), frame(page), _files(*files, page)
 
-    def explain(self, to: Sequence[str], seed: int, *values: Any) -> tuple[Any, ...]:
+    def explain(self, to: Sequence[str], seed: int | None, *values: Any) -> tuple[Any, ...]:
         """What made sample 0 of the first field that is asked for."""
         self._check(to)
-        raws, typed = self._given(values)
+        (raws, typed), seed = self._given(values), seed or 0
         page = self.work.folder / "explanation.html"
         words = commands.explain(self.run, typed, to[0], seed=seed, page=page)
         explanation = self.model.explain(raws, to[0], seed=seed)
         write_explanation(self.model.model, explanation, page, command=commands.line(words))
         return commands.line(words), frame(page), _files(page)
 
-    def search(self, to: Sequence[str], count: int, *values: Any) -> tuple[Any, ...]:
+    def search(self, to: Sequence[str], count: int | None, *values: Any) -> tuple[Any, ...]:
         """The real values of the first field that is asked for that are nearest to what is given."""
         self._check(to)
-        raws, typed = self._given(values)
+        (raws, typed), count = self._given(values), count or 1
         words = commands.search(self.run, typed, to[0], k=count, folder=self.work.folder / "found")
         fields = self.model.fields
         cards = [
