@@ -105,6 +105,7 @@ def test_from_a_table_to_a_filled_table(address, browser, files, recipe_file, wi
     browser.wait("document.querySelectorAll('#train-samples img').length > 0")
 
     tab(browser, "use")
+    browser.wait(f"(document.querySelector('#use-given') || {{}}).innerText?.includes('{run}')")
     browser.write("#use-name input", "red disc")
     browser.click("#use-generate")
     browser.wait("!!document.querySelector('#use-page iframe')")

@@ -43,7 +43,8 @@ def command_box(texts: Texts, name: str) -> gr.Textbox:
 
 def output_box(texts: Texts, name: str) -> gr.Textbox:
     """Where it is shown what a command says."""
-    return gr.Textbox(label=texts("output"), lines=3, max_lines=12, elem_id=f"{name}-output", interactive=False)
+    return gr.Textbox(label=texts("output"), lines=3, max_lines=12, elem_id=f"{name}-output", interactive=False,
+                      elem_classes="command")  # fmt: skip
 
 
 def state_of(job: Job, texts: Texts) -> str:

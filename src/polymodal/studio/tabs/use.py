@@ -49,7 +49,7 @@ class UsePanel:
     def __init__(self, work: Workspace, texts: Texts, run: str, model: Generator):
         self.work, self.texts, self.run, self.model = work, texts, run, model
         self.widgets = {name: find_widget(model.fields[name]) for name in model.inputs}
-        gr.Markdown(texts("use.given"))
+        gr.Markdown(f"**{run}**. {texts('use.given')}", elem_id="use-given")
         with gr.Row():
             given = [
                 getattr(gr, widget.component)(label=name, elem_id=f"use-{name}", min_width=240, **widget.settings())
