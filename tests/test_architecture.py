@@ -30,7 +30,7 @@ LAYERS = [
     ["training", "evaluation"],
     ["preparation"],
     ["api"],
-    ["fitting", "serving"],
+    ["fitting", "serving", "studio"],
     ["cli"],
 ]
 """From the bottom to the top. A package imports only packages of earlier lines, never one of its own line."""
@@ -104,7 +104,7 @@ def test_inheritance_is_one_level_deep():
             assert part.__doc__
 
 
-KNOWS_MODALITIES = (ROOT / "modalities", ROOT / "evaluation" / "kinds")
+KNOWS_MODALITIES = (ROOT / "modalities", ROOT / "evaluation" / "kinds", ROOT / "studio" / "widgets")
 """Folders in which code may ask which modality a field is."""
 
 

@@ -1,6 +1,5 @@
 """``polymodal data``."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +46,17 @@ polymodal data inspect rows.parquet --fields fields.yaml --strict
     parser.add_argument("--follow-links", action="store_true", help="follow links that lead out of the source's folder")
     parser.add_argument("--encoding", metavar="NAME", help="of a .csv or .tsv file that is not UTF-8, such as cp1252")
     parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a contact sheet of sample rows, as a PNG")
+    for split in ("validation", "test"):
+        parser.add_argument(
+            f"--{split}", metavar="SHARE", type=float, help=f"share of the {split} rows, as data.{split}"
+        )
     parser.add_argument("--strict", action="store_true", help="stop at the first cell that cannot be read")
 
 
 def run(args: Any) -> None:
     """Prints the report."""
-
     from polymodal.data import contact_sheet, infer_fields, inspect, load
+    from polymodal.data.field_files import write_fields
 
     if args.output and args.output.exists():
         raise ConfigError(f"{args.output}: is there already, and may have been corrected; choose another name")
@@ -62,20 +65,8 @@ def run(args: Any) -> None:
     if args.output:
         write_fields(args.output, fields)
         print(f"{args.output}: the fields; correct them, and give the file as --fields")
-    data = load(args.source, fields, strict=args.strict, **reading)
+    shares = {name: share for name in ("validation", "test") if (share := getattr(args, name)) is not None}
+    data = load(args.source, fields, strict=args.strict, **shares, **reading)
     console().print(inspect(data))
     if args.sheet:
         print(contact_sheet(data, args.sheet))
-
-
-def write_fields(path: Path, fields: Mapping[str, Any]) -> None:
-    """Writes fields, as ``load`` takes them, as YAML that ``read_fields`` reads; with why other columns are none."""
-    import yaml
-
-    from polymodal.data import Fields, describe_fields
-    from polymodal.files import write_file
-
-    notes = fields.notes if isinstance(fields, Fields) else []
-    comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
-    text = yaml.safe_dump(describe_fields(fields), sort_keys=False, allow_unicode=True, default_flow_style=None)
-    write_file(path, comments + text)

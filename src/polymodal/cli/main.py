@@ -23,6 +23,7 @@ from polymodal.cli import (
     recipes,
     search,
     serve,
+    studio,
     train,
 )  # fmt: skip
 from polymodal.cli.parser import Parser
@@ -31,7 +32,7 @@ from polymodal.progress import messages_shown
 
 _COMMANDS = (
     train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
-    serve,
+    serve, studio,
 )  # fmt: skip
 
 
