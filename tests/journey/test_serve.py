@@ -203,6 +203,7 @@ REFUSED = {
     "a wrong size": ("POST", "/v1/images/generations", {"prompt": "a", "size": "1x9999999999999"}, 400),
     "an unknown model": ("POST", "/v1/images/generations", {"prompt": "a", "model": "gpt"}, 404),
     "an unknown option": ("POST", "/v1/generate", {"to": ["picture"], "options": {"picture": {"stepz": 1}}}, 400),
+    "too many steps": ("POST", "/v1/generate", {"to": ["picture"], "options": {"picture": {"steps": 10**9}}}, 400),
     "too many samples": ("POST", "/v1/generate", {"to": ["picture"], "n": 10_000}, 400),
 }
 
@@ -255,7 +256,7 @@ def test_what_takes_too_long_is_given_up(trained):
 
 
 def test_runs_are_opened_when_asked_for_and_closed_when_memory_is_short(trained):
-    runs = Runs({"a": trained, "b": trained}, most_bytes=1)
+    runs = Runs({"a": trained, "b": trained}, most_bytes=1, idle_seconds=0)
     try:
         assert runs.open("a") is runs.open("a")
         runs.open("b")
@@ -276,6 +277,21 @@ def test_an_error_of_one_request_does_not_end_the_thread(trained):
     assert any(row.cancel() for row in waiting)
     engine.close()
     assert all(row.done() for row in waiting)
+
+
+def test_a_call_that_nobody_waits_for_any_more_does_not_end_the_thread(trained):
+    import polymodal as pm
+
+    engine, begun, go_on = Engine(pm.open(trained)), threading.Event(), threading.Event()
+    at_work = engine.call(lambda: (begun.set(), go_on.wait(10)))
+    begun.wait(10)
+    waiting = engine.call(lambda: 1 / 0)
+    assert waiting.cancel()
+    assert not at_work.cancel()  # too late
+    go_on.set()
+    (row,) = engine.submit(engine.read({}, ["colour"]), ["colour"])
+    assert set(row.result(timeout=30)) == {"colour"}
+    engine.close()
 
 
 @pytest.mark.parametrize(

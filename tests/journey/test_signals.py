@@ -74,7 +74,7 @@ def test_fill_goes_on_where_only_its_clearing_away_was_killed(trained, tmp_path)
 
 
 def test_evaluate_keeps_the_direction_in_work(trained, tmp_path):
-    run = pm.open(shutil.copytree(trained, tmp_path / "run"))
+    run = pm.open(shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation")))
     options = {"judge_steps": 0, "n_rows": 2, "codecs": False, "thorough": False}
     directions = [(["colour"], "name"), (["name"], "colour"), (["place"], "colour")]
     seen = []

@@ -75,9 +75,7 @@ def run(args: Any) -> None:
         runs, figures, keys=keys, most_body_bytes=int(args.most_body_mb * 1e6), most_seconds=args.most_seconds
     )
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    server = uvicorn.Server(
-        uvicorn.Config(app, host=args.host, port=args.port, log_level="warning", access_log=False)
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, log_level="warning", access_log=False))
     listening = server.config.bind_socket()
     print(f"{', '.join(runs.folders)}: http://{args.host}:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
     server.run(sockets=[listening])
