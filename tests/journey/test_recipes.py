@@ -49,6 +49,8 @@ def rows(tmp_path_factory):
                 "melting_point": 200.0 + 10 * kind,
                 "boiling_point": 300.0 + 10 * kind + number % 3,
                 "video": f"{number}.gif",
+                "face": f"{number}.gif",
+                "text": f"a {WORDS[kind]} face",
                 "split": "validation" if number == 0 else "train",
             }
         )

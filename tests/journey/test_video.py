@@ -23,7 +23,7 @@ def a_clip(i: int, frames: int) -> Clip:
 @pytest.fixture
 def rows(tmp_path):
     lines = []
-    for i in range(18):
+    for i in range(60):
         name = f"{i}{('.mp4', '.webp', '.gif')[i % 3]}"
         a_clip(i, 4 + i % 5).save(tmp_path / name)
         colour, way = ("red", "green", "blue")[i % 3], ("left", "right")[i % 2]
@@ -39,7 +39,7 @@ def test_from_files_to_a_report(rows, tmp_path, capsys):
     data = pm.load(rows, cache=tmp_path / "cache", validation=0.2, test=0.2)
     assert [type(modality) for modality in data.fields.values()] == [pm.Video, pm.Text]
     assert sorted(rejection.reason[:8] for rejection in data.bad_cells) == ["500.00 s", "not read"]
-    assert len(data.rows) == 20, "a clip that cannot be read costs no row"
+    assert len(data.rows) == 62, "a clip that cannot be read costs no row"
     small = {"width": 16, "train.batch_size": 4, "train.validate_every": 1.0, "train.codec_steps": 2}
     small |= {
         "defaults.video.head.hidden_size": 32,
@@ -64,6 +64,6 @@ def test_from_files_to_a_report(rows, tmp_path, capsys):
     (line,) = map(json.loads, (tmp_path / "filled.jsonl").read_text().splitlines())
     assert len(data.fields["clip"].read(tmp_path / line["clip"])) >= 1
 
-    card = run.evaluate(data.rows, training=data.train, judge_steps=2, n_rows=6)
+    card = run.evaluate(data.rows, training=data.train, judge_steps=2, n_rows=60)
     metrics = {score.metric for score in card.scores}
     assert "movement, over real" in metrics

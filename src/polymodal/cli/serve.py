@@ -3,9 +3,11 @@
 import ipaddress
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from polymodal import stopping
 from polymodal.cli.parser import Commands, add_command
 from polymodal.errors import ConfigError
 
@@ -78,7 +80,8 @@ def run(args: Any) -> None:
     server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, log_level="warning", access_log=False))
     listening = server.config.bind_socket()
     print(f"{', '.join(runs.folders)}: http://{args.host}:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
-    server.run(sockets=[listening])
+    with suppress(stopping.Stopped):  # all that was begun is finished: as it should be
+        server.run(sockets=[listening])
 
 
 def _folders(texts: list[str]) -> dict[str, Path]:

@@ -255,9 +255,18 @@ def test_a_healthy_pair_is_left_alone():
     assert [controller.level(name) for name in ("lr_scale", "strength", "noise", "augment")] == [1, 1, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("real", "gradient"), [(torch.zeros(4), 1.0), (torch.full((4,), math.nan), 1.0), (HEALTHY[0], 0.0)]
-)
+def test_what_is_not_finite_leaves_no_trace():
+    controller, known = GanController(4, blank=2.0), GanController(4, blank=2.0)
+    for one in (controller, known):
+        one.watch(HEALTHY, (torch.ones(4, 4), torch.ones(4, 4)), torch.ones(4), False, torch.ones(4))
+    bad = torch.full((4,), math.nan)
+    controller.watch((bad, bad), (torch.ones(4, 4), torch.ones(4, 4)), bad, False, torch.ones(4))
+    controller.watch_gradient(torch.full((4, 2), math.inf), torch.ones(4, dtype=torch.bool))
+    for name, buffer in known.named_buffers():
+        assert torch.equal(dict(controller.named_buffers())[name], buffer), name
+
+
+@pytest.mark.parametrize(("real", "gradient"), [(torch.zeros(4), 1.0), (HEALTHY[0], 0.0)])
 def test_a_dead_critic_is_drawn_anew(real, gradient):
     controller = GanController(4, blank=2.0)
     made = HEALTHY[1] if gradient == 0 else real

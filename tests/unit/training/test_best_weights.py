@@ -44,7 +44,7 @@ def test_a_run_that_learns_by_heart_keeps_what_held_out_rows_say(tmp_path):
         },
         "fusion": {"kind": "concatenation"},
         "tasks": {"none": 0.0, "one": 1.0, "some": 0.0},
-        "train": {"steps": 120, "batch_size": 32, "learning_rate": 1e-2, "ema_decay": 0.5, "keep_best": True},
+        "train": {"steps": 120, "batch_size": 32, "learning_rate": 1e-2, "keep_best": True},
     }
     data = pm.load(rows, {"name": pm.Text(4), "number": pm.Vector(1)}, cache=tmp_path, validation=0.4, test=0)
     run = pm.fit(recipe, data, run=tmp_path / "run")
