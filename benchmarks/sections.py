@@ -183,17 +183,15 @@ DEMO = Section(
     "The demo",
     "python examples/demo.py -o demo",
     "What the one model of `make demo` makes of inputs that it was not trained on, where the direction allows it: "
-    "pictures, names and speech of 200 emoji concepts. `low` and `high` are the ends of the 95 % bootstrap interval; "
+    "pictures, names and speech of 200 emoji concepts. `low` and `high` are the ends of the 95 % interval; "
     "`real` is what the same judge makes of the real values. The judge is a contrastive model, trained on the real "
     "training rows apart from the generator; it chooses among 200 names. A run leaves its figures in "
-    "`demo/scores.json`. Nothing else ran, but it was a slow hour of a shared host.\n\n"
+    "`demo/scores.json`. Now and then tests ran beside it on the same two cores; it came to 1,009 steps.\n\n"
     "On concepts in a style in which they were never shown, *name + style -> picture* draws the concept, but in the "
     "style it knows (the judge, too, names none of the 21 real pictures), and *picture -> name* fails.\n\n"
-    "The machine's speed decides how many steps the minutes hold. An hour in which it took 940 steps, before pictures "
-    "were held to their bounds, gave *speech -> name* 0.983; one with half of the machine, 560 steps, gave 0.482. "
-    "Names are learned suddenly, at some 400 to 600 steps: a host that came to 493 in these minutes ended before that "
-    "(*speech -> name* 0.005). Where the log shows fewer than 700 steps, give it more time: `python examples/demo.py "
-    "-o demo --minutes 15`.\n\n"
+    "The machine's speed decides how many steps the minutes hold. In earlier versions 775 steps gave *speech -> name* "
+    "0.887, 560 steps, with half of the machine, 0.482, and 493 steps 0.005: names are learned suddenly. Where the log "
+    "shows fewer than 700 steps, give it more time: `python examples/demo.py -o demo --minutes 15`.\n\n"
     "The picture in the README was drawn by this run, two samples of each name (`polymodal generate RUN --name NAME "
     "--to picture -n 2`): red apple, sunflower, pizza, fire engine, penguin, violin, watermelon, sailboat, cactus, "
     "umbrella, dolphin, candle, strawberry, key, giraffe, crown.",
