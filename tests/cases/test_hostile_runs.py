@@ -155,7 +155,7 @@ def test_weights_that_are_no_numbers_are_refused(saved):
 
 
 def test_a_link_that_leads_out_of_a_run_is_refused(trained, tmp_path):
-    run = shutil.copytree(trained, tmp_path / "run")
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation", "judge"))
     outside = tmp_path / "outside"
     outside.mkdir()
     for name, target in {"evaluation": outside, "metrics.jsonl": tmp_path / "log", "judge": tmp_path / "none"}.items():
