@@ -310,7 +310,7 @@ class Generator:
             training: Real rows that a judge of pictures and sound learns from; those of ``fit`` if not given.
             judge: A judge that has learned already, or its folder; or an encoder of Hugging Face, folder or hub name.
             judge_steps: Steps of the judge's training, done once in a run folder; 0 does without a judge.
-            print_progress: As of ``fit``.
+            print_progress: Whether to tell how far it is.
             options: Further arguments of ``polymodal.evaluation.evaluate``.
 
         Raises:
@@ -371,7 +371,7 @@ class Generator:
             members: Rows that the model learned from; the training rows if not given.
             others: Rows that it did not learn from; the test rows of the run's data if not given.
             reference: Another model with the same fields, which learned from neither.
-            print_progress: As of ``fit``.
+            print_progress: Whether to tell how far it is.
             options: Further arguments of ``evaluation.privacy.audit.audit``, such as ``n_rows`` and ``seed``.
 
         Raises:

@@ -162,7 +162,7 @@ class TrainConfig(_Strict):
             their weights only, which needs them to keep moving: about 1 where there is a critic.
         weight_decay: Of matrices; vectors have none.
         clip: Largest norm of a player's gradient.
-        ema_length: Of the averaged weights, which generate: how far back they reach, as the standard deviation of a
+        ema_length: How far back the averaged weights, which generate, reach, as the standard deviation of a
             curve and a share of the training. If not given, that with the least loss of held-out rows is chosen at the
             end, or 0.1 where there are no such rows or an adversary, whose loss says nothing. See ``training.ema``.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a

@@ -96,7 +96,7 @@ def twins(contents: Mapping[str, Tensor] | None, names: Sequence[str], match: Te
 
     Args:
         contents: See ``Alignment.forward``.
-        names: Of the fields.
+        names: Names of the fields.
         match: (B,) the place of each row among those of all processes.
     """
     if contents is None:

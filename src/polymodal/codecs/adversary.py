@@ -25,7 +25,7 @@ class Adversary(nn.Module):
 
     Args:
         space: Space of what it judges, a grid of one to three dimensions.
-        factor: Of the codec's compression along each axis. Its scores are of cells of these sides.
+        factor: How much the codec compresses each axis. Its scores are of cells of these sides.
         adversarial: Weight of its scores in the autoencoder's loss.
         perceptual: Weight of the distance in its features.
     """

@@ -26,7 +26,7 @@ class Lettering:
     """Draws lines of text, each letter in the first font that has it.
 
     Args:
-        size: Of the letters, in pixels.
+        size: Height of the letters, in pixels.
     """
 
     def __init__(self, size: int):

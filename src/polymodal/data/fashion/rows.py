@@ -39,7 +39,7 @@ class Row:
     """One row.
 
     Attributes:
-        place: Of the picture in its official file, from 0.
+        place: Place of the picture in its official file, from 0.
         label: The class.
         caption: With the class in other words, or its kind.
         template: Of the caption.

@@ -38,7 +38,7 @@ class Piece:
         size_cm: Width, height and depth, as the axes of the mesh come.
         rotation: Nine numbers, rows of a matrix that turns the mesh before it is measured.
         icon, mesh: Members of the catalogue.
-        author, licence: Of the model; the licence as SPDX names it, where it is known.
+        author, licence: Who made the model, and its licence, as SPDX names it where it is known.
     """
 
     id: str

@@ -32,7 +32,7 @@ class Row:
     """One row.
 
     Attributes:
-        place: Of the picture in its official file, from 0.
+        place: Place of the picture in its official file, from 0.
         label: The class.
         motion: Directions, one after the other.
         start: (x, y) of the picture's corner in the first frame.
