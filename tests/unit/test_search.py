@@ -68,14 +68,15 @@ def test_a_value_finds_itself_and_equal_ones_count_once(model, data):
     assert len(names) == len({hit.value for hit in names}) == 6
 
 
-def test_the_index_is_built_once(aligned, model, data, monkeypatch):
-    found = model.search({"name": "red disc"}, "picture", k=3)
-    (folder,) = [path for path in (aligned / "index").iterdir() if path.is_dir()]
+def test_the_index_is_built_once(aligned, data, tmp_path, monkeypatch):
+    run = shutil.copytree(aligned, tmp_path / "run", ignore=shutil.ignore_patterns("index"))
+    found = pm.open(run).search({"name": "red disc"}, "picture", k=3)
+    (folder,) = [path for path in (run / "index").iterdir() if path.is_dir()]
     monkeypatch.setattr(Index, "build", None)
-    again = pm.open(aligned)
+    again = pm.open(run)
     assert again.search({"name": "red disc"}, "picture", k=3)[0].row == found[0].row
     assert again.search({"name": "red disc"}, "picture", k=3, index=data.rows) != []
-    assert [path for path in (aligned / "index").iterdir() if path.is_dir()] == [folder]
+    assert [path for path in (run / "index").iterdir() if path.is_dir()] == [folder]
 
 
 def test_rows_of_a_split_and_of_another_source(model, data, world, tmp_path):
