@@ -1,11 +1,13 @@
 """What a server stands: the same bytes alone and among others, many clients at once, the tests of OpenAI's client.
 
-    python benchmarks/serving.py RUN [--seconds 120] [--clients 16] [--pairs 100] [--openai-tests FOLDER]
+    python benchmarks/serving.py RUN [--seconds 120] [--clients 16] [--pairs 100] [--examples 1000]
+                                     [--openai-tests FOLDER] [--tests-python PYTHON]
 
 RUN is a finished run with a text, a picture and a sound, such as `make demo` leaves. The server is a process of its
 own and shares the machine's cores with the clients, so times are by the clock. FOLDER is a checkout of openai-python,
 whose `tests/api_resources` are run against the server, by `--tests-python`, which has the packages that they need;
-the tests that fail are listed with what the server said.
+the tests that fail are listed with what the server said. ``schemathesis`` makes that many examples of requests a route,
+valid and not, from the page on OpenAPI: none may fail in the server, or be answered by what the page does not tell.
 """
 
 import argparse
@@ -45,7 +47,7 @@ def serving(run: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[by
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "polymodal", "serve", f"run={run}", "--port", str(port), *options]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # a line a request
     address = f"http://127.0.0.1:{port}"
     try:
         while True:
@@ -185,6 +187,22 @@ def throughput(address: str, clients: int, seconds: float) -> dict[str, Any]:
     return {"serial_per_second": serial, "together_per_second": together, "ratio": together / serial}
 
 
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def made_requests(address: str, examples: int) -> dict[str, Any]:
+    """How many requests were made up, and the kinds of answers that should not have been."""
+    options = ["-n", str(examples), "--seed", "0", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing"]
+    options += ["--suppress-health-check", "all", "--request-timeout", "300", "--continue-on-failure", "--no-color"]
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{address}/openapi.json", *options]
+    said = subprocess.run(command, capture_output=True, text=True).stdout
+    count = re.search(r"([\d,]+) generated", said)
+    if count is None:
+        raise SystemExit(f"schemathesis did not run:\n{said[-2000:]}")
+    failures = re.findall(r"^- (.+)$", said, re.MULTILINE)
+    return {"examples_a_route": examples, "requests": int(count[1].replace(",", "")), "failures": sorted(failures)}
+
+
 def client_tests(address: str, folder: Path, python: str) -> dict[str, Any]:
     """How many of the client's own tests pass, and the others by what the server or the client said."""
     with TemporaryDirectory() as scratch:
@@ -216,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--examples", type=int, default=0, metavar="N", help="of schemathesis, a route")
     parser.add_argument("--openai-tests", type=Path, metavar="FOLDER")
     parser.add_argument("--tests-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--output", type=Path, default=RESULTS / "serving.json")
@@ -227,6 +246,9 @@ def main() -> None:
         result["pairs"] = pairs(address, arguments.pairs, arguments.clients - 1)
         result["throughput"] = throughput(address, arguments.clients, min(20.0, arguments.seconds))
         result["load"] = load(address, process, arguments.clients, arguments.seconds)
+    if arguments.examples:
+        with serving(arguments.run) as (address, _):
+            result["schemathesis"] = made_requests(address, arguments.examples)
     if arguments.openai_tests:
         with serving(arguments.run, "--any-model") as (address, _):
             result["client"] = client_tests(address, arguments.openai_tests, arguments.tests_python)

@@ -28,10 +28,11 @@ from polymodal.serving import Engine, Figures, Runs, make_app  # noqa: E402
 
 
 @contextmanager
-def serving(folders, *, engine=None, **settings):
+def serving(folders, *, engine=None, signer=None, **settings):
     """A server at a free port of loopback; gives its address."""
     figures = Figures()
-    runs = Runs(folders, engine=engine or (lambda pipeline: Engine(pipeline, watch=figures.sampled)))
+    engine = engine or (lambda pipeline: Engine(pipeline, watch=figures.sampled))
+    runs = Runs(folders, engine=engine, signer=signer)
     config = uvicorn.Config(make_app(runs, figures, **settings), port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

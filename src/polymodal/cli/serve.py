@@ -1,7 +1,6 @@
 """``polymodal serve``."""
 
 import ipaddress
-import logging
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +36,15 @@ curl localhost:8000/v1/images/generations -H 'content-type: application/json' -d
         "--map", metavar="ROLE=FIELD", nargs="+", default=[], help="fields that are prompt, answer, image or sound"
     )
     parser.add_argument("--any-model", action="store_true", help="answer for unknown names of models by the first run")
+    parser.add_argument(
+        "--sign",
+        type=Path,
+        nargs=2,
+        metavar=("CERTIFICATES", "KEY"),
+        help="PEM files with which pictures, sound and clips are signed as made by this run (C2PA)",
+    )
+    parser.add_argument("--refuse-copies", action="store_true", help="withhold near-copies of the training rows")
+    parser.add_argument("--allow-urls", action="store_true", help="fetch pictures that requests name, if public")
     parser.add_argument("--device", help="where models compute, such as cuda or cpu")
     parser.add_argument("--batch-rows", type=int, default=8, help="samples that are computed together")
     parser.add_argument("--most-waiting", type=int, default=256, help="samples that may wait; more are refused")
@@ -50,7 +58,7 @@ def run(args: Any) -> None:
     try:
         import uvicorn
 
-        from polymodal.serving import Engine, Figures, Runs, make_app
+        from polymodal.serving import Addresses, Copies, Engine, Figures, Runs, Signer, make_app
     except ImportError as error:
         raise ConfigError(
             f"serve: the package {error.name} is not installed; `pip install 'polymodal[serve]'`"
@@ -61,22 +69,35 @@ def run(args: Any) -> None:
     for name in ("batch_rows", "most_waiting", "most_seconds", "most_body_mb", "memory_gb"):
         if getattr(args, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(args, name):g}: must be above 0")
-    figures = Figures()
+    figures, most_body_bytes = Figures(), int(args.most_body_mb * 1e6)
+
+    def engine(pipeline: Any) -> Engine:
+        return Engine(
+            pipeline,
+            batch_rows=args.batch_rows,
+            most_waiting=args.most_waiting,
+            watch=figures.sampled,
+            withhold=Copies(pipeline.data().train).check if args.refuse_copies else None,
+        )
+
     runs = Runs(
         _folders(args.runs),
         roles=dict(_pair(text, "--map", "prompt=name") for text in args.map),
         any_model=args.any_model,
         most_bytes=int(args.memory_gb * (1 << 30)),
         device=args.device,
-        engine=lambda pipeline: Engine(
-            pipeline, batch_rows=args.batch_rows, most_waiting=args.most_waiting, watch=figures.sampled
-        ),
+        engine=engine,
+        signer=Signer(*args.sign) if args.sign else None,
     )
     runs.open(next(iter(runs.folders)))  # what is wrong with it is said before anything listens
     app = make_app(
-        runs, figures, keys=keys, most_body_bytes=int(args.most_body_mb * 1e6), most_seconds=args.most_seconds
+        runs,
+        figures,
+        keys=keys,
+        most_body_bytes=most_body_bytes,
+        most_seconds=args.most_seconds,
+        fetch=Addresses(most_body_bytes) if args.allow_urls else None,
     )
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
     server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, log_level="warning", access_log=False))
     listening = server.config.bind_socket()
     print(f"{', '.join(runs.folders)}: http://{args.host}:{listening.getsockname()[1]}", file=sys.stderr, flush=True)

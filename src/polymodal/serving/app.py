@@ -15,6 +15,7 @@ from polymodal import __version__
 from polymodal.serving.errors import RESPONSES, add_handlers
 from polymodal.serving.figures import Figures
 from polymodal.serving.gate import Gate
+from polymodal.serving.media import Fetch
 from polymodal.serving.routes import audio, chat, embeddings, images, models, native, responses
 from polymodal.serving.runs import Runs
 
@@ -34,6 +35,7 @@ def make_app(
     keys: Sequence[str] = (),
     most_body_bytes: int = 32 << 20,
     most_seconds: float = 120.0,
+    fetch: Fetch | None = None,
 ) -> FastAPI:
     """An ASGI application that answers for some runs.
 
@@ -43,6 +45,7 @@ def make_app(
         keys: Any of which opens the routes; none for no keys.
         most_body_bytes: Larger bodies are refused.
         most_seconds: After which a request is given up.
+        fetch: Gets pictures at addresses that requests name; none for data URLs alone.
     """
 
     @asynccontextmanager
@@ -59,7 +62,7 @@ def make_app(
         docs_url=None,  # its page would fetch scripts from elsewhere
         redoc_url=None,
     )
-    app.state.runs, app.state.most_seconds = runs, most_seconds
+    app.state.runs, app.state.most_seconds, app.state.fetch = runs, most_seconds, fetch
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)

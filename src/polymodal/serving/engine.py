@@ -61,6 +61,7 @@ class Engine:
         batch_rows: Rows of every batch; where fewer wait, the rest is computed in vain, so that bits do not change.
         most_waiting: Rows that may wait; more are refused.
         watch: Called with the rows of each batch and the seconds that it took.
+        withhold: What is generated, by field -> for each row an error that is answered in its place, or None.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class Engine:
         batch_rows: int = 8,
         most_waiting: int = 256,
         watch: Callable[[int, float], None] = lambda rows, seconds: None,
+        withhold: Callable[[Mapping[str, Field]], Sequence[ApiError | None]] | None = None,
     ):
         self.pipeline, self.batch_rows, self.most_waiting, self.watch = pipeline, batch_rows, most_waiting, watch
+        self.withhold = withhold
         self._waiting: list[_Row] = []
         self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
         self._numbers = itertools.count()
@@ -187,8 +190,7 @@ class Engine:
             for row in rows:
                 _settle([row.made], self._sample, [row])
         else:
-            for row, things in zip(rows, made, strict=True):
-                row.made.set_result(things)
+            _give([row.made for row in rows], made)
 
     def _next(self) -> list[_Row]:
         """The row whose turn it is, and others of its kind; the rest goes on waiting."""
@@ -205,8 +207,8 @@ class Engine:
         return rows
 
     @torch.no_grad()
-    def _sample(self, rows: Sequence[_Row]) -> list[Made]:
-        """Objects by field, of each row."""
+    def _sample(self, rows: Sequence[_Row]) -> list[Made | ApiError]:
+        """Objects by field, of each row; or why they are withheld."""
         model, first = self.pipeline.model, rows[0]
         places = torch.arange(self.batch_rows).clamp(max=len(rows) - 1)  # the last row fills what is left
         keys = torch.cat([row.key for row in rows])[places].to(model.device)
@@ -218,8 +220,10 @@ class Engine:
         with fixed_shapes():
             made = model.sample(batch, visible, to, keys, first.options)
         own = torch.arange(len(rows))
-        written = {name: write(model.modalities[name], field.to("cpu").pick(own)) for name, field in made.items()}
-        return [{name: things[k] for name, things in written.items()} for k in range(len(rows))]
+        made = {name: field.to("cpu").pick(own) for name, field in made.items()}
+        withheld = self.withhold(made) if self.withhold else [None] * len(rows)
+        written = {name: write(model.modalities[name], field) for name, field in made.items()}
+        return [error or {name: things[k] for name, things in written.items()} for k, error in enumerate(withheld)]
 
 
 def _settle(futures: Sequence[Future[Any]], work: Callable[[Any], Sequence[Any]], of: Any) -> None:
@@ -230,5 +234,13 @@ def _settle(futures: Sequence[Future[Any]], work: Callable[[Any], Sequence[Any]]
         for future in futures:
             future.set_exception(error)
     else:
-        for future, result in zip(futures, results, strict=True):
+        _give(futures, results)
+
+
+def _give(futures: Sequence[Future[Any]], results: Sequence[Any]) -> None:
+    """Gives each future its result, or the error that is in its place."""
+    for future, result in zip(futures, results, strict=True):
+        if isinstance(result, ApiError):
+            future.set_exception(result)
+        else:
             future.set_result(result)

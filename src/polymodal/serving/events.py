@@ -14,6 +14,8 @@ from polymodal.errors import PolymodalError
 from polymodal.serving.errors import ApiError, ErrorBody, ErrorResponse
 
 Event = Mapping[str, Any]
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+"""Of the OpenAPI page: a route whose answer may be events."""
 log = logging.getLogger("polymodal.serving")
 
 

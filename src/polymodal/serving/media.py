@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from PIL import ImageOps
 from polymodal.modalities.audio import Waveform
 from polymodal.serving.errors import ApiError
 
+Fetch = Callable[[str, str], bytes]
+"""A URL and the parameter that it is of -> what is there."""
 PICTURES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """Types by the name of a picture's format."""
 SOUNDS = {
@@ -90,13 +93,15 @@ def data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def from_url(url: str, param: str) -> bytes:
-    """The bytes of a data URL; nothing is ever fetched.
+def from_url(url: str, param: str, fetch: Fetch | None = None) -> bytes:
+    """The bytes of a data URL, or of what ``fetch`` gets from another one.
 
     Raises:
-        ApiError: It is no data URL.
+        ApiError: It is no data URL, and nothing else is read.
     """
     head, comma, body = url.partition(",")
+    if fetch is not None and not url.startswith("data:"):
+        return fetch(url, param)
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise ApiError(400, f"{param}: only data URLs are read, data:image/png;base64,...", param=param)
     return from_base64(body, param)

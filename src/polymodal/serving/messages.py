@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polymodal.serving.errors import ApiError
-from polymodal.serving.media import from_base64, from_url
+from polymodal.serving.media import Fetch, from_base64, from_url
 from polymodal.serving.runs import Run
 
 _TEXT = ("text", "input_text", "output_text", "refusal")
@@ -23,8 +23,8 @@ class Said:
     sound: bytes | None = None
 
     @classmethod
-    def of(cls, messages: Sequence[Mapping[str, Any]]) -> Said:
-        """Reads messages of the chat and of the responses API.
+    def of(cls, messages: Sequence[Mapping[str, Any]], fetch: Fetch | None = None) -> Said:
+        """Reads messages of the chat and of the responses API; pictures at addresses by ``fetch``, if at all.
 
         Raises:
             ApiError: A part is none that is known, or cannot be decoded.
@@ -37,10 +37,10 @@ class Said:
             elif content is not None and not isinstance(content, list):
                 raise ApiError(400, "messages: content is a text or a list of parts", param="messages")
             else:
-                said._add_parts(content or [])
+                said._add_parts(content or [], fetch)
         return said
 
-    def _add_parts(self, parts: Sequence[Any]) -> None:
+    def _add_parts(self, parts: Sequence[Any], fetch: Fetch | None) -> None:
         words = []
         for part in parts:
             kind = part.get("type") if isinstance(part, dict) else None
@@ -48,7 +48,8 @@ class Said:
                 words.append(str(part.get("text") or part.get("refusal") or ""))
             elif kind in _IMAGE:
                 place = part.get("image_url")
-                self.image = from_url(str(place.get("url") if isinstance(place, dict) else place), "image_url")
+                url = str(place.get("url") if isinstance(place, dict) else place)
+                self.image = from_url(url, "image_url", fetch)
             elif kind == "input_audio":
                 sound = part.get("input_audio")
                 data = sound.get("data") if isinstance(sound, dict) else None

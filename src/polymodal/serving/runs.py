@@ -7,15 +7,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+from PIL import Image as PILImage
+
 from polymodal.api import Generator, open_run
+from polymodal.checkpoint import digest_of
 from polymodal.embedding import AlignedEmbedder
 from polymodal.errors import ConfigError
+from polymodal.modalities.audio import Waveform
 from polymodal.search import stored_embedder
 from polymodal.serving.engine import Engine
 from polymodal.serving.errors import ApiError
+from polymodal.serving.media import PICTURES, SOUNDS, picture_bytes, sound_bytes
+from polymodal.serving.provenance import Sign, Signer, unsigned
 from polymodal.serving.roles import Roles
 
 
@@ -28,16 +34,26 @@ class Run:
         engine: The thread that owns its model.
         roles: What its fields are on OpenAI's routes.
         used: When it was last asked for, by ``time.monotonic``.
+        sign: Puts what is to be said of a file into it.
     """
 
     name: str
     engine: Engine
     roles: Roles
     used: float = 0.0
+    sign: Sign = unsigned
 
     @property
     def pipeline(self) -> Generator:
         return self.engine.pipeline
+
+    def picture(self, picture: PILImage.Image, kind: str, size: str | None = None, quality: int = 95) -> bytes:
+        """As ``picture_bytes``, signed."""
+        return self.sign(picture_bytes(picture, kind, size, quality), PICTURES[kind])
+
+    def sound(self, sound: Waveform, kind: str, speed: float = 1.0) -> bytes:
+        """As ``sound_bytes``, signed."""
+        return self.sign(sound_bytes(sound, kind, speed), SOUNDS[kind])
 
     @cached_property
     def embedder(self) -> AlignedEmbedder:
@@ -73,6 +89,7 @@ class Runs:
         idle_seconds: A run that was asked for since then is not closed: a request may still be about to use it.
         device: Where models compute.
         engine: Makes the engine of a model.
+        signer: Signs what is generated, if anything does.
     """
 
     def __init__(
@@ -85,12 +102,14 @@ class Runs:
         idle_seconds: float = 120.0,
         device: str | None = None,
         engine: Callable[[Generator], Engine] = Engine,
+        signer: Signer | None = None,
     ):
         self.folders, self.roles, self.any_model = dict(folders), dict(roles or {}), any_model
         self.most_bytes, self.idle_seconds, self.device, self._engine = most_bytes, idle_seconds, device, engine
-        self.started = int(time.time())
+        self.started, self.signer = int(time.time()), signer
         self._open: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
+        self._opening = {name: threading.Lock() for name in self.folders}
 
     def find(self, name: str | None) -> str:
         """The name of the run that a request means.
@@ -108,6 +127,8 @@ class Runs:
     def open(self, name: str | None) -> Run:
         """The run that a request means, opened if it is not; others may be closed for it. Blocks.
 
+        Whoever asks for a run that is open does not wait for one that is being opened or closed.
+
         Raises:
             ApiError: There is none.
             CheckpointError: Its folder cannot be read.
@@ -115,23 +136,41 @@ class Runs:
         """
         name = self.find(name)
         with self._lock:
+            if name in self._open:
+                return self._touch(name)
+        with self._opening[name]:
             if name not in self._open:
-                pipeline = open_run(self.folders[name], device=self.device)
-                roles = Roles.of(pipeline, self.roles)
-                self._open[name] = Run(name, self._engine(pipeline), roles)
-            self._open.move_to_end(name)
-            self._open[name].used = time.monotonic()
-            self._evict(name)
-            return self._open[name]
+                run = self._opened(name)
+                with self._lock:
+                    self._open[name] = run
+            with self._lock:
+                run, idle = self._touch(name), self._take_idle(name)
+        for other in idle:
+            other.engine.close()
+        return run
 
-    def _evict(self, kept: str) -> None:
-        """Closes idle runs, the one used longest ago first, until the others fit."""
+    def _opened(self, name: str) -> Run:
+        pipeline = open_run(self.folders[name], device=self.device)
+        roles, sign = Roles.of(pipeline, self.roles), unsigned
+        if self.signer is not None:
+            sign = partial(self.signer.sign, run=name, digest=digest_of(pipeline.model))
+        return Run(name, self._engine(pipeline), roles, sign=sign)
+
+    def _touch(self, name: str) -> Run:
+        self._open.move_to_end(name)
+        self._open[name].used = time.monotonic()
+        return self._open[name]
+
+    def _take_idle(self, kept: str) -> list[Run]:
+        """Takes idle runs away, the one used longest ago first, until the others fit."""
+        taken = []
         for name in list(self._open):
             if sum(run.memory_bytes for run in self._open.values()) <= self.most_bytes:
-                return
+                break
             idle = time.monotonic() - self._open[name].used >= self.idle_seconds
             if name != kept and idle and not self._open[name].engine.waiting:
-                self._open.pop(name).engine.close()
+                taken.append(self._open.pop(name))
+        return taken
 
     @property
     def opened(self) -> list[Run]:

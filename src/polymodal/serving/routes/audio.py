@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.modalities.recordings import seconds_of
 from polymodal.serving.events import Event, event_stream
-from polymodal.serving.media import SOUNDS, sound_bytes
+from polymodal.serving.media import SOUNDS
 from polymodal.serving.waiting import Seed, find_run, new_seed, sample
 
 router = APIRouter(tags=["audio"])
@@ -45,7 +45,7 @@ async def speak(request: Request, speech: Speech) -> Response:
     prompt, target = run.roles.need("prompt"), run.roles.need("sound")
     kind, seed = speech.response_format or "mp3", new_seed(speech.seed)
     (made,) = await sample(request, run, {prompt: speech.input}, [target], seed=seed)
-    content = await run_in_threadpool(sound_bytes, made[target], kind, speech.speed or 1.0)
+    content = await run_in_threadpool(run.sound, made[target], kind, speech.speed or 1.0)
     if speech.stream_format != "sse":
         return Response(content, media_type=SOUNDS[kind], headers={"X-Seed": str(seed)})
 

@@ -13,8 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from polymodal.serving.errors import ApiError
-from polymodal.serving.events import Event, event_stream
-from polymodal.serving.media import sound_bytes
+from polymodal.serving.events import EVENTS, Event, event_stream
 from polymodal.serving.messages import Said, answer_field
 from polymodal.serving.waiting import Seed, find_run, new_seed, sample
 
@@ -83,11 +82,12 @@ class Completion(BaseModel):
     seed: int
 
 
-@router.post("/v1/chat/completions", response_model=Completion)
+@router.post("/v1/chat/completions", response_model=Completion, responses=EVENTS)
 async def complete(request: Request, conversation: Conversation) -> Any:
     """Answers with a text, and with its sound where ``modalities`` has ``audio``."""
     run = await find_run(request, conversation.model)
-    given = Said.of(conversation.messages).given(run)
+    said = await run_in_threadpool(Said.of, conversation.messages, request.app.state.fetch)
+    given = said.given(run)
     target = answer_field(run, given)
     heads, to, seed = run.pipeline.model.heads, [target], new_seed(conversation.seed)
     aloud = any(modality != TEXT for modality in conversation.modalities or ())
@@ -106,7 +106,7 @@ async def complete(request: Request, conversation: Conversation) -> Any:
         message = Message(content=text)
         if aloud:
             form = (conversation.audio or Voice()).format
-            content = await run_in_threadpool(sound_bytes, row[sound], "pcm" if form == "pcm16" else form)
+            content = await run_in_threadpool(run.sound, row[sound], "pcm" if form == "pcm16" else form)
             message = Message(
                 content=None,
                 audio=Sound(

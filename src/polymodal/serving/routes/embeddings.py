@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,6 +16,8 @@ from polymodal.serving.errors import ApiError
 from polymodal.serving.waiting import call, find_run
 
 router = APIRouter(tags=["embeddings"])
+AT_A_TIME = 32
+"""Texts between two of which others have their turn."""
 
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=8192)]
 Words = Annotated[list[str], Field(min_length=1, max_length=2048)]
@@ -60,16 +63,18 @@ async def embed(request: Request, wanted: Wanted) -> Embeddings:
     name = run.roles.need("prompt")
     texts = _texts(wanted.input)
 
-    def work() -> tuple[torch.Tensor, int]:
+    def work(part: list[str]) -> tuple[torch.Tensor, int]:
         run.embedder.check([name], "model")
         modality, vectors, tokens = run.pipeline.fields[name], [], 0
-        for text in texts:  # one after the other: a vector must not depend on the others
+        for text in part:  # one after the other: a vector must not depend on the others
             value = read(name, modality, text).to(run.pipeline.model.device)
             tokens += int(value.lengths[0])
             vectors.append(run.embedder.embed(name, value))
         return torch.cat(vectors), tokens
 
-    vectors, tokens = await call(request, run, work)
+    parts = [texts[start : start + AT_A_TIME] for start in range(0, len(texts), AT_A_TIME)]
+    done = [await call(request, run, partial(work, part)) for part in parts]
+    vectors, tokens = torch.cat([vectors for vectors, _ in done]), sum(count for _, count in done)
     if wanted.dimensions is not None:
         if wanted.dimensions > vectors.shape[1]:
             raise ApiError(400, f"dimensions: this run has {vectors.shape[1]}", param="dimensions")

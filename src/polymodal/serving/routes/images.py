@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from polymodal.serving.errors import ApiError
-from polymodal.serving.events import Event, event_stream
-from polymodal.serving.media import PICTURES, data_url, picture_bytes
+from polymodal.serving.events import EVENTS, Event, event_stream
+from polymodal.serving.media import PICTURES, data_url
 from polymodal.serving.runs import Run
 from polymodal.serving.waiting import Seed, find_run, new_seed, sample
 
@@ -58,7 +58,7 @@ class Drawing(BaseModel):
     seed: Seed = None
 
 
-@router.post("/v1/images/generations", response_model=Pictures)
+@router.post("/v1/images/generations", response_model=Pictures, responses=EVENTS)
 async def generate(request: Request, drawing: Drawing) -> Any:
     """Draws pictures from a prompt.
 
@@ -69,7 +69,7 @@ async def generate(request: Request, drawing: Drawing) -> Any:
     return await _answer(request, run, given, run.roles.need("image"), drawing, "image_generation")
 
 
-@router.post("/v1/images/edits", response_model=Pictures)
+@router.post("/v1/images/edits", response_model=Pictures, responses=EVENTS)
 async def edit(
     request: Request,
     prompt: Annotated[str, Form()],
@@ -128,7 +128,7 @@ async def _answer(
         made = await sample(
             request, run, given, [target], n=n, seed=seed, options={target: options} if options else None
         )
-        files = [await run_in_threadpool(picture_bytes, row[target], kind, drawing.size, quality) for row in made]
+        files = [await run_in_threadpool(run.picture, row[target], kind, drawing.size, quality) for row in made]
         return [base64.b64encode(file).decode() for file in files]
 
     created = int(time.time())

@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 
 from polymodal.modalities import Modality
 from polymodal.serving.errors import ApiError
-from polymodal.serving.media import data_url, from_url
+from polymodal.serving.media import Fetch, data_url, from_url
 from polymodal.serving.runs import Run
 from polymodal.serving.waiting import Count, Seed, find_run, new_seed, sample
 
 router = APIRouter(tags=["polymodal"])
-_TYPES = {".png": "image/png", ".wav": "audio/wav", ".txt": "text/plain"}
+_TYPES = {".png": "image/png", ".webp": "image/webp", ".wav": "audio/wav", ".csv": "text/csv", ".txt": "text/plain"}
 
 
 class Wanted(BaseModel):
@@ -84,7 +84,7 @@ async def fields(request: Request, model: str | None = None) -> Fields:
 async def generate(request: Request, wanted: Wanted) -> Samples:
     """Samples any fields from any others. Several agree with one another: each is given those before it."""
     run = await find_run(request, wanted.model)
-    seed, given = new_seed(wanted.seed), _given(run, wanted.given)
+    seed, given = new_seed(wanted.seed), await _given(request, run, wanted.given)
     made = await sample(request, run, given, wanted.to, n=wanted.n, seed=seed, options=wanted.options)
     samples = [await run_in_threadpool(_written, run, row) for row in made]
     return Samples(model=run.name, seed=seed, samples=samples)
@@ -102,7 +102,9 @@ async def fill(request: Request, table: Table) -> Filled:
         if not to:
             return row, []
         try:
-            given = _given(run, {name: cell for name, cell in row.items() if name in run.pipeline.inputs})
+            given = await _given(
+                request, run, {name: cell for name, cell in row.items() if name in run.pipeline.inputs}
+            )
             (made,) = await sample(request, run, given, to, seed=(seed + number) % 2**63)
         except ApiError as error:
             raise ApiError(error.status, f"rows.{number}: {error.message}", retry_after=error.retry_after) from None
@@ -112,15 +114,19 @@ async def fill(request: Request, table: Table) -> Filled:
     return Filled(model=run.name, seed=seed, rows=[row for row, _ in rows], filled=[names for _, names in rows])
 
 
-def _given(run: Run, given: dict[str, Any]) -> dict[str, Any]:
+async def _given(request: Request, run: Run, given: dict[str, Any]) -> dict[str, Any]:
     """Raw values; no text of a request may name a file of the server."""
+    return await run_in_threadpool(_decoded, run, given, request.app.state.fetch)
+
+
+def _decoded(run: Run, given: dict[str, Any], fetch: Fetch | None) -> dict[str, Any]:
     values = {}
     for name, value in given.items():
         modality = run.pipeline.fields.get(name)
         if value is None:
             continue
         if modality is not None and isinstance(value, str) and not modality.inline:
-            values[name] = from_url(value, name)
+            values[name] = from_url(value, name, fetch)
         elif modality is not None and not modality.inline and not isinstance(value, list):
             raise ApiError(400, f"{name}: a data URL is right, data:...;base64,...", param=name)
         else:
@@ -131,10 +137,11 @@ def _given(run: Run, given: dict[str, Any]) -> dict[str, Any]:
 @torch.no_grad()
 def _written(run: Run, made: dict[str, Any]) -> dict[str, Any]:
     """Objects as JSON: cells of a table, or files as data URLs."""
-    return {name: _cell(run.pipeline.fields[name], thing) for name, thing in made.items()}
+    return {name: _cell(run, run.pipeline.fields[name], thing) for name, thing in made.items()}
 
 
-def _cell(modality: Modality, thing: Any) -> Any:
+def _cell(run: Run, modality: Modality, thing: Any) -> Any:
     if modality.inline:
         return modality.cell(thing)
-    return data_url(_TYPES.get(modality.suffix, "application/octet-stream"), modality.encode(thing))
+    kind = _TYPES.get(modality.suffix, "application/octet-stream")
+    return data_url(kind, run.sign(modality.encode(thing), kind))

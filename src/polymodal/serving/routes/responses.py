@@ -13,8 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from polymodal.serving.errors import ApiError
-from polymodal.serving.events import Event, event_stream
-from polymodal.serving.media import picture_bytes
+from polymodal.serving.events import EVENTS, Event, event_stream
 from polymodal.serving.messages import Said, answer_field
 from polymodal.serving.waiting import Seed, find_run, new_seed, sample
 
@@ -53,18 +52,19 @@ class Answer(BaseModel):
     top_p: float | None = None
 
 
-@router.post("/v1/responses", response_model=Answer)
+@router.post("/v1/responses", response_model=Answer, responses=EVENTS)
 async def respond(request: Request, asked: Asked) -> Any:
     """Answers a text or a conversation."""
     run = await find_run(request, asked.model)
-    given = Said.of([{"content": asked.input}] if isinstance(asked.input, str) else asked.input).given(run)
+    messages = [{"content": asked.input}] if isinstance(asked.input, str) else asked.input
+    given = (await run_in_threadpool(Said.of, messages, request.app.state.fetch)).given(run)
     draws = any(tool.get("type") == "image_generation" for tool in asked.tools or [])
     target = run.roles.need("image") if draws else answer_field(run, given)
     if target in given:
         raise ApiError(400, f"tools: the picture is given, so that '{target}' cannot be generated", param="tools")
     (made,) = await sample(request, run, given, [target], seed=new_seed(asked.seed))
     if draws:
-        content = await run_in_threadpool(picture_bytes, made[target], "png")
+        content = await run_in_threadpool(run.picture, made[target], "png")
         item: dict[str, Any] = {
             "type": "image_generation_call",
             "id": f"ig_{secrets.token_hex(12)}",
