@@ -14,7 +14,7 @@ from polymodal.evaluation.report.heat_map import heat_map
 from polymodal.evaluation.report.page import Card, Section, command_line, write_page
 from polymodal.evaluation.scorecard import Sample, Scorecard, number
 
-_INTRODUCTION = (
+INTRODUCTION = (
     "A score with its 95 % bootstrap interval. “Real” is what the row's real value scores by the same judge or, if "
     "that is less, what the best possible use of the input could; “chance” is what a model scores that "
     "does not look at its input. Green: as real values, within the interval; red: as by chance; grey: real values and "
@@ -41,6 +41,8 @@ def write_report(
     title: str = "Scorecard",
     command: str | None = None,
     run: str | Path | None = None,
+    first: Sequence[Section] = (),
+    introduction: str = INTRODUCTION,
 ) -> Path:
     """Writes scorecards as one page: faults, the heat map, all scores, samples of every direction, training curves.
 
@@ -50,10 +52,12 @@ def write_report(
         title: Heading of the page.
         command: That made the page; by default the command line of this process.
         run: Folder of the run, for the curves of its training.
+        first: Sections that come before all of these.
+        introduction: The paragraph below the heading.
     """
     scorecards = [scorecards] if isinstance(scorecards, Scorecard) else list(scorecards)
     several = len(scorecards) > 1
-    sections = []
+    sections = list(first)
     for card in scorecards:
         sections += _overview(card, several)
     for card in scorecards:
@@ -77,7 +81,7 @@ def write_report(
         for name in ("judge", "options", "recipe")
         if first[name]
     }
-    return write_page(path, title, sections, introduction=_INTRODUCTION, facts=facts)
+    return write_page(path, title, sections, introduction=introduction, facts=facts)
 
 
 def _overview(card: Scorecard, several: bool) -> list[Section]:
