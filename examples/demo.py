@@ -94,7 +94,7 @@ def main() -> None:
         title="polymodal: one model, any field",
         command="make demo",
         run=out / "run",
-        first=sections(model, data, arguments.seed),
+        before=sections(model, data, arguments.seed),
         introduction="One model of pictures, names, speech and style. All of this is generated unless it says that it "
         "is given or real; the tables below the pictures say how good it is.",
     )

@@ -41,7 +41,7 @@ def write_report(
     title: str = "Scorecard",
     command: str | None = None,
     run: str | Path | None = None,
-    first: Sequence[Section] = (),
+    before: Sequence[Section] = (),
     introduction: str = INTRODUCTION,
 ) -> Path:
     """Writes scorecards as one page: faults, the heat map, all scores, samples of every direction, training curves.
@@ -52,12 +52,12 @@ def write_report(
         title: Heading of the page.
         command: That made the page; by default the command line of this process.
         run: Folder of the run, for the curves of its training.
-        first: Sections that come before all of these.
+        before: Sections that come before all of these.
         introduction: The paragraph below the heading.
     """
     scorecards = [scorecards] if isinstance(scorecards, Scorecard) else list(scorecards)
     several = len(scorecards) > 1
-    sections = list(first)
+    sections = list(before)
     for card in scorecards:
         sections += _overview(card, several)
     for card in scorecards:
