@@ -371,13 +371,18 @@ def test_confidence_is_that_of_the_best_guess(run, tmp_path):
         run.fill(tmp_path / "t.jsonl", tmp_path / "other.jsonl", calibration=drawn)
 
 
-def test_how_far_it_is_is_told(run, tmp_path, monkeypatch, capsys):
-    (tmp_path / "t.jsonl").write_text('{"note": "a", "kind": null}\n' * 300)
-    monkeypatch.setattr("polymodal.fill.LINE_SECONDS", 0)
-    run.fill(tmp_path / "t.jsonl", tmp_path / "out.jsonl", compare=False)
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("filled 256 rows of 300, ")
-    assert second.startswith("filled 300 rows of 300, 0 s left")
+def test_how_far_it_is_is_told(run, tmp_path, caplog):
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"note": "a", "kind": null}\n' * 300)
+    with caplog.at_level("INFO", "polymodal"):
+        run.fill(table, tmp_path / "silent.jsonl", compare=False, print_progress=False)
+        run.fill(table, tmp_path / "out.jsonl", compare=False)
+        run.fill(pd.DataFrame({"note": ["a"], "kind": [None]}), compare=False)
+    files, frame = [record.getMessage() for record in caplog.records]
+    assert (files, frame) == (
+        "filling 100%  0:00 left  300 of 300 rows",
+        "filling 100%  0:00 left  1 of 1 rows",
+    )
 
 
 def test_one_at_a_time_fills_an_output(run, tmp_path):
