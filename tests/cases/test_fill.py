@@ -5,6 +5,7 @@ import datetime
 import decimal
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -369,6 +370,29 @@ def test_confidence_is_that_of_the_best_guess(run, tmp_path):
     assert 0 <= json.loads((tmp_path / "best.jsonl").read_text())["price_confidence"] <= 1
     with pytest.raises(pm.ConfigError, match="calibration: is of another model, other options"):
         run.fill(tmp_path / "t.jsonl", tmp_path / "other.jsonl", calibration=drawn)
+
+
+def test_numbers_as_text_keep_their_form(recipe, tmp_path):
+    columns = {
+        "comma": (1, lambda i: f"{10 + i},{i % 10}5", r"\d\d,\d{1,2}"),
+        "bracket": (1, lambda i: f"[{10 + i}.5]", r"\[\d\d\.\d\]"),
+        "pair": (2, lambda i: f"{10 + i},{i}", r"\d\d,\d+"),
+        "semicolon": (2, lambda i: f"{10 + i},5; {i},25", r"\d\d,\d+; \d+,\d+"),
+        "space": (2, lambda i: f"{i} {i + 1}", r"\d+ \d+"),
+    }
+    rows = [[write(i) for _, write, _ in columns.values()] for i in range(40)]
+    table = "|".join(columns) + "\n" + "".join("|".join(row) + "\n" for row in rows)
+    (tmp_path / "t.csv").write_text(table)
+    fields = {name: pm.Vector(size) for name, (size, *_) in columns.items()}
+    data = pm.load(tmp_path / "t.csv", fields, validation=0.2, cache=tmp_path / "cache")
+    assert not data.bad_cells
+    run = pm.fit({**recipe, "fields": {}}, data, steps=2, run=tmp_path / "run")
+    (tmp_path / "gaps.csv").write_text(table + "12,5||||3 4\n|[19.5]|11,2|11,5; 2,5|\n")
+    run.fill(tmp_path / "gaps.csv", tmp_path / "out.csv")
+    *same, first, second = (tmp_path / "out.csv").read_text().splitlines()
+    assert same == table.splitlines()
+    for line in (first, second):
+        assert re.fullmatch(r"\|".join(form for *_, form in columns.values()), line)
 
 
 def test_how_far_it_is_is_told(run, tmp_path, caplog):

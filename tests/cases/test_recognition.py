@@ -104,6 +104,44 @@ class TestNumbers:
             pm.Vector(1).read("1,234")
         assert pm.Vector(1).read("0,125").tolist() == [0.125]
 
+    @pytest.mark.parametrize(
+        ("write", "size"),
+        [
+            (lambda i: f"{40 + i},50,93", 3),
+            (lambda i: f"{40 + i} 50 9.5", 3),
+            (lambda i: f"48.{i}, -2.35", 2),
+            (lambda i: f"{i},5; {i},25 ;3", 3),
+            (lambda i: f"{i},5 2,25", 2),
+            (lambda i: ["", "-", f"{i};2"][i % 3], 2),
+            (lambda i: f"{i % 2};7", 2),
+        ],
+    )
+    def test_several_in_one_cell_without_brackets(self, tmp_path, write, size):
+        rows = [{"v": write(i), "said": f"number {i}"} for i in range(40)]
+        path = tmp_path / "rows.csv"
+        path.write_text("v|said\n" + "".join(f"{row['v']}|{row['said']}\n" for row in rows))
+        fields = infer_fields(path, tmp_path / "cache")
+        assert {name: getattr(field, "size", None) for name, field in fields.items()} == {"v": size, "said": None}
+        data = pm.load(path, fields, cache=tmp_path / "cache", validation=0, test=0)
+        assert len(data.rows) == 40
+        first = float(rows[5]["v"].partition(";")[0].split()[0].partition(",")[0])
+        assert abs(data.rows[5]["v"][0] - first) < 0.6
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda i: f"1,{i:03},000",
+            lambda i: f"{i} 000",
+            lambda i: f"030 {i} 44",
+            lambda i: f"{i},2,{'3' if i % 2 else '3,4'}",
+            lambda i: f"{i},,2",
+            lambda i: f"10.0.{i}.1",
+            lambda i: f"2,{i} apples",
+        ],
+    )
+    def test_what_may_be_something_else_is_text(self, infer, write):
+        assert infer([{"v": write(i)} for i in range(40)]) == {"v": "text"}
+
     def test_vectors_that_numpy_has_shortened_are_left_out(self):
         fields = infer_fields([{"v": f"[{i}. 2. ... 9.]", "said": f"the {i}th"} for i in range(12)])
         assert "..." in fields.left_out["v"]
