@@ -250,8 +250,31 @@ def test_what_is_left_out_is_listed_with_its_reason(tmp_path):
     for column, word in {"": "counts the rows", "url": "addresses", "tags": "no modality", "nothing": "empty"}.items():
         assert word in fields.left_out[column]
     assert any("'meta'" in note for note in pm.load(rows, cache=tmp_path).notes)
-    with pytest.raises(DataError, match=r"'meta' no modality is known"):
+    with pytest.raises(DataError, match=r"'meta': no modality is known"):
         infer_fields([{"meta": row["meta"]} for row in rows], tmp_path)
+
+
+def test_a_refusal_says_what_is_wrong_with_the_first_row(tmp_path):
+    for rows, reason in (
+        ([], "there are no rows"),
+        ([{}], "it has no columns"),
+        ([("a", 1)], "row 1: a row is a mapping"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            infer_fields(rows, tmp_path)
+    with pytest.raises(DataError, match=r"'c9': no modality is known .*; and 20 more columns$"):
+        infer_fields([{f"c{place}": {"a": 1} for place in range(30)}], tmp_path)
+
+
+def test_whole_numbers_that_floats_confuse_are_no_classes(infer):
+    rows = [{"n": 10**25 + i, "m": 2**63 + 7 * i, "far": 10**15 + 10 * i * i, "said": f"the {i}th"} for i in range(30)]
+    assert infer(rows) == {"far": "vector", "said": "text"}
+
+
+def test_splits_beside_other_names_are_no_field(infer):
+    rows = [{"split": ["train", "unsupervised", "test"][i % 3], "said": f"the {i}th"} for i in range(30)]
+    assert infer(rows) == {"said": "text"}
+    assert infer([row | {"split": "ab"[i % 2]} for i, row in enumerate(rows)]) == {"split": "label", "said": "text"}
 
 
 def test_an_index_with_gaps_and_no_name(infer, tmp_path):

@@ -14,6 +14,8 @@ _DECIMAL = re.compile(r"\s*[+-]?(?!0*[1-9]\d{0,2},\d{3}\s*$)\d+,\d+\s*")
 """A number with a decimal comma; not such as 1,234, which means one thing here and a thousand times as much there."""
 _CODE = re.compile(r"\s*[+-]?0\d")
 """Begins a postal code or an article's number, not a number: it would lose its zeros."""
+_EXACT = 2.0**53
+"""Up to here, each whole number is a float of its own."""
 _GROUPED = re.compile(r"\s*[+-]?\d{1,3}([ ,]\d{3})+\s*")
 _NO_NUMBER = frozenset(("na", "n/a", "nan", "null", "none", "-", "?", "inf", "-inf"))
 """What tables put where a number is missing, in lower case."""
@@ -31,9 +33,12 @@ def column_numbers(cells: Sequence[Any]) -> np.ndarray | None:
     if not numbers or not all(isinstance(cell, str) or is_number(cell) for cell in numbers):
         return None
     try:
-        return np.array([parse_number(cell) if isinstance(cell, str) else float(cell) for cell in numbers])
+        found = np.array([parse_number(cell) if isinstance(cell, str) else float(cell) for cell in numbers])
     except (OverflowError, ValueError):
         return None
+    if np.abs(found).max() > _EXACT and len(np.unique(found)) < len({str(cell).strip() for cell in numbers}):
+        return None  # numbers that name something, of which floats would make the same
+    return found
 
 
 def is_decimal(text: str) -> bool:
