@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from polymodal.data.sources.json_rows import distinct
 from polymodal.errors import DataError
 from polymodal.tables.base import SHARD_ROWS, Changes, Shard, Table
 
@@ -66,7 +65,7 @@ def _object(line: bytes) -> dict[str, Any] | str:
     if not line.strip():
         return "the line is empty"
     try:
-        cells = json.loads(line.removeprefix(_BOM), object_pairs_hook=distinct)
+        cells = json.loads(line.removeprefix(_BOM))
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     return cells if isinstance(cells, dict) else f"not a JSON object but {type(cells).__name__}"
