@@ -188,7 +188,7 @@ class _Column:
         if self.name.startswith("__"):
             return _INTERNAL
         if not self.cells:
-            return "it is empty in every row"
+            return _SPLITS if self.name == "split" else "it is empty in every row"
         if self.name == "split" and any(is_split_column([text]) for text in {*self.texts}):
             return _SPLITS
         if self._mostly(_ADDRESS.fullmatch):
