@@ -142,6 +142,7 @@ class Generator:
         confidence: bool = False,
         min_confidence: float | None = None,
         compare: bool = True,
+        print_progress: bool = True,
         **filling: Any,
     ) -> Any:
         """Fills the missing cells of a table from the other cells of their rows.
@@ -154,6 +155,7 @@ class Generator:
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
             compare: Compare best guesses with the most frequent value, or the mean, on validation rows (once in a run
                 folder), and log a warning where they are worse.
+            print_progress: Whether to tell how far it is.
             filling: The same as in ``polymodal.fill.fill``: ``overwrite``, ``root``, ``encoding``; and ``columns``,
                 ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of ``polymodal.cell_filler.Filling``.
 
@@ -171,10 +173,12 @@ class Generator:
         if (confidence or min_confidence is not None) and not filling.get("calibration"):
             draws = filling.get("draws", DRAWS) if filling.get("how", "best") == "best" else 0
             filling["calibration"] = self._calibration(filling.get("options"), draws)
-        if compare and (known := recall(self.model, filling, self.run, self.data)):
-            known.warn(filling.get("columns"))
-            filling.setdefault("numbers", known.numbers)
-        return fill(self.model, table, output, min_confidence=min_confidence, **filling)
+        with messages_shown(print_progress):
+            if compare and (known := recall(self.model, filling, self.run, self.data)):
+                known.warn(filling.get("columns"))
+                filling.setdefault("numbers", known.numbers)
+            filling |= {"min_confidence": min_confidence, "print_progress": print_progress}
+            return fill(self.model, table, output, **filling)
 
     def calibrate(
         self,

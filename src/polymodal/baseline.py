@@ -88,7 +88,7 @@ class Baseline:
         for name in model.heads:
             space = model.modalities[name].space
             if space.kind == "continuous" and not space.grid and name in training.columns:
-                style = ColumnStyle()
+                style = ColumnStyle(space.shape[0])
                 for cell in training.column(name):
                     if not is_absent(cell):
                         style.add(cell)

@@ -21,7 +21,7 @@ from polymodal.guess import DRAWS, guess_rows
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.tables import Changes, NumberStyle, Shard, Table
-from polymodal.types import Batch, Field
+from polymodal.types import Batch, Field, Space
 
 if TYPE_CHECKING:
     from polymodal.evaluation.calibration import Calibration
@@ -83,6 +83,11 @@ class _Made:
 
     thing: Any
     confidence: float | None
+
+
+def _count(space: Space) -> int | None:
+    """How many numbers a value has; None if it is made of something else."""
+    return space.shape[0] if space.kind == "continuous" and not space.grid else None
 
 
 class CellFiller:
@@ -174,7 +179,7 @@ class CellFiller:
                 added[column] = None
         table.added = [column for column in added if column not in table.columns]
         inline = [name for name in self.wanted if self.model.modalities[name].inline]
-        table.study([self.names[name] for name in inline])
+        table.study({self.names[name]: _count(self.model.modalities[name].space) for name in inline})
         for name in self.wanted:
             modality, column = self.model.modalities[name], self.names[name]
             if name in inline and (self.filling.numbers or {}).get(name) is not None:

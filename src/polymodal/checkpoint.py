@@ -24,13 +24,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polymodal.claims import check_links, check_weights, tensors_of, without_memory
 from polymodal.config import Recipe, load_recipe
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_folder, file_sha256, read_json, remove_partials
+from polymodal.files import atomic_folder, file_sha256, read_json, remove_partials, write_tensors
 from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
@@ -180,10 +180,7 @@ def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: M
         for name, group in tensors.items():
             path = partial / f"{name}.safetensors"
             path.parent.mkdir(exist_ok=True)
-            try:
-                save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
-            except SafetensorError as error:  # what the library makes of a full disk
-                raise OSError(f"{path}: cannot be written: {error}") from None
+            write_tensors(path, group)
             sums[f"{name}.safetensors"] = file_sha256(path)
         for name, document in documents.items():
             path = partial / f"{name}.json"

@@ -4,12 +4,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from socket import gethostname
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_JSON_BYTES = 1 << 26
 _MOST_NAME_CHARACTERS, _MOST_NAME_BYTES = 100, 150
@@ -43,6 +46,21 @@ def write_file(path: Path, content: str | bytes) -> None:
     """Writes a file that is there whole or not at all; text in UTF-8, its line breaks as they are."""
     with atomic_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Writes a file of safetensors, as it comes.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(f"{path}: cannot be written: {error}") from None
 
 
 @contextmanager

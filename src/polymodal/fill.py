@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import Progress
 
 from polymodal import stopping
 from polymodal.cell_filler import CellFiller, Filling
@@ -22,10 +19,8 @@ from polymodal.data.paths import Files
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import atomic_file, file_name, file_sha256, read_json, write_file
 from polymodal.model import Model
+from polymodal.progress import Progress
 from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open_table
-
-LINE_SECONDS = 30
-"""Between two lines that tell how far it is, where there is no terminal to show a bar."""
 
 _JOINED = "joined"
 """In the folder of shards: the digest of the whole output, by which it is known again."""
@@ -62,6 +57,7 @@ def fill(
     overwrite: bool = False,
     root: str | Path | None = None,
     encoding: str | None = None,
+    print_progress: bool = True,
     **filling: Any,
 ) -> Any:
     """Fills the missing cells of a table; everything else stays as it is, in the same order.
@@ -79,6 +75,7 @@ def fill(
         overwrite: Replace an older output, and begin anew.
         root: A folder that paths in cells may start from and lead to, besides the table's.
         encoding: Encoding of delimited text that is neither UTF-8 nor says what it is.
+        print_progress: Whether to tell how far it is.
         filling: How cells are filled; see ``polymodal.cell_filler.Filling``.
 
     Returns:
@@ -96,7 +93,7 @@ def fill(
             raise ConfigError(
                 "output: a table in memory is returned; give no output, or the path of a file as the table"
             )
-        return _fill_frame(model, open_frame(table), how, Files(None, root))
+        return _fill_frame(model, open_frame(table), how, Files(None, root), print_progress)
     if not isinstance(table, str | Path):
         raise ConfigError(
             f"table: a {type(table).__name__} cannot be filled; the path of a file, a data frame and an Arrow table can"
@@ -104,26 +101,34 @@ def fill(
     if output is None:
         raise ConfigError(f"output: {table} is a file; name the file to write")
     files = Files(Path(table).parent, root)
-    return _Job(model, open_table(Path(table), encoding), Path(output), how, files).run(overwrite)
+    return _Job(model, open_table(Path(table), encoding), Path(output), how, files, print_progress).run(overwrite)
 
 
-def _fill_frame(model: Model, frame: Frame, filling: Filling, files: Files) -> Any:
+def _fill_frame(model: Model, frame: Frame, filling: Filling, files: Files, print_progress: bool) -> Any:
     filler = CellFiller(model, frame, filling, files=files)
     everything: dict[str, dict[int, Any]] = {}
-    with _Progress(frame.size) as progress:
+    with Progress("filling", shown=print_progress) as bar:
         first = 0
         for shard in frame.shards():
             for column, cells in filler.changes(shard, first)[0].items():
                 everything.setdefault(column, {}).update({first + place: cell for place, cell in cells.items()})
             first += len(shard.rows)
-            progress.at(first)
+            bar.at(*_done(first, frame.size))
     return frame.filled(everything)
+
+
+def _done(rows: int, size: int | None) -> tuple[float, str]:
+    """The share that so many rows are, and what to say of them."""
+    return (rows / size, f"{rows:,} of {size:,} rows") if size else (0.0, f"{rows:,} rows")
 
 
 class _Job:
     """A table in a file that is filled to another one."""
 
-    def __init__(self, model: Model, table: FileTable, output: Path, filling: Filling, files: Files):
+    def __init__(
+        self, model: Model, table: FileTable, output: Path, filling: Filling, files: Files, print_progress: bool
+    ):
+        self.print_progress = print_progress
         self.model, self.table, self.output, self.filling, source = model, table, output, filling, table.path
         if output.suffix.lower() != source.suffix.lower():
             raise ConfigError(f"{output}: the output's ending must be the table's, '{source.suffix}'")
@@ -153,11 +158,11 @@ class _Job:
             self._clear()
         self._claim()
         notes, first = [], 0
-        with _Progress(self.table.size) as progress, stopping.finishing():
+        with Progress("filling", shown=self.print_progress) as bar, stopping.finishing():
             for number, shard in enumerate(self.table.shards()):
                 notes.append(self._shard(number, shard, first))
                 first += len(shard.rows)
-                progress.at(first)
+                bar.at(*_done(first, self.table.size))
                 stopping.stop_if_asked()
         parts = [self._part(number) for number in range(len(notes))]
         with atomic_file(self.output) as joined:
@@ -291,34 +296,3 @@ class _Job:
                 )
             copied.append(text)
         return copied
-
-
-class _Progress:
-    """How far it is: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, total: int | None):
-        self.total, self.console = total, Console(stderr=True)
-        shown = self.console.is_terminal or self.console.is_jupyter
-        self.bar = Progress(console=self.console, transient=True, disable=not shown)
-        self.task = self.bar.add_task("Filling", total=total)
-        self.started = self.last = time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def at(self, rows: int) -> None:
-        """Says that so many rows are done."""
-        self.bar.update(self.task, completed=rows, description=f"Filling: {rows:,} rows")
-        now = time.monotonic()
-        if self.bar.disable and now - self.last >= LINE_SECONDS:
-            self.last = now
-            left = (
-                f" of {self.total:,}, {(now - self.started) * (self.total / rows - 1):,.0f} s left"
-                if self.total
-                else ""
-            )
-            self.console.print(f"filled {rows:,} rows{left}", highlight=False, markup=False)

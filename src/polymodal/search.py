@@ -12,13 +12,13 @@ from typing import Any
 
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
 from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
 from polymodal.errors import CheckpointError, ConfigError, DataError
-from polymodal.files import atomic_folder, read_json, remove_partials
+from polymodal.files import atomic_folder, read_json, remove_partials, write_tensors
 from polymodal.generation import read
 from polymodal.model import Model
 
@@ -120,8 +120,9 @@ class Index:
         names = {"embedded": list(moments), "indexed": list(self.flat)}
         with atomic_folder(final) as partial:
             for number, index in enumerate(self.flat.values()):  # a field's name need not be one of a file
-                faiss.write_index(index, str(partial / f"{number}.faiss"))
-            save_file(tensors, partial / "moments.safetensors")
+                content = faiss.serialize_index(index)  # the library's own writer makes a RuntimeError of a full disk
+                (partial / f"{number}.faiss").write_bytes(content)
+            write_tensors(partial / "moments.safetensors", tensors)
             (partial / "fields.json").write_text(json.dumps(names), encoding="utf-8")
 
     def search(self, given: Mapping[str, Any], to: str, *, k: int = 10) -> list[Hit]:

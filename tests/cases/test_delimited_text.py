@@ -108,6 +108,11 @@ class TestRows:
         data = read(load, folder / "rows.csv", f'text,kind,note\na,b,{long}\nc,d,"{long}"\n')
         assert data.train.column("note") == [long, long]
 
+    @pytest.mark.parametrize("above", ["# made by hand\n# in 2024\n", "The list of kinds\n", "text\n"])
+    def test_a_first_line_that_is_no_header(self, load, folder, above):
+        with pytest.raises(DataError, match=r"the first line has 1 cell, and most of the others 2; delete what stands"):
+            read(load, folder / "rows.csv", above + written())
+
     def test_columns_without_a_name(self, load, folder):
         data = read(load, folder / "rows.csv", "text,kind,,\na,b,,\nc,d,,\ne,f\ng,h,,,,,\n")
         assert data.train.column("text") == ["a", "c", "g"]
@@ -204,6 +209,35 @@ class TestJson:
         for name in ("rows.json", "rows.ndjson", "rows.JSONL"):
             assert found(read(load, folder / name, lines)) == rows()
 
+    @pytest.mark.parametrize("indent", [None, 2])
+    def test_columns(self, load, folder, indent):
+        columns = {"text": [row["text"] for row in rows()], "kind": [row["kind"] for row in rows()]}
+        numbered = {name: {str(place): cell for place, cell in enumerate(column)} for name, column in columns.items()}
+        for document in (columns, numbered):
+            assert found(read(load, folder / "rows.json", json.dumps(document, indent=indent))) == rows()
+
+    @pytest.mark.parametrize("document", [{"text": [{"a": 1}, {"a": 2}]}, {"text": ["a", "b"], "kind": ["x"]}])
+    def test_lists_that_are_no_columns(self, load, folder, document):
+        with pytest.raises(DataError):
+            read(load, folder / "rows.json", json.dumps(document, indent=2))
+
+    @pytest.mark.parametrize("content", [json.dumps(rows(), indent=1), json.dumps(rows())])
+    def test_a_list_that_is_called_lines(self, load, folder, content):
+        assert found(read(load, folder / "rows.jsonl", content)) == rows()
+
+    def test_a_list_per_line_is_no_list_of_rows(self, load, folder):
+        line = json.dumps([{"text": "a", "kind": "x"}, {"text": "b", "kind": "x"}]) + "\n"
+        with pytest.raises(DataError, match="row 1: not a JSON object but list"):
+            read(load, folder / "rows.jsonl", 3 * line)
+        (rejected,) = read(load, folder / "rows.json", 3 * line).rejected
+        assert "more text behind the list" in rejected.reason
+
+    def test_a_key_twice_costs_the_row(self, load, folder):
+        lines = [json.dumps(row) + "\n" for row in rows()]
+        data = read(load, folder / "rows.jsonl", "".join([*lines[:3], '{"text": "a", "text": "b"}\n', *lines[3:]]))
+        assert found(data) == rows()
+        assert [(one.row, "the key 'text' is there twice" in one.reason) for one in data.rejected] == [(4, True)]
+
     def test_what_is_not_an_object(self, load, folder):
         data = read(load, folder / "rows.json", '[{"text": "a", "kind": "x"}, 5, {"text": "b", "kind": "x"}]')
         assert data.train.column("text") == ["a", "b"]
@@ -262,6 +296,31 @@ class TestRawBytes:
         (row,) = table.rows()
         with pytest.raises(DataError, match="'日' is no letter of cp1252"):
             table.changed(row, {0: "日本"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", b"PK\x03\x04\x14\0\0\0\x08\0", "is a ZIP archive or a spreadsheet, and no text"),
+        ("rows.jsonl", b"PAR1\x15\x04\x15", "is Parquet, and no text"),
+        ("rows.tsv", b"SQLite format 3\0\x10", "is a data base of SQLite"),
+        ("rows.zip", b"PK\x03\x04", "unpack it, and give what is in it"),
+        ("rows.xlsx", b"PK\x03\x04", "pandas.read_excel"),
+        ("rows.txt", b"text\na\n", r"name it \.csv or \.tsv"),
+    ],
+)
+def test_what_is_no_text_says_what_it_is(load, folder, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read(load, folder / name, content)
+
+
+def test_names_that_begin_as_other_files_do(load, folder):
+    assert len(read(load, folder / "rows.csv", "PAR1,text\nx,a row\ny,another\n", TEXT).train) == 2
+
+
+def test_addresses_are_no_paths(load):
+    with pytest.raises(DataError, match="addresses are not fetched; download it"):
+        load("https://example.com/rows.csv", TEXT)
 
 
 def test_several_tables_by_braces(load, folder):

@@ -5,6 +5,7 @@ import datetime
 import decimal
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -371,13 +372,41 @@ def test_confidence_is_that_of_the_best_guess(run, tmp_path):
         run.fill(tmp_path / "t.jsonl", tmp_path / "other.jsonl", calibration=drawn)
 
 
-def test_how_far_it_is_is_told(run, tmp_path, monkeypatch, capsys):
-    (tmp_path / "t.jsonl").write_text('{"note": "a", "kind": null}\n' * 300)
-    monkeypatch.setattr("polymodal.fill.LINE_SECONDS", 0)
-    run.fill(tmp_path / "t.jsonl", tmp_path / "out.jsonl", compare=False)
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("filled 256 rows of 300, ")
-    assert second.startswith("filled 300 rows of 300, 0 s left")
+def test_numbers_as_text_keep_their_form(recipe, tmp_path):
+    columns = {
+        "comma": (1, lambda i: f"{10 + i},{i % 10}5", r"\d\d,\d{1,2}"),
+        "bracket": (1, lambda i: f"[{10 + i}.5]", r"\[\d\d\.\d\]"),
+        "pair": (2, lambda i: f"{10 + i},{i}", r"\d\d,\d+"),
+        "semicolon": (2, lambda i: f"{10 + i},5; {i},25", r"\d\d,\d+; \d+,\d+"),
+        "space": (2, lambda i: f"{i} {i + 1}", r"\d+ \d+"),
+    }
+    rows = [[write(i) for _, write, _ in columns.values()] for i in range(40)]
+    table = "|".join(columns) + "\n" + "".join("|".join(row) + "\n" for row in rows)
+    (tmp_path / "t.csv").write_text(table)
+    fields = {name: pm.Vector(size) for name, (size, *_) in columns.items()}
+    data = pm.load(tmp_path / "t.csv", fields, validation=0.2, cache=tmp_path / "cache")
+    assert not data.bad_cells
+    run = pm.fit({**recipe, "fields": {}}, data, steps=2, run=tmp_path / "run")
+    (tmp_path / "gaps.csv").write_text(table + "12,5||||3 4\n|[19.5]|11,2|11,5; 2,5|\n")
+    run.fill(tmp_path / "gaps.csv", tmp_path / "out.csv")
+    *same, first, second = (tmp_path / "out.csv").read_text().splitlines()
+    assert same == table.splitlines()
+    for line in (first, second):
+        assert re.fullmatch(r"\|".join(form for *_, form in columns.values()), line)
+
+
+def test_how_far_it_is_is_told(run, tmp_path, caplog):
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"note": "a", "kind": null}\n' * 300)
+    with caplog.at_level("INFO", "polymodal"):
+        run.fill(table, tmp_path / "silent.jsonl", compare=False, print_progress=False)
+        run.fill(table, tmp_path / "out.jsonl", compare=False)
+        run.fill(pd.DataFrame({"note": ["a"], "kind": [None]}), compare=False)
+    files, frame = [record.getMessage() for record in caplog.records]
+    assert (files, frame) == (
+        "filling 100%  0:00 left  300 of 300 rows",
+        "filling 100%  0:00 left  1 of 1 rows",
+    )
 
 
 def test_one_at_a_time_fills_an_output(run, tmp_path):

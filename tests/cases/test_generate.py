@@ -32,6 +32,7 @@ def run(tmp_path_factory, recipe):
     [
         ["--Caption (en)", "@@friend3 look at it"],
         ["--Caption (en)=-5 degrees"],
+        ["--Caption (en)", "\\-"],
         ["--given", "Caption (en)=-5 degrees"],
         ["--size", "80,60,75"],
         ["--size=-80, 60 ,75"],

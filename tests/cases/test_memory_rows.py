@@ -75,6 +75,8 @@ def test_what_gives_rows_once_is_read_whole(load):
         ({"a": [1, 2], "b": [1]}, "columns of different lengths: a 2, b 1"),
         ({"a": "text"}, "column 'a' is of type str"),
         (["a", "b"], "rows, row 1: a row is a mapping of columns to cells; this is of type str"),
+        (pd.Series(["a", "b"], name="a"), "of type Series, which is no table; give {'name': column}"),
+        (pa.chunked_array([["a", "b"]]), "of type ChunkedArray, which is no table"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "the column 'a' is there twice"),
         (pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), "the column 'a' is there twice"),
     ],

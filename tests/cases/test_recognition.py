@@ -104,6 +104,44 @@ class TestNumbers:
             pm.Vector(1).read("1,234")
         assert pm.Vector(1).read("0,125").tolist() == [0.125]
 
+    @pytest.mark.parametrize(
+        ("write", "size"),
+        [
+            (lambda i: f"{40 + i},50,93", 3),
+            (lambda i: f"{40 + i} 50 9.5", 3),
+            (lambda i: f"48.{i}, -2.35", 2),
+            (lambda i: f"{i},5; {i},25 ;3", 3),
+            (lambda i: f"{i},5 2,25", 2),
+            (lambda i: ["", "-", f"{i};2"][i % 3], 2),
+            (lambda i: f"{i % 2};7", 2),
+        ],
+    )
+    def test_several_in_one_cell_without_brackets(self, tmp_path, write, size):
+        rows = [{"v": write(i), "said": f"number {i}"} for i in range(40)]
+        path = tmp_path / "rows.csv"
+        path.write_text("v|said\n" + "".join(f"{row['v']}|{row['said']}\n" for row in rows))
+        fields = infer_fields(path, tmp_path / "cache")
+        assert {name: getattr(field, "size", None) for name, field in fields.items()} == {"v": size, "said": None}
+        data = pm.load(path, fields, cache=tmp_path / "cache", validation=0, test=0)
+        assert len(data.rows) == 40
+        first = float(rows[5]["v"].partition(";")[0].split()[0].partition(",")[0])
+        assert abs(data.rows[5]["v"][0] - first) < 0.6
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda i: f"1,{i:03},000",
+            lambda i: f"{i} 000",
+            lambda i: f"030 {i} 44",
+            lambda i: f"{i},2,{'3' if i % 2 else '3,4'}",
+            lambda i: f"{i},,2",
+            lambda i: f"10.0.{i}.1",
+            lambda i: f"2,{i} apples",
+        ],
+    )
+    def test_what_may_be_something_else_is_text(self, infer, write):
+        assert infer([{"v": write(i)} for i in range(40)]) == {"v": "text"}
+
     def test_vectors_that_numpy_has_shortened_are_left_out(self):
         fields = infer_fields([{"v": f"[{i}. 2. ... 9.]", "said": f"the {i}th"} for i in range(12)])
         assert "..." in fields.left_out["v"]
@@ -212,8 +250,31 @@ def test_what_is_left_out_is_listed_with_its_reason(tmp_path):
     for column, word in {"": "counts the rows", "url": "addresses", "tags": "no modality", "nothing": "empty"}.items():
         assert word in fields.left_out[column]
     assert any("'meta'" in note for note in pm.load(rows, cache=tmp_path).notes)
-    with pytest.raises(DataError, match=r"'meta' no modality is known"):
+    with pytest.raises(DataError, match=r"'meta': no modality is known"):
         infer_fields([{"meta": row["meta"]} for row in rows], tmp_path)
+
+
+def test_a_refusal_says_what_is_wrong_with_the_first_row(tmp_path):
+    for rows, reason in (
+        ([], "there are no rows"),
+        ([{}], "it has no columns"),
+        ([("a", 1)], "row 1: a row is a mapping"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            infer_fields(rows, tmp_path)
+    with pytest.raises(DataError, match=r"'c9': no modality is known .*; and 20 more columns$"):
+        infer_fields([{f"c{place}": {"a": 1} for place in range(30)}], tmp_path)
+
+
+def test_whole_numbers_that_floats_confuse_are_no_classes(infer):
+    rows = [{"n": 10**25 + i, "m": 2**63 + 7 * i, "far": 10**15 + 10 * i * i, "said": f"the {i}th"} for i in range(30)]
+    assert infer(rows) == {"far": "vector", "said": "text"}
+
+
+def test_splits_beside_other_names_are_no_field(infer):
+    rows = [{"split": ["train", "unsupervised", "test"][i % 3], "said": f"the {i}th"} for i in range(30)]
+    assert infer(rows) == {"said": "text"}
+    assert infer([row | {"split": "ab"[i % 2]} for i, row in enumerate(rows)]) == {"split": "label", "said": "text"}
 
 
 def test_an_index_with_gaps_and_no_name(infer, tmp_path):

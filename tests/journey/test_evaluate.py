@@ -24,6 +24,9 @@ def test_evaluate_needs_nothing_but_the_run(trained, tmp_path, capsys):
     document = json.loads((run / "evaluation" / "test.json").read_text())
     directions = {(tuple(score["inputs"]), score["output"]) for score in document["scores"]}
     assert len(directions) == SINGLE
+    # Scores name their rows' files, so that a kill leaves no two that differ.
+    assert document["cells"]
+    assert all((run / "evaluation" / "cells" / f"{key}.json").is_file() for key in document["cells"].values())
     page = report.read_text(encoding="utf-8")
     assert "<img" in page
     assert "<audio" in page

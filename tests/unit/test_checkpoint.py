@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from socket import gethostname
 
 import pytest
@@ -72,6 +73,16 @@ def test_a_full_disk_is_one_line_without_rubble_and_goes_on_with_room(tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
     save(tmp_path, 3)
     assert checkpoints.newest(tmp_path).step == 3
+
+
+def test_only_one_function_writes_tensors_to_files():
+    """Others of libraries raise errors of their own where a disk is full."""
+    package = Path(checkpoints.__file__).parent
+    users = {
+        word: {path.name for path in package.rglob("*.py") if f"{word}(" in path.read_text(encoding="utf-8")}
+        for word in ("save_file", "write_index", "torch.save")
+    }
+    assert users == {"save_file": {"files.py"}, "write_index": set(), "torch.save": set()}
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "trainer/optimizer.safetensors"])

@@ -1,6 +1,7 @@
 """``polymodal evaluate``."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,10 @@ def run(args: Any) -> None:
     # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
     training = model.trained_on() if args.data else data.train
     if training is None:
+        why = _why_untraced(model.model.recipe.data.source)
         print(
-            "The rows that the model was trained on are no longer at their place: no copies of them are looked for,\n"
-            "and no judge is trained; give one with --judge FOLDER.",
+            f"The rows that the model was trained on are not read, as {why}.\n"
+            "No copies of them are looked for, and no judge is trained; give one with --judge FOLDER.",
             file=sys.stderr,
         )
     scorecard = model.evaluate(
@@ -95,8 +97,8 @@ def run(args: Any) -> None:
     folder.mkdir(exist_ok=True)
     name = f"{args.split}-quick" if args.quick else args.split  # what took long to measure is not replaced
     scores = folder / f"{name}.json"
-    scorecard.to_json(scores)
-    write_file(folder / f"{name}.cells.json", json.dumps(scorecard.files, indent=1) + "\n")
+    document = json.loads(scorecard.to_json()) | {"cells": scorecard.files}  # one file: they never disagree
+    write_file(scores, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     for sentence in unable_judges(scorecard):
         print(f"{sentence}\n")
     for note in scorecard.notes:
@@ -106,6 +108,19 @@ def run(args: Any) -> None:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")
     print(scores)
     print(write_report(scorecard, args.report or folder / f"{name}.html", run=args.folder))
+
+
+def _why_untraced(source: str | None) -> str:
+    from polymodal.data import cache_folder, places
+
+    if source is None:
+        return "they were in memory"
+    if places.is_known(source, cache_folder()):
+        return f"'{source}' is no longer there, or cannot be read"
+    return (
+        f"'{source}', their place by what the run says, was never named on this machine; if you trust the run, name it "
+        f"once: polymodal data inspect {shlex.quote(source)}"
+    )
 
 
 def _counts(splits: Any) -> str:

@@ -1,6 +1,7 @@
 """``polymodal generate``."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,9 +21,10 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Generate fields from other fields, or from nothing.",
         details="Each field of the run is an option, whose value is a text, a class name, numbers such as 80,60,75,\n"
-        "or the path of a picture or sound. @FILE reads a text from a file, @@friend is the text @friend, and - reads\n"
-        "standard input; write --name=-5 for a text that begins with a dash. Several outputs are generated one after\n"
-        "another, each given those before it, so that they agree, and listed in FOLDER/generated.jsonl.\n"
+        "or the path of a picture or sound. @FILE reads a text from a file, @@friend is the text @friend, - reads\n"
+        "standard input, and '\\-' is the text -; write --name=-5 for a text that begins with a dash. Several outputs\n"
+        "are generated one after another, each given those before it, so that they agree, and listed in\n"
+        "FOLDER/generated.jsonl.\n"
         "`polymodal generate RUN --help` lists the fields of a run.",
         examples="""
 polymodal generate runs/mine --name "red apple" --to picture speech -n 4 -o out
@@ -121,11 +123,16 @@ def given_values(args: Any, model: Any) -> dict[str, Any]:
 
 
 def raw_value(text: str, modality: Any) -> Any:
-    """What was typed for a field -> a raw value: ``-``, ``@file`` and, where no text is meant, a path are read."""
+    """What was typed for a field -> a raw value: ``-``, ``@file`` and, where no text is meant, a path are read.
+
+    ``\\-`` is the text ``-``, and ``@@`` begins a text with ``@``.
+    """
     if text == "-":
         return sys.stdin.buffer.read()
     if not modality.inline:
         return Path(text)
+    if re.fullmatch(r"\\+-", text):
+        return text[1:]
     if text.startswith("@@"):
         return text[1:]
     if text.startswith("@"):

@@ -3,6 +3,7 @@
 import re
 from array import array
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from polymodal.data.cache import cache_folder
 from polymodal.data.cells import is_absent
 from polymodal.data.fields import parse_fields, reserved
-from polymodal.data.sources import Record, Source, builtin, open_source
+from polymodal.data.sources import Record, Rejection, Source, builtin, open_source
 from polymodal.data.splits import is_split_column
 from polymodal.errors import DataError, printable
 from polymodal.modalities import MODALITIES, ColumnSample, Modality
@@ -22,6 +23,8 @@ from polymodal.modalities.text import shown
 _SAMPLE_ROWS = 1000
 _SAMPLE_BYTES = 1 << 28
 _FEWEST_IDS = 5
+_MOST_NAMED = 10
+"""Columns that a refusal names."""
 _MOST_NAME = 80
 """Characters of a field that is named after a column."""
 _ADDRESS = re.compile(r"\s*(https?|ftp|s3|gs)://\S+\s*")
@@ -90,6 +93,12 @@ def fields_of(source: Any, origin: Source) -> Fields:
         return known
     names = origin.columns()
     sample, lengths = _spread(origin, names)
+    if not sample:
+        first = next((found for found in origin.records(names) if isinstance(found, Rejection)), None)
+        raise DataError(
+            f"{origin.name}: there are no rows"
+            + (f" that can be read; the first that cannot: {first}" if first else "")
+        )
     fields: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     notes: list[str] = []
@@ -103,10 +112,11 @@ def fields_of(source: Any, origin: Source) -> Fields:
         fields[free] = modality if free == name else {"modality": modality, "column": name}
         notes += [f"fields.{free}: {note}" for note in column.notes]
     if not fields:
-        known_kinds, why = ", ".join(sorted(MODALITIES)), "; ".join(f"'{c}' {r}" for c, r in left_out.items())
-        raise DataError(
-            f"{origin.name}: no column holds values of a known kind, {known_kinds}: {why} ({', '.join(names)})"
-        )
+        known_kinds = ", ".join(sorted(MODALITIES))
+        why = "; ".join(f"'{column}': {reason}" for column, reason in islice(left_out.items(), _MOST_NAMED))
+        more = f"; and {len(left_out) - _MOST_NAMED:,} more columns" if len(left_out) > _MOST_NAMED else ""
+        why = why or "it has no columns"
+        raise DataError(f"{origin.name}: no column holds values of a known kind, {known_kinds}: {why}{more}")
     return Fields(fields, left_out, notes)
 
 
@@ -178,8 +188,8 @@ class _Column:
         if self.name.startswith("__"):
             return _INTERNAL
         if not self.cells:
-            return "it is empty in every row"
-        if self.name == "split" and is_split_column(self.cells):
+            return _SPLITS if self.name == "split" else "it is empty in every row"
+        if self.name == "split" and any(is_split_column([text]) for text in {*self.texts}):
             return _SPLITS
         if self._mostly(_ADDRESS.fullmatch):
             return "it holds addresses, which are not fetched"

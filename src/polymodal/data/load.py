@@ -275,8 +275,9 @@ class _Scan:
 
     def note_empty(self, splits: Mapping[str, Rows], fractions: Mapping[str, float], *, grouped: bool) -> None:
         """Says which split has no rows although a share of them was to be in it, which few groups may lead to."""
-        empty = [name for name, fraction in fractions.items() if fraction and not len(splits[name])]
-        if empty and len(self.records) > 20:
+        rows = len(self.records)
+        empty = [name for name, fraction in fractions.items() if fraction * rows >= 1 and not len(splits[name])]
+        if empty:
             taken = "; rows that share files or long texts are kept together, which data.group: false changes"
             self.notes.append(f"there are no rows in {' and '.join(empty)}{taken if grouped else ''}")
 

@@ -29,13 +29,21 @@ def remember(source: Any, cache: Path) -> None:
             note.touch()
 
 
+def is_known(source: str, cache: Path) -> bool:
+    """Whether a source was named on this machine, or is a built-in data set.
+
+    One with options has to be named as well: they may read a folder of this machine, or take all of its processors.
+    """
+    return source in builtin.BUILTIN or _note(place_of(source) or source, cache).exists()
+
+
 def check_known(source: str | None, cache: Path) -> None:
-    """Refuses the source of a run, if it has one, that was never named here and is none that is built in.
+    """Refuses the source of a run, if it has one that is not known.
 
     Raises:
         DataError: It is such a one.
     """
-    if source and builtin.find(source) is None and not _note(place_of(source) or source, cache).exists():
+    if source and not is_known(source, cache):
         raise DataError(
             f"the run says that its data are '{source}', which were never named on this machine; if you trust the run, "
             f"name them: --data '{source}', or data('{source}') in Python"

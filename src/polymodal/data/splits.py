@@ -1,7 +1,9 @@
 """Which rows train, which validate, which test."""
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
@@ -32,10 +34,15 @@ def check_fractions(validation: float, test: float) -> None:
 
 def split_by_hash(key: bytes, validation: float, test: float) -> str:
     """A row's split by its key alone, so that it stays where it is when rows are added."""
-    place = int.from_bytes(blake2b(key, digest_size=8, person=b"split").digest(), "big") / 2**64
+    place = _place(key)
     if place < test:
         return "test"
     return "validation" if place < test + validation else "train"
+
+
+def _place(key: bytes) -> float:
+    """A number of a key's own, from 0 to 1."""
+    return int.from_bytes(blake2b(key, digest_size=8, person=b"split").digest(), "big") / 2**64
 
 
 def split_name(cell: object) -> str:
@@ -124,7 +131,9 @@ def assign_splits(
 ) -> list[str]:
     """The split of every row: the one that is named for it, else by its key.
 
-    Where no name is ``validation``, the rows to validate with are taken by key from those to train on.
+    Where no name is ``validation``, the rows to validate with are taken by key from those to train on. Where few keys
+    are shared by many rows, some split might have none of them by chance: then each takes keys of about so many rows as
+    it should have, and of one at least, as long as half of the rows are left to train on.
 
     Args:
         keys: Keys of the rows; None for a row to train on.
@@ -139,4 +148,32 @@ def assign_splits(
         if name is None or name == "train":
             name = "train" if key is None else split_by_hash(key, validation, test if name is None else 0)
         splits.append(name)
+    asked = [
+        (split, takes, fraction * sum(name in takes for name in names))
+        for split, takes, fraction in (("test", (None,), test), ("validation", (None, "train"), validation))
+    ]
+    if all(split in splits for split in ("train", *(split for split, _, wanted in asked if wanted >= 1))):
+        return splits
+    splits = [name or "train" for name in names]
+    for split, takes, wanted in asked:
+        free = [
+            key if name in takes and its == "train" else None
+            for key, name, its in zip(keys, names, splits, strict=True)
+        ]
+        spare = 2 if split == "test" and validation else 1  # keys that the others have to have
+        taken = _keys_for(wanted, Counter(filter(None, free)), splits.count("train"), spare)
+        splits = [split if key in taken else its for key, its in zip(free, splits, strict=True)]
     return splits
+
+
+def _keys_for(wanted: float, counts: Mapping[bytes, int], training: int, spare: int) -> set[bytes]:
+    """Keys of about so many rows, the nearest in number first, which leave half of the training rows at least."""
+    taken: set[bytes] = set()
+    rows, left = wanted, dict(counts)
+    while rows >= 1 and (near := {key: count for key, count in left.items() if 2 * count <= training}):
+        key = min(near, key=lambda key: (abs(math.log(near[key] / rows)), _place(key)))
+        if taken and (near[key] > 1.5 * rows or len(left) <= spare):
+            break
+        taken.add(key)
+        rows, training = rows - left[key], training - left.pop(key)
+    return taken

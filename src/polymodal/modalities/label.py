@@ -11,7 +11,7 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, unknown
 from polymodal.modalities.base import ColumnSample, Modality
-from polymodal.modalities.numbers import column_numbers, is_list
+from polymodal.modalities.numbers import column_numbers, column_size, is_list
 from polymodal.modalities.text import decode_text, shown
 from polymodal.types import Space
 
@@ -86,7 +86,7 @@ class Label(Modality):
             few = len(classes) <= min(len(numbers) // 2, _MOST_CLASSES if counted else _MOST_NUMBERED)
             return cls() if few and (classes == np.floor(classes)).all() else None
         names = {cell for cell in sample.cells if isinstance(cell, str)}
-        if names and all(map(is_list, names)):
+        if names and (all(map(is_list, names)) or column_size([*names])):
             return None
         if len(names) <= most and sample.mostly(str) and max(map(len, names)) <= _LONGEST_CLASS:
             return cls()

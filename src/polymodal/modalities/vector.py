@@ -16,7 +16,7 @@ from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.moments import given_moments
 from polymodal.modalities.npy import NPY, load_npy
-from polymodal.modalities.numbers import column_numbers, is_decimal, is_number, parse_number, parse_vector
+from polymodal.modalities.numbers import column_numbers, column_size, is_number, parse_vector
 from polymodal.modalities.scales import LARGEST, SCALES, Sample, Scales, check_knots
 from polymodal.modalities.text import shown
 from polymodal.types import Space
@@ -106,7 +106,7 @@ class Vector(Modality):
     def read(self, raw: Any) -> np.ndarray:
         """Sequence or array of numbers, a vector as text, or path or bytes of ``.npy`` -> (size,) standardised.
 
-        Text is a list in JSON, as NumPy prints it, or numbers apart by spaces or commas.
+        Text is a list in JSON, as NumPy prints it, or numbers apart by semicolons, spaces or commas.
         """
         deviations = self._scales.standardise(self._numbers(raw))
         if (most := np.abs(deviations).max()) > LARGEST:
@@ -120,7 +120,7 @@ class Vector(Modality):
         try:
             if isinstance(raw, str | bytes):
                 text = raw if isinstance(raw, str) else raw.decode()
-                raw = parse_number(text) if self.size == 1 and is_decimal(text) else parse_vector(text)
+                raw = parse_vector(text, self.size)
             if np.asarray(raw).dtype.kind in "cmMV":
                 raise TypeError("no real numbers")
             numbers = np.asarray(raw, dtype=np.float64)
@@ -161,6 +161,8 @@ class Vector(Modality):
         """Numbers, also as text; and lists, arrays and ``.npy`` files of numbers, of the size that most have."""
         if column_numbers(sample.cells) is not None:
             return cls(1)
+        if sample.mostly(str) and (size := column_size(sample.cells)):
+            return cls(size)
         found = [size for cell, file in zip(sample.cells, sample.files, strict=True) if (size := _size(cell, file))]
         size, count = Counter(found).most_common(1)[0] if found else (0, 0)
         return cls(size) if 2 * count > len(sample.cells) else None

@@ -63,9 +63,13 @@ class Table(ABC):
     def shards(self) -> Iterator[Shard]:
         """All rows in order."""
 
-    def study(self, columns: Collection[str]) -> None:
-        """Reads all cells of some columns, so that others can be made in their style."""
-        self.styles |= {name: ColumnStyle() for name in columns}
+    def study(self, columns: Mapping[str, int | None]) -> None:
+        """Reads all cells of some columns, so that others can be made in their style.
+
+        Args:
+            columns: By name, how many numbers their cells hold; None if they hold something else.
+        """
+        self.styles |= {name: ColumnStyle(size) for name, size in columns.items()}
         there = [name for name in columns if name in self.columns]
         reads, self.reads, rows = self.reads, there, 0
         for shard in self.shards() if there else ():

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.modalities.numbers import take_apart
+
 ENOUGH = 10
 """Numbers of a column from which one may conclude that all are whole, have so many decimals, or lie in their range."""
 
-_FORM = re.compile(r"\s*(\[?)\s*[^\s,\[\]]+(\s*,\s*|\s+)[^\s,\]]")
-"""The bracket that several numbers begin with, if any, and what stands between the first two."""
 _WHOLE = re.compile(r"([+-]?\d+)\.0")
 _WORD = re.compile(r"[+-]?\d+(?:\.(\d*))?")
 _MOST_VALUES = 10_000
@@ -125,18 +125,25 @@ class NumberStyle:
 class ColumnStyle:
     """The types of a column's cells, and its numbers.
 
+    Args:
+        size: How many numbers a cell has; None if that is not known. ``3,5`` is one number, or two.
+
     Attributes:
         kinds: Number of cells by type: ``bool``, ``int``, ``float``, ``str``, ``list``.
         values: By the name that a class has, how the cells write it: 3, True, ``"3.0"``.
-        forms: How cells write several numbers as text: what stands before, between and behind them.
+        forms: How cells write numbers as text: what stands before, between and behind them.
+        commas: Number of cells with a decimal comma.
+        points: Number of texts with a decimal point.
         numbers: What is known of the numbers.
         scalar: Whether a column that is new holds numbers rather than lists of one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int | None = None) -> None:
+        self.size = size
         self.kinds: Counter[str] = Counter()
         self.values: dict[str, Any] = {}
         self.forms: Counter[tuple[str, str, str]] = Counter()
+        self.commas, self.points = 0, 0
         self.numbers = NumberStyle()
         self.scalar = False
 
@@ -150,11 +157,16 @@ class ColumnStyle:
             elif kind == "str" and (whole := _WHOLE.fullmatch(cell)):
                 self.values.setdefault(whole[1], cell)
         words = None if kind == "bool" else _words(cell)
-        if words is not None:
+        if kind == "str":
+            found = take_apart(cell, self.size)
+            words = found.words if all(map(_is_number, found.words)) else None
+            if words is not None:
+                self.forms[found.form] += 1
+                self.commas += found.comma
+                self.points += not found.comma and any("." in word for word in words)
+        if words is not None and self.size in (None, len(words)):
             with suppress(TypeError, ValueError):
                 self.numbers.add(words)
-        if words is not None and kind == "str" and (form := _FORM.match(cell)):
-            self.forms[form[1], form[2], "]" if form[1] else ""] += 1
 
     @property
     def kind(self) -> str | None:
@@ -197,8 +209,10 @@ class ColumnStyle:
             return json.dumps(content)
         numbers = content if isinstance(content, list) else [content]
         words = [self.numbers.text(number, place) for place, number in enumerate(numbers)]
+        if self.commas > self.points:
+            words = [word.replace(".", ",") for word in words]
         before, between, behind = self.forms.most_common(1)[0][0] if self.forms else ("", " ", "")
-        return f"{before}{between.join(words)}{behind}"
+        return f"{before}{(between or ' ').join(words)}{behind}"
 
 
 def is_numeric(content: Any) -> bool:
@@ -237,12 +251,7 @@ def _kind(cell: Any) -> str:
 
 
 def _words(cell: Any) -> Sequence[Any] | None:
-    """The numbers of a cell, as they are written; None if it holds something else."""
-    if isinstance(cell, str):
-        body = cell.strip()
-        body = body[1:-1] if body.startswith("[") and body.endswith("]") else body
-        words = body.replace(",", " ").split()
-        return words if words and all(map(_is_number, words)) else None
+    """The numbers of a cell that is no text; None if it holds something else."""
     if isinstance(cell, list | tuple | np.ndarray):
         cells = cell.tolist() if isinstance(cell, np.ndarray) else list(cell)
         return cells if cells and all(_kind(one) in ("int", "float") for one in cells) else None

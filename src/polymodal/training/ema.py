@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polymodal.files import atomic_file
+from polymodal.files import atomic_file, write_tensors
 
 STORED = (0.05, 0.10)
 """Lengths that are averaged, as shares of the training. The last one generates until another is chosen."""
@@ -116,7 +116,7 @@ class Average:
     def snapshot(self, folder: Path, step: int) -> None:
         """Keeps the averages after ``step`` steps, in 16 bits."""
         with atomic_file(folder / f"step-{step:08d}.safetensors") as partial:
-            save_file({name: t.to(torch.float16).cpu().contiguous() for name, t in self.state().items()}, partial)
+            write_tensors(partial, {name: t.to(torch.float16) for name, t in self.state().items()})
 
     @torch.no_grad()
     def of_length(self, length: float, folder: Path, step: int) -> dict[str, Tensor]:

@@ -321,5 +321,5 @@ class TestInfer:
         assert len(load(tmp_path / "p", fields).train) == 6
 
     def test_nothing_known(self, tmp_path):
-        with pytest.raises(DataError, match=r"^rows: no column holds .* \(a\)$"):
+        with pytest.raises(DataError, match=r"^rows: no column holds .*: 'a': no modality is known"):
             infer_fields([{"a": {"b": 1}}], tmp_path)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from polymodal.data import connected, inspect, load, overlap, overlap_notes
-from polymodal.data.splits import group_keys
+from polymodal.data.splits import assign_splits, group_keys
 
 FIELDS = {"picture": {"modality": "image", "size": 8}, "caption": {"modality": "text", "max_length": 128}}
 
@@ -73,6 +73,30 @@ def test_a_group_of_more_than_half_is_trained_on():
         data = load([row | {"caption": f"{row['caption']} {seed}"} for row in shown + others], FIELDS, test=0.4)
         assert sum(row["caption"].startswith("one") for row in data.train) == 30
         assert any("30 of 49 rows are one group" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("sizes", [[40, 30, 30], [34, 33, 33], [60, 20, 20], [25] * 4, [10] * 10, [1] * 20, [90, 5, 5]])
+def test_no_split_that_was_asked_for_is_empty_where_rows_allow_it(sizes):
+    for seed in range(20):
+        keys = [f"{seed} {group}".encode() for group, size in enumerate(sizes) for _ in range(size)]
+        splits = assign_splits(keys, [None] * len(keys), 0.05, 0.1)
+        assert {*splits} == {"train", "validation", "test"}
+        assert len({*zip(keys, splits, strict=True)}) == len(sizes)  # groups stay together
+        assert splits == assign_splits(keys, [None] * len(keys), 0.05, 0.1)
+        more = ["train", "test"] * (len(keys) // 2)
+        assert "test" not in assign_splits(keys, ["train"] * len(keys), 0.0, 0.1)
+        assert assign_splits(keys, more, 0.05, 0.1)[1::2] == ["test"] * (len(keys) // 2)
+
+
+def test_a_split_that_stays_empty_is_told():
+    halves = [{"picture": picture(number % 2), "caption": f"{number}"} for number in range(12)]
+    data = load(halves, FIELDS, validation=0.2, test=0.2)
+    assert len(data.train) == 6
+    assert any("there are no rows in validation; rows that share" in note for note in data.notes)
+    keyed = load(
+        [{"caption": f"{number}", "who": "all"} for number in range(12)], {"caption": FIELDS["caption"]}, key="who"
+    )
+    assert any("there are no rows in test" in note for note in keyed.notes) or not len(keyed.train)
 
 
 def test_a_key_says_it_alone(rows):

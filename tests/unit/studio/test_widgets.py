@@ -23,10 +23,10 @@ CASES = [(component, modality) for component, modalities in MODALITIES.items() f
 def test_the_command_reads_what_the_page_gives(component, modality):
     widget = find_widget(modality)
     assert widget.component == component
-    for value in ("a", "@a", "@@a", "it's\na"):
+    for value in ("a", "@a", "@@a", "it's\na", "-", "\\-", "\\\\-", "-5"):
         typed = widget.typed(value)
         assert widget.raw(value) == (value if modality.inline else Path(value))
-        if modality.inline or not value.startswith("@"):
+        if modality.inline or value[0] not in "@-":
             assert raw_value(typed, modality) == widget.raw(value)
     for nothing in (None, ""):
         assert widget.raw(nothing) is None

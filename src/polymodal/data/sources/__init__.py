@@ -56,13 +56,32 @@ def open_source(
     for path in paths:
         if not path.name.lower().endswith(tables.ENDINGS):
             endings = ", ".join([*tables.ENDINGS, *shards.ENDINGS])
-            raise DataError(f"{source}: '{path.suffix}' is no ending of a source; {endings} are")
+            raise DataError(f"{source}: '{path.suffix}' is no ending of a source; {endings} are{_remedy(path)}")
     return tables.Tables(named, Files(above, root, follow_links), encoding)
+
+
+_REMEDIES = {
+    (".zip", ".7z", ".rar", ".bz2", ".xz", ".zst", ".lz4"): "unpack it, and give what is in it",
+    (".xlsx", ".xls", ".ods"): "save it as CSV, or give the frame that pandas.read_excel gives",
+    (".feather", ".arrow", ".ipc"): "give the table that pyarrow.feather.read_table gives, or write it as Parquet",
+    (
+        ".txt",
+    ): "name it .csv or .tsv if its lines are cells under a header, or give the folder if it is one text of many",
+    (".db", ".sqlite", ".pkl", ".npz", ".npy", ".h5", ".hdf5", ".mat"): "read it, and give its rows or its columns",
+}
+"""By endings of files in which data often are: what to do with them."""
+
+
+def _remedy(path: Path) -> str:
+    known = (remedy for endings, remedy in _REMEDIES.items() if path.suffix.lower() in endings)
+    return "".join(f"; {remedy}" for remedy in known)
 
 
 def _file(name: str) -> Path:
     """A file that is there, in a folder named without links."""
     if not os.path.isfile(name):
+        if "://" in name:
+            raise DataError(f"{name}: addresses are not fetched; download it, and give the file (or hf:owner/name)")
         known = ", ".join(BUILTIN)
         raise DataError(f"{name}: no such file or folder (built in: {known}; from the hub: hf:owner/name)")
     return Path(os.path.realpath(os.path.dirname(name)), os.path.basename(name))

@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -90,6 +90,7 @@ class DelimitedFile:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise DataError(f"{path.name}: the header names the column '{twice}' twice")
+        self._check_width(text)
         self.columns = {name: place for place, name in enumerate(self.header) if name}
         self.head = self._mark + self.head
 
@@ -132,6 +133,23 @@ class DelimitedFile:
                 f"{self.path.name}: '{changed[error.start]}' is no letter of {self.encoding}; save the file as UTF-8"
             ) from error
 
+    def _check_width(self, sample: str) -> None:
+        """Refuses a file of which most rows are wider than its first line, which then is no header."""
+        width = len(self.header)
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=self.separator)
+        try:
+            rows = [row for row in islice(reader, _SAMPLE_ROWS) if row][1:]
+        except csv.Error:
+            return
+        wider = Counter(len(row) for row in rows if len(row) > width and any(row[width:]))
+        (most, count), *_ = wider.most_common(1) or [(0, 0)]
+        if count > 2 and 4 * count >= 3 * len(rows):
+            raise DataError(
+                f"{self.path.name}: the first line has {_cells(width)}, and most of the others {most}; delete what "
+                "stands above the header, name all columns, or put quotes around cells that hold "
+                f"{SEPARATORS.get(self.separator, repr(self.separator))}"
+            )
+
     def _text(self, row: Row) -> str:
         return row.raw.decode(self.encoding)
 
@@ -164,11 +182,9 @@ class DelimitedFile:
             raise DataError(f"{self.path.name}, line {line}: {self._undecodable(sample, error.start)}") from None
 
     def _undecodable(self, line: bytes, place: int) -> str:
-        other = "cp1252" if self.encoding == "utf-8" else "..."
-        return (
-            f"byte 0x{line[place]:02x} is no {self.encoding.upper()}; save the file as UTF-8, or say what it is: "
-            f"encoding='{other}'"
-        )
+        other = "such as encoding='cp1252'" if self.encoding == "utf-8" else "encoding='...'"
+        known = self.encoding.upper()
+        return f"byte 0x{line[place]:02x} is no {known}; save the file as UTF-8, or say what it is: {other}"
 
     def _recognise(self, lines: list[str]) -> None:
         """Separator, and whether a blank follows each."""
@@ -214,9 +230,13 @@ class DelimitedFile:
             if len(row.cells) > width and not any(row.cells[width:]):
                 del row.cells[width:]
             else:
-                row.problem = f"{len(row.cells)} cells under a header of {width}"
+                row.problem = f"{_cells(len(row.cells))} under a header of {width}"
                 row.cells = []
         return row
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 class _Lines:

@@ -1,4 +1,4 @@
-"""JSON: an object per line, or a list of objects."""
+"""JSON: an object per line, a list of objects, or an object of columns."""
 
 import io
 import json
@@ -17,11 +17,29 @@ _BLANKS = " \t\r\n\ufeff"
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _NOTE = r'"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*'
 _LIST = re.compile(rf'\ufeff?\s*(?:\{{\s*(?:{_NOTE})*"data"\s*:\s*)?\[(?=\s*(?:[{{\]]|\Z))')
-_DECODER = json.JSONDecoder()
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, none of whose values may be lost.
+
+    Raises:
+        ValueError: Two have the same key.
+    """
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return cells
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=distinct)
 
 
 def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
-    """One JSON object per line; empty lines are skipped."""
+    """One JSON object per line, or all the same a list of them; empty lines are skipped."""
+    if _is_list(path):
+        yield from read_document(path, file)
+        return
     with open_binary(path) as source:
         for number, line in enumerate(lines(source), 1):
             if len(line) > MOST_LINE_BYTES:
@@ -38,6 +56,20 @@ def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
                 yield Rejection(file, number, None, f"not JSON: {error}")
                 continue
             yield _row(file, number, cells)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file of lines is one list of objects, and not a list per line."""
+    with open_binary(path) as source:
+        if not _begins_list(source.read(_PEEK_BYTES)):
+            return False
+    with open_binary(path) as source:
+        first, second = (next(lines(source), b"") for _ in range(2))
+    try:
+        json.loads(first)
+        return not second.strip()
+    except (ValueError, RecursionError):
+        return True
 
 
 def _row(file: str, number: int, cells: Any) -> Record | Rejection:
@@ -64,9 +96,9 @@ def _begins_list(head: bytes) -> bool:
 
 
 def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
-    """A list of objects, bare or under ``data``; or an object per line, which many call ``.json`` too.
+    """A list of objects, bare or under ``data``; an object of columns; or an object per line.
 
-    Only a part of the file is in memory at a time.
+    Only a part of the file is in memory at a time, but for columns.
 
     Raises:
         DataError: It is none of these.
@@ -78,16 +110,39 @@ def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
             yield from _elements(text, file)
         return
     with open_binary(path) as source:
-        first = next(lines(source), b"{}")
+        whole = source.read(MOST_LINE_BYTES + 1)
+    if (columns := _columns(whole)) is not None:
+        for number, row in enumerate(zip(*columns.values(), strict=True), 1):
+            yield Record(file, number, dict(zip(columns, row, strict=True)))
+        return
+    first = whole.partition(b"\n")[0]
     try:
-        cells = json.loads(first)
+        cells = json.loads(first or b"{}")
     except (ValueError, RecursionError):
         cells = None
     if not isinstance(cells, dict):
         raise DataError(
-            f'{path.name}: no rows; a list of objects is right, alone or as {{"data": [...]}}, or an object per line'
+            f'{path.name}: no rows; a list of objects is right, alone or as {{"data": [...]}}, or an object per line, '
+            "or one of columns that are lists"
         )
     yield from read_lines(path, file)
+
+
+def _columns(document: bytes) -> dict[str, list[Any]] | None:
+    """Columns of equally many cells, 2 or more, as lists or as pandas writes them, by numbers; else None."""
+    try:
+        columns = json.loads(document.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=distinct)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(columns, dict):
+        return None
+    numbered = [tuple(column) for column in columns.values() if isinstance(column, dict)]
+    if len(numbered) == len(columns) and len({*numbered}) == 1 and all(map(str.isdecimal, numbered[0])):
+        columns = {name: list(column.values()) for name, column in columns.items()}
+    lists = [column for column in columns.values() if isinstance(column, list)]
+    if len(lists) < len(columns) or len({*map(len, lists)}) != 1 or len(lists[0]) < 2:
+        return None
+    return None if any(isinstance(cell, dict) for column in lists for cell in column) else columns  # lists of records
 
 
 def _elements(source: io.TextIOWrapper, file: str) -> Iterator[Record | Rejection]:
@@ -98,6 +153,8 @@ def _elements(source: io.TextIOWrapper, file: str) -> Iterator[Record | Rejectio
     while True:
         place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
         if text.startswith("]", place):
+            if start and start.group().lstrip(_BLANKS).startswith("[") and (text[place + 1 :] + source.read(1)).strip():
+                yield Rejection(file, number, None, "not JSON: more text behind the list")
             return
         try:
             cells, end = _DECODER.raw_decode(text, place)

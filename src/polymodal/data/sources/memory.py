@@ -53,7 +53,10 @@ def open_object(source: Any, files: Files) -> Source:
     if kind == "LazyFrame" and hasattr(source, "collect"):
         source = source.collect()
     if isinstance(source, pa.RecordBatch) or hasattr(source, "__arrow_c_stream__"):
-        table = pa.Table.from_batches([source]) if isinstance(source, pa.RecordBatch) else pa.table(source)
+        try:
+            table = pa.Table.from_batches([source]) if isinstance(source, pa.RecordBatch) else pa.table(source)
+        except (pa.ArrowException, TypeError) as error:  # one column, such as a Series
+            raise DataError(f"{NAME}: of type {kind}, which is no table; give {{'name': column}} ({error})") from error
         return ArrowTable(NAME, table.column_names, lambda names: _batches(table, names), classes(table.schema), files)
     if isinstance(source, np.ndarray) and source.dtype.names:
         source = {name: source[name] for name in source.dtype.names}

@@ -19,6 +19,18 @@ MOST_ROWS = 1_000_000
 _MOST_UNPACKED_BYTES = 1 << 28
 _CHUNK_BYTES = 1 << 18
 _GZIP = b"\x1f\x8b"
+_OTHERS = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+    b"PAR1": "Parquet",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "a data base of SQLite",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet of Excel",
+    b"%PDF-": "a PDF",
+}
+"""How files begin that some call text."""
 
 BROKEN = (OSError, EOFError, zlib.error)
 """What reading a broken file raises."""
@@ -48,8 +60,16 @@ def check_rows(name: str, size: int, rows: int) -> None:
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes, unpacked if they are packed by gzip; then it cannot be sought in."""
+    """The bytes of a file of text, unpacked if they are packed by gzip; then it cannot be sought in.
+
+    Raises:
+        DataError: It is of another kind, whatever it is called.
+    """
     with path.open("rb") as file:
+        head = file.peek(16)
+        for beginning, kind in _OTHERS.items():
+            if head.startswith(beginning) and any(byte < 9 or byte > 126 for byte in head[:16]):  # PAR1 may be a name
+                raise DataError(f"{path.name}: is {kind}, and no text, by its first bytes; name it so, or unpack it")
         if file.peek(2)[:2] != _GZIP:
             yield file
             return

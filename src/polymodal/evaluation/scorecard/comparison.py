@@ -70,8 +70,8 @@ def read_evaluation(run: str | Path, split: str = "test") -> Evaluation:
     folder = Path(run) / "evaluation"
     try:
         document = read_json(folder / f"{split}.json")
-        files = read_json(folder / f"{split}.cells.json")
-    except (OSError, ValueError):
+        files = document["cells"] if "cells" in document else read_json(folder / f"{split}.cells.json")
+    except (OSError, ValueError, TypeError):
         raise CheckpointError(f"{run}: has no scores of its {split} rows; run polymodal evaluate {run}") from None
     try:
         scores = [Score(**(entry | {"inputs": tuple(entry["inputs"]), "seconds": 0.0})) for entry in document["scores"]]

@@ -1,5 +1,6 @@
 """How a value of a field is given in the studio."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ class Widget:
         return str(value) if self.modality.inline else Path(value)
 
     def typed(self, value: Any) -> str | None:
-        """What the component holds -> what is typed for it in a command, where ``@`` begins the name of a file."""
+        """What the component holds -> what is typed for it in a command.
+
+        There, ``@`` begins the name of a file and ``-`` is standard input, so that texts are escaped.
+        """
         raw = self.raw(value)
-        return f"@{raw}" if isinstance(raw, str) and raw.startswith("@") else raw and str(raw)
+        if isinstance(raw, str) and (raw.startswith("@") or re.fullmatch(r"\\*-", raw)):
+            return ("@" if raw.startswith("@") else "\\") + raw
+        return raw and str(raw)
