@@ -108,7 +108,9 @@ class Adaptation:
         if step % EVERY:
             return
         losses, gradients = (shared(_numbers(sums)) for sums in (self._losses, self._gradients))
-        taken = {name: count for name, count in _numbers(self._steps).items() if count}  # others were not seen, or skipped
+        taken = {
+            name: count for name, count in _numbers(self._steps).items() if count
+        }  # others were not seen, or skipped
         seen = Seen(
             step,
             {
