@@ -181,6 +181,11 @@ def everything(rows: Rows) -> Batch:
     return rows.decode(rows.batch(torch.arange(len(rows))))
 
 
+def column(rows: Rows, name: str) -> Field:
+    """One field of the rows in model form."""
+    return everything(rows.only(name))[name]
+
+
 def first(rows: Rows, count: int) -> Rows:
     """The first rows."""
     return rows.select(torch.arange(min(count, len(rows))))
