@@ -29,6 +29,9 @@ PARTS: dict[str, Callable[[argparse.Namespace, int, Results], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--recipes", nargs="+", choices=moving_scores.RECIPES, default=moving_scores.RECIPES, help="of `moving`"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
     parser.add_argument("--clock", choices=("wall", "processor"), default="processor", help="of the minutes")
