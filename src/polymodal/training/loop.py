@@ -144,9 +144,8 @@ def _train(
     label = f"{stage.parent.name[:-1]} of {stage.name}" if stage.parent.name in ("codecs", "vocoders") else str(stage)
     remedy = f"look at the values of these fields, or lower the learning rate ({learning_rate:g})"
     guard = StepGuard(engine, label, skipped, remedy)
-    clock = Clock(
-        engine, minutes, steps, step, seconds, config.clock, late=late, validating=spent, choice=len(lengths) > 1
-    )
+    more: dict[str, Any] = {"late": late, "validating": spent, "choice": len(lengths) > 1 or finish is not None}
+    clock = Clock(engine, minutes, steps, step, seconds, config.clock, **more)
     last_save, validations = clock.agreed, _validations(clock, config)
     if engine.main:
         drop_snapshots(snapshots, step)
