@@ -340,7 +340,7 @@ def main() -> None:
         result["repetitions"] = result.get("repetitions", {}) | counts
     facts = about(time.process_time() - begin, seed=0) | {"command": "python benchmarks/scores.py"}
     facts["minutes_in_all"] = round(facts["minutes_in_all"] + result.get("minutes_in_all", 0), 1)
-    save(facts | result | {"minutes_in_all": facts["minutes_in_all"]}, arguments.output)
+    save(result | facts, arguments.output)
 
 
 if __name__ == "__main__":
