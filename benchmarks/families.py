@@ -1,6 +1,6 @@
 """Every family of generators on the data set `fashion`: the same captions, minutes, seed and judge for all.
 
-    python benchmarks/families.py [--minutes 10] [--parts pictures steps speech seeds] [--folder runs/families]
+    python benchmarks/families.py [--minutes 10] [--parts pictures steps speech seeds guidance] [--folder runs/families]
 
 - ``pictures``: one recipe a family, caption -> picture of the 10,000 captions of the test set. Coherence is the share
   of pictures in which a classifier, trained on real pictures, sees the class that the caption names; FID and KID are in
@@ -9,6 +9,8 @@
 - ``steps``: the flow in 50 and in 4 steps.
 - ``speech``: speech of voices never heard -> caption; caption -> speech, understood by pocketsphinx with the ten names
   as its grammar, beside what it understands of the real speech.
+- ``guidance``: how the flow on pixels is guided, from which time on and how strongly, on validation rows alone: kernel
+  distance, FID and recall beside the rows' own pictures.
 - ``seeds``: five seeds of the GAN on 2,000 pictures with nobody watching; recall tells a collapse.
 
 Minutes are of the processor's time: with OMP_NUM_THREADS=1, of one core, whatever else runs on the machine; with
@@ -22,7 +24,6 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from torch import Tensor
 
 import polymodal as pm
 from classifier import Classifier, set_apart
+from fashion_scores import column, share
 from polymodal.config import load_recipe
 from polymodal.data import Data, Rows
 from polymodal.data.fashion import FIELDS, class_of
@@ -56,6 +58,9 @@ PICTURES = {
 }
 
 
+GUIDED = [(0.4, 1.0), *((begin, 2.3) for begin in (0.0, 0.2, 0.4, 0.6)), (0.4, 1.6), (0.4, 3.0)]
+"""Times from which guidance acts, and its scales, that are compared; the first one is of no guidance."""
+
 CAPTIONS = {"fields.name.column": "caption", "fields.name.max_length": 40}
 """The recipe writes names; here it writes captions."""
 
@@ -76,8 +81,10 @@ class Evaluator:
         self.results["machine"] = machine()
         self.data = pm.load("fashion", fields={name: FIELDS[name] for name in ("picture", "caption", "label")})
         learned, self.unseen = set_apart(self.data.train)
-        self.classifier = Classifier.train(learned, self.data.test, epochs=8, folder=self.folder / "classifier")
-        self.real = self.classifier.features(_field(self.data.test, "picture"))
+        self.classifier = Classifier.train(
+            learned, self.data.test, epochs=arguments.epochs, folder=self.folder / "classifier"
+        )
+        self.real = self.classifier.features(column(self.data.test, "picture"))
         self.accuracy = self.classifier.accuracy
 
     def train(self, recipe: str, name: str, source: str = "fashion", **settings: Any) -> tuple[pm.Generator, Data]:
@@ -93,7 +100,7 @@ class Evaluator:
         """Pictures (n, channels, height, width) of the rows' captions, and the seconds that they took."""
         rows = rows.select(torch.arange(min(count or self.samples, len(rows))))
         given = [name for name in model.inputs if name == "caption"]
-        batch = {name: _field(rows, name) for name in given}
+        batch = {name: column(rows, name) for name in given}
         everywhere = torch.ones(len(rows), dtype=torch.bool)
         keys = make_keys(self.seed, len(rows))
         begin = time.perf_counter()
@@ -104,7 +111,7 @@ class Evaluator:
 
     def coherence(self, pictures: Tensor, rows: Rows) -> float:
         """Share of pictures whose class the classifier sees."""
-        return _share(self.classifier.predict(_as_field(pictures)), rows.column("label")[: len(pictures)])
+        return share(self.classifier.predict(_as_field(pictures)), rows.column("label")[: len(pictures)])
 
     def speed(self, model: pm.Generator, rows: Rows, count: int, **options: Any) -> float:
         """Pictures a second on one core, the best of three."""
@@ -122,7 +129,7 @@ class Evaluator:
 
 def pictures(bench: Evaluator) -> None:
     """One recipe a family, caption -> picture."""
-    unseen = bench.classifier.features(_field(bench.unseen, "picture"))
+    unseen = bench.classifier.features(column(bench.unseen, "picture"))
     floor = frechet_distance(bench.real, unseen)
     result: dict[str, Any] = bench.results.get("pictures", {}) | {
         "minutes": bench.minutes,
@@ -185,26 +192,26 @@ def speech(bench: Evaluator) -> None:
     everywhere, keys = torch.ones(len(rows), dtype=torch.bool), make_keys(bench.seed, len(rows))
     text = listener.outputs[0]
     made = generate_rows(
-        listener.model, {"speech": _field(rows, "speech")}, {"speech": everywhere}, {text: everywhere}, keys,
+        listener.model, {"speech": column(rows, "speech")}, {"speech": everywhere}, {text: everywhere}, keys,
         {text: {"temperature": 0.0}},
     )[text]  # fmt: skip
-    heard = _share([class_of(caption) for caption in write(listener.fields[text], made)], rows.column("label"))
+    heard = share([class_of(caption) for caption in write(listener.fields[text], made)], rows.column("label"))
 
     speaker, data = bench.train("text-to-audio", "text-to-audio")
     asked = data.test.select(torch.arange(min(500, len(data.test))))
     given = speaker.inputs[0]
     everywhere, keys = torch.ones(len(asked), dtype=torch.bool), make_keys(bench.seed, len(asked))
     spoken = generate_rows(
-        speaker.model, {given: _field(asked, given)}, {given: everywhere}, {"speech": everywhere}, keys
+        speaker.model, {given: column(asked, given)}, {given: everywhere}, {"speech": everywhere}, keys
     )["speech"]
     names = asked.column("name")
     recogniser = Recogniser(sorted(set(names)))
     said = [recogniser.sayable[name] for name in names]
-    generated = _share(recogniser.recognise(write(speaker.fields["speech"], spoken)), said)
+    generated = share(recogniser.recognise(write(speaker.fields["speech"], spoken)), said)
     clips = data.test.unique("speech")
     truth = [recogniser.sayable[name] for name in clips.column("name")]
     sounds = [soundfile.read(io.BytesIO(cell), dtype="float32") for cell in clips.column("speech")]
-    real = _share(recogniser.recognise([Waveform(*sound) for sound in sounds]), truth)
+    real = share(recogniser.recognise([Waveform(*sound) for sound in sounds]), truth)
     result = {
         "minutes": bench.minutes,
         "speech_to_caption_class": heard,
@@ -243,17 +250,9 @@ def seeds(bench: Evaluator, count: int = 5, pictures: int = 2000, minutes: float
     Console().print(table)
 
 
-def _field(rows: Rows, name: str) -> Any:
-    return rows.only(name).decode(rows.only(name).batch(torch.arange(len(rows))))[name]
-
-
 def _as_field(pictures: Tensor) -> Field:
     present = torch.ones(len(pictures), dtype=torch.bool)
     return Field(pictures, present[:, None], present)
-
-
-def _share(found: Sequence[Any], wanted: Sequence[Any]) -> float:
-    return sum(a == b for a, b in zip(found, wanted, strict=True)) / len(wanted)
 
 
 def _sheet(model: pm.Generator, made: Tensor, rows: Rows, count: int = 10) -> Any:
@@ -268,7 +267,29 @@ def _sheet(model: pm.Generator, made: Tensor, rows: Rows, count: int = 10) -> An
     return contact(lines)
 
 
-PARTS = {"pictures": pictures, "steps": steps, "speech": speech, "seeds": seeds}
+def guidance(bench: Evaluator) -> None:
+    """What is chosen about the guidance of the flow on pixels, chosen on rows that no score is of."""
+    model, _ = bench.train(PICTURES["pixel-flow"], PICTURES["pixel-flow"])
+    rows = bench.data.validation
+    real = bench.classifier.features(column(rows, "picture"))[: bench.samples]
+    columns = ("coherence", "kernel distance", "FID", "recall")
+    table = Table("from", "scale", *columns, title=f"Guidance on {len(real):,} validation rows")
+    result = {}
+    for begin, scale in GUIDED:
+        made, _ = bench.paint(model, rows, guidance=scale, guidance_interval=(begin, 1.0))
+        features = bench.classifier.features(_as_field(made))
+        found = result[f"{scale:g} from {begin:g}"] = {
+            "coherence": bench.coherence(made, rows),
+            "kernel_distance": kernel_distance(real, features),
+            "fid": frechet_distance(real, features),
+            "recall": neighbours(real, features).recall,
+        }
+        table.add_row(f"{begin:g}", f"{scale:g}", *(f"{value:.4f}" for value in found.values()))
+        bench.keep("guidance", {"minutes": bench.minutes, "samples": len(real), **result})
+    Console().print(table)
+
+
+PARTS = {"pictures": pictures, "steps": steps, "speech": speech, "seeds": seeds, "guidance": guidance}
 
 
 def main() -> None:
@@ -277,6 +298,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--families", nargs="+", choices=list(PICTURES), default=list(PICTURES), help="of `pictures`")
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=8, help="of the classifier that judges")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/families"))
     parser.add_argument("--output", type=Path, default=RESULTS / "families.json")

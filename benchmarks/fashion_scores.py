@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -25,7 +26,7 @@ from polymodal.generation import generate_rows, write
 from polymodal.modalities.base import Modality
 from polymodal.nn.random import make_keys
 from polymodal.types import Batch, Field
-from record import RESULTS, machine, save
+from record import RESULTS, about, save
 
 MODALITIES = ("picture", "caption", "speech")
 DIRECTIONS = tuple(f"{given} -> {to}" for given, to in permutations(MODALITIES, 2))
@@ -165,7 +166,8 @@ class Results:
             f"{name} {self.tree[name]}" for name, value in settings.items() if self.tree.get(name, value) != value
         ]:
             raise SystemExit(f"{file}: holds figures of {', '.join(other)}; choose another --output, or move it away")
-        self.tree |= {"machine": machine(), **settings}
+        self.tree |= settings
+        self.before = float(self.tree.get("minutes_in_all", 0.0))
 
     def keep(self, value: Any, *path: str) -> None:
         """Writes ``value`` at the place in the tree that ``path`` names."""
@@ -173,12 +175,19 @@ class Results:
         for name in path[:-1]:
             place = place.setdefault(name, {})
         place[path[-1]] = value
+        facts = about(time.process_time())
+        self.tree |= facts | {"minutes_in_all": round(self.before + facts["minutes_in_all"], 1)}
         save(self.tree, self.file)
 
 
 def everything(rows: Rows) -> Batch:
     """All fields of the rows in model form."""
     return rows.decode(rows.batch(torch.arange(len(rows))))
+
+
+def column(rows: Rows, name: str) -> Field:
+    """One field of the rows in model form."""
+    return everything(rows.only(name))[name]
 
 
 def first(rows: Rows, count: int) -> Rows:

@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 import polymodal as pm
-from fashion_scores import Fashion, Ours, everything, first, fit, run_folder, share
+from fashion_scores import Fashion, Ours, column, everything, first, fit, run_folder, share
 from polymodal.data import Rows
 from polymodal.data.fashion import class_of
 from polymodal.generation import generate_rows, write
@@ -126,11 +126,7 @@ def _real(bench: Evaluator, count: int = 1000) -> list[tuple[Any, ...]]:
     """What the judges make of real test rows."""
     rows = bench.data.test.select(torch.arange(count))
     sounds = [Waveform(*soundfile.read(io.BytesIO(cell), dtype="float32")) for cell in rows.column("speech")]
-    return bench.classes(_field(rows, "picture"), rows.column("caption"), sounds)
-
-
-def _field(rows: Rows, name: str) -> Field:
-    return rows.only(name).decode(rows.only(name).batch(torch.arange(len(rows))))[name]
+    return bench.classes(column(rows, "picture"), rows.column("caption"), sounds)
 
 
 def _scores(classes: Sequence[tuple[Any, ...]]) -> dict[str, float]:

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
 from record import RESULTS, about, save
+from tiny import DEFAULTS, FUSION, SHAPES, draw_shape
 
-COLOURS, SHAPES = ("red", "green", "blue"), ("disc", "square")
+COLOURS = ("red", "green", "blue")
 TINY = {
     "fields": {
         "picture": {"modality": "image", "size": 16},
@@ -40,23 +40,8 @@ TINY = {
         "place": {"modality": "vector", "size": 2},
     },
     "width": 16,
-    "defaults": {
-        "image": {
-            "encoder": {"kind": "picture", "channels": 8, "stages": 2, "depth": 1, "heads": 2},
-            "codec": {"kind": "kl", "latent": 4, "channels": [8, 8], "patch": 2},
-            "head": {"kind": "flow", "depth": 1, "heads": 2, "repeats": 1, "steps": 3},
-        },
-        "text": {
-            "encoder": {"kind": "sequence", "depth": 1, "heads": 2},
-            "head": {"kind": "autoregressive", "depth": 1, "heads": 2},
-        },
-        "label": {
-            "encoder": {"kind": "sequence", "depth": 0},
-            "head": {"kind": "autoregressive", "depth": 1, "heads": 2},
-        },
-        "vector": {"encoder": {"kind": "vector"}, "head": {"kind": "flow", "depth": 1, "heads": 2, "steps": 3}},
-    },
-    "fusion": {"kind": "attention", "depth": 1, "heads": 2},
+    "defaults": DEFAULTS,
+    "fusion": FUSION,
     "data": {"test": 0.2, "validation": 0.1},
     "train": {"steps": 60, "codec_steps": 60, "batch_size": 8, "codec_batch_size": 8, "checkpoint_steps": 5},
 }
@@ -95,10 +80,7 @@ def make_world(folder: Path, rows: int) -> None:
     for number in range(rows):
         colour, shape = COLOURS[number % 3], SHAPES[number // 3 % 2]
         x, y = rng.uniform(5, 11, 2).round(2).tolist()
-        picture = Image.new("RGB", (16, 16), "white")
-        draw = ImageDraw.Draw(picture)
-        (draw.ellipse if shape == "disc" else draw.rectangle)((x - 4, y - 4, x + 4, y + 4), fill=colour)
-        picture.save(folder / f"{number}.png")
+        draw_shape(colour, shape, x, y).save(folder / f"{number}.png")
         row = {"picture": f"{number}.png", "name": f"{colour} {shape}", "colour": colour, "place": [x, y]}
         lines.append(json.dumps({name: None if rng.random() < 0.2 else cell for name, cell in row.items()}) + "\n")
     (folder / "rows.jsonl").write_text("".join(lines))

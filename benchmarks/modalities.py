@@ -3,7 +3,7 @@
     python benchmarks/modalities.py --parts moving [--minutes 10] [--seeds 0 1] [--folder runs/modalities]
 
 - ``moving``: see moving_scores.py.
-- ``presenter``: see presenter_scores.py.
+- ``presenter`` and ``mouth``: see presenter_scores.py.
 
 A run that is there is not trained again, and one that was stopped goes on. Prints the scores as they come and writes
 benchmarks/results/modalities.json. The extra ``demo`` is needed; for `moving` Debian's package
@@ -22,6 +22,7 @@ from record import RESULTS
 PARTS: dict[str, Callable[[argparse.Namespace, int, Results], None]] = {
     "moving": moving_scores.measure,
     "presenter": presenter_scores.measure,
+    "mouth": presenter_scores.measure_mouth,
 }
 """By name: what trains and scores with a seed, and keeps each figure as it comes."""
 
@@ -29,6 +30,9 @@ PARTS: dict[str, Callable[[argparse.Namespace, int, Results], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--recipes", nargs="+", choices=moving_scores.RECIPES, default=moving_scores.RECIPES, help="of `moving`"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
     parser.add_argument("--clock", choices=("wall", "processor"), default="processor", help="of the minutes")

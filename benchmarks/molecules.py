@@ -27,6 +27,7 @@ from rich.console import Console
 from sklearn.ensemble import RandomForestRegressor
 
 import polymodal as pm
+from fashion_scores import everything
 from polymodal.checkpoint import find
 from polymodal.data import Rows
 from polymodal.evaluation.kinds.molecule import described
@@ -35,7 +36,6 @@ from polymodal.generation import contact, generate_rows, write
 from polymodal.guess import guess_rows
 from polymodal.modalities.chemistry import PROPERTIES, fingerprints, parse
 from polymodal.nn.random import make_keys
-from polymodal.types import Batch
 from record import RESULTS, about, figure, save
 
 SOURCES = {
@@ -51,10 +51,6 @@ def train(recipe: str, arguments: argparse.Namespace, seed: int) -> pm.Generator
     source = SOURCES[recipe].format(compounds=arguments.compounds, measured=arguments.measured)
     chosen = {"train.minutes": arguments.minutes, "train.clock": "processor", "train.seed": seed}
     return pm.fit(recipe, source, run=arguments.folder / f"{recipe}-{seed}", set=chosen)
-
-
-def everything(rows: Rows) -> Batch:
-    return rows.decode(rows.batch(np.arange(len(rows))))
 
 
 def some(rows: Rows, count: int) -> Rows:

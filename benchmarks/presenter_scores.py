@@ -1,5 +1,7 @@
 """What the recipe `presenter` reaches: faces for speech in voices never heard, speech with a face, lip reading.
 
+`speech-to-mouth` makes the opening of the mouth alone, as a series, which is compared with the true one.
+
 - ``speech -> face``: Pearson's correlation, mean of all rows, of the opening of the mouth, as the pixels of what was
   made show it, with the true one. Retrieval, the cheapest honest baseline, is the face of the training row whose
   spectrogram is nearest.
@@ -27,6 +29,7 @@ import polymodal as pm
 from fashion_scores import Ours, Results, everything, first, share
 from polymodal.data import Rows
 from polymodal.data.presenter import DEFAULT_TRAIN, FIELDS, opening_of
+from polymodal.data.presenter.visemes import RATE_HZ
 from polymodal.evaluation.metrics import correlation
 from polymodal.evaluation.metrics.error_rates import character_errors
 from polymodal.generation import contact, write
@@ -109,18 +112,55 @@ def nearest(values: Series, known: Series) -> list[int]:
     return [int(np.argmin([distance(value, other) for other in known])) for value in values]
 
 
-def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
-    """Trains and scores the recipe with a seed."""
-    train = arguments.train or DEFAULT_TRAIN
-    names = ("text", "speech", "face", "mouth")
-    data = pm.load(f"presenter:train={train}", {name: FIELDS[name] for name in names})
-    rows, known = first(data.test, arguments.samples), data.train.select(data.train.present["mouth"])
+def split(arguments: argparse.Namespace, *names: str) -> tuple[Rows, Rows]:
+    """Test rows, and training rows with a mouth."""
+    data = pm.load(source(arguments), {name: FIELDS[name] for name in names})
+    return first(data.test, arguments.samples), data.train.select(data.train.present["mouth"])
+
+
+def source(arguments: argparse.Namespace) -> str:
+    """The data set, with its options."""
+    return f"presenter:train={arguments.train or DEFAULT_TRAIN}"
+
+
+def trained(recipe: str, arguments: argparse.Namespace, seed: int) -> pm.Generator:
+    """The trained generator of a recipe, from its folder if it is there."""
     steps = {"train.steps": arguments.steps, "train.codec_steps": arguments.steps}
     budget = steps if arguments.steps else {"train.minutes": arguments.minutes}
     chosen = budget | {"train.seed": seed, "train.clock": arguments.clock}
-    run = arguments.folder / f"presenter-seed-{seed}"
-    model = pm.fit("presenter", f"presenter:train={train}", run=run, set=chosen)
-    make, judge = Ours(model, seed), Judge(train)
+    return pm.fit(recipe, source(arguments), run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)
+
+
+def heard_before(rows: Rows, known: Rows) -> Series:
+    """For each row the mouth of the known row whose spectrogram is nearest."""
+    sounds, others = ([value.T.numpy() for value in everything(one.only("speech"))["speech"].values()]
+                      for one in (rows, known))  # fmt: skip
+    mouths = mouths_of(known)
+    return [mouths[place] for place in nearest(sounds, others)]
+
+
+def measure_mouth(arguments: argparse.Namespace, seed: int, results: Results) -> None:
+    """Trains and scores `speech-to-mouth` with a seed."""
+    rows, known = split(arguments, "speech", "mouth")
+    model, truth = trained("speech-to-mouth", arguments, seed), mouths_of(rows)
+    made = Ours(model, seed)(everything(rows.only("speech")), ["mouth"], len(rows))["mouth"]
+    ours = [trace.values[:, 0] for trace in write(model.fields["mouth"], made)]
+    for name, mouths in {"retrieval": heard_before(rows, known), "speech-to-mouth": ours}.items():
+        scores = {"correlation": agreement(mouths, truth), "seconds off": seconds_off(mouths, truth)}
+        results.keep(scores, "mouth", f"seed {seed}", name)
+        Console().print(f"mouth, seed {seed}, {name}:", scores)
+
+
+def seconds_off(made: Series, truth: Series) -> float:
+    """By how much lengths differ, in the mean."""
+    return float(np.mean([abs(len(one) - len(other)) for one, other in zip(made, truth, strict=True)])) / RATE_HZ
+
+
+def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
+    """Trains and scores the recipe `presenter` with a seed."""
+    rows, known = split(arguments, "text", "speech", "face", "mouth")
+    model = trained("presenter", arguments, seed)
+    make, judge, run = Ours(model, seed), Judge(arguments.train or DEFAULT_TRAIN), model.run
 
     def keep(scores: Any, name: str) -> None:
         results.keep(scores, "presenter", f"seed {seed}", name)
@@ -128,15 +168,10 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
 
     truth, speech = mouths_of(rows), everything(rows.only("speech"))["speech"]
     keep({"correlation": agreement(judge(speech.values()), truth)}, "real")
-
-    sounds, others = ([value.T.numpy() for value in everything(one.only("speech"))["speech"].values()]
-                      for one in (rows, known))  # fmt: skip
-    mouths = mouths_of(known)
-    by_sound = [mouths[place] for place in nearest(sounds, others)]
-    keep({"correlation": agreement(by_sound, truth)}, "speech -> face, retrieval")
+    keep({"correlation": agreement(heard_before(rows, known), truth)}, "speech -> face, retrieval")
     faces = write(model.fields["face"], make(everything(rows.only("speech")), ["face"], len(rows))["face"])
-    lengths = [abs(len(face) - len(mouth)) / face.rate_hz for face, mouth in zip(faces, truth, strict=True)]
-    keep({"correlation": agreement(openings(faces), truth), "seconds off": float(np.mean(lengths))}, "speech -> face")
+    found = openings(faces)
+    keep({"correlation": agreement(found, truth), "seconds off": seconds_off(found, truth)}, "speech -> face")
     show(faces, [row["speech"] for row in first(rows, SHOWN)], run / "made" / "speech-to-face")
 
     both = make(everything(rows.only("text")), ["speech", "face"], len(rows))
@@ -149,7 +184,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
 
     texts, read = rows.column("text"), make(everything(rows.only("face")), ["text"], len(rows))["text"]
     keep(right(write(model.fields["text"], read), texts), "face -> text")
-    training = known.column("text")
+    training, mouths = known.column("text"), mouths_of(known)
     keep(right([training[place] for place in nearest(truth, mouths)], texts), "face -> text, retrieval")
 
 

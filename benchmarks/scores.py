@@ -8,7 +8,8 @@
   should hold the known value as often as it says. Rows are alone or four to an input, whose values are half as alike
   as can be. At 1,000 rows, half of the repetitions are of either kind. The known value has a closed form where
   ``known`` says so; where it depends on the number of rows, it is the mean over the repetitions.
-- ``shares``: right or wrong, and errors of varying length, whose true means are known.
+- ``shares``: right or wrong, and errors of varying length, whose true means are known; of right or wrong in rows that
+  are alone, exactly.
 - ``compare``: two models that are equally good; how often one is called significantly better.
 - ``copies``: a model that returns training values, of so many thousands.
 
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import binom
 
 from polymodal.data import Column, Rows
 from polymodal.evaluation.examiner import Examiner
@@ -60,6 +62,7 @@ WORSE = {
 SIDE = 8
 """Pixels of a side of a picture."""
 WORDS, CLASSES = 400, 12
+SHARES = (0.2, 0.6, 0.95)
 
 
 class World:
@@ -202,15 +205,26 @@ def _frechet(model: str) -> float:
 KNOWN: dict[str, Callable[[str], float]] = {"kernel distance": _kernel, "Fréchet distance": _frechet}
 
 
+def coverage(rows: int, share: float) -> float:
+    """How often the interval of a share holds the true one, where rows are alone: by the binomial distribution."""
+    counts = np.arange(rows + 1)
+    intervals = [MetricResult("right", (np.arange(rows) < count) * 1.0, is_right=True).interval(0) for count in counts]
+    _, low, high = np.array(intervals).T
+    return float((binom.pmf(counts, rows, share) * ((low <= share) & (share <= high))).sum())
+
+
 def shares(repetitions: int, rows: int) -> dict[str, Any]:
     """How often the interval of a mean holds the true one, with rows alone and four to an input."""
     summary = {}
     for alike in (1, 4):
         clusters, random = np.arange(rows) // alike, np.random.default_rng(alike)
-        for share in (0.2, 0.6, 0.95):
+        for share in SHARES:
+            if alike == 1:
+                summary[f"right in {share:.0%}, 1 to an input"] = {"intervals_that_hold_it": coverage(rows, share)}
+                continue
             held = []
             for _ in range(repetitions):
-                of_input = random.beta(share, 1 - share, size=rows)[clusters] if alike > 1 else share  # correlation 0.5
+                of_input = random.beta(share, 1 - share, size=rows)[clusters]  # correlation 0.5
                 right = (random.random(rows) < of_input).astype(float)
                 _, low, high = MetricResult("right", right, is_right=True, clusters=clusters).interval(0)
                 held.append(low <= share <= high)
@@ -326,7 +340,7 @@ def main() -> None:
         result["repetitions"] = result.get("repetitions", {}) | counts
     facts = about(time.process_time() - begin, seed=0) | {"command": "python benchmarks/scores.py"}
     facts["minutes_in_all"] = round(facts["minutes_in_all"] + result.get("minutes_in_all", 0), 1)
-    save(facts | result | {"minutes_in_all": facts["minutes_in_all"]}, arguments.output)
+    save(result | facts, arguments.output)
 
 
 if __name__ == "__main__":

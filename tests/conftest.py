@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+
+from tiny import DEFAULTS, FUSION, SHAPES, draw_shape
 
 COLOURS = {"red": 300.0, "green": 500.0, "blue": 800.0}
-SHAPES = ("disc", "square")
 RATE = 4000
 
 FIELDS = {
@@ -33,27 +33,14 @@ RECIPE: dict[str, Any] = {
     "fields": FIELDS,
     "width": 16,
     "defaults": {
-        "image": {
-            "encoder": {"kind": "picture", "channels": 8, "stages": 2, "depth": 1, "heads": 2},
-            "codec": {"kind": "kl", "latent": 4, "channels": [8, 8], "patch": 2},
-            "head": {"kind": "flow", "depth": 1, "heads": 2, "repeats": 1, "steps": 3},
-        },
+        **DEFAULTS,
         "audio": {
             "encoder": {"kind": "spectrogram", "stages": 1, "depth": 1, "heads": 2},
             "codec": {"kind": "kl", "latent": 4, "channels": [8], "patch": 2},
             "head": {"kind": "flow", "depth": 1, "heads": 2, "repeats": 1, "steps": 3},
         },
-        "text": {
-            "encoder": {"kind": "sequence", "depth": 1, "heads": 2},
-            "head": {"kind": "autoregressive", "depth": 1, "heads": 2},
-        },
-        "label": {
-            "encoder": {"kind": "sequence", "depth": 0},
-            "head": {"kind": "autoregressive", "depth": 1, "heads": 2},
-        },
-        "vector": {"encoder": {"kind": "vector"}, "head": {"kind": "flow", "depth": 1, "heads": 2, "steps": 3}},
     },
-    "fusion": {"kind": "attention", "depth": 1, "heads": 2},
+    "fusion": FUSION,
     "data": {"test": 0.2, "validation": 0.1},
     "train": {
         "steps": 8,
@@ -138,14 +125,6 @@ def aligned(world: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFac
     options = [word for setting in settings for word in ("--set", setting)]
     assert main(["train", str(recipe_file), "--data", str(world / "rows.jsonl"), "-o", str(run), *options]) == 0
     return run
-
-
-def draw_shape(colour: str, shape: str, x: float, y: float) -> Image.Image:
-    """A 16 x 16 picture."""
-    picture = Image.new("RGB", (16, 16), "white")
-    draw = ImageDraw.Draw(picture)
-    (draw.ellipse if shape == "disc" else draw.rectangle)((x - 4, y - 4, x + 4, y + 4), fill=colour)
-    return picture
 
 
 def write_tone(path: Path, hertz: float, seconds: float) -> None:

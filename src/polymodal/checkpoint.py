@@ -360,6 +360,12 @@ def trained_parameters(trainee: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in trainee.named_parameters() if parameter.requires_grad}
 
 
+def buffers(trainee: nn.Module) -> dict[str, Tensor]:
+    """What else a checkpoint holds of a module that learns, by name: what the average does not keep."""
+    parameters = dict(trainee.named_parameters())
+    return {name: tensor for name, tensor in weights_of(trainee).items() if name not in parameters}
+
+
 @contextmanager
 def going_on(checkpoint: Checkpoint) -> Iterator[None]:
     """Whatever training meets in a checkpoint that is whole, but not of this training, is a ``CheckpointError``."""

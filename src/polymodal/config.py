@@ -100,7 +100,7 @@ class TasksConfig(_Strict):
         none: Nothing is given: unconditional generation, and what guidance needs.
         one: Exactly one field is given.
         some: Any number of fields is given, each number but none and all as often as another.
-        all: Every field is given, which needs ``reconstruct``.
+        all: Every field is given that may be, which needs an output that is no input, or ``reconstruct``.
         few: Of rows with more fields than that, ``one`` is as much rarer, and ``some`` the more frequent: one of many
             fields tells little of the others. None leaves the odds as they are for any number of fields.
         inputs: Odds of a field where one is given; 1 where not said.
@@ -128,8 +128,6 @@ class TasksConfig(_Strict):
     def _some_odds(self) -> TasksConfig:
         if self.none + self.one + self.some + self.all <= 0:
             raise ValueError("none, one, some and all are 0; at least one must be above")
-        if self.all and not self.reconstruct:
-            raise ValueError("all leaves nothing to generate; set reconstruct as well, or all to 0")
         return self
 
 

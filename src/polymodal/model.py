@@ -202,7 +202,7 @@ class Model(nn.Module):
         if encoder.trains:
             return encoder(field, keys)
         tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
-        return Tokens(self.projections[name](tokens.x), tokens.mask)
+        return dataclasses.replace(tokens, x=self.projections[name](tokens.x))
 
     def given(self, name: str, batch: Batch) -> Field | None:
         """What a batch holds of a field that is read: its value, or the features of an encoder that does not learn."""

@@ -21,7 +21,8 @@ def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping
         columns: By field, where a column is called otherwise.
 
     Raises:
-        ConfigError: It names a field that the data has not, or another modality for it.
+        ConfigError: It names a field that the data has not, or another modality for it, or its tasks leave nothing to
+            generate.
     """
     fields = {}
     for name, modality in modalities.items():
@@ -33,6 +34,11 @@ def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping
             raise ConfigError(f"fields.{name}: the data has no such field; it has {', '.join(modalities)}")
         if field.modality != (kind := kind_of(modalities[name])):
             raise ConfigError(f"fields.{name}.modality: '{field.modality}', but the data's is '{kind}'")
+    if recipe.tasks.all and not recipe.tasks.reconstruct and all(field.role != "output" for field in fields.values()):
+        raise ConfigError(
+            "tasks.all: leaves nothing to generate, as every output may be given; make a field an output only (role), "
+            "or set tasks.reconstruct as well, or tasks.all to 0"
+        )
     return recipe.model_copy(update={"fields": fields})
 
 

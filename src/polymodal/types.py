@@ -218,10 +218,18 @@ Batch = dict[str, Field]
 
 @dataclass
 class Tokens:
-    """Tokens of one field. ``x`` (B, N, D); ``mask`` (B, N), True = real."""
+    """Tokens of one field.
+
+    Attributes:
+        x: (B, N, D).
+        mask: (B, N), True = real.
+        places: (N,) where along the axis that varies each of them is, from 0 to 1 at the end of the longest value; None
+            where no axis does, or nobody is told.
+    """
 
     x: Tensor
     mask: Tensor
+    places: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -247,6 +255,7 @@ class Context:
         nothing: In training, the context of one row in which nothing is visible, for heads that learn guided samples.
         latent: (B, Z), the draw of a joint latent that all of it was made from, where the fusion has one.
         private: By field, (B, D), what the head of that field alone is told.
+        places: (B, N), those of the tokens, negative for tokens that have none; None if no token has one.
     """
 
     tokens: Tensor
@@ -256,6 +265,7 @@ class Context:
     nothing: Context | None = None
     latent: Tensor | None = None
     private: dict[str, Tensor] = field(default_factory=dict)
+    places: Tensor | None = None
 
     def of(self, name: str) -> Context:
         """What the head of one field is told: what all are, and its private part, if it has one."""
@@ -263,22 +273,29 @@ class Context:
             return self
         own = self.private[name]
         tokens, mask = torch.cat([self.tokens, own[:, None]], dim=1), pad(self.mask, (0, 1), value=True)
-        nothing = self.nothing and self.nothing.of(name)
-        return replace(self, tokens=tokens, mask=mask, pooled=self.pooled + own, nothing=nothing, private={})
+        places = None if self.places is None else pad(self.places, (0, 1), value=-1.0)
+        others = replace(self, nothing=self.nothing and self.nothing.of(name), private={}, places=places)
+        return replace(others, tokens=tokens, mask=mask, pooled=self.pooled + own)
 
     def pick(self, index: Tensor) -> Context:
         """The rows at ``index`` (n,); rows may repeat."""
         losses = {name: term[index] for name, term in self.losses.items()}
         latent = None if self.latent is None else self.latent[index]
         private = {name: part[index] for name, part in self.private.items()}
-        return Context(self.tokens[index], self.mask[index], self.pooled[index], losses, self.nothing, latent, private)
+        places = None if self.places is None else self.places[index]
+        rows = self.tokens[index], self.mask[index], self.pooled[index]
+        return Context(*rows, losses, self.nothing, latent, private, places)
 
     def beside(self, other: Context) -> Context:
         """These rows followed by those of ``other``, the shorter one's tokens padded; guidance runs both at once."""
         longest = max(self.tokens.shape[1], other.tokens.shape[1])
         tokens = [pad(c.tokens, (0, 0, 0, longest - c.tokens.shape[1])) for c in (self, other)]
         masks = [pad(c.mask, (0, longest - c.mask.shape[1])) for c in (self, other)]
-        return Context(torch.cat(tokens), torch.cat(masks), torch.cat([self.pooled, other.pooled]))
+        places = None
+        if self.places is not None or other.places is not None:
+            known = [c.mask.to(c.tokens.dtype).fill_(-1.0) if c.places is None else c.places for c in (self, other)]
+            places = torch.cat([pad(each, (0, longest - each.shape[1]), value=-1.0) for each in known])
+        return Context(torch.cat(tokens), torch.cat(masks), torch.cat([self.pooled, other.pooled]), places=places)
 
 
 @dataclass(frozen=True)

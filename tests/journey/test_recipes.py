@@ -50,6 +50,7 @@ def rows(tmp_path_factory):
                 "boiling_point": 300.0 + 10 * kind + number % 3,
                 "video": f"{number}.gif",
                 "face": f"{number}.gif",
+                "mouth": [[kind / 4 + step / 20] for step in range(6 + number % 5)],
                 "text": f"a {WORDS[kind]} face",
                 "split": "validation" if number == 0 else "train",
             }

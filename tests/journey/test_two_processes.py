@@ -163,3 +163,27 @@ def test_what_is_not_finite_on_one_process_stops_both(recipe, tmp_path):
     assert "place.flow" in done.stderr
     assert "training has stopped" in done.stderr
     assert "is trained" not in done.stdout
+
+
+SUMS = """
+import json, torch
+from polymodal.balancing import BALANCERS
+from polymodal.training.adaptation import Adaptation
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+def start():
+    return Adaptation({"a": 1.0}, balancer=BALANCERS["uncertainty"](["a"]))
+before, after = start(), start()
+before.observe("model", {"a.nll": torch.tensor(1.0 + rank)}, {"a": 2})
+before.step(1)
+state = json.loads(json.dumps(before.state))  # the first process writes it, and all read what it wrote
+after.restore(state, first=rank == 0)
+assert state["losses"] == {"a.nll": 3.0}, state
+assert after.state == state, after.state
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_what_a_balancer_has_seen_is_that_of_both_when_a_run_goes_on(tmp_path):
+    (tmp_path / "sums.py").write_text(SUMS)
+    launch([str(tmp_path / "sums.py")])

@@ -18,7 +18,7 @@ from polymodal.evaluation.metrics import (
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.row_choice import clusters_of
 from polymodal.types import Field
-from scores import KNOWN, MODELS, World, copies
+from scores import KNOWN, MODELS, SHARES, World, copies, coverage
 
 REPETITIONS = 30
 
@@ -80,6 +80,12 @@ def test_six_of_six_are_not_certain():
     of_two = share_interval(np.ones(60), np.arange(60) // 30)
     assert of_two[0] < 0.1
     assert share_interval(np.ones(6), np.zeros(6)) == (0, 1)
+
+
+@pytest.mark.parametrize("rows", [100, 200])
+@pytest.mark.parametrize("share", SHARES)
+def test_intervals_of_shares_hold_them_as_often_as_they_say(share, rows):
+    assert 0.93 <= coverage(rows, share) <= 0.97  # by the binomial distribution, no draws
 
 
 def test_equal_models_are_rarely_told_apart():

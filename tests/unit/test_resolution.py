@@ -172,3 +172,13 @@ def test_generation_warns_of_what_was_never_taught():
     with pytest.warns(UserWarning, match=r"^place: guidance 3 leads away.*tasks\.none is 0"):
         pm.Generator(model).generate({"other": [1, 2]}, to="place", options={"place": {"guidance": 3.0, "steps": 2}})
     assert pm.Generator(model).generate({"other": [1, 2]}, to="place", options={"place": {"guidance": 1.0, "steps": 2}})
+
+
+def test_giving_everything_leaves_an_output():
+    tasks = {"none": 0.1, "one": 0.4, "some": 0.0, "all": 0.5}
+    recipe = load_recipe({"fields": {"place": DECODED, "other": INPUT}, "tasks": tasks})
+    with refused("tasks.all", "nothing to generate", "reconstruct", "output only", by=ConfigError):
+        resolve(recipe, TWO)
+    for fields, more in (({"place": DECODED | {"role": "output"}}, {}), ({}, {"reconstruct": True})):
+        known = {"place": DECODED, "other": INPUT} | fields
+        assert resolve(load_recipe({"fields": known, "tasks": tasks | more}), TWO).tasks.all == 0.5

@@ -11,6 +11,9 @@ from torch import Tensor, distributed, nn
 from polymodal.arguments import check_constructor
 from polymodal.types import Losses
 
+FLOOR, TINY = 1e-5, 1e-12
+"""Variance that is added to that of a dimension: a share of the mean one, and what no encoding is likely to have."""
+
 
 class Alignment(nn.Module, ABC):
     """Pulls the encodings of the fields of one row together.
@@ -76,8 +79,11 @@ class Projections(nn.Module):
         return codes
 
     def code(self, name: str, encodings: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """Encodings (B, D) of one field -> (B, size), standardised by a mean and a variance (D,)."""
-        return self.matrices[name]((encodings - mean) * (variance + 1e-5).rsqrt())
+        """Encodings (B, D) of one field -> (B, size), standardised by a mean and a variance (D,).
+
+        What hardly varies beside the other dimensions stays small, in whatever unit the encodings are.
+        """
+        return self.matrices[name]((encodings - mean) * (variance + FLOOR * variance.mean() + TINY).rsqrt())
 
 
 def gathered(x: Tensor) -> tuple[Tensor, int]:

@@ -14,6 +14,8 @@ from typing import Any
 from polymodal.errors import DataError
 from polymodal.files import atomic_folder, short_digest
 
+_MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
+
 
 def fraction(*parts: str) -> float:
     """A number in [0, 1) that depends on the parts alone: every choice of a data set is made by it."""
@@ -106,3 +108,29 @@ def write_cells(cells: Iterable[tuple[str, bytes]], out_file: str) -> None:
     made = dict(cells)
     table = pa.table({"key": pa.array(made, pa.string()), "data": pa.array(made.values(), pa.binary())})
     pq.write_table(table, out_file, compression="none")
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Sequence[Any]], *, files: Sequence[str], distinct: Sequence[str] = ()
+) -> None:
+    """The rows of a data set as Parquet, in one group, so that a value that many rows share is written once.
+
+    Args:
+        path: The file.
+        columns: By name, the contents of files, or texts.
+        files: Those that are files.
+        distinct: Columns in which hardly any two rows share a value.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {True: pa.large_binary(), False: pa.string()}
+    table = pa.table({name: pa.array(column, kinds[name in files]) for name, column in columns.items()})
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=table.num_rows,
+        use_dictionary=[name for name in table.column_names if name not in distinct],
+        dictionary_pagesize_limit=_MOST_DISTINCT_BYTES,
+    )

@@ -55,4 +55,4 @@ class PatchEncoder(Encoder):
         x = self.patches.cut(field.value * field.real if field.varies is not None else field.value)
         mask = self.patches.mask(field.mask)
         x = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
-        return Tokens(self.transformer(x, mask=mask, frame=self.frame), mask)
+        return Tokens(self.transformer(x, mask=mask, frame=self.frame), mask, self.patches.places(x))

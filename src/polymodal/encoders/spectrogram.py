@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from polymodal.arguments import Probability, Share, Stages
 from polymodal.encoders.augment import jitter_spectrogram
 from polymodal.encoders.base import Encoder
-from polymodal.nn.patches import pad_to_multiple, pool_mask
+from polymodal.nn.patches import pad_to_multiple, places_of, pool_mask
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Field, Space, Tokens
 
@@ -46,6 +46,7 @@ class SpectrogramEncoder(Encoder):
         super().__init__()
         self.augment, self.speed, self.shift, self.noise = augment, speed, shift, noise
         self.factor = 2**stages
+        self.longest = space.grid[0] / self.factor
         sizes = [space.channels, *[width] * stages]
         self.stem = nn.ModuleList(
             nn.Conv1d(source, target, 5, stride=2, padding=2) for source, target in zip(sizes, sizes[1:], strict=False)
@@ -70,7 +71,7 @@ class SpectrogramEncoder(Encoder):
                 value, mask.sum(1), keys, warp=0.12 * s, tilt=0.3 * s, masks=2, band=0.15, span=0.12, **more
             )
         x, mask = self._convolve(value, mask)
-        return Tokens(self.transformer(x, mask=mask), mask)
+        return Tokens(self.transformer(x, mask=mask), mask, places_of(x.shape[1], self.longest, x))
 
     def _convolve(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = pad_to_multiple(value * mask[:, None], self.factor)

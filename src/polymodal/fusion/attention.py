@@ -41,23 +41,29 @@ class AttentionFusion(Fusion):
     ) -> Context:
         parts = [self.register.expand(rows, -1, -1)]
         masks = [torch.ones(rows, 1, dtype=torch.bool, device=device)]
+        at = [torch.full((1,), -1.0, device=device)]
         for name in self.fields:
             if name in tokens:
-                parts.append(tokens[name].x + self.marks[name])
-                masks.append(tokens[name].mask)
-        x, mask = _pack(torch.cat(parts, dim=1), torch.cat(masks, dim=1))
+                own = tokens[name]
+                parts.append(own.x + self.marks[name])
+                masks.append(own.mask)
+                at.append(torch.full((own.x.shape[1],), -1.0, device=device) if own.places is None else own.places)
+        told = any(part.places is not None for part in tokens.values())
+        places = torch.cat(at).expand(rows, -1) if told else None
+        x, mask, places = _pack(torch.cat(parts, dim=1), torch.cat(masks, dim=1), places)
         x = self.transformer(x, mask=mask)
         weight = mask.to(x.dtype)[..., None]
-        return Context(x, mask, x[:, 0] + (x * weight).sum(1) / weight.sum(1))
+        return Context(x, mask, x[:, 0] + (x * weight).sum(1) / weight.sum(1), places=places)
 
 
-def _pack(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _pack(x: Tensor, mask: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Moves the real tokens of each row to the front, in order, and drops the columns that no row needs.
 
     Most rows see few of the fields, so this saves most of the work. How many columns are needed is only known once
     the mask is read, which on a GPU would stall the queue: there, the tokens stay where they are.
     """
     if x.device.type != "cpu":
-        return x, mask
+        return x, mask, places
     order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : longest(mask)]
-    return x.gather(1, order[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, order)
+    places = None if places is None else places.gather(1, order)
+    return x.gather(1, order[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, order), places

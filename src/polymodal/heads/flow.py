@@ -66,6 +66,9 @@ class Flow(Head):
             the grid. By default powers of two that give at most 1,024 tokens, the longest sides being cut most.
         factorised: Whether the transformer's blocks attend within a frame and over time in turn, for videos of more
             than about 1,000 tokens.
+        in_step: Whether half of the attention heads of the transformer begin by looking at what is given where the
+            value itself is, for values that go in step with it, as a mouth with speech. Both have to vary in length
+            along the same time, so that their longest values are equally long.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
             grids of which no side but the first varies, and sees the pooled context alone. Convolutions learn the
             texture of pictures sooner.
@@ -106,6 +109,7 @@ class Flow(Head):
         heads: PositiveInt = 4,
         patch: Sides | None = None,
         factorised: bool = False,
+        in_step: bool = False,
         channels: Sizes | None = None,
         latents: PositiveInt = 32,
         members: PositiveInt = 512,
@@ -135,7 +139,7 @@ class Flow(Head):
         elif channels:
             sizes = {"channels": channels}
         else:
-            sizes["factorised"] = factorised
+            sizes |= {"factorised": factorised, "in_step": in_step}
         levels = len(SHORTCUTS) if shortcuts else 0
         self.network = backbone(self.patches, width, hidden_size or width, levels, **sizes)
         self.length = Lengths(width, space.max_length) if space.variable else None

@@ -113,6 +113,7 @@ class Attention(nn.Module):
         cache: LayerCache | None = None,
         position: int = 0,
         turns: Turns | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D).
 
@@ -124,6 +125,7 @@ class Attention(nn.Module):
             cache: Keys and values of the positions before, to which those of ``x`` are added.
             position: Position of ``x``'s first element, with a cache.
             turns: ``rotation`` of ``x``'s positions, if already computed.
+            bias: (B, heads, N, M), or (B / k, heads, k N, M) where every k rows share a context, of the logits.
         """
         rows, count, _ = x.shape
         if self.crosses:
@@ -152,6 +154,9 @@ class Attention(nn.Module):
                 key, value = cache.memory.narrow(3, 0, position + count).unbind()
 
         visible = None if mask is None else mask[:, None, None, :]
+        if bias is not None:
+            bias = bias.to(query.dtype)
+            visible = bias if visible is None else bias.masked_fill(~visible, -torch.inf)
         causal = causal and count > 1  # one position sees all that the cache holds
         if causal and (visible is not None or position > 0):
             before = torch.ones(count, key.shape[2], dtype=torch.bool, device=x.device).tril(position)

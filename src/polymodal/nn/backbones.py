@@ -55,6 +55,11 @@ class TransformerBackbone(nn.Module):
         depth: Blocks.
         heads: Attention heads.
         factorised: Whether blocks attend within a frame and over time in turn; see ``Transformer``.
+        in_step: Whether half of the attention heads look at first at those tokens of the context that are at the same
+            place along the axis that varies: their logits fall with the distance, by a slope that is learned.
+
+    Raises:
+        ConfigError: ``in_step`` of values of which no axis varies.
     """
 
     def __init__(
@@ -67,8 +72,11 @@ class TransformerBackbone(nn.Module):
         depth: int,
         heads: int,
         factorised: bool = False,
+        in_step: bool = False,
     ) -> None:
         super().__init__()
+        if in_step and patches.axis is None:
+            raise ConfigError("in_step: is for values whose length varies, as that of sound, videos and series does")
         self.patches = patches
         self.frame = patches.frame if factorised else None
         self.condition = FlowCondition(width, hidden_size, levels)
@@ -76,17 +84,34 @@ class TransformerBackbone(nn.Module):
         self.positions: Tensor
         self.register_buffer("positions", grid_positions(patches.cells, hidden_size)[None], persistent=False)
         self.transformer = Transformer(hidden_size, depth, heads, context_width=width, conditioned=True)
+        self.slopes: nn.Parameter | None = None
+        if in_step:
+            near = -(-heads // 2)
+            self.slopes = nn.Parameter(torch.cat([2.0 ** -torch.arange(near), torch.zeros(heads - near)]))
         self.proj_out = nn.Linear(hidden_size, patches.features)
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
+
+    def bias(self, x: Tensor, context: Context) -> Tensor | None:
+        """Of the logits of attention by tokens (B, N, F) to a context of B / k rows: (B / k, heads, k N, M).
+
+        Source: the linear biases of Press et al., "Train short, test long" (ALiBi), 2022, with slopes that are learned.
+        """
+        own = self.patches.places(x)
+        if self.slopes is None or context.places is None or own is None:
+            return None
+        cells = self.patches.cells[self.patches.axis or 0]
+        apart = cells * (own[:, None] - context.places[:, None]).abs() * (context.places[:, None] >= 0)  # (B / k, N, M)
+        return (-self.slopes[:, None, None] * apart[:, None]).repeat(1, 1, len(x) // len(context.places), 1)
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
         """Tokens (B, N, F) with mask (B, N), times (B,), a context of B / k rows and levels (B,) -> (B, N, F)."""
         h = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
         condition = self.condition(time, context.pooled, level)
         h = self.transformer(
-            h, mask=mask, context=context.tokens, context_mask=context.mask, condition=condition, frame=self.frame
-        )
+            h, mask=mask, context=context.tokens, context_mask=context.mask, context_bias=self.bias(x, context),
+            condition=condition, frame=self.frame,
+        )  # fmt: skip
         return self.proj_out(h)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -114,12 +115,28 @@ class Patches:
             return x
         return crop(x.movedim(1, 2).unflatten(2, self.cells), self.shape(tokens)).flatten(2).movedim(2, 1).contiguous()
 
+    def places(self, tokens: Tensor) -> Tensor | None:
+        """(N,) where along the axis that varies each of tokens (B, N, D) is, as of ``Tokens``; None if none varies."""
+        if self.axis is None:
+            return None
+        cells = self.shape(tokens.shape[1])
+        longest = self.space.grid[self.axis] / self.patch[self.axis]
+        along = places_of(cells[self.axis], longest, tokens)
+        shape = [1] * len(cells)
+        shape[self.axis] = -1
+        return along.view(shape).expand(cells).flatten()
+
     def noise(self, keys: Tensor, tokens: int) -> Tensor:
         """Standard normal (B, tokens, F), drawn along the varying axis first, so that padding changes nothing."""
         cells = list(self.shape(tokens))
         first = [cells.pop(self.axis)] if self.axis else []
         drawn = normal(keys, (*first, *cells, self.features))
         return (drawn.movedim(1, 1 + self.axis) if self.axis else drawn).reshape(len(keys), tokens, self.features)
+
+
+def places_of(count: int, longest: float, like: Tensor) -> Tensor:
+    """(count,) the middles of equal parts, of which the longest value has so many, as shares of its length."""
+    return (torch.arange(count, device=like.device, dtype=torch.float32) + 0.5) / longest
 
 
 def halvings(grid: Sequence[int], places: int) -> int:

@@ -82,6 +82,7 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
+        context_bias: Tensor | None = None,
         condition: Tensor | None = None,
         causal: bool = False,
         cache: LayerCache | None = None,
@@ -97,7 +98,7 @@ class Block(nn.Module):
         if self.modulation is None:
             x = x + self._drop(self._attend(self.attention_norm(x), fold, attend))
             if self.crosses:
-                x = x + self._cross(x, context, context_mask, cache)
+                x = x + self._cross(x, context, context_mask, context_bias, cache)
             return x + self._drop(self.feed(self.feed_norm(x)))
         assert condition is not None
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(F.silu(condition))[:, None].chunk(
@@ -106,7 +107,7 @@ class Block(nn.Module):
         h = torch.addcmul(shift_a, self.attention_norm(x), 1 + scale_a)
         x = torch.addcmul(x, gate_a, self._drop(self._attend(h, fold, attend)))
         if self.crosses:
-            x = x + self._cross(x, context, context_mask, cache)
+            x = x + self._cross(x, context, context_mask, context_bias, cache)
         h = torch.addcmul(shift_f, self.feed_norm(x), 1 + scale_f)
         return torch.addcmul(x, gate_f, self._drop(self.feed(h)))
 
@@ -117,8 +118,10 @@ class Block(nn.Module):
         seen = None if mask is None else fold.apart(mask[..., None])[..., 0]
         return fold.together(self.attention(fold.apart(x), **attend | {"mask": seen}), len(x))
 
-    def _cross(self, x: Tensor, context: Tensor | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
-        return self._drop(self.cross(self.cross_norm(x), context=context, mask=mask, cache=cache))
+    def _cross(
+        self, x: Tensor, context: Tensor | None, mask: Tensor | None, bias: Tensor | None, cache: LayerCache | None
+    ) -> Tensor:
+        return self._drop(self.cross(self.cross_norm(x), context=context, mask=mask, bias=bias, cache=cache))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout) if self.training and self.dropout else x
@@ -153,6 +156,7 @@ class Transformer(nn.Module):
         mask: Tensor | None = None,
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
+        context_bias: Tensor | None = None,
         condition: Tensor | None = None,
         causal: bool = False,
         cache: KeyValueCache | None = None,
@@ -165,6 +169,7 @@ class Transformer(nn.Module):
             mask: (B, N) which positions are real; the others are attended to by none. Not with a cache.
             context: (B, M, C) to cross-attend to; or (B / k, M, C), where every k rows of ``x`` share one.
             context_mask: (B, M) or (B / k, M) which of it is real.
+            context_bias: Of the logits of the attention to the context, as of ``Attention.forward``.
             condition: (B, D) vector that modulates conditioned blocks.
             causal: Whether a position sees only itself and those before it.
             cache: From ``cache``; extended by ``x`` in place.
@@ -173,7 +178,8 @@ class Transformer(nn.Module):
                 "Latte: latent diffusion transformer for video generation", 2024, variant 1.
         """
         attend = {
-            "mask": mask, "context": context, "context_mask": context_mask, "condition": condition, "causal": causal
+            "mask": mask, "context": context, "context_mask": context_mask, "context_bias": context_bias,
+            "condition": condition, "causal": causal,
         }  # fmt: skip
         if cache is None:
             return self.run(x, frame=frame, **attend)

@@ -52,7 +52,8 @@ class Adaptation:
         self.parts: dict[str, Any] = {name: part for name, part in parts.items() if part}
         self._losses: dict[str, Any] = {}
         self._gradients: dict[str, Any] = {}
-        self._steps: dict[str, int] = {}
+        self._steps: dict[str, Any] = {}
+        self._of_step: list[tuple[dict[str, Any], str, Tensor]] = []
         self._counts: Mapping[str, int] = {}
         self._told: dict[str, float] = {}
         self._said: list[str] = []
@@ -70,11 +71,10 @@ class Adaptation:
                 part.register_hook(lambda gradient: self._add_gradient(field, gradient))
 
     def _add_gradient(self, field: str, gradient: Tensor) -> None:
-        norms = gradient.detach().flatten(1).float().norm(dim=1).sum().nan_to_num(0, 0, 0)
-        self._gradients[field] = self._gradients.get(field, 0.0) + norms
+        self._of_step.append((self._gradients, field, gradient.detach().flatten(1).float().norm(dim=1).sum()))
 
     def observe(self, player: str, terms: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Adds the terms of one micro_batch, but for those that are not finite, whose step is skipped.
+        """Adds the terms of one micro_batch.
 
         Args:
             player: Whose move it was; those of adversaries are their own affair.
@@ -86,30 +86,45 @@ class Adaptation:
         self._counts = counts
         for name, value in terms.items():
             if name.partition(".")[0] in self.weights:
-                self._losses[name] = self._losses.get(name, 0.0) + value.nan_to_num(0, 0, 0)
+                self._of_step.append((self._losses, name, value))
 
-    def step(self, step: int) -> None:
-        """Called after each step, with the number of those taken; every few steps it looks."""
+    def step(self, step: int, skipped: Tensor | None = None) -> None:
+        """Called after each step, with the number of those taken; every few steps it looks.
+
+        Args:
+            step: Steps taken.
+            skipped: Whether this one moved nothing, as something was not finite: then it counts for nothing. It stays
+                on its device.
+        """
         if not self.parts:
             return
+        for sums, name, value in self._of_step:
+            kept = value if skipped is None else value.masked_fill(skipped, 0.0)
+            sums[name] = sums.get(name, 0.0) + kept
+        self._of_step = []
+        counted = 1 if skipped is None else skipped.logical_not().float()
         for name in self.weights:
-            self._steps[name] = self._steps.get(name, 0) + bool(self._counts.get(name))
+            self._steps[name] = self._steps.get(name, 0) + (counted if self._counts.get(name) else 0)
         if step % EVERY:
             return
         losses, gradients = (shared(_numbers(sums)) for sums in (self._losses, self._gradients))
+        taken = {
+            name: count for name, count in _numbers(self._steps).items() if count
+        }  # others were not seen, or skipped
         seen = Seen(
             step,
-            {name: value / self._mean_of(name) * self.weights[_field(name)] for name, value in losses.items()},
-            {name: value / self._mean_of(name) / self.weight(name, "") for name, value in gradients.items()},
+            {
+                name: value / taken[_field(name)] * self.weights[_field(name)]
+                for name, value in losses.items()
+                if _field(name) in taken
+            },
+            {name: value / taken[name] / self.weight(name, "") for name, value in gradients.items() if name in taken},
             self.signed,
         )
-        for part in self.parts.values():
+        for part in self.parts.values() if seen.losses else ():
             part.update(seen)
         self._losses, self._gradients, self._steps = {}, {}, {}
         self._tell(seen)
-
-    def _mean_of(self, name: str) -> int:
-        return max(1, self._steps[_field(name)])
 
     def _tell(self, seen: Seen) -> None:
         losses = seen.of_fields()
@@ -145,17 +160,18 @@ class Adaptation:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that resuming needs, as JSON; of many processes, the sums of this one."""
+        """All that resuming needs, as JSON; the sums are those of all processes, which ask for it together."""
         if not self.parts:
             return {}
-        sums = {"losses": _numbers(self._losses), "gradients": _numbers(self._gradients)}
-        own = {**sums, "steps": self._steps, "told": self._told}
+        sums = {"losses": shared(_numbers(self._losses)), "gradients": shared(_numbers(self._gradients))}
+        own = {**sums, "steps": _numbers(self._steps), "told": self._told}
         return own | {name: part.state for name, part in self.parts.items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from ``state``."""
+    def restore(self, state: Mapping[str, Any], *, first: bool = True) -> None:
+        """Goes on from ``state``; of many processes, the ``first`` one has the sums of all."""
         if state and self.parts:
-            self._losses, self._gradients = dict(state["losses"]), dict(state["gradients"])
+            if first:
+                self._losses, self._gradients = dict(state["losses"]), dict(state["gradients"])
             self._steps, self._told = dict(state["steps"]), dict(state["told"])
             for name, part in self.parts.items():
                 part.state = state[name]

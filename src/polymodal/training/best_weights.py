@@ -18,7 +18,7 @@ MARGIN = 0.01
 
 
 class BestWeights:
-    """Keeps, in a file, the averaged weights of the validation whose losses were the least in sum.
+    """Keeps, in a file, the averaged weights of the validation whose losses were the least in sum, and the buffers.
 
     Source: Prechelt, "Early stopping - but when?", 1998; training goes on to its end, as a loss may fall again.
 
@@ -73,8 +73,8 @@ class BestWeights:
         if best is None or best[1] > loss - MARGIN * abs(loss):
             return None
         with safe_open(self.file, "pt") as tensors:
-            for name, weight in weights.items():
-                weight.copy_(tensors.get_tensor(name))
+            for name in weights.keys() & tensors.keys():  # earlier versions kept parameters alone
+                weights[name].copy_(tensors.get_tensor(name))
         return (
             f"the weights of step {best[0]} are kept: their loss of held-out rows is {best[1]:.4g}, that of the end is "
             f"{loss:.4g}"

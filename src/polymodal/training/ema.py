@@ -10,11 +10,16 @@ appendix C.
 
 from __future__ import annotations
 
+import math
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,6 +33,8 @@ SNAPSHOTS = 8
 """Parts of the training, at the ends of which there is a snapshot, in 16 bits; the last is what trains."""
 EVERY_STEP, STRIDE = 32, 4
 """Steps that are averaged each; later ones are taken together, for the weights move little."""
+T = TypeVar("T")
+_KEY = re.compile(r"[\d.]+:")
 
 
 def exponent(length: float) -> float:
@@ -101,15 +108,22 @@ class Average:
             parameter.copy_(kept)
 
     def state(self) -> dict[str, Tensor]:
-        """What resuming needs."""
-        return {f"{place}.{name}": t for place, part in enumerate(self.stored) for name, t in part.items()}
+        """What resuming needs, by length and name."""
+        parts = zip(self.lengths, self.stored, strict=True)
+        return {_key(length, name): t for length, part in parts for name, t in part.items()}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-        """Puts back ``state`` and the ``weights`` that generated; earlier versions had those alone."""
-        for place, part in enumerate(self.stored):
+        """Puts back ``state`` and the ``weights`` that generated; earlier versions had those alone.
+
+        A length that was not averaged before begins with the average of the nearest one that was.
+        """
+        state = _by_length(state)
+        known = lengths_of(state)
+        for length, part in zip(self.lengths, self.stored, strict=True):
+            nearest = min(known, key=lambda own: abs(math.log(own / length)), default=None)
             for name, average in part.items():
-                average.copy_(state.get(f"{place}.{name}", weights[name]))
+                average.copy_(weights[name] if nearest is None else state[_key(nearest, name)])
         device = {name: p.device for name, p in self.parameters.items()}
         self._chosen = {name: weights[name].to(device[name], copy=True) for name in self.parameters}
 
@@ -119,19 +133,23 @@ class Average:
             write_tensors(partial, {name: t.to(torch.float16) for name, t in self.state().items()})
 
     @torch.no_grad()
-    def of_length(self, length: float, folder: Path, step: int) -> dict[str, Tensor]:
-        """Averages of another length after ``step`` steps, from the stored ones and the snapshots of ``folder``."""
-        if length in self.lengths:
-            return self.stored[self.lengths.index(length)]
+    def of_lengths(self, lengths: Sequence[float], folder: Path, step: int) -> list[dict[str, Tensor]]:
+        """Averages of other lengths after ``step`` steps, from the stored ones and the snapshots of ``folder``.
+
+        Each snapshot is read once for all of them. What is put together is on the CPU, as there may be much of it.
+        """
+        latest = {name: t.cpu() for name, t in self.state().items()}
         files = [path for path in snapshots(folder) if 0 < _step(path) < last_average(step)]
-        kept = [(own, at) for at in (*map(_step, files), step) for own in self.lengths]
-        factors = combine(kept, length, step).reshape(-1, len(self.lengths)).tolist()
-        made = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        for file, own in zip([*files, None], factors, strict=True):
-            state = self.state() if file is None else load_file(file)
-            for place, factor in enumerate(own):
-                for name, total in made.items():
-                    total.add_(state[f"{place}.{name}"].to(total.device, total.dtype), alpha=factor)
+        kept = [(own, _step(path)) for path in files for own in lengths_of(_by_length(_keys(path)))]
+        kept += [(own, step) for own in self.lengths]
+        factors = dict(zip(kept, np.stack([combine(kept, length, step) for length in lengths], axis=1), strict=True))
+        made = [{name: torch.zeros(p.shape, dtype=p.dtype) for name, p in self.parameters.items()} for _ in lengths]
+        for at, file in [*((_step(path), path) for path in files), (step, None)]:
+            state = latest if file is None else _by_length(load_file(file))
+            for own in lengths_of(state):
+                for total, factor in zip(made, factors[own, at].tolist(), strict=True):
+                    for name, average in total.items():
+                        average.add_(state[_key(own, name)].to(average.dtype), alpha=factor)
         return made
 
     @torch.no_grad()
@@ -142,7 +160,9 @@ class Average:
         step: int,
         judge: Callable[[], float],
         agree: Callable[[float], float],
-    ) -> tuple[float, list[float]]:
+        seconds: float = math.inf,
+        now: Callable[[], float] = time.monotonic,
+    ) -> tuple[float, dict[float, float]]:
         """Lets the average of the best of some lengths generate.
 
         Args:
@@ -151,18 +171,64 @@ class Average:
             step: Steps taken.
             judge: The loss of what generates.
             agree: The first process's number, on all of them.
+            seconds: That it may take. Stored lengths come first, the last of them before all, and then those that have
+                to be put together, the nearest first; none is begun for which there is no time left.
+            now: Clock of the seconds.
 
         Returns:
-            The best length, and the loss of each; of one length alone none is asked for.
+            The best length, and the losses of those that were judged; of one length alone none is asked for.
         """
-        losses, best = [], 0
-        if len(lengths) > 1:
-            for length in lengths:
-                self._chosen = {name: t.clone() for name, t in self.of_length(length, folder, step).items()}
-                losses.append(judge())
-            best = int(agree(float(np.argmin(np.nan_to_num(losses, nan=np.inf)))))
-        self._chosen = {name: t.clone() for name, t in self.of_length(lengths[best], folder, step).items()}
-        return lengths[best], losses
+        stored = [length for length in reversed(self.lengths) if length in lengths]
+        others = sorted(set(lengths) - set(stored), key=lambda length: abs(math.log(length / self.lengths[-1])))
+        losses: dict[float, float] = {}
+        begin, slowest = now(), 0.0
+        made: dict[float, dict[str, Tensor]] = {}
+
+        def of(length: float) -> dict[str, Tensor]:
+            if length in self.lengths:
+                part = self.stored[self.lengths.index(length)]
+            else:
+                if not made:
+                    made.update(zip(others, self.of_lengths(others, folder, step), strict=True))
+                part = made[length]
+            return {name: t.to(self.parameters[name].device, copy=True) for name, t in part.items()}
+
+        for length in [*stored, *others] if len(lengths) > 1 else []:
+            if losses and agree(float(now() - begin + slowest > seconds)):
+                break
+            start = now()
+            self._chosen = of(length)
+            losses[length] = judge()
+            slowest = max(slowest, now() - start)
+        tried = list(losses) or [*stored, *others]
+        best = tried[int(agree(float(np.argmin(np.nan_to_num(list(losses.values()) or [0.0], nan=np.inf)))))]
+        self._chosen = of(best)
+        return best, losses
+
+
+def _key(length: float, name: str) -> str:
+    """What the average of a parameter is called in a file."""
+    return f"{length:g}:{name}"
+
+
+def _by_length(state: Mapping[str, T]) -> dict[str, T]:
+    """Averages of a file by ``_key``; earlier versions wrote the place of a length among those that were stored."""
+    if all(_KEY.match(key) for key in state):
+        return dict(state)
+    parts = {key: key.partition(".") for key in state}
+    places = sorted({place for place, _, _ in parts.values()})
+    known = dict(zip(places, STORED[-len(places) :], strict=True))
+    return {_key(known[place], name): state[key] for key, (place, _, name) in parts.items()}
+
+
+def _keys(path: Path) -> dict[str, None]:
+    with safe_open(path, "pt") as file:
+        return dict.fromkeys(file.keys())
+
+
+def lengths_of(state: Mapping[str, object]) -> list[float]:
+    """The lengths of the averages of a file."""
+    return sorted({float(key.partition(":")[0]) for key in state})
 
 
 def snapshots(folder: Path) -> list[Path]:

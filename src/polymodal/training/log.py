@@ -31,8 +31,8 @@ class Log:
 
     def __init__(self, stage: Path, step: int, clock: Any, progress: Progress, *, enabled: bool, share: float = 1.0):
         self.clock, self.progress, self.enabled, self.share = clock, progress, enabled, share
-        self.sums: dict[str, Tensor] = {}
-        self.numbers: dict[str, int] = {}
+        self.of_step: dict[str, Tensor] = {}
+        self.sums: dict[tuple[str, ...], Tensor] = {}
         self.since, self.text = time.monotonic(), ""
         self.path = stage / "metrics.jsonl"
         if not enabled:
@@ -50,41 +50,41 @@ class Log:
         if self.enabled:
             self.board.close()
 
-    def add(self, player: str, loss: Tensor, terms: dict[str, Tensor], *, first: bool) -> None:
-        """Terms of one micro_batch, the ``first`` of its step or a later one: they add up to the step's."""
+    def add(self, player: str, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Terms of one micro_batch: those of a step add up to the step's."""
         if not self.enabled:
             return
         prefix = "" if player == "model" else f"{player}."
         for name, value in {"loss": loss.detach(), **terms}.items():
-            self._gather(prefix + name, value / self.share, first)
+            name, value = prefix + name, value.float() / self.share
+            self.of_step[name] = self.of_step[name] + value if name in self.of_step else value
 
     def norm(self, player: str, value: Tensor) -> None:
         """The norm of a player's gradient before clipping."""
         if self.enabled:
-            self._gather(GRADIENT + player, value, True)
+            self.of_step[GRADIENT + player] = value.float()
 
-    def _gather(self, name: str, value: Tensor, first: bool) -> None:
-        value = value.nan_to_num(0, 0, 0)
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.numbers[name] = self.numbers.get(name, 0) + int(first or name not in self.numbers)
-
-    def leave_out(self, skipped: Mapping[str, int]) -> None:
-        """By name, how many of the numbers that were added are not finite, and do not count."""
-        for name, count in skipped.items():
-            if name in self.numbers:
-                self.numbers[name] -= count
+    def end_step(self) -> None:
+        """Called after the last player's move; what is not finite of the step does not count."""
+        if self.of_step:
+            names, values = tuple(self.of_step), torch.stack(list(self.of_step.values()))
+            both = torch.stack([values.nan_to_num(0, 0, 0), values.isfinite().float()])
+            self.sums[names] = self.sums[names] + both if names in self.sums else both
+            self.of_step = {}
 
     def write(self, step: int, rate: float, samples: int, adapted: Mapping[str, float]) -> None:
         """One line: means since the last one, of ``samples`` rows; ``adapted`` weights and rates as they now are."""
         if not self.enabled:
             return
         now = time.monotonic()
-        means = torch.stack([value.float() for value in self.sums.values()]).tolist()
-        counted = zip(self.sums, means, strict=True)
-        line = {name: mean / self.numbers[name] for name, mean in counted if self.numbers[name] > 0}
+        sums, counts = dict[str, float](), dict[str, float]()
+        for names, both in self.sums.items():
+            for name, value, count in zip(names, *both.tolist(), strict=True):
+                sums[name], counts[name] = sums.get(name, 0.0) + value, counts.get(name, 0.0) + count
+        line = {name: value / counts[name] for name, value in sums.items() if counts[name]}
         speed = samples / (now - self.since)
         self._emit(step, {**line, "learning_rate": rate, "samples_per_second": speed, **adapted})
-        self.sums, self.numbers, self.since = {}, {}, now
+        self.sums, self.since = {}, now
         shown = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if not name.startswith(GRADIENT))
         self.text = f"  {shown}  {speed:.0f} samples/s"
 

@@ -28,6 +28,8 @@ from polymodal.training.step_loader import StepLoader
 
 VALIDATION_SHARE = 0.05
 """Most of a time budget that validations and their samples take."""
+CHOICE_SHARE = 0.02
+"""What is left of a time budget at the end to choose the length of the averages; one judgement may go beyond it."""
 T = TypeVar("T")
 
 MOMENTUM = 0.9
@@ -133,7 +135,7 @@ def _train(
         with checkpoints.going_on(saved):
             engine.load(saved, averages)
             state = saved.document("trainer/state")
-            adaptation.restore(state.get("adaptation", {}))
+            adaptation.restore(state.get("adaptation", {}), first=engine.main)
             step = kept = int(state["step"])
             seconds, skipped = float(state["seconds"]), int(state.get("skipped", 0))
             chosen = bool(state.get("chosen", state.get("done")))  # earlier versions chose nothing
@@ -142,15 +144,14 @@ def _train(
     label = f"{stage.parent.name[:-1]} of {stage.name}" if stage.parent.name in ("codecs", "vocoders") else str(stage)
     remedy = f"look at the values of these fields, or lower the learning rate ({learning_rate:g})"
     guard = StepGuard(engine, label, skipped, remedy)
-    clock = Clock(engine, minutes, steps, step, seconds, config.clock, late=late, validating=spent)
+    more: dict[str, Any] = {"late": late, "validating": spent, "choice": len(lengths) > 1 or finish is not None}
+    clock = Clock(engine, minutes, steps, step, seconds, config.clock, **more)
     last_save, validations = clock.agreed, _validations(clock, config)
     if engine.main:
         drop_snapshots(snapshots, step)
 
     def count_skipped() -> None:
-        found, lines = guard.read(step, lambda: _not_finite(trainee, engine, micro_batches))
-        log.leave_out(found)
-        log.decisions(step, lines)
+        log.decisions(step, guard.read(step, lambda: _not_finite(trainee, engine, micro_batches)))
 
     def check() -> None:
         """Raises if what was trained must be neither kept nor shown."""
@@ -187,20 +188,21 @@ def _train(
                     group["lr"] = rate * lr_scale * adaptation.rate(group)
                 for number, micro_batch in enumerate(micro_batches, 1):
                     loss, terms = engine.backward(micro_batch, player, last=number == len(micro_batches))
-                    log.add(player, loss, terms, first=number == 1)
+                    log.add(player, loss, terms)
                     prefix = "" if player == "model" else f"{player}."
                     guard.add((f"{prefix}loss", *(prefix + name for name in terms)), [loss, *terms.values()])
                     adaptation.observe(player, terms, micro_batch.counts)
                 norm = engine.step(player, config.clip)
                 guard.add((GRADIENT + player,), [norm], skip=True)
                 log.norm(player, norm)
-            guard.end_step()
+            skipped_now = guard.end_step()
+            log.end_step()
             averages.update(step)
             step, part = step + 1, int(SNAPSHOTS * clock.progress)
             clock.tick(step)
             if engine.main and len(stored) > 1 and part < int(SNAPSHOTS * clock.progress) < SNAPSHOTS:
                 averages.snapshot(snapshots, step)
-            adaptation.step(step)
+            adaptation.step(step, skipped_now)
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
                 count_skipped()
@@ -227,8 +229,10 @@ def _train(
             engine.wait()  # for the first process's snapshots
             spent = clock.validating
             judged = partial(_validated, judge or float, trainee, averages, clock)
-            length, losses = averages.choose(lengths, snapshots, step, judged, engine.broadcast)
-            seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in zip(lengths, losses, strict=False))
+            length, losses = averages.choose(
+                lengths, snapshots, step, judged, engine.broadcast, clock.choice_seconds, clock.now
+            )
+            seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in sorted(losses.items()))
             log.decisions(step, [f"averaged weights of length {length:g}: losses {seen}"] if losses else [])
             if finish:
                 finish(averages)
@@ -273,11 +277,13 @@ class Clock:
         kind: As in ``TrainConfig``.
         late: Seconds that the time budget is less, half of it at most.
         validating: Seconds that validations took before.
+        choice: Whether something is to be chosen at the end.
 
     Attributes:
         agreed: Seconds spent, as of the last agreement of all processes.
         progress: Share of the budget that is spent. Of a time budget, as long as the last validation took is left for
-            the one at the end.
+            the one at the end, and ``choice_seconds``.
+        choice_seconds: How long the choice at the end may take.
         validating: Seconds that validations took.
     """
 
@@ -295,10 +301,12 @@ class Clock:
         *,
         late: float = 0.0,
         validating: float = 0.0,
+        choice: bool = False,
     ):
         self.engine, self.steps = engine, steps
         self.budget = 60 * (minutes or 10.0)
         self.budget -= min(late, self.budget / 2)
+        self.choice_seconds = math.inf if steps else CHOICE_SHARE * self.budget * choice
         self.validating, self._last_validation = validating, 0.0
         self.now = time.process_time if kind == "processor" else time.monotonic
         self.begin = self.now() - seconds
@@ -317,7 +325,7 @@ class Clock:
         """Moves on to ``step``."""
         if agree or self._agrees(step):
             self.agreed = self.engine.broadcast(self.seconds)
-        left = self.budget - self._last_validation
+        left = self.budget - self._last_validation - (0.0 if self.steps else self.choice_seconds)
         self.progress = step / self.steps if self.steps else self.agreed / left if left > self.agreed else 1.0
 
     def asked_to_stop(self, step: int) -> int:

@@ -46,20 +46,22 @@ class StepGuard:
         if skip:
             self.step_is_bad = self.step_is_bad | bad.any()
 
-    def end_step(self) -> None:
-        """Called after the last player's move."""
-        bad, (total, row, most) = self.step_is_bad.long(), self.counts
+    def end_step(self) -> Tensor:
+        """Called after the last player's move; whether the step was skipped, which nobody has to wait for."""
+        skipped, (total, row, most) = self.step_is_bad, self.counts
+        bad = skipped.long()
         row = (row + bad) * bad
         self.counts = torch.stack([total + bad, row, torch.maximum(most, row)])
-        self.step_is_bad = torch.zeros_like(self.step_is_bad)
+        self.step_is_bad = torch.zeros_like(skipped)
+        return skipped
 
     @property
     def skipped(self) -> int:
         """Steps that were skipped, those before among them, as of the last ``read``."""
         return self.before + self.told
 
-    def read(self, step: int, blame: Callable[[], Iterable[str]]) -> tuple[dict[str, int], list[str]]:
-        """What this process has counted since the last time, by name; and a line that says it, if there is anything.
+    def read(self, step: int, blame: Callable[[], Iterable[str]]) -> list[str]:
+        """A line that says what was skipped since the last time, if anything was.
 
         Args:
             step: Steps taken.
@@ -70,7 +72,7 @@ class StepGuard:
         """
         total, _, most = self.counts.tolist()
         if total == self.told:
-            return {}, []
+            return []
         found = {name: n for names, bad in self.bad.items() for name, n in zip(names, bad.tolist(), strict=True) if n}
         losses = [name for name in shared(found) if not name.startswith(GRADIENT)]
         terms = [name for name in losses if not name.endswith("loss")] or losses
@@ -84,7 +86,7 @@ class StepGuard:
         line = f"skipped {more} of the last steps; not finite: {', '.join(terms) or 'the gradient'}"
         if self.told == more and self.engine.main:
             _log.warning("%s: %s; later ones are listed in metrics.jsonl", self.stage, line)
-        return found, [line]
+        return [line]
 
     def check_end(self, step: int) -> None:
         """Refuses a training most of which was skipped.

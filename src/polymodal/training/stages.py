@@ -152,7 +152,7 @@ def _train(
             losses = _validation_losses(model, held_out)
             sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
             if config.keep_best:
-                best.offer(step, losses, checkpoints.trained_parameters(model))
+                best.offer(step, losses, checkpoints.trained_parameters(model) | checkpoints.buffers(model))
             return losses
 
     def finish(averages: Average) -> None:
@@ -163,7 +163,8 @@ def _train(
         averages.swap()
         model.train()
         loss = engine.broadcast(best.total(losses) if losses else -math.inf)  # the first process alone has validated
-        if (done := best.restore(averages.weights, loss)) and engine.main:
+        # Buffers, such as learned variances, belong to the weights that they were learned with.
+        if (done := best.restore(averages.weights | checkpoints.buffers(model), loss)) and engine.main:
             _log.info("%s", done)
 
     loader = StepLoader(

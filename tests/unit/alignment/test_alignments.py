@@ -7,6 +7,7 @@ from torch.nn import functional
 
 import polymodal as pm
 from polymodal.alignment import ALIGNMENTS
+from polymodal.alignment.base import Projections
 from polymodal.condition import content
 from polymodal.config import build_part
 
@@ -189,3 +190,14 @@ def test_a_model_knows_which_of_its_rows_hold_the_same():
             assert torch.equal(found[i], found[j]) == (one == other)
     short = content(batch["a"].pick(torch.tensor([names.index("red")])).trim(4))
     assert torch.equal(short[0], found[names.index("red")])
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e3])
+def test_encodings_are_standardised_in_any_unit(unit):
+    """Small encodings, as those of averaged tokens are at first, are standardised as well as large ones."""
+    torch.manual_seed(0)
+    project = Projections(["a"], 4, 4)
+    project.matrices["a"].weight.data.copy_(torch.eye(4))
+    x = torch.randn(400, 4) * torch.tensor([1.0, 0.1, 10.0, 0.0]) + 3.0
+    (codes,) = project({"a": unit * x}, {"a": torch.ones(400, dtype=torch.bool)}).values()
+    torch.testing.assert_close(codes.std(0), torch.tensor([1.0, 1.0, 1.0, 0.0]), rtol=0.02, atol=1e-2)

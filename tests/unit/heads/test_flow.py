@@ -1,12 +1,17 @@
 """The flow head: what it accepts, how it samples, and that it learns a distribution that is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import polymodal as pm
+from polymodal.config import load_recipe
 from polymodal.errors import ConfigError
 from polymodal.heads.flow import SHORTCUTS, Flow
+from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys, normal, uniform
+from polymodal.resolution import resolve
 from polymodal.types import Context, Field, Space
 from refusals import refused
 
@@ -34,6 +39,7 @@ def wake(head: Flow) -> Flow:
 SPACES = {
     "vector": (Space("continuous", (5,)), {}),
     "sequence": (Space("continuous", (4, 12), varies=1), {"patch": 2}),
+    "sequence in step": (Space("continuous", (4, 12), varies=1), {"patch": 2, "in_step": True}),
     "picture": (Space("continuous", (3, 8, 8)), {"patch": 4}),
     "clip": (Space("continuous", (2, 4, 4, 4)), {"patch": 2}),
     "clip of any length": (Space("continuous", (2, 5, 4, 4), varies=1), {"patch": 2}),
@@ -303,3 +309,51 @@ def test_late_times_weigh_no_more_than_the_cap():
     losses = [head.loss(context(64), target, "model", keys)["flow"] for head in (free, capped, fresh)]
     torch.testing.assert_close(losses[1], losses[0] * (4 * (1 - time).square()).clamp(max=1))
     torch.testing.assert_close(losses[2], losses[0] * (1 - time).square())
+
+
+def test_a_value_in_step_begins_by_looking_where_it_is():
+    """Else a flow has to learn, of every place, which of the tokens are of its own time, whatever their rate."""
+    head = Flow(Space("continuous", (1, 20), varies=1), 16, depth=1, heads=4, patch=2, in_step=True)
+    given = context(3, tokens=1 + 40)  # a token without a place, and forty for the ten of the value
+    places = torch.cat([-torch.ones(1), (torch.arange(40) + 0.5) / 40])
+    given = replace(given, places=places.expand(3, -1))
+    x = torch.zeros(3 * 2, 8, 2)  # two draws of each row, of values that are shorter than the longest
+    bias = head.network.bias(x, given).detach()
+    assert bias.shape == (3, 4, 2 * 8, 41)
+    assert (bias[..., 0] == 0).all()
+    assert (bias[:, 2:] == 0).all()
+    for token in range(8):
+        own = bias[0, 0, token, 1:]
+        assert set(own.topk(2).indices.tolist()) == {4 * token + 1, 4 * token + 2}  # the middle two of its four
+        assert torch.equal(own, bias[2, 0, 8 + token, 1:])
+        assert own[4 * token + 6] == pytest.approx(float(own.max()) - 1.0)  # one token of the value further
+    assert head.network.bias(x, context(3)) is None
+
+
+def test_in_step_needs_an_axis_that_varies():
+    with pytest.raises(ConfigError, match=r"in_step: .* length varies"):
+        Flow(Space("continuous", (4, 12)), 16, in_step=True)
+
+
+@pytest.mark.parametrize(("encoder", "factor"), [({"kind": "patches", "patch": 2}, 2), ({"kind": "spectrogram"}, 8)])
+def test_the_places_of_tokens_reach_the_head(encoder, factor):
+    known = {"sound": pm.Series(1, 2.0, 20), "mouth": pm.Series(1, 2.0, 10)}
+    fields = {
+        "sound": {"modality": "series", "channels": 1, "max_seconds": 2.0, "rate_hz": 20, "role": "input"},
+        "mouth": {"modality": "series", "channels": 1, "max_seconds": 2.0, "rate_hz": 10, "role": "output"},
+    }
+    fields["sound"]["encoder"], fields["mouth"]["head"] = encoder, {"kind": "flow", "in_step": True}
+    model = Model(resolve(load_recipe({"width": 16, "fields": fields}), known), known)
+    real = torch.arange(40) < torch.tensor([[30], [40], [24]])
+    sound = Field.full(torch.randn(3, 1, 40), real, 1)
+    visible = torch.tensor([True, False, True])
+    context, _ = model.condition({"sound": sound}, {"sound": visible}, make_keys(0, 3)).of("mouth")
+    assert context.mask.sum(1).tolist() == [1 + -(-30 // factor), 1, 1 + 24 // factor]
+    for row in (0, 2):
+        places = context.places[row][context.mask[row]]
+        expected = (torch.arange(len(places) - 1) + 0.5) * factor / 40
+        torch.testing.assert_close(places, torch.cat([-torch.ones(1), expected]))
+    made = model.heads["mouth"].sample(
+        context, make_keys(1, 3), guidance=2.0, unconditional=context.pick(torch.ones(3).long())
+    )
+    assert made.value.isfinite().all()

@@ -35,6 +35,7 @@ def test_the_gradient_at_the_context_is_summed_over_rows():
         adapting.watch("a", own)
         ((own.tokens * scale[places]).sum() + 2 * own.pooled.sum()).backward()
     expected = scale.flatten(1).norm(dim=1).sum() + 5 * 2 * 4**0.5
+    adapting.step(1)
     assert adapting.state["gradients"] == {"a": pytest.approx(float(expected), rel=1e-5)}
 
 
@@ -63,6 +64,34 @@ def test_losses_are_means_over_the_steps_that_want_the_field_as_the_recipe_weigh
     weights = adapting.balancer.weights
     assert set(weights) == {"a", "b"}
     assert weights["a"] == pytest.approx(10 * weights["b"])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 7.0])
+def test_steps_that_moved_nothing_count_for_nothing(bad):
+    """Else a field whose losses are not finite now and then seems to be nearly learned."""
+    whole, adapting = adaptation(), adaptation()
+    for step in range(1, 2 * EVERY):
+        skipped = step % 2 == 0
+        for one in (adapting, whole) if not skipped else (adapting,):
+            own = context(2)
+            one.watch("a", own)
+            one.observe("model", {"a.nll": torch.tensor(bad if skipped else 2.0), "b.nll": torch.tensor(3.0)}, {"a": 1})
+            (own.tokens * (bad if skipped else 1.0)).sum().backward()
+        adapting.step(step, torch.tensor(skipped))
+        if not skipped:
+            whole.step((step + 1) // 2)
+        if step == EVERY:
+            seen = {}
+            adapting.balancer.update = lambda known, seen=seen: seen.update(losses=known.losses, gone=known.gradients)
+    assert adapting.state["losses"] == {"a.nll": 16.0, "b.nll": 24.0}
+
+
+def test_where_every_step_was_skipped_nothing_is_decided():
+    adapting = adaptation("uncertainty")
+    for step in range(1, EVERY + 1):
+        adapting.observe("model", {"a.nll": torch.tensor(float("nan"))}, {"a": 1, "b": 1})
+        adapting.step(step, torch.tensor(True))
+    assert adapting.balancer.weights == {}
 
 
 def test_decisions_are_told_once_a_weight_has_moved():

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from polymodal.training import ema
 from polymodal.training.ema import (
     CANDIDATES,
     STORED,
@@ -75,7 +77,7 @@ def test_other_lengths_come_from_the_snapshots(length, tmp_path):
     """As the average that would have been taken all along, up to what 16 bits and eight snapshots leave out."""
     average, path = walk(400, folder=tmp_path, every=50)
     assert len(snapshots(tmp_path)) == 7
-    made = average.of_length(length, tmp_path, 400)["p"]
+    made = average.of_lengths([length], tmp_path, 400)[0]["p"]
     exact, _ = walk(400, (length,))
     error = (made - exact.weights["p"]).norm()
     assert error < 0.1 * (path[-1] - exact.weights["p"]).norm()
@@ -85,10 +87,30 @@ def test_other_lengths_come_from_the_snapshots(length, tmp_path):
     assert np.abs(factors).sum() < 3, "or errors of rounding would grow"
 
 
-def test_what_is_stored_is_itself(tmp_path):
+def test_each_snapshot_is_read_once(tmp_path, monkeypatch):
     average, _ = walk(400, folder=tmp_path, every=50)
-    for place, length in enumerate(STORED):
-        assert average.of_length(length, tmp_path, 400) is average.stored[place]
+    read = []
+    monkeypatch.setattr(ema, "load_file", lambda path: read.append(path) or load_file(path))
+    average.choose(CANDIDATES, tmp_path, 400, lambda: 1.0, lambda number: number)
+    assert read == snapshots(tmp_path)
+
+
+def test_the_choice_keeps_to_its_time(tmp_path):
+    """Each judgement takes 2 seconds here: of 5, two of the stored lengths are judged, and nothing is put together."""
+    average, _ = walk(400, folder=tmp_path, every=50)
+    clock, losses = [0.0], iter([3.0, 2.0, 1.0])
+
+    def judge() -> float:
+        clock[0] += 2.0
+        return next(losses)
+
+    for seconds, judged in ((5.0, {0.1: 3.0, 0.05: 2.0}), (0.0, {0.1: 1.0})):
+        length, found = average.choose(
+            CANDIDATES, tmp_path, 400, judge, lambda number: number, seconds, lambda: clock[0]
+        )
+        assert found == judged
+        assert length == min(judged, key=judged.__getitem__)
+        assert torch.equal(average.weights["p"], average.stored[average.lengths.index(length)]["p"])
 
 
 def test_the_length_of_the_least_loss_is_chosen_and_training_goes_on_from_what_is_stored(tmp_path):
@@ -100,7 +122,7 @@ def test_the_length_of_the_least_loss_is_chosen_and_training_goes_on_from_what_i
     )
     assert length == 0.14
     assert len(losses) == len(CANDIDATES)
-    assert min(losses) == losses[CANDIDATES.index(0.14)]
+    assert min(losses, key=losses.__getitem__) == 0.14
     assert (average.weights["p"] - exact).norm() < (stored[1]["p"] - exact).norm()
     for part, before in zip(average.stored, stored, strict=True):
         assert torch.equal(part["p"], before["p"])
@@ -123,6 +145,37 @@ def test_a_run_that_is_resumed_averages_as_one_that_never_stopped(tmp_path):
     earlier = Average({"p": parameter})
     earlier.restore({}, half.weights)  # a checkpoint of an earlier version has one average
     assert all(torch.equal(part["p"], half.weights["p"]) for part in earlier.stored)
+
+
+@pytest.mark.parametrize("written", ["by length", "by place"])
+@pytest.mark.parametrize(("before", "after"), [((0.1,), STORED), (STORED, (0.1,)), (STORED, STORED)])
+def test_lengths_keep_their_names_when_others_are_averaged_on(before, after, written, tmp_path):
+    """With ``ema_length`` the same run may go on averaging other lengths than it has stored."""
+    half, path = walk(200, before, folder=tmp_path, every=50)
+    state = {name: t.clone() for name, t in half.state().items()}
+    if written == "by place":  # as earlier versions
+        places = {f"{length:g}:": f"{place}." for place, length in enumerate(before)}
+        state = {places[name[: name.index(":") + 1]] + name[name.index(":") + 1 :]: t for name, t in state.items()}
+    parameter = nn.Parameter(path[-1].clone())
+    resumed = Average({"p": parameter}, after)
+    resumed.restore(state, half.weights)
+    assert torch.equal(resumed.stored[-1]["p"], half.stored[-1]["p"])
+    if after == STORED:  # what was not averaged begins with the nearest that was
+        assert torch.equal(resumed.stored[0]["p"], half.stored[0]["p"])
+    torch.manual_seed(1)
+    path = torch.cat([torch.stack(path), path[-1] + (0.1 * torch.randn(400, 5)).cumsum(0)])
+    for step in range(200, 600):
+        with torch.no_grad():
+            parameter.copy_(path[step])
+        resumed.update(step)
+    exact = Average({"p": parameter}, (0.12,))
+    for step in range(600):
+        with torch.no_grad():
+            parameter.copy_(path[step])
+        exact.update(step)
+    (made,) = resumed.of_lengths([0.12], tmp_path, 600)
+    error = (made["p"] - exact.weights["p"]).norm()
+    assert error < 0.35 * (path[-1] - exact.weights["p"]).norm()
 
 
 def test_snapshots_of_steps_that_are_taken_again_are_dropped(tmp_path):

@@ -1,6 +1,7 @@
 """A log that was cut short is mended when the run goes on, and nobody stumbles over it before."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -47,14 +48,36 @@ def test_lines_of_steps_that_are_taken_again_go(tmp_path):
         assert [line["step"] for line in read_log(tmp_path / "metrics.jsonl")] == [2]
 
 
-def test_numbers_that_are_not_finite_do_not_count(tmp_path):
-    with Log(
-        tmp_path, 0, SimpleNamespace(seconds=1.0, progress=0.5), Progress("test", shown=False), enabled=True
-    ) as log:
-        for loss in (2.0, float("nan"), 4.0):
-            log.add("model", torch.tensor(loss), {"name.nll": torch.tensor(float("inf"))}, first=True)
-        log.leave_out({"loss": 1, "name.nll": 3})
-        log.write(3, 1e-3, 12, {})
+def written(tmp_path, steps, share=1.0):
+    """The line after some steps, each of which has the terms of its micro-batches."""
+    clock = SimpleNamespace(seconds=1.0, progress=0.5)
+    with Log(tmp_path, 0, clock, SILENT, enabled=True, share=share) as log:
+        for micro_batches in steps:
+            for terms in micro_batches:
+                log.add("model", torch.tensor(terms.pop("loss")), {n: torch.tensor(v) for n, v in terms.items()})
+            log.norm("model", torch.tensor(2.0))
+            log.end_step()
+        log.write(len(steps), 1e-3, 12, {})
     (line,) = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    return line
+
+
+def test_numbers_that_are_not_finite_do_not_count(tmp_path):
+    line = written(tmp_path, [[{"loss": loss, "name.nll": math.inf}] for loss in (2.0, math.nan, 4.0)])
     assert line["loss"] == 3.0
     assert "name.nll" not in line
+
+
+def test_micro_batches_add_up_to_a_step_that_counts_once_or_not_at_all(tmp_path):
+    """A step of which one part is not finite counts for nothing, however many parts it has."""
+    steps = [
+        [{"loss": 1.0, "a.nll": 1.0}, {"loss": 2.0, "b.nll": 2.0}],
+        [{"loss": 1.0, "a.nll": 1.0}, {"loss": math.nan, "b.nll": math.nan}],
+        [{"loss": math.nan, "a.nll": 5.0}, {"loss": math.nan, "a.nll": math.inf}],
+        [{"loss": 3.0, "b.nll": 3.0}, {"loss": 4.0, "b.nll": 4.0}],
+    ]
+    line = written(tmp_path, steps, share=0.5)
+    assert line["loss"] == 2 * (3.0 + 7.0) / 2
+    assert line["a.nll"] == 2 * (1.0 + 1.0) / 2
+    assert line["b.nll"] == 2 * (2.0 + 7.0) / 2
+    assert line["gradient_norm.model"] == 2.0

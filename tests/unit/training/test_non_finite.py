@@ -217,19 +217,6 @@ def test_poisoned_weights_are_never_saved(tmp_path):
         go(tmp_path / "run", Steps(lambda step: 1.0), steps=8)
 
 
-def test_what_training_follows_is_not_poisoned_by_a_skipped_step():
-    from polymodal.balancing import BALANCERS
-    from polymodal.training.adaptation import EVERY, Adaptation
-
-    adaptation = Adaptation({"name": 1.0, "sound": 1.0}, balancer=BALANCERS["uncertainty"](["name", "sound"]))
-    for step in range(EVERY):
-        loss = torch.tensor(torch.nan if step == 3 else 1.0)
-        adaptation.observe("model", {"name.flow": torch.tensor(2.0), "sound.flow": loss}, {"name": 1, "sound": 1})
-        adaptation.step(step + 1)
-    assert all(np.isfinite(value) for value in adaptation.numbers().values())
-    assert adaptation.numbers()
-
-
 def test_a_loud_clip_costs_a_cell_and_a_mad_rate_the_run(recipe, world, tmp_path, capsys):
     """As one would: a float WAV that is far too loud, and a learning rate that is far too high."""
     defaults = {kind: {k: v for k, v in parts.items() if k != "codec"} for kind, parts in recipe["defaults"].items()}

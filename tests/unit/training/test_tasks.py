@@ -30,6 +30,16 @@ def test_odds():
     assert not (given == 3).any()
 
 
+def test_everything_may_be_given_to_an_output_that_is_no_input():
+    inputs = EVERY | {"picture": False}
+    outputs = dict.fromkeys(NAMES, False) | {"picture": True}
+    task = drawn(everywhere(20_000), TasksConfig(none=0.3, one=0.2, some=0, all=0.5), inputs, outputs)
+    given = torch.stack([task.visible[name] for name in NAMES]).sum(0)
+    for count, share in enumerate((0.3, 0.2, 0.5)):
+        assert abs(float((given == count).float().mean()) - share) < 0.015
+    assert task.target["picture"].all()
+
+
 def test_subsets_of_a_joint_latent():
     task = drawn(everywhere(20_000), TasksConfig(none=0, one=0, some=1, reconstruct=True))
     bits = sum(task.visible[name].long() << place for place, name in enumerate(NAMES))

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells
+from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells, write_table
 from polymodal.data.emoji import CREDITS
 from polymodal.data.emoji.concepts import load_concepts
 from polymodal.data.emoji.rows import TRAINING_VOICES, Row, plan
@@ -39,7 +39,6 @@ FIELDS = {
 CLIPS_CREDIT = "clips: Fluent Emoji, copyright Microsoft Corporation, MIT; animated files through @lobehub/fluent-emoji"
 _FORMAT = 1  # raise it when the same options give other rows
 _WORKERS = 2  # no option, as in ``fashion``
-_MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
 
 _check = partial(check, "emoji-motion")
 _log = logging.getLogger(__name__)
@@ -98,14 +97,9 @@ def _one_each(rows: Sequence[Row]) -> list[Row]:
 
 
 def _write(rows: Sequence[Row], clips: Mapping[str, bytes], speech: Mapping[str, bytes], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    cells = {
-        "video": pa.array([clips[row.concept.code] for row in rows], pa.large_binary()),
-        "speech": pa.array([speech.get(_speech_key(row)) for row in rows], pa.large_binary()),
-    }
-    texts = {
+    columns: dict[str, Sequence[bytes | str | None]] = {
+        "video": [clips[row.concept.code] for row in rows],
+        "speech": [speech.get(_speech_key(row)) for row in rows],
         "concept": [row.concept.base for row in rows],
         "name": [row.concept.name for row in rows],
         "group": [row.concept.group for row in rows],
@@ -115,6 +109,4 @@ def _write(rows: Sequence[Row], clips: Mapping[str, bytes], speech: Mapping[str,
         "split": [row.split for row in rows],
         "held_out": [row.held_out for row in rows],
     }
-    table = pa.table(cells | {name: pa.array(column, pa.string()) for name, column in texts.items()})
-    # one group, so that a clip that many rows share is written once
-    pq.write_table(table, path, row_group_size=len(rows), dictionary_pagesize_limit=_MOST_DISTINCT_BYTES)
+    write_table(path, columns, files=("video", "speech"))

@@ -11,18 +11,15 @@ Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benc
 2017.
 """
 
-import io
 import json
 import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells
+from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells, write_table
 from polymodal.data.fashion.captions import KINDS, LABELS, NAMES, SYNONYMS, TEMPLATES, class_of
-from polymodal.data.fashion.pictures import Split, content, find
+from polymodal.data.fashion.pictures import Split, content, find, png
 from polymodal.data.fashion.rows import HELD_OUT_VOICES, TRAINING_VOICES, Row, plan, training_rows, utterances
 from polymodal.files import short_digest
 
@@ -46,7 +43,6 @@ CREDITS = {
 PICTURES_CREDIT = "pictures: Fashion-MNIST, copyright 2017 Zalando SE, MIT"
 _FORMAT = 1  # raise it when the same options give other rows
 _WORKERS = 2  # no option: eSpeak's clips depend a little on what it spoke before, so other workers would make others
-_MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
 
 _check = partial(check, "fashion")
 _log = logging.getLogger(__name__)
@@ -109,34 +105,12 @@ def _name(splits: Mapping[str, Split]) -> str:
     return short_digest(content(splits))
 
 
-def _png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
-    return file.getvalue()
-
-
 def _write(rows: list[Row], splits: Mapping[str, Split], clips: Mapping[str, bytes], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    cells = {
-        "picture": pa.array(
-            (_png(splits["test" if row.split == "test" else "train"].pictures[row.place]) for row in rows), pa.binary()
-        ),
-        "speech": pa.array([clips[row.clip] for row in rows], pa.large_binary()),
+    files = {
+        "picture": [png(splits["test" if row.split == "test" else "train"].pictures[row.place]) for row in rows],
+        "speech": [clips[row.clip] for row in rows],
     }
     texts = {name: [getattr(row, name) for row in rows] for name in ("caption", "template", "label", "voice", "split")}
     texts["name"] = [NAMES[row.label] for row in rows]
     texts["held_out"] = ["voice" if row.split == "test" else None for row in rows]
-    table = pa.table(cells | {name: pa.array(column, pa.string()) for name, column in texts.items()})
-    # one group, so that a clip that many rows share is written once
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        row_group_size=len(rows),
-        use_dictionary=[name for name in table.column_names if name != "picture"],
-        dictionary_pagesize_limit=_MOST_DISTINCT_BYTES,
-    )
+    write_table(path, {**files, **texts}, files=tuple(files), distinct=("picture",))

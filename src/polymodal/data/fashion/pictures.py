@@ -5,6 +5,7 @@ Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benc
 """
 
 import gzip
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -107,3 +108,12 @@ def _read_hub(cache: Path) -> dict[str, Split]:
         )
         for name in _STEMS
     }
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels (height, width) of grey as the file of a picture."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+    return file.getvalue()

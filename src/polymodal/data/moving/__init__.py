@@ -12,7 +12,6 @@ Source: Srivastava, Mansimov and Salakhutdinov, "Unsupervised learning of video 
 attentive architectures", 2017 (with captions).
 """
 
-import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells
+from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells, write_table
 from polymodal.data.fashion import CREDITS, PICTURES_CREDIT
 from polymodal.data.fashion.captions import LABELS
-from polymodal.data.fashion.pictures import Split, content, find
+from polymodal.data.fashion.pictures import Split, content, find, png
 from polymodal.data.fashion.rows import TRAINING_VOICES, training_rows
 from polymodal.data.moving.captions import MOTIONS, TEMPLATES, motion_in, told
 from polymodal.data.moving.rows import FRAMES, RATE_HZ, SIDE, Row, is_held_out, plan, utterances
@@ -61,7 +60,6 @@ FIELDS = {
 DEFAULT_TRAIN = 8000
 _FORMAT = 1  # raise it when the same options give other rows
 _WORKERS = 2  # no option, as in ``fashion``
-_MOST_DISTINCT_BYTES = 2**30  # of a column that Parquet keeps each value of only once
 
 _check = partial(check, "moving")
 _log = logging.getLogger(__name__)
@@ -121,34 +119,21 @@ def frames_of(row: Row, picture: np.ndarray) -> np.ndarray:
 
 def _files(row: Row, splits: Mapping[str, Split]) -> tuple[bytes, bytes]:
     """The clip, and its first frame."""
-    from PIL import Image
-
     frames = frames_of(row, splits["test" if row.split == "test" else "train"].pictures[row.place])
-    first = io.BytesIO()
-    Image.fromarray(frames[0]).save(first, "PNG", compress_level=6)
-    return encode_animation(np.repeat(frames[..., None], 3, 3), RATE_HZ, "WEBP", lossless=True), first.getvalue()
+    return encode_animation(np.repeat(frames[..., None], 3, 3), RATE_HZ, "WEBP", lossless=True), png(frames[0])
 
 
 def _write(rows: Sequence[Row], splits: Mapping[str, Split], speech: Mapping[str, bytes], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with ThreadPoolExecutor(_WORKERS) as pool:
-        files = list(pool.map(lambda row: _files(row, splits), rows))
-    cells = {
-        "video": pa.array([clip for clip, _ in files], pa.large_binary()),
-        "picture": pa.array([first for _, first in files], pa.binary()),
-        "speech": pa.array([speech[row.clip] for row in rows], pa.large_binary()),
-        "motion": pa.array(["-".join(row.motion) for row in rows], pa.string()),
+        made = list(pool.map(lambda row: _files(row, splits), rows))
+    files = {
+        "video": [clip for clip, _ in made],
+        "picture": [first for _, first in made],
+        "speech": [speech[row.clip] for row in rows],
     }
-    texts = ("caption", "template", "label", "voice", "split", "held_out")
-    table = pa.table(cells | {name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in texts})
-    # one group, so that speech that many rows share is written once
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        row_group_size=len(rows),
-        use_dictionary=[*texts, "speech", "motion"],
-        dictionary_pagesize_limit=_MOST_DISTINCT_BYTES,
-    )
+    texts = {
+        name: [getattr(row, name) for row in rows]
+        for name in ("caption", "template", "label", "voice", "split", "held_out")
+    }
+    texts["motion"] = ["-".join(row.motion) for row in rows]
+    write_table(path, {**files, **texts}, files=tuple(files), distinct=("video", "picture"))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells
+from polymodal.data.build_dataset import assembled, check, identify, installed, make_cells, write_table
 from polymodal.data.fashion import CREDITS
 from polymodal.data.fashion.rows import TRAINING_VOICES
 from polymodal.data.presenter.faces import SIDE, opening_of
@@ -78,15 +78,6 @@ def build(
 
 
 def _write(rows: Sequence[Row], cells: Mapping[str, bytes], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    files = {
-        name: pa.array([cells.get(f"{name}/{row.text}") for row in rows], pa.large_binary())
-        for name in ("speech", "face", "mouth")
-    }
-    texts = {
-        name: pa.array([getattr(row, name) for row in rows], pa.string())
-        for name in ("text", "voice", "split", "held_out")
-    }
-    pq.write_table(pa.table(texts | files), path, compression="zstd")
+    files = {name: [cells.get(f"{name}/{row.text}") for row in rows] for name in ("speech", "face", "mouth")}
+    texts = {name: [getattr(row, name) for row in rows] for name in ("text", "voice", "split", "held_out")}
+    write_table(path, {**texts, **files}, files=tuple(files), distinct=tuple(files))
