@@ -29,6 +29,7 @@ LAYERS = [
     ["fill", "search"],
     ["training", "evaluation"],
     ["preparation"],
+    ["packaging"],
     ["api"],
     ["fitting", "serving", "studio"],
     ["cli"],

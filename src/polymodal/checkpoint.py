@@ -176,22 +176,27 @@ def save(
 def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> Path:
     """Writes the folder ``final``, in place of an older one, all at once."""
     with atomic_folder(final, replace=True) as partial:
-        sums = {}
-        for name, group in tensors.items():
-            path = partial / f"{name}.safetensors"
-            path.parent.mkdir(exist_ok=True)
-            try:
-                save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
-            except SafetensorError as error:  # what the library makes of a full disk
-                raise OSError(f"{path}: cannot be written: {error}") from None
-            sums[f"{name}.safetensors"] = file_sha256(path)
-        for name, document in documents.items():
-            path = partial / f"{name}.json"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            sums[f"{name}.json"] = file_sha256(path)
-        (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+        write_into(partial, tensors, documents)
     return final
+
+
+def write_into(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+    """Writes the files of a checkpoint, and their checksums, into a folder that is not yet at its place."""
+    sums = {}
+    for name, group in tensors.items():
+        path = folder / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        try:
+            save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, path)
+        except SafetensorError as error:  # what the library makes of a full disk
+            raise OSError(f"{path}: cannot be written: {error}") from None
+        sums[f"{name}.safetensors"] = file_sha256(path)
+    for name, document in documents.items():
+        path = folder / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        sums[f"{name}.json"] = file_sha256(path)
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 
 def save_model(model: Model, folder: Path) -> Path:

@@ -19,6 +19,7 @@ from polymodal.cli import (
     generate,
     info,
     judge,
+    package,
     prior,
     recipes,
     search,
@@ -32,7 +33,7 @@ from polymodal.progress import messages_shown
 
 _COMMANDS = (
     train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
-    serve, studio,
+    package, serve, studio,
 )  # fmt: skip
 
 
