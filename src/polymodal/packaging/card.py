@@ -39,7 +39,7 @@ _WORDS = {
     "vector": "table",
 }
 """What the hub's tasks call a modality."""
-_TASKS = {
+_TASKS: dict[tuple[str | None, str | None], str] = {
     (None, "image"): "unconditional-image-generation",
     ("text", "image"): "text-to-image",
     ("text", "video"): "text-to-video",
