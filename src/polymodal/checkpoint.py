@@ -35,6 +35,7 @@ from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
+from polymodal.quantisation import dequantise
 
 CHECKPOINTS = "checkpoints"
 SAVED = {"model.safetensors", "config.json", "checksums.json"}
@@ -94,7 +95,7 @@ class Checkpoint:
         if missing is not None and not self.has(name):
             return missing
         try:
-            return migrate_weights(load_file(self._file(f"{name}.safetensors")))
+            return dequantise(migrate_weights(load_file(self._file(f"{name}.safetensors"))), str(self.path))
         except (SafetensorError, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {name}.safetensors cannot be read: {error}") from None
 
@@ -104,7 +105,7 @@ class Checkpoint:
         Raises:
             CheckpointError: As ``tensors``.
         """
-        return migrate_weights(tensors_of(self._file(f"{name}.safetensors")))
+        return dequantise(migrate_weights(tensors_of(self._file(f"{name}.safetensors"))), str(self.path))
 
     def document(self, name: str) -> dict[str, Any]:
         """The contents of ``name``.json.

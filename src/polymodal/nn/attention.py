@@ -23,6 +23,17 @@ class LayerCache:
     memory: Tensor
     context: tuple[Tensor, Tensor] | None = None
 
+    def extend(self, packed: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Adds keys and values (2, B, heads, N, head width) of positions from ``position`` on.
+
+        Returns:
+            All keys and values so far, and which of them are real where that is not all.
+        """
+        end = position + packed.shape[3]
+        self.memory.narrow(3, position, packed.shape[3]).copy_(packed)
+        key, value = self.memory.narrow(3, 0, end).unbind()
+        return key, value, None
+
 
 @dataclass
 class KeyValueCache:
@@ -126,6 +137,7 @@ class Attention(nn.Module):
             turns: ``rotation`` of ``x``'s positions, if already computed.
         """
         rows, count, _ = x.shape
+        held: Tensor | None = None
         if self.crosses:
             if context is not None and len(context) != rows:  # so keys and values are made once for all that share them
                 x = x.reshape(len(context), -1, x.shape[2])
@@ -148,10 +160,9 @@ class Attention(nn.Module):
                 query, key, value = packed.unbind()
             else:
                 query = packed[0]
-                cache.memory.narrow(3, position, count).copy_(packed[1:])
-                key, value = cache.memory.narrow(3, 0, position + count).unbind()
+                key, value, held = cache.extend(packed[1:], position)
 
-        visible = None if mask is None else mask[:, None, None, :]
+        visible = held if mask is None else mask[:, None, None, :]
         causal = causal and count > 1  # one position sees all that the cache holds
         if causal and (visible is not None or position > 0):
             before = torch.ones(count, key.shape[2], dtype=torch.bool, device=x.device).tril(position)

@@ -10,7 +10,8 @@ from pathlib import Path
 from polymodal.errors import CheckpointError
 
 FETCHED = ("config.json", "model.safetensors", "checksums.json")
-"""Files that are fetched of a model; whatever else its repository holds stays there."""
+"""Files that every model has. They and adapters are fetched; whatever else its repository holds stays there."""
+_ADAPTERS = "adapters/*.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -32,7 +33,7 @@ def download(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     with _told_of(name, revision):
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(FETCHED)))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*FETCHED, _ADAPTERS]))
     if missing := [file for file in FETCHED if not (folder / file).is_file()]:
         raise CheckpointError(f"{name}: is on the hub, but is no model of polymodal: it has no {', '.join(missing)}")
     return folder

@@ -12,12 +12,19 @@ from polymodal.files import atomic_folder, write_file
 from polymodal.model import Model
 from polymodal.packaging.card import is_public, model_card
 from polymodal.packaging.hub import upload
+from polymodal.quantisation import quantise
 
 CARD = "README.md"
 
 
 def write_package(
-    model: Model, folder: str | Path, *, run: Path | None = None, overwrite: bool = False, **told: Any
+    model: Model,
+    folder: str | Path,
+    *,
+    run: Path | None = None,
+    overwrite: bool = False,
+    int8: bool = False,
+    **told: Any,
 ) -> Path:
     """Writes weights, configuration, checksums and model card, and nothing that only training needs.
 
@@ -29,6 +36,7 @@ def write_package(
         folder: Where; it must be empty, or not be there.
         run: Folder of the model's run, for the card.
         overwrite: Whether an older package is replaced.
+        int8: Whether large weights are kept in 8 bits, from which they become floats when they are read.
         told: ``name``, ``licence``, ``data_licence`` and ``data_name`` of ``model_card``.
 
     Returns:
@@ -47,8 +55,9 @@ def write_package(
     config = checkpoints.config_of(model)
     if not is_public(config["recipe"]["data"]["source"]):
         config["recipe"]["data"] |= {"source": None, "root": None}
+    weights = checkpoints.weights_of(model)
     with atomic_folder(folder, replace=overwrite or folder.exists()) as partial:
-        checkpoints.write_into(partial, {"model": checkpoints.weights_of(model)}, {"config": config})
+        checkpoints.write_into(partial, {"model": quantise(model, weights) if int8 else weights}, {"config": config})
         write_file(partial / CARD, card)
     return folder
 

@@ -1,0 +1,139 @@
+"""Every direction of every recipe as a file of ONNX: how near it is to PyTorch, or why it is refused; and how fast.
+
+    python benchmarks/export.py [--recipes any-to-any translation] [--folder runs/export] [--repeats 5]
+
+Each recipe is trained for two steps on a table of 32 rows, and its weights are then moved at random, so that no part of it
+is the zero that it starts as. Every field that a recipe generates is exported with all inputs, any of which a row may
+lack, so that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and
+none of the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of
+onnxruntime and of our own generation in turns, each the least of the repeats. Writes
+benchmarks/results/export.json. The extra ``export`` is needed.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import polymodal as pm
+from polymodal.cli.main import main as command
+from polymodal.config import load_recipe, recipe_names
+from polymodal.errors import ConfigError
+from polymodal.export import export_direction
+from polymodal.export.onnx_file import made_up
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
+from record import RESULTS
+from tiny_rows import SOME, write_rows
+
+SMALL = {"train.steps": 2, "train.codec_steps": 2, "train.vocoder_steps": 2, "train.batch_size": 8,
+         "train.codec_batch_size": 8}  # fmt: skip
+MOVED = 0.02
+"""Deviation of the noise that is added to every weight."""
+
+
+def model_of(recipe: str, folder: Path) -> Model:
+    """A model of a recipe, all of whose weights are something."""
+    run = folder / recipe
+    if not (run / "checkpoints").exists():
+        table = folder / ("all" if load_recipe(recipe).fields else "some")
+        if not table.exists():
+            table.mkdir(parents=True)
+            write_rows(table, None if load_recipe(recipe).fields else SOME)
+        small = SMALL | ({"fields.shape.count": 256} if "shape" in load_recipe(recipe).fields else {})
+        settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+        if command(["train", recipe, "--data", str(table / "rows.jsonl"), "-o", str(run), *settings]):
+            raise RuntimeError(f"{recipe} was not trained")
+    model = pm.open(run, device="cpu").model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(MOVED * torch.randn_like(parameter))
+    return model
+
+
+def directions(model: Model) -> list[tuple[list[str], str]]:
+    """To each field from all inputs, any of which a row may lack: one file for all directions to a field."""
+    return [([name for name in model.encoders if name != to], to) for to in model.heads]
+
+
+def least(call: Callable[[], Any], repeats: int) -> float:
+    """Processor's seconds of the quickest call."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        call()
+        seconds.append(time.process_time() - begin)
+    return min(seconds)
+
+
+def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> tuple[float, float]:
+    """Seconds of one sample, of onnxruntime and of our own generation, which take turns."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    keys = make_keys(0, 1)
+    batch = {name: made_up(model.modalities[name].space, keys) for name in given}
+    feed = {"keys": keys.numpy()}
+    for name, field in batch.items():
+        feed |= {f"{name}.value": field.value.numpy(), f"{name}.mask": field.mask.numpy()}
+    feed = {value.name: feed[value.name] for value in session.get_inputs()}
+    present = torch.ones(1, dtype=torch.bool)
+    one, other = [], []
+    for _ in range(repeats):
+        one.append(least(lambda: session.run(None, feed), 1))
+        other.append(least(lambda: model.sample(batch, dict.fromkeys(given, present), {to: present}, keys), 1))
+    return min(one), min(other)
+
+
+def main() -> None:
+    """Exports, times and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipes", nargs="+", default=recipe_names(), choices=recipe_names())
+    parser.add_argument("--folder", type=Path, default=Path("runs/export"))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=RESULTS / "export.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+    for recipe in arguments.recipes:
+        model, results = model_of(recipe, arguments.folder), {}
+        for given, to in directions(model):
+            path = arguments.folder / recipe / "model.onnx"
+            name = f"{'+'.join(given)}->{to}"
+            result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
+            try:
+                done = export_direction(model, given, to, path)
+                ours, theirs = np.nan, np.nan
+                theirs, ours = timed(model, given, to, path, arguments.repeats)
+                result |= {"difference": done.difference, "megabytes": done.file_bytes / 1e6,
+                           "milliseconds": theirs * 1e3, "ours_milliseconds": ours * 1e3,
+                           "ratio": ours / theirs}  # fmt: skip
+            except ConfigError as error:
+                result["refused"] = str(error)
+            print(recipe, name, result, flush=True)
+            results[name] = result
+        known[recipe] = results
+        arguments.results.parent.mkdir(parents=True, exist_ok=True)
+        arguments.results.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    table = Table("recipe", "direction", "head", "difference", "ms, onnxruntime", "ms, ours", "ratio")
+    for recipe, results in known.items():
+        for name, one in results.items():
+            if "refused" in one:
+                table.add_row(recipe, name, one["head"], one["refused"])
+            else:
+                numbers = (f"{one[key]:.2g}" for key in ("difference", "milliseconds", "ours_milliseconds", "ratio"))
+                table.add_row(recipe, name, one["head"], *numbers)
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    main()
