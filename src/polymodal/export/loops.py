@@ -201,9 +201,9 @@ class Steps:
         if self.turns is not None:
             turns = self.turns[0].index_select(0, place), self.turns[1].index_select(0, place)
         caches = [FixedCache(memory, context, place) for memory, context in zip(memories, self.contexts, strict=True)]
-        for block, cache in zip(self.transformer.blocks, caches, strict=True):
-            x = block(x, context_mask=self.mask, causal=True, cache=cache, turns=turns)
-        return self.transformer.norm(x)[:, 0], tuple(cache.memory for cache in caches)
+        for block, layer in zip(self.transformer.blocks, caches, strict=True):
+            x = block(x, context_mask=self.mask, causal=True, cache=layer, turns=turns)
+        return self.transformer.norm(x)[:, 0], tuple(layer.memory for layer in caches)
 
 
 Logits = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]]
@@ -317,10 +317,8 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         guess = options.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
         confidence = logits.log_softmax(-1).gather(2, guess[..., None]).squeeze(2)
         spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
-        if options.order == "random":
-            confidence = spread
-        else:
-            confidence = confidence + noise * lefts.index_select(0, step) * spread
+        noisy = confidence + noise * lefts.index_select(0, step) * spread
+        confidence = spread if options.order == "random" else noisy
         keep = ranks(confidence.masked_fill(~hidden, math.inf)) >= number
         return step + 1, _own(torch.where(hidden & keep, guess, ids)), _own(hidden & ~keep)
 

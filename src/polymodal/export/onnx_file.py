@@ -19,8 +19,8 @@ from polymodal.errors import ConfigError
 from polymodal.export.direction import Direction, example
 from polymodal.files import atomic_file
 from polymodal.generation import check_fields
-from polymodal.model import Model
 from polymodal.modalities import kind_of
+from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys, normal, uniform
 from polymodal.nn.shapes import fixed_shapes
 from polymodal.types import Field, Space
@@ -75,7 +75,7 @@ def export_direction(
     rows: int = 1,
     options: Mapping[str, Any] | None = None,
 ) -> Exported:
-    """Writes a file that draws a field from others, any of which may be absent: the whole of it, random numbers included.
+    """Writes a file that draws a field from others, any of which may be absent, with its random numbers.
 
     The inputs are ``keys`` (rows,), and of each given field its values in model form and their mask, which is False
     everywhere where the field is absent; the outputs are ``value`` and ``mask``. The file's metadata say under
