@@ -2,9 +2,9 @@
 
     python benchmarks/export.py [--recipes any-to-any translation] [--folder runs/export] [--repeats 5]
 
-Each recipe is trained for two steps on a table of 32 rows, and its weights are then moved at random, so that no part of
-it is the zero that it starts as. Every field that a recipe generates is exported with all inputs, any of which a row may
-lack, so that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and
+Each recipe is trained for two steps on a table of 32 rows, and its weights are then moved at random, so that none of
+them is the zero that it starts as. Every field that a recipe generates is exported with all inputs, any of which a row
+may lack, so that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and
 none of the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of
 onnxruntime and of our own generation in turns, each the least of the repeats. Writes
 benchmarks/results/export.json. The extra ``export`` is needed.

@@ -15,10 +15,10 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Write one direction of a run as a file of ONNX, which needs no PyTorch.",
         details="The file draws a field from others, any of which may be left out: all of the sampling is in it,\n"
-        "random numbers too, so that sample k of a seed is the one that `polymodal generate` draws. It is checked against\n"
-        "PyTorch before it is written, and a direction that cannot be exported is refused with its reason. Beside it\n"
-        "are put runner.py, which draws with onnxruntime and NumPy alone, and demo.html, which draws in a browser\n"
-        "with onnxruntime-web, once that lies beside it (npm pack onnxruntime-web).",
+        "random numbers too, so that sample k of a seed is the one that `polymodal generate` draws. It is checked\n"
+        "against PyTorch before it is written, and a direction that cannot be exported is refused with its reason.\n"
+        "Beside it are put runner.py, which draws with onnxruntime and NumPy alone, and demo.html, which draws in a\n"
+        "browser with onnxruntime-web, once that lies beside it (npm pack onnxruntime-web).",
         examples="""
 polymodal export runs/mine --direction "name->picture" -o exported/name-to-picture.onnx
 polymodal export runs/mine --direction "name+speech->picture" -o model.onnx --option picture.steps=10

@@ -149,7 +149,7 @@ def _run(advance: Callable[..., Tensor], x: Tensor, steps: list[int], times: Ten
         )
         return step + 1, _own(advance(x, time, after, size))
 
-    return torch.while_loop(more, body, (torch.full((1,), steps[0]), x.contiguous()))[1]
+    return torch.while_loop(more, body, (torch.full((1,), steps[0]), _own(x)))[1]
 
 
 class FixedCache(LayerCache):
@@ -237,7 +237,7 @@ def _decode(head: Any, keys: Tensor, logits: Logits, state: tuple[Tensor, ...], 
         torch.zeros(rows, dtype=torch.long),
         torch.zeros(rows, dtype=torch.bool),
     )
-    ids = torch.while_loop(more, body, (*start, *state))[1]
+    ids = torch.while_loop(more, body, (*start, *map(_own, state)))[1]
     mask = ids != PAD if space.variable else torch.ones_like(ids[:, :1], dtype=torch.bool)
     return Field.full(ids, mask, space.varies)
 
@@ -322,7 +322,7 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         keep = ranks(confidence.masked_fill(~hidden, math.inf)) >= number
         return step + 1, _own(torch.where(hidden & keep, guess, ids)), _own(hidden & ~keep)
 
-    ids = torch.while_loop(more, body, (torch.zeros(1, dtype=torch.long), ids, hidden))[1]
+    ids = torch.while_loop(more, body, (torch.zeros(1, dtype=torch.long), _own(ids), _own(hidden)))[1]
     mask = real.clone() if head.space.variable else torch.ones_like(real[:, :1])
     return Field.full(ids, mask, head.space.varies)
 

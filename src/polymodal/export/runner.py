@@ -7,9 +7,9 @@
     pictures = Direction("model.onnx")({"name": "red apple"}, n=4, seed=0)
 
 Sample k of a seed is the one that polymodal draws: random numbers are drawn in the file, from keys that are made here.
-Given values are texts and class names; lists of numbers; pictures as arrays of bytes (height, width[, 3]) of the model's
-own size, or files, if Pillow is installed; sound as arrays of samples at the model's own rate, or WAV files; and whatever
-else as arrays in the model's form, or NPY files. A field that is not given is absent.
+Given values are texts and class names; lists of numbers; pictures as arrays of bytes (height, width[, 3]) of the size
+of the model, or files, if Pillow is installed; sound as arrays of samples at the rate of the model, or WAV files; and
+whatever else as arrays in the model's form, or NPY files. A field that is not given is absent.
 """
 
 import argparse
