@@ -13,6 +13,7 @@ from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,7 +23,7 @@ from polymodal.heads.base import Head
 from polymodal.heads.flow import Flow, FlowOptions
 from polymodal.heads.lengths import draw_positions
 from polymodal.heads.likelihoods import Ids
-from polymodal.heads.masked import Masked, MaskedOptions, ranks
+from polymodal.heads.masked import Masked, MaskedOptions
 from polymodal.heads.recurrent import Recurrent
 from polymodal.heads.token_sampling import END, PAD, SequenceOptions, gumbel
 from polymodal.heads.vae import VariationalAutoencoder
@@ -64,7 +65,8 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
     guides = not short and nothing is not None and options.guidance != 1
     both = context.beside(nothing) if guides and nothing is not None else None
     twice = torch.cat([seen, seen])
-    begin, end = options.guidance_interval
+    # Compared as ``guide`` compares them, in 32 bits: a time that is an end of the interval is within it.
+    begin, end = np.float32(options.guidance_interval)
 
     def velocity(x: Tensor, time: Tensor, guided: bool) -> Tensor:
         if not guided or both is None:
@@ -74,9 +76,9 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
 
     moments = times_of(options.steps)
     times, sizes = torch.tensor(moments), torch.tensor([b - a for a, b in pairwise(moments)])
-    where = [guides and begin <= t <= end for t in moments]
+    where = [guides and bool(begin <= t <= end) for t in moments]
     solver = "euler" if short else options.solver
-    between = [guides and begin <= (a + b) / 2 <= end for a, b in pairwise(moments)]
+    between = [guides and bool(begin <= np.float32((a + b) / 2) <= end) for a, b in pairwise(moments)]
     kinds: list[tuple[str, bool, bool]] = [
         (solver, where[step], between[step] if solver == "midpoint" else where[step + 1])
         for step in range(options.steps - 1)
@@ -319,12 +321,18 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
         noisy = confidence + noise * lefts.index_select(0, step) * spread
         confidence = spread if options.order == "random" else noisy
-        keep = ranks(confidence.masked_fill(~hidden, math.inf)) >= number
+        keep = _ranks(confidence.masked_fill(~hidden, math.inf)) >= number
         return step + 1, _own(torch.where(hidden & keep, guess, ids)), _own(hidden & ~keep)
 
     ids = torch.while_loop(more, body, (torch.zeros(1, dtype=torch.long), _own(ids), _own(hidden)))[1]
     mask = real.clone() if head.space.variable else torch.ones_like(real[:, :1])
     return Field.full(ids, mask, head.space.varies)
+
+
+def _ranks(x: Tensor) -> Tensor:
+    """Place of each number (B, L) in its row in ascending order, as ``masked.ranks``; ONNX has no stable sort."""
+    one, other, place = x[:, :, None], x[:, None], torch.arange(x.shape[1])
+    return ((other < one) | ((other == one) & (place < place[:, None]))).sum(2)
 
 
 def draw_vae(
