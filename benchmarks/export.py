@@ -2,12 +2,12 @@
 
     python benchmarks/export.py [--recipes any-to-any translation] [--folder runs/export] [--repeats 5]
 
-Each recipe is trained for two steps on a table of 32 rows, and its weights are then moved at random, so that none of
-them is the zero that it starts as. Every field that a recipe generates is exported with all inputs, any of which a row
-may lack, so that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and
-none of the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of
-onnxruntime and of our own generation in turns, each the least of the repeats. Writes
-benchmarks/results/export.json. The extra ``export`` is needed.
+A model of each recipe is made for a table of 32 rows, with weights that are moved at random, so that none of them is
+the zero that it starts as. Every field that it generates is exported with all inputs, any of which a row may lack, so
+that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and none of
+the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of onnxruntime
+and of our own generation in turns, each the least of the repeats. Writes benchmarks/results/export.json. The extra
+``export`` is needed.
 """
 
 import argparse
@@ -17,43 +17,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import torch
 from rich.console import Console
 from rich.table import Table
 
-import polymodal as pm
-from polymodal.cli.main import main as command
 from polymodal.config import load_recipe, recipe_names
 from polymodal.errors import ConfigError
 from polymodal.export import export_direction
 from polymodal.export.onnx_file import made_up
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
+from polymodal.preparation import prepare
 from record import RESULTS
 from tiny_rows import SOME, write_rows
 
-SMALL = {"train.steps": 2, "train.codec_steps": 2, "train.vocoder_steps": 2, "train.batch_size": 8,
-         "train.codec_batch_size": 8}  # fmt: skip
 MOVED = 0.02
 """Deviation of the noise that is added to every weight."""
 
 
 def model_of(recipe: str, folder: Path) -> Model:
     """A model of a recipe, all of whose weights are something."""
-    run = folder / recipe
-    if not (run / "checkpoints").exists():
-        table = folder / ("all" if load_recipe(recipe).fields else "some")
-        if not table.exists():
-            table.mkdir(parents=True)
-            write_rows(table, None if load_recipe(recipe).fields else SOME)
-        small = SMALL | ({"fields.shape.count": 256} if "shape" in load_recipe(recipe).fields else {})
-        settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
-        if command(["train", recipe, "--data", str(table / "rows.jsonl"), "-o", str(run), *settings]):
-            raise RuntimeError(f"{recipe} was not trained")
-    model = pm.open(run, device="cpu").model
+    own = bool(load_recipe(recipe).fields)
+    table = folder / ("all" if own else "some")
+    if not table.exists():
+        table.mkdir(parents=True)
+        write_rows(table, None if own else SOME)
+    few = {"fields.shape.count": 256} if "shape" in load_recipe(recipe).fields else {}
+    resolved, data = prepare(recipe, str(table / "rows.jsonl"), few)
     torch.manual_seed(0)
+    model = Model(resolved, data.fields).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(MOVED * torch.randn_like(parameter))
@@ -107,12 +100,11 @@ def main() -> None:
     for recipe in arguments.recipes:
         model, results = model_of(recipe, arguments.folder), {}
         for given, to in directions(model):
-            path = arguments.folder / recipe / "model.onnx"
+            path = arguments.folder / f"{recipe}.onnx"
             name = f"{'+'.join(given)}->{to}"
             result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
             try:
                 done = export_direction(model, given, to, path)
-                ours, theirs = np.nan, np.nan
                 theirs, ours = timed(model, given, to, path, arguments.repeats)
                 result |= {"difference": done.difference, "megabytes": done.file_bytes / 1e6,
                            "milliseconds": theirs * 1e3, "ours_milliseconds": ours * 1e3,
