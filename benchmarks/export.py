@@ -6,8 +6,8 @@ A model of each recipe is made for a table of 32 rows, with weights that are mov
 the zero that it starts as. Every field that it generates is exported with all inputs, any of which a row may lack, so
 that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and none of
 the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of onnxruntime
-and of our own generation in turns, each the least of the repeats. Writes benchmarks/results/export.json. The extra
-``export`` is needed.
+and of our own generation in turns, each the least of the repeats. Writes benchmarks/results/export.json, in which what
+other recipes gave before stays. The extra ``export`` is needed.
 """
 
 import argparse
@@ -19,8 +19,6 @@ from typing import Any
 
 import onnxruntime
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from polymodal.config import load_recipe, recipe_names
 from polymodal.errors import ConfigError
@@ -29,7 +27,7 @@ from polymodal.export.onnx_file import made_up
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.preparation import prepare
-from record import RESULTS
+from record import RESULTS, about, save
 from tiny_rows import SOME, write_rows
 
 MOVED = 0.02
@@ -87,44 +85,43 @@ def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> 
     return min(one), min(other)
 
 
+def measured(recipe: str, folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
+    """By direction of a recipe: difference, size and times, or why it is refused."""
+    model, results = model_of(recipe, folder), {}
+    for given, to in directions(model):
+        path, name = folder / f"{recipe}.onnx", f"{'+'.join(given)}->{to}"
+        result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
+        try:
+            done = export_direction(model, given, to, path)
+            theirs, ours = timed(model, given, to, path, repeats)
+            result |= {"difference": done.difference, "megabytes": done.file_bytes / 1e6}
+            result |= {"milliseconds": theirs * 1e3, "ours_milliseconds": ours * 1e3, "ratio": ours / theirs}
+        except ConfigError as error:
+            result["refused"] = str(error)
+        print(f"{recipe}: {name}: {result}", flush=True)
+        results[f"{recipe}, {name}"] = result
+    return results
+
+
 def main() -> None:
     """Exports, times and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=recipe_names(), choices=recipe_names())
     parser.add_argument("--folder", type=Path, default=Path("runs/export"))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--results", type=Path, default=RESULTS / "export.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "export.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+    known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    results, minutes = known.get("results", {}), known.get("minutes_in_all", 0.0)
     for recipe in arguments.recipes:
-        model, results = model_of(recipe, arguments.folder), {}
-        for given, to in directions(model):
-            path = arguments.folder / f"{recipe}.onnx"
-            name = f"{'+'.join(given)}->{to}"
-            result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
-            try:
-                done = export_direction(model, given, to, path)
-                theirs, ours = timed(model, given, to, path, arguments.repeats)
-                result |= {"difference": done.difference, "megabytes": done.file_bytes / 1e6,
-                           "milliseconds": theirs * 1e3, "ours_milliseconds": ours * 1e3,
-                           "ratio": ours / theirs}  # fmt: skip
-            except ConfigError as error:
-                result["refused"] = str(error)
-            print(recipe, name, result, flush=True)
-            results[name] = result
-        known[recipe] = results
-        arguments.results.parent.mkdir(parents=True, exist_ok=True)
-        arguments.results.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
-    table = Table("recipe", "direction", "head", "difference", "ms, onnxruntime", "ms, ours", "ratio")
-    for recipe, results in known.items():
-        for name, one in results.items():
-            if "refused" in one:
-                table.add_row(recipe, name, one["head"], one["refused"])
-            else:
-                numbers = (f"{one[key]:.2g}" for key in ("difference", "milliseconds", "ours_milliseconds", "ratio"))
-                table.add_row(recipe, name, one["head"], *numbers)
-    Console(width=160).print(table)
+        begin = time.perf_counter()
+        results |= measured(recipe, arguments.folder, arguments.repeats)
+        minutes += (time.perf_counter() - begin) / 60
+        refused = sum("refused" in one for one in results.values())
+        counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
+        told = about(60 * minutes, seed=0) | {"versions": {"onnxruntime": onnxruntime.__version__}}
+        save(told | counts | {"results": results}, arguments.output)
 
 
 if __name__ == "__main__":
