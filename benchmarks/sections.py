@@ -122,6 +122,12 @@ def _ahead(result: Result, measure: Callable[[Result], float]) -> float:
     return measure(result["generators"]["polymodal any-to-any, vae"]) - max(theirs)
 
 
+def _exported(result: Result, what: str, heads: tuple[str, ...] = ()) -> list[float]:
+    """A figure of every file, or of those whose head is one of these."""
+    files = (one for one in result["results"].values() if what in one)
+    return [one[what] for one in files if not heads or one["head"] in heads]
+
+
 def _held(result: Result) -> list[float]:
     """Of every figure and model that varies at all, how often its interval holds the known value."""
     models = [
@@ -542,6 +548,24 @@ SECTIONS: dict[str, Section] = {
             _decoded("eager", 1, 1.8),
             _decoded("compiled", 1, 2.4),
             _decoded("eager", 16, 1.25),
+        ],
+    ),
+    "export": Section(
+        "Directions as files of ONNX",
+        "python benchmarks/export.py",
+        "Every field that a recipe generates, as one file that takes any of the recipe's inputs; models with weights "
+        "moved at random. `difference` is the largest between what the file and PyTorch draw; ids must be equal. Times "
+        "are of one sample, all inputs given. The JSON has the reasons of refusals.",
+        NO_PEER + "optimum exports networks, and leaves samplers to its own pipelines.",
+        [
+            Bar(
+                "the greatest difference of a file from PyTorch", lambda r: max(_exported(r, "difference")), 1e-4, True
+            ),
+            Bar(
+                "decoding of ids by onnxruntime, times as fast as ours: the least",
+                lambda r: min(_exported(r, "ratio", ("Autoregressive", "Recurrent"))),
+                1.5,
+            ),
         ],
     ),
     "scores": Section(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.errors import CheckpointError, ConfigError, DataError, PolymodalError, TrainingError
 
 if TYPE_CHECKING:
-    from polymodal.api import Generator
+    from polymodal.api import Generator, from_pretrained
     from polymodal.api import open_run as open
     from polymodal.data import Data, infer_fields, load
     from polymodal.fitting import fit
@@ -39,6 +39,7 @@ _HOMES = {
     "Vector": ("polymodal.modalities", "Vector"),
     "Video": ("polymodal.modalities", "Video"),
     "fit": ("polymodal.fitting", "fit"),
+    "from_pretrained": ("polymodal.api", "from_pretrained"),
     "infer_fields": ("polymodal.data", "infer_fields"),
     "load": ("polymodal.data", "load"),
     "open": ("polymodal.api", "open_run"),
@@ -63,6 +64,7 @@ __all__ = [
     "Vector",
     "Video",
     "fit",
+    "from_pretrained",
     "infer_fields",
     "load",
     "open",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from polymodal import checkpoint as checkpoints
 from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source, places
 from polymodal.device import choose_device
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import CheckpointError, ConfigError, DataError
 from polymodal.generation import generate, generate_batch
 from polymodal.guess import DRAWS
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
 from polymodal.nn.layers import flatten_parameters
+from polymodal.packaging import download, is_hub_name, push_package, write_package
 from polymodal.progress import Progress, messages_shown
 from polymodal.samples import Samples
 
@@ -47,18 +48,23 @@ class Generator:
         return f"Generator({self.run or 'of no run'}, on {self.model.device}: takes {inputs}; generates {outputs})"
 
     @classmethod
-    def from_pretrained(cls, run: str | Path, *, device: str | None = None) -> Generator:
-        """The model of a run, of one of its checkpoints, or of what ``save_pretrained`` wrote.
+    def from_pretrained(cls, run: str | Path, *, revision: str | None = None, device: str | None = None) -> Generator:
+        """The model of a run, of a checkpoint, of what ``save_pretrained`` or ``package`` wrote, or of the hub.
 
         Args:
-            run: The folder.
+            run: The folder; or, where there is no such folder, a name on the hub, ``owner/name``.
+            revision: Of the hub: a branch, a tag or, so that the model stays the same, a commit.
             device: Where the model computes, such as ``cuda`` or ``cpu``; None takes a GPU if there is one.
 
         Raises:
-            CheckpointError: The folder holds no whole checkpoint.
+            CheckpointError: The folder holds no whole checkpoint; or the hub has no such model or cannot be reached.
             ConfigError: There is no such device.
         """
         where = choose_device(device)
+        if not Path(run).exists() and is_hub_name(str(run)):
+            return cls(checkpoints.load_model(download(str(run), revision)).to(where))
+        if revision is not None:
+            raise CheckpointError(f"{run}: is no name on the hub (owner/name), so there is no revision '{revision}'")
         return cls(checkpoints.load_model(run).to(where), Path(run))
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -68,6 +74,34 @@ class Generator:
             CheckpointError: The folder holds something else.
         """
         return checkpoints.save_model(self.model, Path(folder))
+
+    def package(self, folder: str | Path, **options: Any) -> Path:
+        """Writes the model and a model card, made from its run's scorecard, to a folder as the hub expects it.
+
+        Args:
+            folder: Where; it must be empty, or not be there.
+            options: Of ``packaging.write_package``: ``overwrite``, ``name``, ``licence``, ``data_licence`` and
+                ``data_name``.
+
+        Raises:
+            CheckpointError: The folder holds something else, or the run's scorecard is broken.
+        """
+        return write_package(self.model, folder, run=self.run, **options)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Packs the model and puts it on the hub of Hugging Face, as whoever has logged in there (``hf auth login``).
+
+        Args:
+            name: ``owner/name``; made if it is not there.
+            options: Of ``packaging.push_package``: ``private``, ``revision``, ``message``, and those of ``package``.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            CheckpointError: The hub refuses, or cannot be reached.
+        """
+        return push_package(self.model, name, run=self.run, **options)
 
     @property
     def fields(self) -> dict[str, Modality]:
@@ -446,5 +480,10 @@ class Generator:
 
 
 def open_run(run: str | Path, *, device: str | None = None) -> Generator:
-    """The model of a run; see ``Generator.from_pretrained``."""
-    return Generator.from_pretrained(run, device=device)
+    """The model of a run's folder, as ``from_pretrained`` gives it, which looks on the hub as well; this never does."""
+    return Generator(checkpoints.load_model(run).to(choose_device(device)), Path(run))
+
+
+def from_pretrained(run: str | Path, *, revision: str | None = None, device: str | None = None) -> Generator:
+    """The model of a folder, or of the hub; see ``Generator.from_pretrained``."""
+    return Generator.from_pretrained(run, revision=revision, device=device)

@@ -35,6 +35,7 @@ from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
+from polymodal.quantisation import dequantise
 
 CHECKPOINTS = "checkpoints"
 SAVED = {"model.safetensors", "config.json", "checksums.json"}
@@ -94,7 +95,7 @@ class Checkpoint:
         if missing is not None and not self.has(name):
             return missing
         try:
-            return migrate_weights(load_file(self._file(f"{name}.safetensors")))
+            return dequantise(migrate_weights(load_file(self._file(f"{name}.safetensors"))), str(self.path))
         except (SafetensorError, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {name}.safetensors cannot be read: {error}") from None
 
@@ -104,7 +105,7 @@ class Checkpoint:
         Raises:
             CheckpointError: As ``tensors``.
         """
-        return migrate_weights(tensors_of(self._file(f"{name}.safetensors")))
+        return dequantise(migrate_weights(tensors_of(self._file(f"{name}.safetensors"))), str(self.path))
 
     def document(self, name: str) -> dict[str, Any]:
         """The contents of ``name``.json.
@@ -176,19 +177,24 @@ def save(
 def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> Path:
     """Writes the folder ``final``, in place of an older one, all at once."""
     with atomic_folder(final, replace=True) as partial:
-        sums = {}
-        for name, group in tensors.items():
-            path = partial / f"{name}.safetensors"
-            path.parent.mkdir(exist_ok=True)
-            write_tensors(path, group)
-            sums[f"{name}.safetensors"] = file_sha256(path)
-        for name, document in documents.items():
-            path = partial / f"{name}.json"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            sums[f"{name}.json"] = file_sha256(path)
-        (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+        write_into(partial, tensors, documents)
     return final
+
+
+def write_into(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+    """Writes the files of a checkpoint, and their checksums, into a folder that is not yet at its place."""
+    sums = {}
+    for name, group in tensors.items():
+        path = folder / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        write_tensors(path, group)
+        sums[f"{name}.safetensors"] = file_sha256(path)
+    for name, document in documents.items():
+        path = folder / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        sums[f"{name}.json"] = file_sha256(path)
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 
 def save_model(model: Model, folder: Path) -> Path:

@@ -17,7 +17,7 @@ _CALLS_PER_WEIGHT, _FEWEST_CALLS = 20, 4_000
 _MOST_BUFFER_BYTES = 1 << 28
 """Of what a model computes from its configuration and keeps, where its weights are fewer."""
 _MOST_LINKS_DEEP = 8
-_REPLACED = re.compile(r".*\.(json|safetensors)")
+_REPLACED = re.compile(r".*\.(json|safetensors|md)|\.gitattributes")
 """Files that are only read, or replaced as a whole, so that one may be a link, as in the cache of the hub."""
 
 

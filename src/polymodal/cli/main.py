@@ -15,11 +15,15 @@ from polymodal.cli import (
     data,
     evaluate,
     explain,
+    export,
     fill,
     generate,
     info,
     judge,
+    merge,
+    package,
     prior,
+    quantise,
     recipes,
     search,
     serve,
@@ -32,7 +36,7 @@ from polymodal.progress import messages_shown
 
 _COMMANDS = (
     train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
-    serve, studio,
+    package, export, merge, quantise, serve, studio,
 )  # fmt: skip
 
 

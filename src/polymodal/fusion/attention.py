@@ -60,9 +60,10 @@ def _pack(x: Tensor, mask: Tensor, places: Tensor | None) -> tuple[Tensor, Tenso
     """Moves the real tokens of each row to the front, in order, and drops the columns that no row needs.
 
     Most rows see few of the fields, so this saves most of the work. How many columns are needed is only known once
-    the mask is read, which on a GPU would stall the queue: there, the tokens stay where they are.
+    the mask is read, which on a GPU would stall the queue and in a graph has no place: there, the tokens stay where
+    they are.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_exporting():
         return x, mask, places
     order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : longest(mask)]
     places = None if places is None else places.gather(1, order)

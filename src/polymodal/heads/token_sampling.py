@@ -12,6 +12,7 @@ import pydantic
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
+from torch.nn import functional
 
 from polymodal.errors import ConfigError
 from polymodal.nn.random import fold, open_uniform, uniform
@@ -65,8 +66,7 @@ class DecodingOptions:
             logits = logits.masked_fill(logits < logits.topk(self.top_k).values[:, -1:], -math.inf)
         if self.top_p < 1:
             ordered, order = logits.sort(descending=True)
-            before = ordered.softmax(-1).cumsum(-1).roll(1, -1)
-            before[:, 0] = 0.0
+            before = functional.pad(ordered.softmax(-1).cumsum(-1)[..., :-1], (1, 0))
             logits = logits.masked_fill((before >= self.top_p).scatter(-1, order, before >= self.top_p), -math.inf)
         # The Gumbel-max trick. Matrix products round differently in batches of different sizes; an argmax, unlike a
         # sum of probabilities, feels that only in a near tie, so that a row's draw does not depend on its batch.

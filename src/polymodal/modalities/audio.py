@@ -225,6 +225,12 @@ class Audio(Modality):
             samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
         return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
 
+    def portable(self) -> dict[str, Any]:
+        names = ("sample_rate_hz", "mels", "hop_length", "n_fft", "f_min_hz")
+        top = self.sample_rate_hz / 2 if self.f_max_hz is None else self.f_max_hz
+        kept = {name: getattr(self, name) for name in names}
+        return {"form": "sound", **kept, "f_max_hz": top, "mel_mean": LOG_MEL_MEAN, "mel_scale": LOG_MEL_SCALE}
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """Sound in memory, and files that are sound by their endings or their first bytes; as long as the longest."""

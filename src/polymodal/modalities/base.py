@@ -253,6 +253,13 @@ class Modality(ABC):
             return values.mean(0)
         return (values * weights[(...,) + (None,) * (values.dim() - 2)]).sum(0)
 
+    def portable(self) -> dict[str, Any]:
+        """How a program that has NumPy alone turns raw values into the model's form and back, as JSON.
+
+        ``form`` names what ``polymodal.export.runner`` does; of ``array`` it takes and gives the model's form itself.
+        """
+        return {"form": "array"}
+
     def with_vocoder(self, vocoder: nn.Module) -> Self:
         """A copy whose ``write`` makes sound by a vocoder.
 

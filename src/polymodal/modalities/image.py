@@ -134,6 +134,9 @@ class Image(Modality):
         pixels = value.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return PILImage.fromarray(pixels[0] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
+    def portable(self) -> dict[str, Any]:
+        return {"form": "pixels"}
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """PIL images, arrays of pixels, and files that are pictures by their endings or their content."""

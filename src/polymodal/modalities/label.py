@@ -74,6 +74,9 @@ class Label(Modality):
     def write(self, value: Tensor) -> str:
         return (self.names or [])[int(value.reshape(-1)[0])]
 
+    def portable(self) -> dict[str, Any]:
+        return {"form": "names", "names": self.names}
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """Truth values, and strings or few whole numbers that come at least twice on average."""

@@ -136,6 +136,9 @@ class Molecule(Modality):
         """The symbol of an id; empty for the ids that are none."""
         return (self.symbols or [])[number - self.SHIFT] if number >= self.SHIFT else ""
 
+    def portable(self) -> dict[str, Any]:
+        return {"form": "symbols", "symbols": self.symbols, "shift": self.SHIFT, "notation": self.notation}
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """SMILES, SELFIES, InChI and files of molecules, where the packages are there to be sure of it."""

@@ -99,6 +99,12 @@ class Scales:
         """Logarithms from which on the scale is a line, of the numbers on a logarithmic one."""
         return (self.mean - REACH * self.std)[self._logs].clip(-700, 700)
 
+    def floors(self) -> list[float]:
+        """The same of each number, 0 of those on another scale."""
+        floors = np.zeros(len(self.kinds))
+        floors[self._logs] = self._floor
+        return floors.tolist()
+
     @property
     def _quantiles(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for place, own in enumerate(self.knots or []):

@@ -131,6 +131,9 @@ class Text(Modality):
             return tokens.astype(np.uint8).tobytes().decode(errors="replace")
         return self._learned.decode(tokens.tolist(), skip_special_tokens=False)
 
+    def portable(self) -> dict[str, Any]:
+        return {"form": "text", "tokenizer": self.tokenizer}
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """Strings; of the length of the longest, without the few that are far longer than all others."""

@@ -156,6 +156,13 @@ class Vector(Modality):
         """Values (..., size) in model form -> numbers."""
         return self._scales.restore(values.detach().cpu().double().numpy())
 
+    def portable(self) -> dict[str, Any]:
+        scales = self._scales
+        return {
+            "form": "numbers", "scale": list(scales.kinds), "mean": scales.mean.tolist(), "std": scales.std.tolist(),
+            "floor": scales.floors(), "knots": self.knots,
+        }  # fmt: skip
+
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:
         """Numbers, also as text; and lists, arrays and ``.npy`` files of numbers, of the size that most have."""

@@ -23,6 +23,17 @@ class LayerCache:
     memory: Tensor
     context: tuple[Tensor, Tensor] | None = None
 
+    def extend(self, packed: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Adds keys and values (2, B, heads, N, head width) of positions from ``position`` on.
+
+        Returns:
+            All keys and values so far, and which of them are real where that is not all.
+        """
+        end = position + packed.shape[3]
+        self.memory.narrow(3, position, packed.shape[3]).copy_(packed)
+        key, value = self.memory.narrow(3, 0, end).unbind()
+        return key, value, None
+
 
 @dataclass
 class KeyValueCache:
@@ -128,6 +139,7 @@ class Attention(nn.Module):
             bias: (B, heads, N, M), or (B / k, heads, k N, M) where every k rows share a context, of the logits.
         """
         rows, count, _ = x.shape
+        held: Tensor | None = None
         if self.crosses:
             if context is not None and len(context) != rows:  # so keys and values are made once for all that share them
                 x = x.reshape(len(context), -1, x.shape[2])
@@ -150,10 +162,9 @@ class Attention(nn.Module):
                 query, key, value = packed.unbind()
             else:
                 query = packed[0]
-                cache.memory.narrow(3, position, count).copy_(packed[1:])
-                key, value = cache.memory.narrow(3, 0, position + count).unbind()
+                key, value, held = cache.extend(packed[1:], position)
 
-        visible = None if mask is None else mask[:, None, None, :]
+        visible = held if mask is None else mask[:, None, None, :]
         if bias is not None:
             bias = bias.to(query.dtype)
             visible = bias if visible is None else bias.masked_fill(~visible, -torch.inf)

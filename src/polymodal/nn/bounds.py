@@ -27,4 +27,6 @@ class _Hold(torch.autograd.Function):
 
 def clamp_to_bounds(x: Tensor, space: Space) -> Tensor:
     """``x`` (...) within the space's bounds; as it is where there are none."""
-    return x if space.bounds is None else _Hold.apply(x, *space.bounds)
+    if space.bounds is None:
+        return x
+    return _Hold.apply(x, *space.bounds) if torch.is_grad_enabled() else x.clamp(*space.bounds)

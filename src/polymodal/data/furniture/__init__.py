@@ -37,6 +37,13 @@ FIELDS = {
 OPTIONAL = {"shape": "meshes", "price": "prices"}
 """By field, the option that leaves it out where it is false."""
 
+CREDITS = {
+    "BlendSwap-CC-0": "meshes, icons, names: Sweet Home 3D's catalogue BlendSwap-CC-0, CC0 1.0",
+    "BlendSwap-CC-BY": "the same: BlendSwap-CC-BY, contributors of Blend Swap, CC BY 3.0",
+    "Scopia": "the same: Scopia, copyright 2010-2012 Scopia Visual Interfaces Systems, CC BY 3.0",
+    "KatorLegaz": "the same: KatorLegaz, copyright 2003-2008 Andrew Kator and Jennifer Legaz, CC BY 3.0 US",
+    "Reallusion": "the same: Reallusion, copyright 2008-2016 Reallusion, CC BY 3.0 US",
+}
 _FORMAT = 1  # raise it when the same options give other rows
 _ROWS_PER_GROUP = 100
 _WORKERS = 2

@@ -44,6 +44,13 @@ def fields(source: str) -> dict[str, Any] | None:
     return {name: field for name, field in module.FIELDS.items() if options.get(optional.get(name, ""), True)}
 
 
+def credits(source: str) -> list[str]:
+    """Who made what a built-in data set is made of, and under which licence, one line each; none of other sources."""
+    module = find(source)
+    pictures = getattr(module, "PICTURES_CREDIT", None)
+    return [*([pictures] if pictures else []), *getattr(module, "CREDITS", {}).values()]
+
+
 def build(source: str, cache: Path) -> Path | None:
     """The folder of a built-in data set, named as ``emoji`` or ``emoji:option=value,option=value``.
 

@@ -1,0 +1,128 @@
+"""Every direction of every recipe as a file of ONNX: how near it is to PyTorch, or why it is refused; and how fast.
+
+    python benchmarks/export.py [--recipes any-to-any translation] [--folder runs/export] [--repeats 5]
+
+A model of each recipe is made for a table of 32 rows, with weights that are moved at random, so that none of them is
+the zero that it starts as. Every field that it generates is exported with all inputs, any of which a row may lack, so
+that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and none of
+the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of onnxruntime
+and of our own generation in turns, each the least of the repeats. Writes benchmarks/results/export.json, in which what
+other recipes gave before stays. The extra ``export`` is needed.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+
+from polymodal.config import load_recipe, recipe_names
+from polymodal.errors import ConfigError
+from polymodal.export import export_direction
+from polymodal.export.onnx_file import made_up
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
+from polymodal.preparation import prepare
+from record import RESULTS, about, save
+from tiny_rows import SOME, write_rows
+
+MOVED = 0.02
+"""Deviation of the noise that is added to every weight."""
+
+
+def model_of(recipe: str, folder: Path) -> Model:
+    """A model of a recipe, all of whose weights are something."""
+    own = bool(load_recipe(recipe).fields)
+    table = folder / ("all" if own else "some")
+    if not table.exists():
+        table.mkdir(parents=True)
+        write_rows(table, None if own else SOME)
+    few = {"fields.shape.count": 256} if "shape" in load_recipe(recipe).fields else {}
+    resolved, data = prepare(recipe, str(table / "rows.jsonl"), few)
+    torch.manual_seed(0)
+    model = Model(resolved, data.fields).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(MOVED * torch.randn_like(parameter))
+    return model
+
+
+def directions(model: Model) -> list[tuple[list[str], str]]:
+    """To each field from all inputs, any of which a row may lack: one file for all directions to a field."""
+    return [([name for name in model.encoders if name != to], to) for to in model.heads]
+
+
+def least(call: Callable[[], Any], repeats: int) -> float:
+    """Processor's seconds of the quickest call."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        call()
+        seconds.append(time.process_time() - begin)
+    return min(seconds)
+
+
+def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> tuple[float, float]:
+    """Seconds of one sample, of onnxruntime and of our own generation, which take turns."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    keys = make_keys(0, 1)
+    batch = {name: made_up(model.modalities[name].space, keys) for name in given}
+    feed = {"keys": keys.numpy()}
+    for name, field in batch.items():
+        feed |= {f"{name}.value": field.value.numpy(), f"{name}.mask": field.mask.numpy()}
+    feed = {value.name: feed[value.name] for value in session.get_inputs()}
+    present = torch.ones(1, dtype=torch.bool)
+    one, other = [], []
+    for _ in range(repeats):
+        one.append(least(lambda: session.run(None, feed), 1))
+        other.append(least(lambda: model.sample(batch, dict.fromkeys(given, present), {to: present}, keys), 1))
+    return min(one), min(other)
+
+
+def measured(recipe: str, folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
+    """By direction of a recipe: difference, size and times, or why it is refused."""
+    model, results = model_of(recipe, folder), {}
+    for given, to in directions(model):
+        path, name = folder / f"{recipe}.onnx", f"{'+'.join(given)}->{to}"
+        result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
+        try:
+            done = export_direction(model, given, to, path)
+            theirs, ours = timed(model, given, to, path, repeats)
+            result |= {"difference": done.difference, "megabytes": done.file_bytes / 1e6}
+            result |= {"milliseconds": theirs * 1e3, "ours_milliseconds": ours * 1e3, "ratio": ours / theirs}
+        except ConfigError as error:
+            result["refused"] = str(error)
+        print(f"{recipe}: {name}: {result}", flush=True)
+        results[f"{recipe}, {name}"] = result
+    return results
+
+
+def main() -> None:
+    """Exports, times and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipes", nargs="+", default=recipe_names(), choices=recipe_names())
+    parser.add_argument("--folder", type=Path, default=Path("runs/export"))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULTS / "export.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    results, minutes = known.get("results", {}), known.get("minutes_in_all", 0.0)
+    for recipe in arguments.recipes:
+        begin = time.perf_counter()
+        results |= measured(recipe, arguments.folder, arguments.repeats)
+        minutes += (time.perf_counter() - begin) / 60
+        refused = sum("refused" in one for one in results.values())
+        counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
+        told = about(60 * minutes, seed=0) | {"versions": {"onnxruntime": onnxruntime.__version__}}
+        save(told | counts | {"results": results}, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
