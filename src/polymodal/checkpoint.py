@@ -265,7 +265,7 @@ def config_of(model: Model) -> dict[str, Any]:
         "recipe": model.recipe.model_dump(mode="json"),
         "fields": {name: modality.state() for name, modality in model.modalities.items()},
     }
-    references = {name: {**part.reference, "digest": digest_of(part)} for name, part in untrained_parts(model).items()}
+    references = {name: {**part.reference, "digest": reference_digest(part)} for name, part in referring(model).items()}
     return config | ({"references": references} if references else {})
 
 
@@ -278,8 +278,8 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     """
     with _described_at(where):
         model = Model(*_description(config, where))
-    for name, part in untrained_parts(model).items():
-        reference, found = config.get("references", {}).get(name, {}), digest_of(part)
+    for name, part in referring(model).items():
+        reference, found = config.get("references", {}).get(name, {}), reference_digest(part)
         if found != reference.get("digest"):
             known = ", ".join(f"{key} {value}" for key, value in reference.items())
             raise CheckpointError(
@@ -327,6 +327,17 @@ def untrained_parts(module: nn.Module) -> dict[str, Any]:
     return {name: part for name, part in module.named_modules() if not getattr(part, "trains", True)}
 
 
+def referring(module: nn.Module) -> dict[str, Any]:
+    """By name in the module, the parts of which a checkpoint holds references: those that do not learn, and adapted."""
+    adapted = {name: part for name, part in module.named_modules() if getattr(part, "digest", "")}
+    return untrained_parts(module) | adapted
+
+
+def reference_digest(part: nn.Module) -> str:
+    """Names the weights that a checkpoint refers to: those of the place that they come from, or all of the part."""
+    return getattr(part, "digest", "") or digest_of(part)
+
+
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
     """The weights that a checkpoint holds."""
     absent = tuple(f"{name}." for name in untrained_parts(module))
@@ -348,9 +359,12 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def digest_of(*modules: nn.Module) -> str:
-    """Names the weights of modules: equal where they are."""
+    """Names the weights of modules, and those that they refer to: equal where they are."""
     digest = hashlib.sha256()
     for module in modules:
+        for name, part in module.named_modules():
+            if there := getattr(part, "digest", ""):
+                digest.update(f"{name} {there}".encode())
         for name, tensor in module.state_dict().items():
             digest.update(
                 name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
