@@ -3,7 +3,8 @@
     step-00001000/
         config.json          recipe as resolved, fields with what they learned, format number, references to the weights
                              of parts that do not learn
-        model.safetensors    all other weights, those of codecs included
+        model.safetensors    all other weights, those of codecs included, but for
+        adapters/            those of adapters of pretrained parts: a file for each part
         ema.safetensors      averaged weights of what trains
         trainer/             what resuming needs: optimizer.safetensors, averages.safetensors, state.json
         checksums.json       SHA-256 of every file above
@@ -30,17 +31,18 @@ from torch import Tensor, nn
 from polymodal.claims import check_links, check_weights, tensors_of, without_memory
 from polymodal.config import Recipe, load_recipe
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_folder, file_sha256, read_json, remove_partials
+from polymodal.files import atomic_folder, file_name, file_sha256, read_json, remove_partials
 from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
 
 CHECKPOINTS = "checkpoints"
-SAVED = {"model.safetensors", "config.json", "checksums.json"}
+SAVED = {"model.safetensors", "adapters", "config.json", "checksums.json"}
 """What ``save_model`` writes."""
+_ADAPTERS, _ADAPTER = "adapters/", ".adapter."
 _PREFIX = "step-"
-_FILE = re.compile(r"([a-z_]+/)?[a-z_]+\.(json|safetensors)")
+_FILE = re.compile(r"([a-z_]+/)?[a-z_]+\.(json|safetensors)|adapters/[^/\\\0]+\.safetensors")
 
 
 class Checkpoint:
@@ -93,10 +95,13 @@ class Checkpoint:
         """
         if missing is not None and not self.has(name):
             return missing
-        try:
-            return migrate_weights(load_file(self._file(f"{name}.safetensors")))
-        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self.path}: {name}.safetensors cannot be read: {error}") from None
+        weights: dict[str, Tensor] = {}
+        for file in self._parts(name):
+            try:
+                weights |= load_file(self._file(file))
+            except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+                raise CheckpointError(f"{self.path}: {file} cannot be read: {error}") from None
+        return migrate_weights(weights)
 
     def claimed(self, name: str) -> dict[str, Tensor]:
         """What ``tensors`` would give, on the meta device.
@@ -104,7 +109,10 @@ class Checkpoint:
         Raises:
             CheckpointError: As ``tensors``.
         """
-        return migrate_weights(tensors_of(self._file(f"{name}.safetensors")))
+        weights: dict[str, Tensor] = {}
+        for file in self._parts(name):
+            weights |= tensors_of(self._file(file))
+        return migrate_weights(weights)
 
     def document(self, name: str) -> dict[str, Any]:
         """The contents of ``name``.json.
@@ -137,6 +145,11 @@ class Checkpoint:
             averaged = self.claimed("ema")
             check_weights(sketch, trained_parameters(sketch), averaged, f"{where}/ema.safetensors")
         return model_from_config(config, where)
+
+    def _parts(self, name: str) -> list[str]:
+        """The files that hold the tensors of ``name``: those of adapters lie apart from the model's others."""
+        adapters = sorted(file for file in self.files if file.startswith(_ADAPTERS)) if name == "model" else []
+        return [f"{name}.safetensors", *adapters]
 
     def _file(self, name: str) -> Path:
         if name not in self.files:
@@ -177,7 +190,7 @@ def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: M
     """Writes the folder ``final``, in place of an older one, all at once."""
     with atomic_folder(final, replace=True) as partial:
         sums = {}
-        for name, group in tensors.items():
+        for name, group in _adapters_apart(tensors).items():
             path = partial / f"{name}.safetensors"
             path.parent.mkdir(exist_ok=True)
             try:
@@ -192,6 +205,18 @@ def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: M
             sums[f"{name}.json"] = file_sha256(path)
         (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
     return final
+
+
+def _adapters_apart(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
+    """The tensors by file, of the model's those of each part's adapter in a file of its own."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, group in tensors.items():
+        groups[name] = {}
+        for key, value in group.items():
+            part, is_adapter, _ = key.partition(_ADAPTER)
+            file = f"{_ADAPTERS}{file_name(part)}" if is_adapter and name == "model" else name
+            groups.setdefault(file, {})[key] = value
+    return dict(groups)
 
 
 def save_model(model: Model, folder: Path) -> Path:

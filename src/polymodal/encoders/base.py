@@ -22,7 +22,6 @@ class Encoder(nn.Module, ABC):
         width: Width of the tokens of an encoder that does not learn.
         reference: Of an encoder that does not learn: where its weights come from, such as a ``place`` and a
             ``revision``. A checkpoint holds this and a digest of the weights in place of them.
-        digest: Names weights that an encoder computes with and that are none of its parameters; empty if it has none.
         sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.
     """
 
@@ -30,7 +29,6 @@ class Encoder(nn.Module, ABC):
     trains: bool = True
     width: int
     reference: Mapping[str, str] = {}
-    digest: str = ""
     sizes: Mapping[str, Any] = {}
 
     @classmethod
@@ -46,6 +44,11 @@ class Encoder(nn.Module, ABC):
             field: The values; every row is present.
             keys: (B,) random keys in training, where the encoder may augment what it reads; None otherwise.
         """
+
+    @property
+    def digest(self) -> str:
+        """Names weights that it computes with and that are none of its parameters; empty if there are none."""
+        return ""
 
     def bind(self, modality: Modality) -> None:
         """Says whose values it reads, which a pretrained encoder brings to a form of its own; the model calls it once.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import nn
 
 from polymodal.errors import ConfigError
@@ -25,7 +25,7 @@ class LoraArguments(BaseModel):
 
     kind: Literal["lora"] = "lora"
     rank: PositiveInt = 8
-    alpha: Annotated[float, Field(gt=0)] | None = None
+    alpha: PositiveInt | None = None
     modules: tuple[str, ...] | None = None
     last: PositiveInt | None = None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,6 @@ def unpacked(file: Path) -> Path:
         ConfigError: The package ``gguf`` is missing.
         CheckpointError: The file holds no model that transformers knows.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import is_gguf_available
 
     target = cache_folder() / "pretrained" / f"gguf-{_FORMAT}-{file_sha256(file)}"
@@ -32,22 +32,26 @@ def unpacked(file: Path) -> Path:
         raise ConfigError(f"model: {file.name} is read by the package gguf; install it: pip install gguf")
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_partials(target.parent)
-    where = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
-    try:
-        network = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-    except Exception as error:  # the reader trusts the file, and fails in every way on one that is broken
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{file}: holds no model that can be read: {type(error).__name__}: {reason}") from None
-    del network.config.quantization_config
-    network.config._name_or_path = ""
+    # In a thread of its own it does not matter on which device the caller, who may only sketch a model, makes tensors.
+    with ThreadPoolExecutor(1) as pool:
+        network, tokenizer = pool.submit(_read, file).result()
     with atomic_folder(target) as partial:
         network.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        for name in ("config.json", "tokenizer_config.json"):  # a path of this machine is none of another's
-            content = json.loads((partial / name).read_text(encoding="utf-8"))
-            content = {
-                key: value for key, value in content.items() if key not in ("name_or_path", "quantization_config")
-            }
-            (partial / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     return target
+
+
+def _read(file: Path) -> tuple[Any, Any]:
+    """The network and the tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+    try:
+        read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)
+        described = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+        network = AutoModelForCausalLM.from_config(type(read.config).from_dict(described))  # which may be saved
+        network.load_state_dict(read.state_dict())
+        return network, AutoTokenizer.from_pretrained(file.parent, **where)
+    except Exception as error:  # the reader trusts the file, and fails in every way on one that is broken
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{file}: holds no model that can be read: {type(error).__name__}: {reason}") from None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from polymodal.errors import ConfigError
 
 
-class _Reached(Exception):
+class _ReachedError(Exception):
     """Ends a network's forward where its blocks behind are not needed."""
 
     def __init__(self, hidden: Tensor) -> None:
@@ -22,12 +22,12 @@ def hidden_before(block: nn.Module, run: Callable[[], Any]) -> Tensor:
     """What a network, called by ``run``, would give one of its blocks; that block and those behind it are not run."""
 
     def stop(module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
-        raise _Reached(positional[0] if positional else named["hidden_states"])
+        raise _ReachedError(positional[0] if positional else named["hidden_states"])
 
     hook = block.register_forward_pre_hook(stop, with_kwargs=True)
     try:
         run()
-    except _Reached as reached:
+    except _ReachedError as reached:
         return reached.hidden
     finally:
         hook.remove()
