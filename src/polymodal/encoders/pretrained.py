@@ -151,13 +151,14 @@ class PretrainedEncoder(Encoder):
         if not hasattr(self, "_extractor"):
             self._extractor = self.source.processor(AutoFeatureExtractor)
         rate, rows = self._extractor.sampling_rate, []
-        longest = getattr(self._extractor, "nb_max_samples", None)
+        longest = getattr(self._extractor, "n_samples", getattr(self._extractor, "nb_max_samples", None))
         for value in values:
             samples = soxr.resample(np.clip(value.samples, -1, 1), value.sample_rate_hz, rate)[:longest]
             features = self._extractor(samples, sampling_rate=rate, return_tensors="pt")
             x = self._run(network, **{name: t.to(device) for name, t in features.items() if name != "attention_mask"})
-            x = x.flatten(2).transpose(1, 2) if x.dim() == 4 else x
-            if longest is not None:  # it is padded with silence to a fixed length
+            if x.dim() == 4:  # a map over frequencies and time
+                x = x.flatten(2).transpose(1, 2)
+            elif longest is not None:  # what is padded with silence to a fixed length
                 x = x[:, : max(1, -(-x.shape[1] * len(samples) // longest))]
             rows.append(x[0])
         mask = pad_sequence([torch.ones(len(row), dtype=torch.bool, device=device) for row in rows], batch_first=True)

@@ -41,7 +41,7 @@ def blocks_of(network: nn.Module) -> nn.ModuleList:
         ConfigError: It does not have them in one list.
     """
     count = getattr(network.config, "num_hidden_layers", None)
-    for module in network.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise ConfigError(f"layer: {type(network).__name__} has no list of blocks; leave it out for the last one")
+    found = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    if not found:
+        raise ConfigError(f"layer: {type(network).__name__} has no list of blocks; leave it out for the last one")
+    return found[-1]  # convolutions that come before them may be as many
