@@ -121,7 +121,8 @@ def clap(folder: Path) -> Path:
     config = transformers.ClapConfig(
         text_config={**SMALL, "vocab_size": vocab, "max_position_embeddings": 64, "pad_token_id": 0},
         audio_config={"spec_size": 64, "num_mel_bins": 64, "patch_embeds_hidden_size": 8, "hidden_size": 16,
-                      "depths": [1, 1], "num_hidden_layers": 2, "num_attention_heads": [2, 2], "window_size": 4, "projection_dim": 8},
+                      "depths": [1, 1], "num_hidden_layers": 2, "num_attention_heads": [2, 2], "window_size": 4,
+                      "projection_dim": 8},
         projection_dim=8,
     )  # fmt: skip
     transformers.ClapFeatureExtractor(

@@ -70,6 +70,8 @@ class PretrainedEncoder(Encoder):
         self._network: tuple[nn.Module, ...] = ()  # in a tuple it is no module of this one, whose weights are saved
         config = self._tower_of(self.source.config, "_config")
         self.width = config.hidden_size
+        if layer is not None and hasattr(config, "depths"):
+            raise ConfigError(f"layer: {model} has blocks of several widths; leave it out for the last one")
         layers = config.num_hidden_layers if hasattr(config, "num_hidden_layers") else 0
         if layer is not None and not 0 <= layer <= layers:
             raise ConfigError(f"layer: {layer} is none of the {layers + 1} of {model}; 0 to {layers} are")

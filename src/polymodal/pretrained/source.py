@@ -127,6 +127,7 @@ class PretrainedSource:
 
     def _loaded(self, kind: Any, **settings: Any) -> nn.Module:
         arguments = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True, **settings}
+        arguments["ignore_mismatched_sizes"] = True  # they are in the report, and refused below
         if _of_transformers(kind):
             arguments |= {"dtype": torch.float32, "trust_remote_code": False}
         network, report = kind.from_pretrained(self.folder, **arguments)
@@ -148,8 +149,12 @@ class PretrainedSource:
             for logger in loggers:
                 logger.setLevel(logging.ERROR)
             yield
-        except (ConfigError, CheckpointError):
+        except ConfigError:
             raise
+        except CheckpointError as error:
+            raise (
+                error if str(error).startswith(str(self.folder)) else CheckpointError(f"{self.folder}: {error}")
+            ) from None
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{self.folder}: cannot be read: {type(error).__name__}: {reason}") from None
