@@ -213,7 +213,10 @@ class PretrainedLM(Head):
 
 
 def _prompt(tokenizer: Any, instruction: str | None) -> tuple[list[int], list[int]]:
-    """What stands before and after the context, in the model's own tokens; at least one stands before."""
+    """What stands before and after the context, in the model's own tokens: at least one on either side.
+
+    Rows have contexts of different lengths, and what a row attends to first and is continued from must be real in all.
+    """
     text = f"{instruction}\n\n{_SLOT}" if instruction else _SLOT
     if instruction and tokenizer.chat_template:
         message = [{"role": "user", "content": text}]
@@ -222,4 +225,4 @@ def _prompt(tokenizer: Any, instruction: str | None) -> tuple[list[int], list[in
         text += "\n\n"
     before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in text.split(_SLOT))
     begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    return before or [begin], after
+    return before or [begin], after or [begin]
