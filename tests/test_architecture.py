@@ -18,6 +18,7 @@ LAYERS = [
     ["nn"],
     ["modalities"],
     ["data"],
+    ["pretrained"],
     ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads", "balancing"],
     ["config", "recipes"],
     ["condition", "sizes", "quantisation"],

@@ -3,7 +3,8 @@
     step-00001000/
         config.json          recipe as resolved, fields with what they learned, format number, references to the weights
                              of parts that do not learn
-        model.safetensors    all other weights, those of codecs included
+        model.safetensors    all other weights, those of codecs included, but for
+        adapters/            those of adapters of pretrained parts: a file for each part
         ema.safetensors      averaged weights of what trains
         trainer/             what resuming needs: optimizer.safetensors, averages.safetensors, state.json
         checksums.json       SHA-256 of every file above
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from polymodal.claims import check_links, check_weights, tensors_of, without_memory
 from polymodal.config import Recipe, load_recipe
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_folder, file_sha256, read_json, remove_partials, write_tensors
+from polymodal.files import atomic_folder, file_name, file_sha256, read_json, remove_partials, write_tensors
 from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
@@ -38,10 +39,11 @@ from polymodal.model import Model
 from polymodal.quantisation import dequantise
 
 CHECKPOINTS = "checkpoints"
-SAVED = {"model.safetensors", "config.json", "checksums.json"}
+SAVED = {"model.safetensors", "adapters", "config.json", "checksums.json"}
 """What ``save_model`` writes."""
+_ADAPTERS, _ADAPTER = "adapters/", ".adapter."
 _PREFIX = "step-"
-_FILE = re.compile(r"([a-z_]+/)?[a-z_]+\.(json|safetensors)")
+_FILE = re.compile(r"([a-z_]+/)?[a-z_]+\.(json|safetensors)|adapters/[^/\\\0]+\.safetensors")
 
 
 class Checkpoint:
@@ -94,10 +96,13 @@ class Checkpoint:
         """
         if missing is not None and not self.has(name):
             return missing
-        try:
-            return dequantise(migrate_weights(load_file(self._file(f"{name}.safetensors"))), str(self.path))
-        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self.path}: {name}.safetensors cannot be read: {error}") from None
+        weights: dict[str, Tensor] = {}
+        for file in self._parts(name):
+            try:
+                weights |= load_file(self._file(file))
+            except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+                raise CheckpointError(f"{self.path}: {file} cannot be read: {error}") from None
+        return dequantise(migrate_weights(weights), str(self.path))
 
     def claimed(self, name: str) -> dict[str, Tensor]:
         """What ``tensors`` would give, on the meta device.
@@ -105,7 +110,10 @@ class Checkpoint:
         Raises:
             CheckpointError: As ``tensors``.
         """
-        return dequantise(migrate_weights(tensors_of(self._file(f"{name}.safetensors"))), str(self.path))
+        weights: dict[str, Tensor] = {}
+        for file in self._parts(name):
+            weights |= tensors_of(self._file(file))
+        return dequantise(migrate_weights(weights), str(self.path))
 
     def document(self, name: str) -> dict[str, Any]:
         """The contents of ``name``.json.
@@ -138,6 +146,11 @@ class Checkpoint:
             averaged = self.claimed("ema")
             check_weights(sketch, trained_parameters(sketch), averaged, f"{where}/ema.safetensors")
         return model_from_config(config, where)
+
+    def _parts(self, name: str) -> list[str]:
+        """The files that hold the tensors of ``name``: those of adapters lie apart from the model's others."""
+        adapters = sorted(file for file in self.files if file.startswith(_ADAPTERS)) if name == "model" else []
+        return [f"{name}.safetensors", *adapters]
 
     def _file(self, name: str) -> Path:
         if name not in self.files:
@@ -184,7 +197,7 @@ def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: M
 def write_into(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
     """Writes the files of a checkpoint, and their checksums, into a folder that is not yet at its place."""
     sums = {}
-    for name, group in tensors.items():
+    for name, group in _adapters_apart(tensors).items():
         path = folder / f"{name}.safetensors"
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, group)
@@ -195,6 +208,18 @@ def write_into(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], docume
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         sums[f"{name}.json"] = file_sha256(path)
     (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+
+
+def _adapters_apart(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
+    """The tensors by file, of the model's those of each part's adapter in a file of its own."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, group in tensors.items():
+        groups[name] = {}
+        for key, value in group.items():
+            part, is_adapter, _ = key.partition(_ADAPTER)
+            file = f"{_ADAPTERS}{file_name(part)}" if is_adapter and name == "model" else name
+            groups.setdefault(file, {})[key] = value
+    return dict(groups)
 
 
 def save_model(model: Model, folder: Path) -> Path:
@@ -268,7 +293,7 @@ def config_of(model: Model) -> dict[str, Any]:
         "recipe": model.recipe.model_dump(mode="json"),
         "fields": {name: modality.state() for name, modality in model.modalities.items()},
     }
-    references = {name: {**part.reference, "digest": digest_of(part)} for name, part in untrained_parts(model).items()}
+    references = {name: {**part.reference, "digest": reference_digest(part)} for name, part in referring(model).items()}
     return config | ({"references": references} if references else {})
 
 
@@ -281,8 +306,8 @@ def model_from_config(config: Mapping[str, Any], where: str) -> Model:
     """
     with _described_at(where):
         model = Model(*_description(config, where))
-    for name, part in untrained_parts(model).items():
-        reference, found = config.get("references", {}).get(name, {}), digest_of(part)
+    for name, part in referring(model).items():
+        reference, found = config.get("references", {}).get(name, {}), reference_digest(part)
         if found != reference.get("digest"):
             known = ", ".join(f"{key} {value}" for key, value in reference.items())
             raise CheckpointError(
@@ -330,6 +355,17 @@ def untrained_parts(module: nn.Module) -> dict[str, Any]:
     return {name: part for name, part in module.named_modules() if not getattr(part, "trains", True)}
 
 
+def referring(module: nn.Module) -> dict[str, Any]:
+    """By name in the module, the parts of which a checkpoint holds references: those that do not learn, and adapted."""
+    adapted = {name: part for name, part in module.named_modules() if getattr(part, "digest", "")}
+    return untrained_parts(module) | adapted
+
+
+def reference_digest(part: nn.Module) -> str:
+    """Names the weights that a checkpoint refers to: those of the place that they come from, or all of the part."""
+    return getattr(part, "digest", "") or digest_of(part)
+
+
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
     """The weights that a checkpoint holds."""
     absent = tuple(f"{name}." for name in untrained_parts(module))
@@ -351,9 +387,12 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def digest_of(*modules: nn.Module) -> str:
-    """Names the weights of modules: equal where they are."""
+    """Names the weights of modules, and those that they refer to: equal where they are."""
     digest = hashlib.sha256()
     for module in modules:
+        for name, part in module.named_modules():
+            if there := getattr(part, "digest", ""):
+                digest.update(f"{name} {there}".encode())
         for name, tensor in module.state_dict().items():
             digest.update(
                 name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -94,12 +94,14 @@ class Model(nn.Module):
                 encoders[name], chosen["encoder"] = build_sized(
                     recipe, "encoder", part, f"{where}.encoder", space, width
                 )
+                _bind(encoders[name], modality, f"{where}.encoder")
             if role != "input":
                 if parts.codec:
                     codecs[name], chosen["codec"] = build_sized(recipe, "codec", parts.codec, f"{where}.codec", space)
                     space = codecs[name].latent
                 part = parts.head or default_head(space)
                 heads[name], chosen["head"] = build_sized(recipe, "head", part, f"{where}.head", space, width)
+                _bind(heads[name], modality, f"{where}.head")
                 if parts.vocoder:
                     chosen["vocoder"] = part = scaled_part(recipe, "vocoder", parts.vocoder, f"{where}.vocoder")
                     vocoders[name] = build_part("vocoder", part, f"{where}.vocoder", modality)
@@ -110,6 +112,9 @@ class Model(nn.Module):
         self.projections: Mapping[str, Linear] = nn.ModuleDict(  # type: ignore[assignment]
             {name: Linear(part.width, width, bias=True) for name, part in encoders.items() if not part.trains}
         )
+        for projection in self.projections.values():  # of one width, it starts as what the encoder brings
+            if projection.weight.shape[0] == projection.weight.shape[1]:
+                nn.init.eye_(projection.weight)
         self.codecs: Mapping[str, Codec] = nn.ModuleDict(codecs)  # type: ignore[assignment]
         self.heads: Mapping[str, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.vocoders: Mapping[str, Vocoder] = nn.ModuleDict(vocoders)  # type: ignore[assignment]
@@ -349,6 +354,14 @@ class Model(nn.Module):
                     result[name] = value.new_zeros(len(keys)).index_copy(0, index, value)
             condition = condition.give(name, field)
         return result
+
+
+def _bind(part: Encoder | Head, modality: Modality, where: str) -> None:
+    """Tells a part whose values it reads or makes."""
+    try:
+        part.bind(modality)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
 
 
 def default_encoder(modality: Modality) -> dict[str, str]:

@@ -4,6 +4,7 @@ from polymodal.encoders.base import Encoder
 from polymodal.encoders.patches import PatchEncoder
 from polymodal.encoders.picture import PictureEncoder
 from polymodal.encoders.points import PointsEncoder
+from polymodal.encoders.pretrained import PretrainedEncoder
 from polymodal.encoders.sequence import SequenceEncoder
 from polymodal.encoders.spectrogram import SpectrogramEncoder
 from polymodal.encoders.vector import VectorEncoder
@@ -12,6 +13,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "patches": PatchEncoder,
     "picture": PictureEncoder,
     "points": PointsEncoder,
+    "pretrained": PretrainedEncoder,
     "sequence": SequenceEncoder,
     "spectrogram": SpectrogramEncoder,
     "vector": VectorEncoder,

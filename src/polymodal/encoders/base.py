@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from polymodal.arguments import check_constructor
+from polymodal.modalities import Modality
 from polymodal.types import Field, Space, Tokens
 
 
@@ -43,3 +44,18 @@ class Encoder(nn.Module, ABC):
             field: The values; every row is present.
             keys: (B,) random keys in training, where the encoder may augment what it reads; None otherwise.
         """
+
+    @property
+    def digest(self) -> str:
+        """Names weights that it computes with and that are none of its parameters; empty if there are none."""
+        return ""
+
+    def bind(self, modality: Modality) -> None:
+        """Says whose values it reads, which a pretrained encoder brings to a form of its own; the model calls it once.
+
+        Raises:
+            ConfigError: It cannot read this modality.
+        """
+
+    def release(self) -> None:
+        """Gives back memory that is not needed while the rest of the model trains."""

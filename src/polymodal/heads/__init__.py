@@ -7,6 +7,7 @@ from polymodal.heads.flow import Flow
 from polymodal.heads.gan import Gan
 from polymodal.heads.masked import Masked
 from polymodal.heads.mixture import MixtureDensity
+from polymodal.heads.pretrained_lm import PretrainedLM
 from polymodal.heads.recurrent import Recurrent
 from polymodal.heads.vae import VariationalAutoencoder
 
@@ -17,6 +18,7 @@ HEADS: dict[str, type[Head]] = {
     "gan": Gan,
     "masked": Masked,
     "mixture": MixtureDensity,
+    "pretrained_lm": PretrainedLM,
     "recurrent": Recurrent,
     "vae": VariationalAutoencoder,
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from polymodal.arguments import check_arguments, check_constructor
 from polymodal.errors import ConfigError
+from polymodal.modalities import Modality
 from polymodal.types import Context, Field, Losses, Space
 
 
@@ -29,12 +30,15 @@ class Head(nn.Module, ABC):
         options: How it samples by default: a frozen dataclass whose annotations bound its fields.
         signed: Names of its loss terms that 0 does not bound below, such as densities.
         sizes: The arguments that follow from the space where a recipe leaves them out, as they were chosen.
+        reference: Of a head that computes with weights that are none of its parameters: where they come from, which a
+            checkpoint holds in place of them.
     """
 
     players: ClassVar[tuple[str, ...]] = ("model",)
     space: Space
     sizes: Mapping[str, Any] = {}
     signed: Collection[str] = ()
+    reference: Mapping[str, str] = {}
     options: Any = NoOptions()
 
     __init_subclass__ = check_constructor
@@ -43,6 +47,18 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def accepts(cls, space: Space) -> str | None:
         """None if it can model this space, else the reason why not."""
+
+    @property
+    def digest(self) -> str:
+        """Names weights that it computes with and that are none of its parameters; empty if there are none."""
+        return ""
+
+    def bind(self, modality: Modality) -> None:
+        """Says whose values it makes, which a pretrained head brings to a form of its own; the model calls it once.
+
+        Raises:
+            ConfigError: It cannot make values of this modality.
+        """
 
     @abstractmethod
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:

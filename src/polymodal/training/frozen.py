@@ -45,6 +45,7 @@ def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
                 name, rows, run / "features" / file_name(name), encoder, partial(_tokens, encoder), 0, engine
             )
             rows = rows.with_column(name + FEATURES, column)
+            encoder.release()
     return rows
 
 

@@ -126,7 +126,9 @@ def _train(
 
     begin = time.monotonic()
     share = pretraining.pretrain(model, data.train, run, engine, print_progress=print_progress)
-    rows = with_frozen(model, data.train, run, engine)
+    rows, held_rows = with_frozen(model, data.train, run, engine), data.validation
+    if len(held_rows):
+        held_rows = with_frozen(model, held_rows, run / "held_out", engine)
     late = max(0.0, time.monotonic() - begin - 60 * (config.minutes or 0.0) * (1 - share))
 
     inputs = {name: name in model.encoders for name in model.modalities}
@@ -141,7 +143,7 @@ def _train(
         with torch.compiler.set_stance("force_eager"):
             return _validation_losses(model, held_out)["loss"]
 
-    held_out = StepLoader(data.validation, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device)
+    held_out = StepLoader(held_rows, draw, batch_size=config.batch_size, seed=config.seed, device=engine.device)
     best = BestWeights(run / "best.safetensors")
 
     def validate(step: int, seconds: float) -> dict[str, float]:
@@ -150,7 +152,7 @@ def _train(
             return {}
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
             losses = _validation_losses(model, held_out)
-            sample_grid(model, data.validation, run / "samples" / f"step-{step:08d}", until=until)
+            sample_grid(model, held_rows, run / "samples" / f"step-{step:08d}", until=until)
             if config.keep_best:
                 best.offer(step, losses, checkpoints.trained_parameters(model) | checkpoints.buffers(model))
             return losses

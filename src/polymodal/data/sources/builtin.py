@@ -18,6 +18,7 @@ BUILTIN = {
     "furniture": "polymodal.data.furniture",
     "molecules": "polymodal.data.molecules",
     "moving": "polymodal.data.moving",
+    "packages": "polymodal.data.packages",
     "presenter": "polymodal.data.presenter",
 }
 """By name: the module, imported when needed, whose ``build(cache, **options)`` builds the data set once, in a folder of

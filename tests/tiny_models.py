@@ -1,0 +1,132 @@
+"""Tiny models of Hugging Face with random weights, kept in folders as real ones are."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+
+
+def save_tokenizer(folder: Path) -> int:
+    """A tokenizer of bytes; the number of its ids."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    ids = {"[PAD]": 0, "[END]": 1} | {sign: place + 2 for place, sign in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(ids, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="[END]", model_max_length=64
+    ).save_pretrained(folder)
+    return len(ids)
+
+
+def _saved(folder: Path, model: Any) -> Path:
+    model.save_pretrained(folder)
+    return folder
+
+
+def bert(folder: Path) -> Path:
+    vocab = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**SMALL, vocab_size=vocab, max_position_embeddings=64, pad_token_id=0)
+    return _saved(folder, transformers.BertModel(config))
+
+
+def t5(folder: Path) -> Path:
+    vocab = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, vocab_size=vocab, pad_token_id=0, eos_token_id=1,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    return _saved(folder, transformers.T5Model(config))
+
+
+def llama(folder: Path) -> Path:
+    vocab = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        **SMALL, num_key_value_heads=1, vocab_size=vocab, max_position_embeddings=512, pad_token_id=0, eos_token_id=1,
+        bos_token_id=1, tie_word_embeddings=True, initializer_range=0.3,
+    )  # fmt: skip
+    return _saved(folder, transformers.LlamaForCausalLM(config))
+
+
+def clip(folder: Path) -> Path:
+    vocab = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.CLIPConfig(
+        text_config={**SMALL, "vocab_size": vocab, "max_position_embeddings": 32, "eos_token_id": 1, "bos_token_id": 1,
+                     "pad_token_id": 0},
+        vision_config={**SMALL, "image_size": 16, "patch_size": 8},
+        projection_dim=8,
+    )  # fmt: skip
+    transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(folder)
+    return _saved(folder, transformers.CLIPModel(config))
+
+
+def siglip(folder: Path) -> Path:
+    vocab = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.SiglipConfig(
+        text_config={**SMALL, "vocab_size": vocab, "max_position_embeddings": 32},
+        vision_config={**SMALL, "image_size": 16, "patch_size": 8},
+    )
+    transformers.SiglipImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
+    return _saved(folder, transformers.SiglipModel(config))
+
+
+def dino(folder: Path) -> Path:
+    torch.manual_seed(0)
+    config = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    transformers.BitImageProcessor(size={"shortest_edge": 32}, crop_size=28).save_pretrained(folder)
+    return _saved(folder, transformers.Dinov2Model(config))
+
+
+def whisper(folder: Path) -> Path:
+    torch.manual_seed(0)
+    config = transformers.WhisperConfig(
+        d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=80, max_source_positions=50, vocab_size=10,
+        pad_token_id=0, bos_token_id=1, eos_token_id=1, decoder_start_token_id=1, suppress_tokens=[],
+        begin_suppress_tokens=[],
+    )  # fmt: skip
+    transformers.WhisperFeatureExtractor(chunk_length=1).save_pretrained(folder)
+    return _saved(folder, transformers.WhisperModel(config))
+
+
+def wav2vec2(folder: Path) -> Path:
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2Config(
+        **SMALL, conv_dim=(8, 8), conv_stride=(5, 4), conv_kernel=(10, 4), num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    transformers.Wav2Vec2FeatureExtractor(sampling_rate=4000).save_pretrained(folder)
+    return _saved(folder, transformers.Wav2Vec2Model(config))
+
+
+def clap(folder: Path) -> Path:
+    vocab = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.ClapConfig(
+        text_config={**SMALL, "vocab_size": vocab, "max_position_embeddings": 64, "pad_token_id": 0},
+        audio_config={"spec_size": 64, "num_mel_bins": 64, "patch_embeds_hidden_size": 8, "hidden_size": 16,
+                      "depths": [1, 1], "num_hidden_layers": 2, "num_attention_heads": [2, 2], "window_size": 4,
+                      "projection_dim": 8},
+        projection_dim=8,
+    )  # fmt: skip
+    transformers.ClapFeatureExtractor(
+        feature_size=64, max_length_s=1, truncation="rand_trunc", sampling_rate=4000, hop_length=100,
+        fft_window_size=256, frequency_max=2000,
+    ).save_pretrained(folder)  # fmt: skip
+    return _saved(folder, transformers.ClapModel(config))
