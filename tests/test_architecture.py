@@ -15,7 +15,7 @@ ROOT = Path(polymodal.__file__).parent
 LAYERS = [
     ["types", "errors", "files", "migration", "stopping"],
     ["arguments", "claims", "device", "progress"],
-    ["nn"],
+    ["nn", "checkpoint_pieces"],
     ["modalities"],
     ["data"],
     ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads", "balancing"],

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from polymodal.files import atomic_file
+from polymodal.nn.pieces import placed_like, whole
 
 STORED = (0.05, 0.10)
 """Lengths that are averaged, as shares of the training. The last one generates until another is chosen."""
@@ -113,10 +114,16 @@ class Average:
         device = {name: p.device for name, p in self.parameters.items()}
         self._chosen = {name: weights[name].to(device[name], copy=True) for name in self.parameters}
 
-    def snapshot(self, folder: Path, step: int) -> None:
-        """Keeps the averages after ``step`` steps, in 16 bits."""
-        with atomic_file(folder / f"step-{step:08d}.safetensors") as partial:
-            save_file({name: t.to(torch.float16).cpu().contiguous() for name, t in self.state().items()}, partial)
+    def snapshot(self, folder: Path, step: int, *, write: bool = True) -> None:
+        """Keeps the averages after ``step`` steps, in 16 bits; processes that hold pieces call it, one to ``write``."""
+        kept = {}
+        for name, average in self.state().items():  # one after the other, as all may be more than a process can hold
+            piece = whole(average.to(torch.float16))
+            if write:
+                kept[name] = piece.cpu().contiguous()
+        if write:
+            with atomic_file(folder / f"step-{step:08d}.safetensors") as partial:
+                save_file(kept, partial)
 
     @torch.no_grad()
     def of_length(self, length: float, folder: Path, step: int) -> dict[str, Tensor]:
@@ -131,7 +138,8 @@ class Average:
             state = self.state() if file is None else load_file(file)
             for place, factor in enumerate(own):
                 for name, total in made.items():
-                    total.add_(state[f"{place}.{name}"].to(total.device, total.dtype), alpha=factor)
+                    kept_then = state[f"{place}.{name}"].to(total.device, total.dtype)
+                    total.add_(placed_like(kept_then, total) if file else kept_then, alpha=factor)
         return made
 
     @torch.no_grad()

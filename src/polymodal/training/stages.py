@@ -197,6 +197,7 @@ def _train(
         finish=finish if config.keep_best else None,
     )
     averages.swap()
+    engine.release()
     restore_networks(model)
     model.loss_weigher = None
     return model.eval()
