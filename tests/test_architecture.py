@@ -30,7 +30,7 @@ LAYERS = [
     ["training", "evaluation"],
     ["preparation"],
     ["api"],
-    ["fitting", "serving", "studio"],
+    ["fitting", "cluster", "serving", "studio"],
     ["cli"],
 ]
 """From the bottom to the top. A package imports only packages of earlier lines, never one of its own line."""

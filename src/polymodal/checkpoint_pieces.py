@@ -33,7 +33,7 @@ def write_pieces(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     from torch.distributed.checkpoint import CheckpointException, DefaultSavePlanner, save
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
-    own = {name: tensor.detach() for name, tensor in tensors.items()}
+    own = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with _quiet():
         try:
             # What every process has, such as counts of what its rows showed, is the first one's, all of it.

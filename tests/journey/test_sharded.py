@@ -77,7 +77,7 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on(plain, world, tmp_p
         assert_close(tmp_path / "two", tmp_path / "one", name)
     saved = checkpoints.find(tmp_path / "two").path
     assert len(list((saved / "model").glob("*.safetensors"))) == 2
-    assert pm.load_model(tmp_path / "two").generate({"name": "red disc"}, to="colour")
+    assert pm.open(tmp_path / "two").generate({"name": "red disc"}, to="colour")
 
     for run in ("two", "one"):
         polymodal(1, command(recipe, world, tmp_path, run, "train.steps=6"))

@@ -18,9 +18,9 @@ import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.heads.gan_controller import GanController
 from polymodal.model import Model
+from polymodal.nn.pieces import whole
 from polymodal.resolution import resolve
 from polymodal.training import tasks
-from polymodal.nn.pieces import whole
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import make_optimizer
