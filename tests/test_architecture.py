@@ -13,7 +13,7 @@ from polymodal.modalities import MODALITIES
 ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
-    ["types", "errors", "files", "migration", "stopping"],
+    ["types", "errors", "files", "migration", "stopping", "launch"],
     ["arguments", "claims", "device", "progress"],
     ["nn", "checkpoint_pieces"],
     ["modalities"],

@@ -18,7 +18,7 @@ import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.heads.gan_controller import GanController
 from polymodal.model import Model
-from polymodal.nn.pieces import whole
+from polymodal.nn.pieces import local, placed_like
 from polymodal.resolution import resolve
 from polymodal.training import tasks
 from polymodal.training.engines import ENGINES, Engine
@@ -32,11 +32,12 @@ OPTIONS = {"sharded": {"block_weights": 1}}
 
 
 def distance(model: Model, alone: Model) -> float:
-    """The largest difference of gradients; infinite where only one of the two models has any."""
+    """The largest difference of the gradients that this process holds; infinite where only one model has any."""
     pairs = [(p.grad, q.grad) for p, q in zip(model.parameters(), alone.parameters(), strict=True)]
     if any((mine is None) != (theirs is None) for mine, theirs in pairs):
         return float("inf")
-    return max(float((whole(mine) - theirs).abs().max()) for mine, theirs in pairs if mine is not None)
+    pieces = [(local(mine), local(placed_like(theirs, mine))) for mine, theirs in pairs if mine is not None]
+    return max(float((mine - theirs).abs().max()) for mine, theirs in pieces if mine.numel())
 
 
 def walk(engine: Engine, recipe: dict, source: str, run: Path, steps: int) -> dict:
