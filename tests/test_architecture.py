@@ -13,9 +13,9 @@ from polymodal.modalities import MODALITIES
 ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
-    ["types", "errors", "files", "migration", "stopping"],
+    ["types", "errors", "files", "migration", "stopping", "launch"],
     ["arguments", "claims", "device", "progress"],
-    ["nn"],
+    ["nn", "checkpoint_pieces"],
     ["modalities"],
     ["data"],
     ["pretrained"],
@@ -32,7 +32,7 @@ LAYERS = [
     ["preparation"],
     ["packaging", "export"],
     ["api"],
-    ["fitting", "serving", "studio"],
+    ["fitting", "cluster", "serving", "studio"],
     ["cli"],
 ]
 """From the bottom to the top. A package imports only packages of earlier lines, never one of its own line."""

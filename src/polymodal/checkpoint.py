@@ -9,6 +9,9 @@
         trainer/             what resuming needs: optimizer.safetensors, averages.safetensors, state.json
         checksums.json       SHA-256 of every file above
 
+An engine that shards the weights writes folders in place of the safetensors, such as ``model/``: the pieces that each
+process holds. They are read alike, by any number of processes.
+
 Nothing is pickled and nothing in it is executed.
 """
 
@@ -18,7 +21,7 @@ import math
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,10 +31,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from polymodal.checkpoint_pieces import claimed_pieces, whole_pieces
 from polymodal.claims import check_links, check_weights, tensors_of, without_memory
 from polymodal.config import Recipe, load_recipe
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_folder, file_name, file_sha256, read_json, remove_partials, write_tensors
+from polymodal.files import atomic_folder, file_name, file_sha256, read_json, remove_partials
+from polymodal.files import write_tensors as write_file_of_tensors
 from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
@@ -42,8 +47,10 @@ CHECKPOINTS = "checkpoints"
 SAVED = {"model.safetensors", "adapters", "config.json", "checksums.json"}
 """What ``save_model`` writes."""
 _ADAPTERS, _ADAPTER = "adapters/", ".adapter."
+WriteTensors = Callable[[Path, Mapping[str, Mapping[str, Tensor]]], dict[str, str]]
+"""(folder, tensors by the names of their files) -> SHA-256 of each file that was written, by its path in the folder."""
 _PREFIX = "step-"
-_FILE = re.compile(r"([a-z_]+/)?[a-z_]+\.(json|safetensors)|adapters/[^/\\\0]+\.safetensors")
+_FILE = re.compile(r"([a-z_]+/){0,2}[a-z_0-9-]+\.(json|safetensors)|adapters/[^/\\\0]+\.safetensors")
 
 
 class Checkpoint:
@@ -65,9 +72,11 @@ class Checkpoint:
             sums = read_json(sums_file)
         except (ValueError, OSError):
             sums = None
-        if not isinstance(sums, dict) or not {"config.json", "model.safetensors"} <= sums.keys():
+        if not isinstance(sums, dict) or "config.json" not in sums:
             raise CheckpointError(f"{path}: checksums.json is corrupt")
         self.files = sums
+        if not self.has("model"):
+            raise CheckpointError(f"{path}: checksums.json is corrupt")
         for name, expected in sums.items():
             if not _FILE.fullmatch(name):
                 raise CheckpointError(f"{path}: checksums.json is corrupt: it names '{name}'")
@@ -85,17 +94,23 @@ class Checkpoint:
         return int(self.path.name.removeprefix(_PREFIX))
 
     def has(self, name: str) -> bool:
-        """Whether there is a ``name``.safetensors."""
-        return f"{name}.safetensors" in self.files
+        """Whether there is a ``name``.safetensors, or a folder of its pieces."""
+        return f"{name}.safetensors" in self.files or self.in_pieces(name)
+
+    def in_pieces(self, name: str) -> bool:
+        """Whether several processes wrote the pieces of ``name`` that they held."""
+        return any(file.startswith(f"{name}/") and file.endswith(".safetensors") for file in self.files)
 
     def tensors(self, name: str, *, missing: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """The tensors of ``name``.safetensors; ``missing``, if given, where an earlier version wrote no such file.
+        """The tensors of ``name``, whole; ``missing``, if given, where an earlier version wrote no such file.
 
         Raises:
             CheckpointError: There is no such file, or it is none of tensors.
         """
         if missing is not None and not self.has(name):
             return missing
+        if self.in_pieces(name):
+            return whole_pieces(self.folder(name))
         weights: dict[str, Tensor] = {}
         for file in self._parts(name):
             try:
@@ -110,6 +125,8 @@ class Checkpoint:
         Raises:
             CheckpointError: As ``tensors``.
         """
+        if self.in_pieces(name):
+            return claimed_pieces(self.folder(name))
         weights: dict[str, Tensor] = {}
         for file in self._parts(name):
             weights |= tensors_of(self._file(file))
@@ -152,6 +169,17 @@ class Checkpoint:
         adapters = sorted(file for file in self.files if file.startswith(_ADAPTERS)) if name == "model" else []
         return [f"{name}.safetensors", *adapters]
 
+    def folder(self, name: str) -> Path:
+        """The folder of the pieces of ``name``.
+
+        Raises:
+            CheckpointError: It holds a file that this checkpoint does not know.
+        """
+        folder = self.path / name
+        if more := sorted(file.name for file in folder.iterdir() if f"{name}/{file.name}" not in self.files):
+            raise CheckpointError(f"{folder}: {more[0]} is no file of this checkpoint; remove it")
+        return folder
+
     def _file(self, name: str) -> Path:
         if name not in self.files:
             raise CheckpointError(f"{self.path}: {name} is missing")
@@ -165,6 +193,7 @@ def save(
     documents: Mapping[str, Any],
     keep: int,
     keep_bytes: float = math.inf,
+    write_tensors: WriteTensors | None = None,
 ) -> Path:
     """Writes a checkpoint of a stage, then removes older ones.
 
@@ -175,10 +204,11 @@ def save(
         documents: By file name without suffix, as JSON.
         keep: Most checkpoints that stay, at least 1.
         keep_bytes: Most bytes of them; the newest stays however large it is.
+        write_tensors: Writes the tensors, where this process does not hold all of them.
     """
     folder = stage / CHECKPOINTS
     remove_partials(folder)
-    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents)
+    final = write(folder / f"{_PREFIX}{step:08d}", tensors, documents, write_tensors)
     size = 0
     for place, path in enumerate(reversed(_all(stage))):
         size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -187,27 +217,42 @@ def save(
     return final
 
 
-def write(final: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> Path:
+def write(
+    final: Path,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any],
+    write_tensors: WriteTensors | None = None,
+) -> Path:
     """Writes the folder ``final``, in place of an older one, all at once."""
     with atomic_folder(final, replace=True) as partial:
-        write_into(partial, tensors, documents)
+        write_into(partial, tensors, documents, write_tensors)
     return final
 
 
-def write_into(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+def write_into(
+    folder: Path,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any],
+    write_tensors: WriteTensors | None = None,
+) -> None:
     """Writes the files of a checkpoint, and their checksums, into a folder that is not yet at its place."""
-    sums = {}
-    for name, group in _adapters_apart(tensors).items():
-        path = folder / f"{name}.safetensors"
-        path.parent.mkdir(exist_ok=True)
-        write_tensors(path, group)
-        sums[f"{name}.safetensors"] = file_sha256(path)
+    sums = (write_tensors or _write_files)(folder, tensors)
     for name, document in documents.items():
         path = folder / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         sums[f"{name}.json"] = file_sha256(path)
     (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+
+
+def _write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, str]:
+    sums = {}
+    for name, group in _adapters_apart(tensors).items():
+        path = folder / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        write_file_of_tensors(path, group)
+        sums[f"{name}.safetensors"] = file_sha256(path)
+    return sums
 
 
 def _adapters_apart(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:

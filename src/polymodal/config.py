@@ -78,6 +78,23 @@ class FieldConfig(Parts):
         return own | {"arguments": {**own.get("arguments", {}), **rest}}
 
 
+class ShardsConfig(_Strict):
+    """How rows are read from shards, tar or Parquet files of which a disk need not hold all at once.
+
+    Attributes:
+        window: Shards whose rows are mixed with each other; more mix better, and take more room.
+        cache_megabytes: Of decoded values on this machine's disk, in millions of bytes: of a window's shards, and of
+            the next ones that are fetched ahead.
+        sample_rows: Training rows that statistics, classes and vocabularies, codecs and vocoders are learned from.
+        held_out: Most rows that are kept in memory to validate with, and as many to test with.
+    """
+
+    window: int = Field(8, ge=1)
+    cache_megabytes: float = Field(4096.0, gt=0)
+    sample_rows: int = Field(10_000, ge=1)
+    held_out: int = Field(2_000, ge=1)
+
+
 class DataConfig(_Strict):
     """Where rows come from and how they are split; the arguments of ``polymodal.load``."""
 
@@ -91,6 +108,7 @@ class DataConfig(_Strict):
     root: str | None = None
     follow_links: bool = False
     encoding: str | None = None
+    shards: ShardsConfig | None = None
 
 
 class TasksConfig(_Strict):

@@ -12,6 +12,7 @@ from polymodal.data import (
     Fields,
     cache_folder,
     describe_fields,
+    first_shard,
     infer_fields,
     load,
     open_source,
@@ -80,7 +81,8 @@ def prepare(
         raise ConfigError("data: no source is given, and the recipe names none; give --data, or data.source")
     reading = {name: getattr(resolved.data, name) for name in ("root", "follow_links", "encoding")}
     source = source if isinstance(source, str | Path) else open_source(source, cache_folder(), **reading)
-    fields: Mapping[str, Any] = {} if resolved.fields else infer_fields(source, **reading)
+    first = source if resolved.data.shards is None else first_shard(source)
+    fields: Mapping[str, Any] = {} if resolved.fields else infer_fields(first, **reading)
     if corrections:
         tree = corrected(describe_fields(fields), corrections)
         resolved = load_recipe(recipe, {**others, "fields": tree})

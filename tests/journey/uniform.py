@@ -1,6 +1,6 @@
 """Two processes, each with rows that lack fields at random; started by ``test_two_processes``.
 
-    python -m torch.distributed.run --nproc_per_node 2 uniform.py RECIPES DATA RESULT
+    python -m torch.distributed.run --nproc_per_node 2 uniform.py RECIPES DATA RESULT [ENGINE [STEPS]]
 
 Notes which modules each process calls in every move, how far its gradients and variances are from those of one
 process, and what a critic's controller has seen here and there.
@@ -12,30 +12,35 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from torch import distributed
 
 import polymodal as pm
 from polymodal.config import load_recipe
 from polymodal.heads.gan_controller import GanController
 from polymodal.model import Model
+from polymodal.nn.pieces import local, placed_like
 from polymodal.resolution import resolve
 from polymodal.training import tasks
-from polymodal.training.engines.data_parallel import DataParallel
+from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import make_optimizer
 from polymodal.training.step_loader import StepLoader
 
 STEPS, ROWS = 10, 4
+OPTIONS = {"sharded": {"block_weights": 1}}
+"""Of engines, so that every block of a small model is a unit of its own."""
 
 
 def distance(model: Model, alone: Model) -> float:
-    """The largest difference of gradients; infinite where only one of the two models has any."""
+    """The largest difference of the gradients that this process holds; infinite where only one model has any."""
     pairs = [(p.grad, q.grad) for p, q in zip(model.parameters(), alone.parameters(), strict=True)]
     if any((mine is None) != (theirs is None) for mine, theirs in pairs):
         return float("inf")
-    return max(float((mine - theirs).abs().max()) for mine, theirs in pairs if mine is not None)
+    pieces = [(local(mine), local(placed_like(theirs, mine))) for mine, theirs in pairs if mine is not None]
+    return max(float((mine - theirs).abs().max()) for mine, theirs in pieces if mine.numel())
 
 
-def walk(engine: DataParallel, recipe: dict, source: str, run: Path) -> dict:
+def walk(engine: Engine, recipe: dict, source: str, run: Path, steps: int) -> dict:
     """Some steps of one recipe."""
     data = pm.load(source, recipe["fields"], validation=0, test=0)
     recipe = resolve(load_recipe(recipe), data.fields)
@@ -60,7 +65,7 @@ def walk(engine: DataParallel, recipe: dict, source: str, run: Path) -> dict:
     for name, module in model.named_modules():
         module.register_forward_pre_hook(lambda _, __, name=name: calls.append(name))
     result = {"calls": [], "lacking": 0, "distances": [], "variances": []}
-    for step in range(STEPS):
+    for step in range(steps):
         [mine], [all_rows] = loader.micro_batches(step), whole.micro_batches(step)
         result["lacking"] += sum(not mine.task.target[name].any() for name in mine.needs.wanted)
         result["lacking"] += sum(not mine.task.visible[name].any() for name in mine.needs.given)
@@ -92,10 +97,11 @@ def controllers(model: Model) -> list[GanController]:
 
 def main() -> None:
     recipes, source, folder = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], Path(sys.argv[3])
-    engine = DataParallel("no")
-    results = {name: walk(engine, recipe, source, folder / name) for name, recipe in recipes.items()}
+    kind, steps = (*sys.argv[4:], "data_parallel")[0], int((*sys.argv[5:], STEPS)[0])
+    engine = ENGINES[kind]("no", **OPTIONS.get(kind, {}))
+    results = {name: walk(engine, recipe, source, folder / name, steps) for name, recipe in recipes.items()}
     (folder / f"rank-{engine.rank}.json").write_text(json.dumps(results))
-    engine.accelerator.end_training()
+    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

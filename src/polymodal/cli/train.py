@@ -27,6 +27,7 @@ polymodal train any-to-any --data rows.jsonl --minutes 10 -o runs/mine
 polymodal train any-to-any --data rows.csv --minutes 10 --set fields.sku.modality=label -o runs/mine
 polymodal train my-recipe.yaml --data rows.parquet --steps 2000 --batch-size 32 --size tiny -o runs/mine
 torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o runs/mine
+polymodal train any-to-any --data /shared/rows.parquet --engine ray --workers 8 -o /shared/runs/mine
 """,
     )
     parser.add_argument("recipe", metavar="RECIPE", help="a name that `polymodal recipes` lists, or a YAML file")
@@ -52,6 +53,14 @@ torchrun --nproc_per_node 2 -m polymodal train any-to-any --data rows.jsonl -o r
     )
     parser.add_argument("-o", "--output", metavar="RUN", required=True, type=Path, help="the folder of the run")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in the folder, and start anew")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where it runs: here, or on a Ray cluster, which goes on by itself when a machine is lost (extra 'scale')",
+    )
+    parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes on the Ray cluster (default: 1)")
+    parser.add_argument("--address", help="of the Ray cluster (default: RAY_ADDRESS, else this machine alone)")
     parser.add_argument("--strict", action="store_true", help="stop at the first row that cannot be read")
 
 
@@ -68,6 +77,15 @@ def run(args: Any) -> None:
     settings = everyday_settings(
         overrides, minutes=args.minutes, steps=args.steps, batch_size=args.batch_size, size=args.size
     )
+    if args.engine == "ray":
+        from polymodal.cluster import train_on_ray
+
+        told = train_on_ray(
+            args.recipe, args.data, settings, args.output, workers=args.workers, address=args.address,
+            overwrite=args.overwrite, strict=args.strict,
+        )  # fmt: skip
+        print("\n".join([*told, f"{args.output} is trained"]))
+        return
     device = choose_device(args.device)
     recipe, data = prepare(args.recipe, args.data, settings, strict=args.strict)
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, one speaks

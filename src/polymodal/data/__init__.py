@@ -8,6 +8,8 @@ from polymodal.data.load import Data, load
 from polymodal.data.overlap import overlap, overlap_notes
 from polymodal.data.report import Report, inspect
 from polymodal.data.rows import Rows
+from polymodal.data.sharded_rows import ShardedRows
+from polymodal.data.shards import first_shard
 from polymodal.data.sheet import contact_sheet
 from polymodal.data.sources import BUILTIN, Rejection, open_source
 from polymodal.data.splits import SPLITS, connected
@@ -21,10 +23,12 @@ __all__ = [
     "Rejection",
     "Report",
     "Rows",
+    "ShardedRows",
     "cache_folder",
     "connected",
     "contact_sheet",
     "describe_fields",
+    "first_shard",
     "infer_fields",
     "inspect",
     "load",

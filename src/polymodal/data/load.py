@@ -19,7 +19,7 @@ from polymodal.data.rows import Rows
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.sources.reading import check_rows
 from polymodal.data.splits import SPLITS, assign_splits, check_fractions, group_keys, is_split_column, split_name
-from polymodal.errors import DataError, printable
+from polymodal.errors import ConfigError, DataError, printable
 from polymodal.files import digest
 from polymodal.modalities import Modality
 
@@ -88,6 +88,7 @@ def load(
     root: str | Path | None = None,
     follow_links: bool = False,
     encoding: str | None = None,
+    shards: Mapping[str, Any] | None = None,
 ) -> Data:
     """Load aligned rows; any cell may be missing.
 
@@ -119,12 +120,24 @@ def load(
             otherwise.
         follow_links: Links in the source's folder may lead out of it.
         encoding: Encoding of ``.csv`` and ``.tsv`` files that are neither UTF-8 nor begin with a byte order mark.
+        shards: Given, the source is tar or Parquet shards, here or anywhere that fsspec reaches, which need not fit on
+            the disk: training rows are fetched as they are wanted. Attributes of ``config.ShardsConfig``. Rows are then
+            not grouped, and all of them are used.
 
     Raises:
         DataError: The source, a column or (if strict) a row is wrong, or no row is left.
         ConfigError: A field is wrong.
     """
     check_fractions(validation, test)
+    if shards is not None:
+        from polymodal.data.load_shards import load_shards  # it loads each of them by this function
+
+        if limit is not None or root is not None:
+            raise ConfigError("data.limit, data.root: rows in shards are used all, and hold no paths; leave them out")
+        return load_shards(
+            source, fields, load, Data, key=key, split=split, validation=validation, test=test, cache=cache,
+            strict=strict, encoding=encoding, **shards,
+        )  # fmt: skip
     folder = cache_folder(cache)
     origin = open_source(source, folder, root=root, follow_links=follow_links, encoding=encoding)
     if fields is None:

@@ -1,7 +1,8 @@
 """Rows: what training and evaluation read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.data.columns import Column
+from polymodal.data.order import Order
 from polymodal.data.sources import Record, Source
 from polymodal.errors import DataError, unknown
 from polymodal.files import digest
@@ -29,7 +31,11 @@ class Rows:
         source: Where they come from.
         index: (N,) each row's number in its source, from 0.
         names: The source's column of each field.
+        order: In which an epoch visits them.
+        ahead: Rows that whoever visits them in order should tell of in advance, by ``expect``.
     """
+
+    ahead = 0
 
     def __init__(
         self,
@@ -38,9 +44,10 @@ class Rows:
         source: Source,
         index: np.ndarray,
         names: Mapping[str, str],
+        order: Order | None = None,
     ) -> None:
         self.fields, self.columns, self.source, self.index = dict(fields), dict(columns), source, index
-        self.names = dict(names)
+        self.names, self.order = dict(names), order or Order(np.array([len(index)]))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -73,6 +80,9 @@ class Rows:
         """Stored values of the rows at ``indices`` (B,), every column, on the CPU; zeros where absent."""
         rows = indices.numpy() if isinstance(indices, Tensor) else np.asarray(indices)
         return {name: column.batch(rows) for name, column in self.columns.items()}
+
+    def expect(self, indices: Tensor) -> None:
+        """Says that the rows at ``indices`` will be asked for soon; what lies in memory has no need of it."""
 
     def decode(self, batch: Batch) -> Batch:
         """Stored values -> values in each field's space, on the device where they are; zeros where absent."""
@@ -180,11 +190,26 @@ class Rows:
         """These rows with no columns but these, which is then all that a batch reads."""
         return self._with({name: self.columns[name] for name in names}, self.index)
 
+    def with_derived(self, name: str, derive: "Derive", folder: Path) -> "Rows":
+        """These rows with one more column, which is made of the others and kept in a folder.
+
+        Args:
+            name: Of the column.
+            derive: Makes it of some rows.
+            folder: To keep it in, where these rows have none of their own.
+        """
+        return self.with_column(name, derive(self, folder))
+
     def _with(self, columns: Mapping[str, Column], index: np.ndarray) -> "Rows":
-        return Rows(self.fields, columns, self.source, index, self.names)
+        order = self.order if len(index) == len(self) else None
+        return Rows(self.fields, columns, self.source, index, self.names, order)
 
     @property
     def fingerprint(self) -> str:
         """Names the content: equal where every row of every column is."""
         parts = [f"{name} {column.key}".encode() + column.slots.tobytes() for name, column in self.columns.items()]
         return digest(*parts).hex()
+
+
+Derive = Callable[[Rows, Path], Column]
+"""(rows, folder) -> a column of these rows, whose values are kept in the folder."""

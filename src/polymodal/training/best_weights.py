@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polymodal.balancing import Seen
 from polymodal.files import write_file
+from polymodal.nn.pieces import placed_like
 
 MARGIN = 0.01
 """Share of the loss by which earlier weights must be better than those of the end: less is chance."""
@@ -74,7 +75,7 @@ class BestWeights:
             return None
         with safe_open(self.file, "pt") as tensors:
             for name in weights.keys() & tensors.keys():  # earlier versions kept parameters alone
-                weights[name].copy_(tensors.get_tensor(name))
+                weights[name].copy_(placed_like(tensors.get_tensor(name), weights[name]))
         return (
             f"the weights of step {best[0]} are kept: their loss of held-out rows is {best[1]:.4g}, that of the end is "
             f"{loss:.4g}"

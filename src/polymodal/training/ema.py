@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polymodal.files import atomic_file, write_tensors
+from polymodal.nn.pieces import placed_like, whole, zeros_apart
 
 STORED = (0.05, 0.10)
 """Lengths that are averaged, as shares of the training. The last one generates until another is chosen."""
@@ -127,10 +128,16 @@ class Average:
         device = {name: p.device for name, p in self.parameters.items()}
         self._chosen = {name: weights[name].to(device[name], copy=True) for name in self.parameters}
 
-    def snapshot(self, folder: Path, step: int) -> None:
-        """Keeps the averages after ``step`` steps, in 16 bits."""
-        with atomic_file(folder / f"step-{step:08d}.safetensors") as partial:
-            write_tensors(partial, {name: t.to(torch.float16) for name, t in self.state().items()})
+    def snapshot(self, folder: Path, step: int, *, write: bool = True) -> None:
+        """Keeps the averages after ``step`` steps, in 16 bits; processes that hold pieces call it, one to ``write``."""
+        kept = {}
+        for name, average in self.state().items():  # one after the other, as all may be more than a process can hold
+            piece = whole(average.to(torch.float16))
+            if write:
+                kept[name] = piece.cpu()
+        if write:
+            with atomic_file(folder / f"step-{step:08d}.safetensors") as partial:
+                write_tensors(partial, kept)
 
     @torch.no_grad()
     def of_lengths(self, lengths: Sequence[float], folder: Path, step: int) -> list[dict[str, Tensor]]:
@@ -138,18 +145,18 @@ class Average:
 
         Each snapshot is read once for all of them. What is put together is on the CPU, as there may be much of it.
         """
-        latest = {name: t.cpu() for name, t in self.state().items()}
         files = [path for path in snapshots(folder) if 0 < _step(path) < last_average(step)]
         kept = [(own, _step(path)) for path in files for own in lengths_of(_by_length(_keys(path)))]
         kept += [(own, step) for own in self.lengths]
         factors = dict(zip(kept, np.stack([combine(kept, length, step) for length in lengths], axis=1), strict=True))
-        made = [{name: torch.zeros(p.shape, dtype=p.dtype) for name, p in self.parameters.items()} for _ in lengths]
+        made = [{name: zeros_apart(p) for name, p in self.parameters.items()} for _ in lengths]
         for at, file in [*((_step(path), path) for path in files), (step, None)]:
-            state = latest if file is None else _by_length(load_file(file))
+            state = self.state() if file is None else _by_length(load_file(file))
             for own in lengths_of(state):
                 for total, factor in zip(made, factors[own, at].tolist(), strict=True):
                     for name, average in total.items():
-                        average.add_(state[_key(own, name)].to(average.dtype), alpha=factor)
+                        kept_then = state[_key(own, name)].to(average.device, average.dtype)
+                        average.add_(kept_then if file is None else placed_like(kept_then, average), alpha=factor)
         return made
 
     @torch.no_grad()

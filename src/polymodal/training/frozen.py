@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from polymodal.checkpoint import digest_of
+from polymodal.codecs import Codec
 from polymodal.data import Column, Rows
 from polymodal.data.columns import ColumnWriter
 from polymodal.encoders import Encoder
@@ -30,22 +32,26 @@ def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
         model: Whose codecs have learned.
         rows: Training rows.
         run: Folder of the run, which keeps what is computed.
-        engine: Of its processes the first one computes.
+        engine: Of its processes the first one computes, but for rows in shards: of these, whoever has fetched one.
     """
     there = {name for name, present in rows.present.items() if present.any()}
-    for name, codec in model.codecs.items():
+    parts: list[tuple[str, str, str, Codec | Encoder, Callable[[Field], Field], int | None]] = [
+        (name, LATENT, "latents", codec, codec.encode, codec.latent.varies) for name, codec in model.codecs.items()
+    ]
+    parts += [
+        (name, FEATURES, "features", encoder, partial(_tokens, encoder), 0)
+        for name, encoder in model.encoders.items()
+        if not encoder.trains
+    ]
+    for name, ending, family, part, compute, varies in parts:
         if name in there:
-            column = _computed(
-                name, rows, run / "latents" / file_name(name), codec, codec.encode, codec.latent.varies, engine
-            )
-            rows = rows.with_column(name + LATENT, column)
-    for name, encoder in model.encoders.items():
-        if name in there and not encoder.trains:
-            column = _computed(
-                name, rows, run / "features" / file_name(name), encoder, partial(_tokens, encoder), 0, engine
-            )
-            rows = rows.with_column(name + FEATURES, column)
-            encoder.release()
+            derive = partial(_computed, name, part, digest_of(part), compute, varies, engine.device)
+            folder = run / family / file_name(name)
+            if engine.main:
+                rows.with_derived(name + ending, derive, folder)
+            engine.wait()
+            rows = rows.with_derived(name + ending, derive, folder)
+            part.release()
     return rows
 
 
@@ -58,31 +64,35 @@ def _tokens(encoder: Encoder, field: Field) -> Field:
 @torch.no_grad()
 def _computed(
     name: str,
-    rows: Rows,
-    folder: Path,
     part: nn.Module,
+    digest: str,
     compute: Callable[[Field], Field],
     varies: int | None,
-    engine: Engine,
+    device: torch.device,
+    rows: Rows,
+    folder: Path,
 ) -> Column:
-    """What a part makes of the values of a field; of these and of its weights the folder's ``key`` is a digest."""
+    """What a part, of that digest, makes of the values of a field; the folder's ``key`` names both."""
     source = rows.columns[name]
     distinct, slots = np.unique(source.slots, return_inverse=True)
     slots = np.where(source.slots >= 0, slots - int(distinct[0] < 0), -1)
-    key = short_digest([digest_of(part).encode(), source.key.encode(), distinct.tobytes()])
-    if engine.main and not ((folder / "key").exists() and (folder / "key").read_text() == key):
+    key = short_digest([digest.encode(), source.key.encode(), distinct.tobytes()])
+    if not ((folder / "key").exists() and (folder / "key").read_text() == key):
         folder.parent.mkdir(parents=True, exist_ok=True)
         remove_partials(folder.parent)
         own = rows.unique(name).only(name)
         order = np.argsort(own.columns[name].slots)
         with atomic_folder(folder, replace=True) as unfinished, ColumnWriter(unfinished) as writer:
-            for index in np.array_split(order, -(-len(order) // CHUNK)):
-                made = compute(own.decode({name: own.batch(index)[name].to(engine.device)})[name])
+            for index in np.array_split(order, -(-len(order) // CHUNK) or 1):
+                if not len(order):  # a shard without the field has columns of the same form
+                    made = compute(Field.blank(rows.fields[name].space, device))
+                    made = replace(made, value=made.value[:0], mask=made.mask[:0], present=made.present[:0])
+                else:
+                    made = compute(own.decode({name: own.batch(index)[name].to(device)})[name])
                 value = (made.value.float() if made.value.is_floating_point() else made.value.int()).cpu()
                 if varies is None:
                     writer.write(value.numpy())
                 else:
                     writer.write(value.movedim(1 + varies, 1)[made.mask.cpu()].numpy(), made.lengths.tolist())
             (unfinished / "key").write_text(key)
-    engine.wait()
     return Column.open(folder, slots, key, varies)

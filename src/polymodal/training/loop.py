@@ -16,6 +16,7 @@ from polymodal import checkpoint as checkpoints
 from polymodal import stopping
 from polymodal.config import TrainConfig
 from polymodal.model import MicroBatch
+from polymodal.nn.pieces import whole
 from polymodal.nn.random import make_keys
 from polymodal.progress import Progress
 from polymodal.training.adaptation import Adaptation
@@ -200,8 +201,8 @@ def _train(
             averages.update(step)
             step, part = step + 1, int(SNAPSHOTS * clock.progress)
             clock.tick(step)
-            if engine.main and len(stored) > 1 and part < int(SNAPSHOTS * clock.progress) < SNAPSHOTS:
-                averages.snapshot(snapshots, step)
+            if len(stored) > 1 and part < int(SNAPSHOTS * clock.progress) < SNAPSHOTS:
+                averages.snapshot(snapshots, step, write=engine.main)
             adaptation.step(step, skipped_now)
             log.decisions(step, trainee.decisions() + adaptation.decisions())
             if step % config.log_every == 0:
@@ -260,7 +261,7 @@ def _not_finite(trainee: Any, engine: Engine, micro_batches: Sequence[MicroBatch
         moved = set(trainee.parameters_of(player))
         for name, parameter in trainee.named_parameters():
             if parameter in moved and parameter.grad is not None:
-                norms[name] = float(parameter.grad.norm())
+                norms[name] = float(whole(parameter.grad.norm()))
         trainee.zero_grad(set_to_none=True)
     return [name for name, norm in norms.items() if not math.isfinite(norm)] or [max(norms, key=lambda n: norms[n])]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.nn.layers import Linear
+from polymodal.nn.pieces import placed_like, whole
 from polymodal.training.precision import has_bf16
 
 LEAST = 16
@@ -66,12 +67,13 @@ class Muon(torch.optim.AdamW):
             gradient = p.grad if found_inf is None else torch.where(found_inf > 0, 0.0, p.grad)
             mean = self.state[p]["exp_avg"].lerp_(gradient, change)
             update = torch.lerp(gradient, mean, beta)  # Nesterov's
-            updates.setdefault(update.flatten(1).shape, []).append((p, update))
+            updates.setdefault((len(p), p.numel() // len(p)), []).append((p, update))
         for (rows, columns), pairs in updates.items():  # all of one shape at once
-            stack = orthogonalised(torch.stack([update.flatten(1) for _, update in pairs]))
+            # An update has no pieces that could be turned by themselves: each process turns the whole of it.
+            stack = orthogonalised(torch.stack([whole(update).flatten(1) for _, update in pairs]))
             scale = rate * max(rows, columns) ** 0.5
             for (p, _), update in zip(pairs, stack, strict=True):
-                turn = update.view_as(p).to(p.dtype)
+                turn = placed_like(update.view(p.shape).to(p.dtype), p)
                 p.mul_(1 - decay)
                 p.sub_(turn, alpha=scale) if found_inf is None else p.sub_(turn * scale)
 
@@ -96,4 +98,4 @@ def hidden_matrices(module: nn.Module) -> set[Tensor]:
     """Those for Muon: weights of linear layers and convolutions, but for small ones, as those at the ends."""
     kinds = (Linear, nn.Linear, nn.Conv1d, nn.Conv2d)
     weights = (child.weight for child in module.modules() if isinstance(child, kinds))
-    return {w for w in weights if min(w.flatten(1).shape) >= LEAST}
+    return {w for w in weights if min(len(w), w.numel() // len(w)) >= LEAST}

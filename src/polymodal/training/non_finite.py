@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.errors import TrainingError
+from polymodal.nn.pieces import largest
 from polymodal.training.adaptation import shared
 from polymodal.training.ema import Average
 from polymodal.training.engines import Engine
@@ -115,8 +116,7 @@ def check_weights(trainee: Any, averages: Average, stage: str, last: int | None,
         TrainingError: A weight or an average is not finite, on any process.
     """
     weights = [*trainee.named_parameters(), *averages.weights.items()]
-    largest = torch.stack(torch._foreach_norm([weight.detach() for _, weight in weights], torch.inf))
-    finite = largest.isfinite().tolist()
+    finite = largest([weight for _, weight in weights]).isfinite().tolist()
     names = shared({name: 1 for (name, _), fine in zip(weights, finite, strict=True) if not fine})
     if names:
         kept = f"the checkpoint of step {last} stays" if last is not None else "nothing is kept"

@@ -200,6 +200,7 @@ def _train(
         finish=finish if config.keep_best else None,
     )
     averages.swap()
+    engine.release()
     restore_networks(model)
     model.loss_weigher = None
     return model.eval()
@@ -261,6 +262,7 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
         for each in (there, here):
             for name in ("source", "group"):  # rows are known by their content; they may have moved
                 each["recipe"]["data"].pop(name, None)
+            (each["recipe"]["data"].get("shards") or {}).pop("cache_megabytes", None)  # which changes no result
         there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:

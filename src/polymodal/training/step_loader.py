@@ -68,6 +68,11 @@ class StepLoader:
         self.present = {name: torch.from_numpy(present.copy()) for name, present in rows.present.items()}
         self.root = make_keys(seed, 1)
         self.sampling, self.tasks_per_row, self.uniform = sampling, tasks_per_row, uniform
+        self.ahead = -(-rows.ahead // batch_size)  # steps whose rows are told of in advance
+        if sampling and self.ahead:
+            raise ConfigError(
+                "tasks.sampling: rows in shards are read in their own order; 'fixed' is right, or data.shards: null"
+            )
 
     def indices(self, step: int) -> Tensor:
         """(batch_size,) row numbers of a step."""
@@ -78,15 +83,12 @@ class StepLoader:
         result = torch.empty_like(position)
         for epoch in epochs.unique().tolist():
             here = epochs == epoch
-            result[here] = self._order(epoch)[position[here] % len(self.rows)]
+            result[here] = self.rows.order.at(fold(self.root, epoch), position[here] % len(self.rows))
         return result
 
     def _order(self, epoch: int) -> Tensor:
-        """The order of an epoch; that of the current one is kept."""
-        if getattr(self, "_epoch", None) != epoch:
-            keys = fold(fold(self.root, epoch), torch.arange(len(self.rows)))
-            self._epoch, self._permutation = epoch, uniform(keys).argsort(stable=True)
-        return self._permutation
+        """The whole order of an epoch."""
+        return self.rows.order.at(fold(self.root, epoch), torch.arange(len(self.rows)))
 
     def _weighted(self, step: int, sampling: TargetSampler) -> Tensor:
         """Rows drawn by weight, one from each of as many equal slices of all rows in random order.
@@ -97,11 +99,12 @@ class StepLoader:
         epoch, odds = step * self.batch_size // len(self.rows), sampling.odds(step)
         if getattr(self, "_drawn", None) != (epoch, odds):
             self._drawn = epoch, dict(odds)
-            self._reach = sampling.weights(self.present, odds)[self._order(epoch)].cumsum(0)
+            self._permutation = self._order(epoch)
+            self._reach = sampling.weights(self.present, odds)[self._permutation].cumsum(0)
         places = torch.arange(self.batch_size)
         mark = (places + uniform(fold(make_keys(self.seed + 3, 1, start=step), places)).double()) / self.batch_size
         index = torch.searchsorted(self._reach, mark * self._reach[-1], right=True)
-        return self._order(epoch)[index.clamp(max=len(self.rows) - 1)]
+        return self._permutation[index.clamp(max=len(self.rows) - 1)]
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """This process's parts of a step."""
@@ -133,13 +136,20 @@ class StepLoader:
         keys = keys[places].to(self.device, non_blocking=True)
         return MicroBatch(batch, _pick(task, places), keys, counts, self.batch_size, present, self.tasks_per_row, needs)
 
+    def _expect(self, step: int) -> None:
+        if self.ahead:
+            self.rows.expect(self.indices(step))
+
     def stream(self, start: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of steps ``start``, ``start + 1``, ... The next step's are fetched while one is used."""
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
             _confine(pool)
+            for step in range(start, start + self.ahead):
+                pool.submit(self._expect, step).result()
             pending = pool.submit(self.micro_batches, start)
             while True:
                 ready = pending.result()
+                pool.submit(self._expect, start + self.ahead)
                 start += 1
                 pending = pool.submit(self.micro_batches, start)
                 yield ready

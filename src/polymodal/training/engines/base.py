@@ -112,3 +112,6 @@ class Engine(ABC):
     def whole(self) -> AbstractContextManager[None]:
         """While it is entered, the first process may use the modules by itself, as validation does."""
         return nullcontext()
+
+    def release(self) -> None:
+        """Called once the training is over: every process may use the modules by itself from now on."""

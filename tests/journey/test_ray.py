@@ -1,0 +1,66 @@
+"""A real Ray cluster of two nodes on this machine: one of them dies in training, which goes on by itself."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import polymodal as pm
+from polymodal import checkpoint as checkpoints
+from polymodal.cli.main import main
+
+pytest.importorskip("ray", reason="needs the extra 'scale'")
+EVERY, STEPS = 20, 200
+
+
+def command(recipe: dict, world: Path, folder: Path) -> list[str]:
+    defaults = {kind: {k: v for k, v in parts.items() if k != "codec"} for kind, parts in recipe["defaults"].items()}
+    (folder / "plain.yaml").write_text(json.dumps(recipe | {"defaults": defaults}))
+    words = ["train", str(folder / "plain.yaml"), "--data", str(world / "rows.jsonl"), "-o", str(folder / "run")]
+    return [*words, "--engine", "ray"]
+
+
+def test_mistakes_are_told_before_a_cluster_is_looked_for(recipe, world, tmp_path, capsys):
+    words = command(recipe, world, tmp_path)
+    assert main([*words, "--workers", "0"]) == 2
+    assert "--workers: 0 is not at least 1" in capsys.readouterr().err
+    assert main([*words, "--set", "fusion.depth=-1", "--address", "127.0.0.1:1"]) == 2
+    assert "fusion" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_training_goes_on_when_a_node_dies(recipe, world, tmp_path, monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node, run, lost = cluster.add_node(num_cpus=1), tmp_path / "run", []
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+
+    def kill() -> None:
+        while not list(run.glob("checkpoints/step-*")):
+            time.sleep(0.1)
+        cluster.remove_node(node, allow_graceful=False)
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        lost.append(json.loads(lines[-1])["step"])
+        cluster.add_node(num_cpus=1)  # as whoever runs a cluster replaces a machine
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    settings = [f"train.steps={STEPS}", f"train.checkpoint_steps={EVERY}", "train.validate_every=1.0"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    try:
+        assert main([*command(recipe, world, tmp_path), "--workers", "2", *words]) == 0
+    finally:
+        killer.join(timeout=60)
+        cluster.shutdown()
+    assert checkpoints.find(run).step == STEPS
+    assert 0 < lost[0] < STEPS, "or it died after the training"
+    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    starts = [entry for entry in log if "step" in entry]
+    assert starts[-1]["step"] == STEPS
+    assert pm.open(run).generate({"name": "red disc"}, to="colour")
+    assert not (tmp_path / ".run.ray").exists()
