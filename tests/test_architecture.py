@@ -27,6 +27,7 @@ LAYERS = [
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
     ["fill", "search"],
+    ["bulk"],
     ["training", "evaluation"],
     ["preparation"],
     ["api"],

@@ -38,20 +38,22 @@ class Filled:
     """What ``fill`` did.
 
     Attributes:
-        path: Path of the table that was written.
+        path: Path of the table that was written; of many files, path or URL of their folder.
         rows: Their number.
         filled: Cells that were filled, by field.
         rejected: Cells, and rows, that could not be read and stay as they are.
         unsure: Cells that were left empty for want of confidence, by field.
         copied: Files that cells name, which were copied to the output's folder.
+        unlisted: Further cells and rows that could not be read, which are not in ``rejected``.
     """
 
-    path: Path
+    path: Path | str
     rows: int
     filled: dict[str, int]
     rejected: list[Rejection]
     unsure: dict[str, int] = field(default_factory=dict)
     copied: int = 0
+    unlisted: int = 0
 
 
 def fill(
@@ -110,7 +112,7 @@ def fill(
 def _fill_frame(model: Model, frame: Frame, filling: Filling, files: Files) -> Any:
     filler = CellFiller(model, frame, filling, files=files)
     everything: dict[str, dict[int, Any]] = {}
-    with _Progress(frame.size) as progress:
+    with FillProgress(frame.size) as progress:
         first = 0
         for shard in frame.shards():
             for column, cells in filler.changes(shard, first)[0].items():
@@ -153,7 +155,7 @@ class _Job:
             self._clear()
         self._claim()
         notes, first = [], 0
-        with _Progress(self.table.size) as progress, stopping.finishing():
+        with FillProgress(self.table.size) as progress, stopping.finishing():
             for number, shard in enumerate(self.table.shards()):
                 notes.append(self._shard(number, shard, first))
                 first += len(shard.rows)
@@ -293,7 +295,7 @@ class _Job:
         return copied
 
 
-class _Progress:
+class FillProgress:
     """How far it is: a bar on a terminal, else a line now and then."""
 
     def __init__(self, total: int | None):
@@ -303,7 +305,7 @@ class _Progress:
         self.task = self.bar.add_task("Filling", total=total)
         self.started = self.last = time.monotonic()
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> FillProgress:
         self.bar.start()
         return self
 
