@@ -28,6 +28,7 @@ LAYERS = [
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
     ["fill", "search"],
+    ["bulk"],
     ["training", "evaluation"],
     ["preparation"],
     ["packaging", "export"],

@@ -173,6 +173,7 @@ class Generator:
         table: Any,
         output: str | Path | None = None,
         *,
+        bulk: Mapping[str, Any] | None = None,
         confidence: bool = False,
         min_confidence: float | None = None,
         compare: bool = True,
@@ -182,8 +183,11 @@ class Generator:
         """Fills the missing cells of a table from the other cells of their rows.
 
         Args:
-            table: A .parquet, .jsonl, .csv or .tsv file; a data frame of pandas or polars; or an Arrow table.
-            output: The file to write; not for a table in memory.
+            table: A .parquet, .jsonl, .csv or .tsv file; a data frame of pandas or polars; an Arrow table; or Parquet
+                files, as a list, a folder, a pattern or URLs.
+            output: The file to write, or the folder or its URL for Parquet files; not for a table in memory.
+            bulk: How Parquet files are filled to a folder, as of ``polymodal.bulk.fill_many``: ``engine``, ``address``,
+                ``workers``, ``device``, ``shard``, ``group_rows`` and ``lease_seconds``.
             confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
                 validation rows first, if it is not yet.
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
@@ -202,7 +206,14 @@ class Generator:
             CheckpointError: There is an output, or a part of one that was begun with other settings.
         """
         from polymodal.baseline import recall
+        from polymodal.bulk import fill_many, is_many
         from polymodal.fill import fill
+
+        many = is_many(table, output)
+        if bulk and not many:
+            raise ConfigError(
+                f"{', '.join(bulk)}: only for Parquet files that are filled to a folder; name one as output"
+            )
 
         if (confidence or min_confidence is not None) and not filling.get("calibration"):
             draws = filling.get("draws", DRAWS) if filling.get("how", "best") == "best" else 0
@@ -212,6 +223,8 @@ class Generator:
                 known.warn(filling.get("columns"))
                 filling.setdefault("numbers", known.numbers)
             filling |= {"min_confidence": min_confidence, "print_progress": print_progress}
+            if many:
+                return fill_many(self.model, table, output, run=self.run, **(bulk or {}), **filling)
             return fill(self.model, table, output, **filling)
 
     def calibrate(

@@ -104,6 +104,7 @@ class CellFiller:
         wanted: Fields to fill.
         names: Column of each field.
         paths: Paths that cells of the rows named.
+        table_file: The file of a table in many that the rows are in, as a path from the data folder.
 
     Raises:
         ConfigError: A field is unknown, or cannot be generated or is not calibrated; or a column is in the way.
@@ -118,7 +119,7 @@ class CellFiller:
         files: Files | None = None,
     ):
         self.model, self.table, self.filling, self.place_file = model, table, filling, place_file
-        self.files = files or Files()
+        self.files, self.table_file = files or Files(), ""
         self.names = {name: field.column or name for name, field in model.recipe.fields.items()}
         if filling.how not in ("best", "draw"):
             raise ConfigError(f"how: '{filling.how}' is neither 'best' nor 'draw'")
@@ -255,7 +256,7 @@ class CellFiller:
         for name, modality in self.model.modalities.items():
             try:
                 cell = row.get(self.names[name])
-                raw = resolve(cell, modality, self.files)
+                raw = resolve(cell, modality, self.files, self.table_file)
                 if isinstance(raw, Path):
                     self.paths[cell["path"] if isinstance(cell, dict) else str(cell)] = raw
                 fields[name] = None if raw is None else read(name, modality, raw)

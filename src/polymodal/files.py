@@ -164,7 +164,7 @@ def remove_partials(folder: Path) -> None:
     """Removes what killed processes of this machine left half written in a folder."""
     for left in folder.glob(f"{_PARTIAL}*"):
         process, _, host = left.name.removeprefix(_PARTIAL).partition("--")[0].partition("@")
-        if host == gethostname() and process.isdigit() and not _alive(int(process)):
+        if host == gethostname() and process.isdigit() and not is_alive(int(process)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
@@ -173,7 +173,8 @@ def _partial(path: Path) -> Path:
     return path.with_name(f"{_PARTIAL}{os.getpid()}@{gethostname()}--{path.name}")
 
 
-def _alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of that number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -33,20 +33,22 @@ class Filled:
     """What ``fill`` did.
 
     Attributes:
-        path: Path of the table that was written.
+        path: Path of the table that was written; of many files, path or URL of their folder.
         rows: Their number.
         filled: Cells that were filled, by field.
         rejected: Cells, and rows, that could not be read and stay as they are.
         unsure: Cells that were left empty for want of confidence, by field.
         copied: Files that cells name, which were copied to the output's folder.
+        unlisted: Further cells and rows that could not be read, which are not in ``rejected``.
     """
 
-    path: Path
+    path: Path | str
     rows: int
     filled: dict[str, int]
     rejected: list[Rejection]
     unsure: dict[str, int] = field(default_factory=dict)
     copied: int = 0
+    unlisted: int = 0
 
 
 def fill(
@@ -113,11 +115,11 @@ def _fill_frame(model: Model, frame: Frame, filling: Filling, files: Files, prin
             for column, cells in filler.changes(shard, first)[0].items():
                 everything.setdefault(column, {}).update({first + place: cell for place, cell in cells.items()})
             first += len(shard.rows)
-            bar.at(*_done(first, frame.size))
+            bar.at(*share_done(first, frame.size))
     return frame.filled(everything)
 
 
-def _done(rows: int, size: int | None) -> tuple[float, str]:
+def share_done(rows: int, size: int | None) -> tuple[float, str]:
     """The share that so many rows are, and what to say of them."""
     return (rows / size, f"{rows:,} of {size:,} rows") if size else (0.0, f"{rows:,} rows")
 
@@ -162,7 +164,7 @@ class _Job:
             for number, shard in enumerate(self.table.shards()):
                 notes.append(self._shard(number, shard, first))
                 first += len(shard.rows)
-                bar.at(*_done(first, self.table.size))
+                bar.at(*share_done(first, self.table.size))
                 stopping.stop_if_asked()
         parts = [self._part(number) for number in range(len(notes))]
         with atomic_file(self.output) as joined:
@@ -230,7 +232,7 @@ class _Job:
     def _shard(self, number: int, shard: Shard, first: int) -> dict[str, Any]:
         """Fills a shard, if that is not done yet; gives the note that is kept of it."""
         note_file = self.partial / f"shard-{number:06d}.json"
-        if (note := self._done(note_file, self._part(number))) is not None:
+        if (note := self.share_done(note_file, self._part(number))) is not None:
             return note
         self.made, self.filler.paths = {}, {}
         changes, rejected, filled, unsure = self.filler.changes(shard, first)
@@ -249,7 +251,7 @@ class _Job:
         write_file(note_file, json.dumps(note))  # comes last: what is noted is done
         return note
 
-    def _done(self, note_file: Path, part: Path) -> dict[str, Any] | None:
+    def share_done(self, note_file: Path, part: Path) -> dict[str, Any] | None:
         """The note of a shard that is whole, with all of its files; else it is made again."""
         try:
             note = read_json(note_file)

@@ -68,6 +68,19 @@ def handle_signals(signals: Iterable[signal.Signals] = SIGNALS) -> Iterator[None
 
 
 @contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Whatever a library does about signals while it is entered is undone at the end."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
 def finishing() -> Iterator[None]:
     """Work that a first signal does not interrupt, but where it calls ``stop_if_asked``, and at its end.
 

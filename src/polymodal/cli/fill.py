@@ -1,5 +1,6 @@
 """``polymodal fill``."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,26 @@ def add(commands: Commands, arguments: list[str]) -> None:
         "are. Labels, texts and numbers get the best guess; --draw draws them, as pictures and sound are. Parquet\n"
         "embeds pictures and sound; other tables name files in a folder beside the output. You can stop it at any\n"
         "time: the same command continues. With --confidence, a column COLUMN_confidence beside each column has the\n"
-        "probability that a filled cell is right; `polymodal calibrate` shows how reliable these probabilities are.",
+        "probability that a filled cell is right; `polymodal calibrate` shows how reliable these probabilities are.\n"
+        "Many Parquet files are filled to a folder, by as many processes as are started with the same command: with\n"
+        "--engine ray on a cluster of Ray, with --shard I/N as one of N jobs; each goes on with what is left.",
         examples="""
 polymodal fill runs/mine table.parquet -o filled.parquet
 polymodal fill runs/mine table.jsonl -o filled.jsonl --columns name picture --draw --seed 1
 polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence 0.9 --mark
+polymodal fill runs/mine rows/*.parquet -o filled/ --engine ray --workers 4
 """,
     )
     parser.add_argument("folder", metavar="RUN", help="the folder of the run")
-    parser.add_argument("table", metavar="TABLE", type=Path, help="a .parquet, .jsonl, .ndjson, .csv or .tsv file")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the table to write")
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        nargs="+",
+        help="a .parquet, .jsonl, .ndjson, .csv or .tsv file; or .parquet files, folders of these or their URLs",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="the table to write; of many, the folder or its URL"
+    )
     parser.add_argument("--columns", metavar="COLUMN", nargs="+", help="fill only these (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument("--draw", action="store_true", help="draw every cell, in place of the best guess")
@@ -43,18 +54,38 @@ polymodal fill runs/mine table.csv -o filled.csv --columns name --min-confidence
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--root", metavar="FOLDER", type=Path, help="another folder that paths in cells start from")
     parser.add_argument("--encoding", metavar="NAME", help="of a .csv or .tsv file that is not UTF-8, such as cp1252")
+    bulk = parser.add_argument_group("many tables")
+    bulk.add_argument(
+        "--engine", choices=["local", "ray"], help="this process (local, the default), or a cluster of Ray"
+    )
+    bulk.add_argument("--address", metavar="HOST:PORT", help="of the cluster (default: one here, begun if need be)")
+    bulk.add_argument("--workers", metavar="COUNT", type=int, help="actors of Ray (default: as many as GPUs or cores)")
+    bulk.add_argument("--shard", metavar="I/N", type=_shard, help="do every N-th group of rows, from the I-th on")
+    bulk.add_argument("--group-rows", metavar="COUNT", type=int, help="rows of a group (default: 4096)")
     add_options(parser)
     add_device(parser)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    place, slash, count = text.partition("/")
+    if not (slash and place.isdecimal() and count.isdecimal()):
+        raise ArgumentTypeError(f"'{text}' is no shard; 1/4 to 4/4 are those of four jobs")
+    return int(place), int(count)
 
 
 def run(args: Any) -> None:
     """Fills, and prints what was done."""
     from polymodal.api import open_run
 
-    draws = {} if args.draws is None else {"draws": args.draws}
-    done = open_run(args.folder, device=args.device).fill(
-        args.table,
+    given = {name: getattr(args, name) for name in ("draws", "encoding") if getattr(args, name) is not None}
+    bulk = {name: getattr(args, name) for name in ("engine", "address", "workers", "shard", "group_rows")}
+    bulk = {name: value for name, value in bulk.items() if value is not None}
+    if args.engine == "ray" and args.device:
+        bulk["device"] = args.device
+    done = open_run(args.folder, device=None if args.engine == "ray" else args.device).fill(
+        args.table[0] if len(args.table) == 1 else args.table,
         args.output,
+        bulk=bulk,
         columns=args.columns,
         seed=args.seed,
         how="draw" if args.draw else "best",
@@ -62,10 +93,9 @@ def run(args: Any) -> None:
         options=head_options(args.option),
         overwrite=args.overwrite,
         root=args.root,
-        encoding=args.encoding,
         confidence=args.confidence,
         min_confidence=args.min_confidence,
-        **draws,
+        **given,
     )
     counts = ", ".join(f"{count:,} of {name}" for name, count in done.filled.items())
     print(f"{done.path}: {done.rows:,} rows; filled {counts or 'nothing'}")
@@ -76,5 +106,5 @@ def run(args: Any) -> None:
         print(f"left empty, below --min-confidence: {unsure}")
     for rejection in done.rejected[:20]:
         print(f"left unchanged: {rejection}")
-    if len(done.rejected) > 20:
-        print(f"and {len(done.rejected) - 20:,} more were left unchanged")
+    if (more := len(done.rejected) - 20 + done.unlisted) > 0:
+        print(f"and {more:,} more were left unchanged")

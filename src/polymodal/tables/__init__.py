@@ -9,10 +9,11 @@ from polymodal.tables.delimited import CsvTable
 from polymodal.tables.frames import ArrowFrame, Frame, PandasFrame, is_frame, open_frame
 from polymodal.tables.json_lines import JsonLinesTable
 from polymodal.tables.parquet import ParquetTable
+from polymodal.tables.parquet_files import ParquetFiles, read_rows
 
 __all__ = [
-    "SHARD_ROWS", "ArrowFrame", "Changes", "ColumnStyle", "FileTable", "Frame", "NumberStyle", "PandasFrame", "Shard",
-    "Table", "is_frame", "open_frame", "open_table",
+    "SHARD_ROWS", "ArrowFrame", "Changes", "ColumnStyle", "FileTable", "Frame", "NumberStyle", "PandasFrame",
+    "ParquetFiles", "Shard", "Table", "is_frame", "open_frame", "open_table", "read_rows",
 ]  # fmt: skip
 
 FileTable = ParquetTable | JsonLinesTable | CsvTable

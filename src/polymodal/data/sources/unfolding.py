@@ -1,5 +1,6 @@
 """Parquet files of which a few bytes unfold to gigabytes: refused before any of them is taken."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,21 +19,38 @@ _BATCH_ROWS = 256
 
 
 def check_parquet(path: Path) -> None:
-    """Refuses a Parquet file that unfolds to far more than real data do.
-
-    What is compressed is as long as the file says. But a column may keep a long value once, which any number of rows
-    or items of lists name; where that is possible, their lengths are added up, without unfolding them.
+    """Refuses a Parquet file that unfolds to far more than real data do; see ``check_groups``.
 
     Raises:
         DataError: It does.
         OSError, pa.ArrowException: The file cannot be read.
     """
-    packed = path.stat().st_size
+    check_groups(path.name, path.stat().st_size, lambda: path.open("rb"))
+
+
+def check_groups(
+    name: str, packed: int, open_file: Callable[[], BinaryIO], groups: Collection[int] | None = None
+) -> None:
+    """Refuses a Parquet file if some of its row groups unfold to far more than real data do.
+
+    What is compressed is as long as the file says. But a column may keep a long value once, which any number of rows
+    or items of lists name; where that is possible, their lengths are added up, without unfolding them.
+
+    Args:
+        name: Name of the file, for messages.
+        packed: Bytes of the file.
+        open_file: Opens it.
+        groups: Row groups to look at; all if not given.
+
+    Raises:
+        DataError: It does.
+        OSError, pa.ArrowException: The file cannot be read.
+    """
     plain = items = 0
     suspects: dict[str, None] = {}
-    with pa.parquet.ParquetFile(path) as file, path.open("rb") as content:
+    with open_file() as content, pa.parquet.ParquetFile(content) as file:
         metadata = file.metadata
-        for number in range(metadata.num_row_groups):
+        for number in range(metadata.num_row_groups) if groups is None else groups:
             group = metadata.row_group(number)
             for place in range(group.num_columns):
                 column, schema = group.column(place), metadata.schema.column(place)
@@ -43,16 +61,16 @@ def check_parquet(path: Path) -> None:
                 dictionary = _dictionary_bytes(content, column)
                 if column.physical_type == "BYTE_ARRAY" and dictionary > (0 if repeated else _USUAL_DICTIONARY_BYTES):
                     suspects[column.path_in_schema] = None
-    check_unpacked(path.name, packed, plain)
-    check_unpacked(path.name, packed, items, most_ratio=1000)
+    check_unpacked(name, packed, plain)
+    check_unpacked(name, packed, items, most_ratio=1000)
     if suspects:
-        with pa.parquet.ParquetFile(path, read_dictionary=list(suspects)) as file:
+        with open_file() as content, pa.parquet.ParquetFile(content, read_dictionary=list(suspects)) as file:
             unfolded, names = 0, list({suspect.partition(".")[0]: None for suspect in suspects})
-            for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
                 size = sum(map(_unfolded_bytes, batch.columns))
                 unfolded += size
-                check_unpacked(path.name, packed, size)
-                check_unpacked(path.name, packed, unfolded, most_ratio=1000)
+                check_unpacked(name, packed, size)
+                check_unpacked(name, packed, unfolded, most_ratio=1000)
 
 
 def _dictionary_bytes(content: BinaryIO, column: pa.parquet.ColumnChunkMetaData) -> int:
