@@ -26,7 +26,7 @@ LAYERS = [
     ["generation", "prior", "samples"],
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
-    ["fill", "search"],
+    ["familiarity", "fill", "search"],
     ["training", "evaluation"],
     ["preparation"],
     ["api"],
