@@ -158,7 +158,8 @@ class FamiliarityMeter:
 
     def save(self, run: Path) -> None:
         """Writes ``familiarity.safetensors`` to a run's folder."""
-        tensors, words = {}, {}
+        tensors: dict[str, Tensor] = {}
+        words: dict[str, list[str]] = {}
         for name, known in self._known.items():
             parts = {part: torch.as_tensor(getattr(known, part)) for part in (*_TENSORS, *_ARRAYS)}
             tensors |= {f"{name}.{part}": tensor.contiguous() for part, tensor in parts.items()}
@@ -194,7 +195,8 @@ def _learn(model: Model, name: str, training: Rows, held_out: Rows) -> _Known:
     most_texts = _MOST_TEXTS if modality.space.kind == "discrete" else 1
     told = _some(name, training, most_texts)
     words = frozenset(word for field in told for text in _words(modality, field) for word in text)
-    known = _Known((values - mean) / scale, mean, scale, *[np.zeros(0)] * 3, words)
+    none = np.zeros(0)
+    known = _Known((values - mean) / scale, mean, scale, none, none, none, words)
     unseen = _some(name, held_out, most)
     far = np.concatenate([known.distance(_numbers(model, name, field)) for field in unseen])
     strange = np.concatenate([_unknown(_words(modality, field), words) for field in unseen])

@@ -81,8 +81,7 @@ class UsePanel:
         made = self.model.generate(raws, to, n=count, seed=seed)
         for name, familiarity in self.model.familiarity(raws, learn=False).items():
             if familiarity.unfamiliar:
-                words = ", ".join(familiarity.unknown_words)
-                gr.Warning(f"{name}: {self.texts('use.unfamiliar')} {words}")
+                gr.Warning(f"{name}: {self.texts('use.unfamiliar')} {', '.join(familiarity.unknown_words)}")
         folder = self.work.folder / "generated"
         files = []
         for name, things in made.items():
