@@ -41,6 +41,7 @@ def write_report(
     title: str = "Scorecard",
     command: str | None = None,
     run: str | Path | None = None,
+    first: Sequence[Section] = (),
 ) -> Path:
     """Writes scorecards as one page: faults, the heat map, all scores, samples of every direction, training curves.
 
@@ -50,10 +51,11 @@ def write_report(
         title: Heading of the page.
         command: That made the page; by default the command line of this process.
         run: Folder of the run, for the curves of its training.
+        first: Sections above all others.
     """
     scorecards = [scorecards] if isinstance(scorecards, Scorecard) else list(scorecards)
     several = len(scorecards) > 1
-    sections = []
+    sections = list(first)
     for card in scorecards:
         sections += _overview(card, several)
     for card in scorecards:
@@ -62,20 +64,20 @@ def write_report(
         text = "Losses by step, as they were logged; dashed lines are of the validation rows."
         sections.append(Section("Training", text, drawings=curves))
     facts: dict[str, Any] = {"command": command or command_line()}
-    first = scorecards[0].facts
-    facts |= {"seed": first["seed"], "rows of a direction": f"at most {first['rows_of_a_direction']}"}
-    facts["samples of an input"] = first.get("samples_of_an_input", 1)
+    known = scorecards[0].facts
+    facts |= {"seed": known["seed"], "rows of a direction": f"at most {known['rows_of_a_direction']}"}
+    facts["samples of an input"] = known.get("samples_of_an_input", 1)
     for card in scorecards:
         facts[f"data, {card.title}" if several else "data"] = f"{card.facts['rows']} rows, {card.facts['data']}"
     for name, key in (("training data", "training"), ("model", "model")):
-        if first.get(key):
-            facts[name] = first[key]
-    if first["judge"]:
-        facts["judge"] = first["judge"]["hash"]
+        if known.get(key):
+            facts[name] = known[key]
+    if known["judge"]:
+        facts["judge"] = known["judge"]["hash"]
     facts |= {
-        f"{name}, all settings" if name == "judge" else name: first[name]
+        f"{name}, all settings" if name == "judge" else name: known[name]
         for name in ("judge", "options", "recipe")
-        if first[name]
+        if known[name]
     }
     return write_page(path, title, sections, introduction=_INTRODUCTION, facts=facts)
 
