@@ -13,6 +13,7 @@ import platform
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from gallery import sections, some
 from rich.console import Console
@@ -55,14 +56,10 @@ def main() -> None:
     }
     model = pm.fit("any-to-any", data, run=out / "run", minutes=arguments.minutes, overwrite=True, set=settings)
     for share in GOING_ON:
-        right, chance = heard(model, data, arguments.seed)
-        if right >= LEARNED:
+        if not (unlearned := what_is_unlearned(model, data.validation)):
             break
         print(
-            f"This machine is slow: of names that are spoken in validation rows {right:.0%} are right, where chance is "
-            f"{chance:.1%} and a model that has learned has {LEARNED:.0%} or more. Training goes on, to "
-            f"{share:g} times the minutes.",
-            flush=True,
+            f"-- {unlearned}: the machine is slow or busy; training goes on, to {share:g} times the minutes", flush=True
         )
         model = pm.fit("any-to-any", data, run=out / "run", minutes=share * arguments.minutes, set=settings)
     lap("training")
@@ -157,18 +154,21 @@ def save_pictures(model, data, out: Path) -> list[Path]:
     return files
 
 
-def heard(model, data, seed: int) -> tuple[float, float]:
-    """The share of validation rows whose name is written rightly when it is spoken, and what chance would have."""
-    card = evaluate(
-        model.model, data.validation, directions=[(("speech",), "name")], judge=None, training=data.train, n_rows=200,
-        seed=seed, thorough=False,
-    )  # fmt: skip
-    score = card.score("speech", "name", "exact")
-    return score.value, score.chance or 0.0
+def what_is_unlearned(model, rows, count: int = 64) -> str:
+    """A sentence on the first direction of which too few validation rows are named right; empty if there is none."""
+    chance = 1 / len(rows.unique("name"))
+    for field in ("speech", "picture"):
+        known = rows.select(rows.present[field] & rows.present["name"])
+        known = known.select(np.linspace(0, len(known) - 1, min(len(known), count)).astype(int))
+        named = model.generate_batch([{field: row[field]} for row in known], "name")
+        right = sum(made["name"] == row["name"] for made, row in zip(named, known, strict=True)) / len(known)
+        if right < max(LEARNED, 2 * chance):
+            return f"{field} -> name is right in {right:.0%} of {len(known)} validation rows (by chance {chance:.1%})"
+    return ""
 
 
-LEARNED = 0.6
-"""Share of spoken names that a model writes rightly if it has learned: it goes from 0 to .95 within some 300 steps."""
+LEARNED = 0.5
+"""Share of validation rows that must be named right: far from chance, and from what a whole training reaches."""
 GOING_ON = (1.5, 2.0)
 """Times the minutes, for machines that are too slow."""
 JUDGE_STEPS = 400

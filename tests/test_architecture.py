@@ -27,7 +27,7 @@ LAYERS = [
     ["generation", "prior", "samples"],
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
-    ["fill", "search"],
+    ["familiarity", "fill", "search"],
     ["bulk"],
     ["training", "evaluation"],
     ["preparation"],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polymodal.evaluation.explanation import Explanation
     from polymodal.evaluation.judges import Embedder
     from polymodal.evaluation.privacy import Audit
+    from polymodal.familiarity import Familiarity, FamiliarityMeter
     from polymodal.prior import FittedPrior
     from polymodal.search import Hit, Index
 
@@ -42,6 +43,7 @@ class Generator:
     def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
         flatten_parameters(model)
         self.model, self.run, self.training = model.eval(), run, training
+        self._meter: FamiliarityMeter | None = None
 
     def __repr__(self) -> str:
         inputs, outputs = ", ".join(self.inputs), ", ".join(self.outputs)
@@ -287,6 +289,35 @@ class Generator:
             return Judge.train(
                 training, steps=steps, folder=folder, progress=lambda n, count: bar.at(n / count, f"step {n:,}")
             )
+
+    def familiarity(self, given: Mapping[str, Any], *, learn: bool = True) -> dict[str, Familiarity]:
+        """How familiar given values are: how near they lie to what the model learned from, by field.
+
+        A run keeps what is needed since its training; of an older run, or of rows in memory, it is learned now.
+
+        Args:
+            given: Raw values by field, as of ``generate``.
+            learn: Whether to learn it where the run does not have it; else nothing is told then.
+
+        Returns:
+            By field, the share of held-out values that are as unusual, and the unknown words of a text. Fields of
+            which no held-out row has a value are left out.
+
+        Raises:
+            ConfigError: A field is unknown, or the run does not know where its data are.
+            DataError: A value or the data cannot be read.
+        """
+        from polymodal.familiarity import FamiliarityMeter
+
+        if self._meter is None and self.run:
+            self._meter = FamiliarityMeter.load(self.model, self.run)
+        if self._meter is None and learn:
+            data = self.data()
+            self._meter = FamiliarityMeter.learn(self.model, data.train, data.validation)
+            if self.run:
+                with suppress(OSError):
+                    self._meter.save(self.run)
+        return self._meter(given) if self._meter else {}
 
     def index(self, source: Any = "data") -> Index:
         """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.

@@ -169,6 +169,10 @@ def test_any_fields_come_from_any_others(address):
     assert len(first["samples"]) == 2
     assert len(first["samples"][0]["place"]) == 2
     assert first["samples"][0]["tone"].startswith("data:audio/wav;base64,")
+    assert 0 <= first["familiarity"]["picture"]["share"] <= 1
+    strange = {"given": {"name": "zq xv"}, "to": ["colour"]}
+    familiarity = httpx.post(f"{address}/v1/generate", json=strange, timeout=60).json()["familiarity"]
+    assert familiarity["name"] == {"share": 0.0, "unfamiliar": True, "unknown_words": ["zq", "xv"]}
     rows = [{"name": "red disc"}, {"colour": "red", "name": None}]
     filled = httpx.post(f"{address}/v1/fill", json={"rows": rows, "columns": ["colour", "name"]}, timeout=60).json()
     assert filled["filled"] == [["colour"], ["name"]]

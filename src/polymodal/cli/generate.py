@@ -48,7 +48,8 @@ def run(args: Any) -> None:
 
     model = open_run(args.folder, device=args.device)
     options = head_options(args.option)
-    made = model.generate(given_values(args, model), args.to, n=args.n, seed=args.seed, options=options)
+    given = given_values(args, model)
+    made = model.generate(given, args.to, n=args.n, seed=args.seed, options=options)
     args.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = [{} for _ in range(args.n)]
     for name, things in made.items():
@@ -61,6 +62,9 @@ def run(args: Any) -> None:
         table = args.output / "generated.jsonl"
         write_file(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         print(table)
+    for name, familiarity in model.familiarity(given, learn=False).items():
+        if familiarity.unfamiliar:
+            print(f"note: {printable(familiarity.sentence(name))}", file=sys.stderr)
 
 
 def add_options(parser: Parser) -> None:

@@ -3,5 +3,10 @@
 from polymodal.codecs.base import Codec
 from polymodal.codecs.fsq import FiniteScalarQuantizer
 from polymodal.codecs.kl import KLAutoencoder
+from polymodal.codecs.trained import TrainedAutoencoder
 
-CODECS: dict[str, type[Codec]] = {"fsq": FiniteScalarQuantizer, "kl": KLAutoencoder}
+CODECS: dict[str, type[Codec]] = {
+    "fsq": FiniteScalarQuantizer,
+    "kl": KLAutoencoder,
+    "trained": TrainedAutoencoder,
+}

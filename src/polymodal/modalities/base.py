@@ -242,6 +242,10 @@ class Modality(ABC):
         """What ``write`` made -> an RGB picture of it of at most ``side`` x ``side`` pixels, or None if it has none."""
         return None
 
+    def words(self, thing: Any) -> list[str]:
+        """The words of what ``write`` made, in order; none of what has no words."""
+        return []
+
     def mean_of(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean of what a user would see, (B, *shape) in model form, of values (V, B, *shape) in model form.
 

@@ -1,5 +1,6 @@
 """Text: strings <-> ids of bytes, or of a vocabulary learned by byte pair encoding."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -120,6 +121,9 @@ class Text(Modality):
 
     def to_model(self, stored: Tensor) -> Tensor:
         return stored.to(torch.int64)
+
+    def words(self, thing: str) -> list[str]:
+        return re.findall(r"\w+", thing.lower())
 
     def write(self, value: Tensor) -> str:
         """Ids (length,) -> str up to the first end; bytes that are no UTF-8 become U+FFFD."""

@@ -72,6 +72,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "use.search": ("Search real rows", "搜索真实数据"),
     "use.made": ("Generated", "生成结果"),
     "use.found": ("Found", "搜索结果"),
+    "use.unfamiliar": (
+        "unlike what the model learned from; what is generated may be wrong.",
+        "与模型学过的内容差异很大，生成结果可能有误。",
+    ),
     "use.none": ("Choose a field to generate.", "请选择要生成的字段。"),
     "fill": ("Fill", "补全"),
     "fill.upload": ("Upload a table with missing cells", "上传含缺失单元格的表格"),

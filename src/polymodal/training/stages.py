@@ -21,6 +21,7 @@ from polymodal import checkpoint as checkpoints
 from polymodal.config import Parts, Recipe, build_part, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError
+from polymodal.familiarity import FamiliarityMeter
 from polymodal.files import read_json, write_file
 from polymodal.generation import sample_grid
 from polymodal.migration import OLDER, migrate_config
@@ -203,7 +204,11 @@ def _train(
     engine.release()
     restore_networks(model)
     model.loss_weigher = None
-    return model.eval()
+    model.eval()
+    with engine.whole():
+        if engine.main and len(data.validation):
+            FamiliarityMeter.learn(model, data.train, data.validation).save(run)
+    return model
 
 
 def _chosen(model: Model) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -14,7 +15,7 @@ from polymodal.modalities import Modality
 from polymodal.serving.errors import ApiError
 from polymodal.serving.media import Fetch, data_url, from_url
 from polymodal.serving.runs import Run
-from polymodal.serving.waiting import Count, Seed, find_run, new_seed, sample
+from polymodal.serving.waiting import Count, Seed, call, find_run, new_seed, sample
 
 router = APIRouter(tags=["polymodal"])
 _TYPES = {".png": "image/png", ".webp": "image/webp", ".wav": "audio/wav", ".csv": "text/csv", ".txt": "text/plain"}
@@ -31,12 +32,21 @@ class Wanted(BaseModel):
     options: dict[str, dict[str, Any]] | None = None
 
 
+class Familiar(BaseModel):
+    """How familiar a given value is: the share of held-out values that are as unusual, and a text's unknown words."""
+
+    share: float
+    unfamiliar: bool
+    unknown_words: list[str]
+
+
 class Samples(BaseModel):
-    """Samples, each a value by field, and the seed that gives them again."""
+    """Samples, each a value by field, the seed that gives them again, and how familiar what was given is."""
 
     model: str
     seed: int
     samples: list[dict[str, Any]]
+    familiarity: dict[str, Familiar]
 
 
 class Table(BaseModel):
@@ -87,7 +97,12 @@ async def generate(request: Request, wanted: Wanted) -> Samples:
     seed, given = new_seed(wanted.seed), await _given(request, run, wanted.given)
     made = await sample(request, run, given, wanted.to, n=wanted.n, seed=seed, options=wanted.options)
     samples = [await run_in_threadpool(_written, run, row) for row in made]
-    return Samples(model=run.name, seed=seed, samples=samples)
+    known = await call(request, run, partial(run.pipeline.familiarity, given, learn=False)) if given else {}
+    told = {
+        name: Familiar(share=one.share, unfamiliar=one.unfamiliar, unknown_words=list(one.unknown_words))
+        for name, one in known.items()
+    }
+    return Samples(model=run.name, seed=seed, samples=samples, familiarity=told)
 
 
 @router.post("/v1/fill")

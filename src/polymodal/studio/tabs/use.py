@@ -79,6 +79,9 @@ class UsePanel:
         self._check(to)
         (raws, typed), count, seed = self._given(values), count or 1, seed or 0
         made = self.model.generate(raws, to, n=count, seed=seed)
+        for name, familiarity in self.model.familiarity(raws, learn=False).items():
+            if familiarity.unfamiliar:
+                gr.Warning(f"{name}: {self.texts('use.unfamiliar')} {', '.join(familiarity.unknown_words)}")
         folder = self.work.folder / "generated"
         files = []
         for name, things in made.items():
