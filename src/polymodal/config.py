@@ -166,7 +166,8 @@ class TrainConfig(_Strict):
             curve and a share of the training. If not given, that with the least loss of held-out rows is chosen at the
             end, or 0.1 where there are no such rows or an adversary, whose loss says nothing. See ``training.ema``.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
-            processor with units for it (AMX, AVX-512 BF16) too.
+            processor with units for it (AMX, AVX-512 BF16) too; ``convolutions`` is that for U-Nets alone, as small
+            transformers are slower in it there.
         compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
@@ -205,7 +206,7 @@ class TrainConfig(_Strict):
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)
     ema_length: float | None = Field(None, ge=0.03, le=0.2)
-    precision: Literal["auto", "fast", "no", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fast", "convolutions", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
     engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}

@@ -7,9 +7,9 @@ from polymodal.nn.random import make_keys, normal
 from polymodal.nn.unet import UNet
 
 
-def unet(grid, channels=(8, 16), blocks=1) -> UNet:
+def unet(grid, channels=(8, 16), blocks=1, **options) -> UNet:
     torch.manual_seed(0)
-    return UNet(3, grid, 5, channels, blocks)
+    return UNet(3, grid, 5, channels, blocks, **options)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,20 @@ def test_nothing_behind_the_mask_is_heard(rest):
     torch.testing.assert_close(net(dirty, vector, mask)[mask], clean[mask])
     short = net(x[:1, : 3 * size], vector[:1], mask[:1, : 3 * size])
     torch.testing.assert_close(short, clean[:1, : 3 * size], rtol=1e-4, atol=1e-5)
+
+
+def test_each_place_attends_to_the_real_tokens_of_a_context_that_some_rows_share():
+    net = unet((4, 6), context_width=7, heads=2)
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.1)
+    x, vector = normal(make_keys(0, 4), (24, 3)), normal(make_keys(1, 4), (5,))
+    context, real = normal(make_keys(2, 2), (3, 7)), torch.tensor([[True, True, False], [True, True, True]])
+    made = net(x, vector, None, context, real)
+    made.square().sum().backward()
+    assert all(parameter.grad.any() for parameter in net.parameters())
+    dirty = context.masked_fill(~real[..., None], 9.0)
+    torch.testing.assert_close(net(x, vector, None, dirty, real), made)
+    own = context.repeat_interleave(2, 0), real.repeat_interleave(2, 0)
+    torch.testing.assert_close(net(x, vector, None, *own), made)
+    other = net(x, vector, None, -context, real)
+    assert ((other - made).abs().amax((1, 2)) > 1e-3).all()
