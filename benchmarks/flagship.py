@@ -29,7 +29,7 @@ from rich.table import Table
 from torch import Tensor
 
 import polymodal as pm
-from fashion_scores import DIRECTIONS, MODALITIES, READ, Fashion, Ours, Results, everything, first, share
+from fashion_scores import DIRECTIONS, MODALITIES, Fashion, Ours, Results, everything, first, share
 from polymodal import checkpoint as checkpoints
 from polymodal.data import Rows
 from polymodal.evaluation.metrics import frechet_distance
@@ -162,9 +162,8 @@ def main() -> None:
     models, steps = {}, {}
     for seed in arguments.seeds:
         settings = {"train.minutes": arguments.minutes, "train.clock": "processor", "train.seed": seed}
-        fields = {f"fields.{name}": READ[name] for name in MODALITIES}
         run = arguments.folder / f"seed-{seed}-minutes-{arguments.minutes:g}"
-        models[seed] = pm.fit("any-to-any", fashion.data, run=run, set=fields | settings)
+        models[seed] = pm.fit("any-to-any", fashion.data, run=run, set=settings)
         saved = checkpoints.newest(run)
         steps[seed] = saved.step if saved else 0
     if arguments.only_train:

@@ -88,17 +88,15 @@ class Model(nn.Module):
         self.modalities, width = dict(modalities), scaled("width", recipe.width, recipe.size)
         encoders, codecs, heads, vocoders, fields = {}, {}, {}, {}, {}
         for name, modality in modalities.items():
-            parts, role, space, where = recipe.parts(name), recipe.fields[name].role, modality.space, f"fields.{name}"
-            chosen: dict[str, Part | None] = {}
+            role, space, where = recipe.fields[name].role, modality.space, f"fields.{name}"
+            parts, chosen = recipe.parts(name, space), dict[str, Part | None]()
             if role != "output":
                 part = parts.encoder or default_encoder(modality)
                 encoders[name], chosen["encoder"] = build_sized(
                     recipe, "encoder", part, f"{where}.encoder", space, width
                 )
             if role != "input":
-                if parts.codec and math.prod(space.grid) < parts.codec.get("least", 0):
-                    chosen["codec"] = None
-                elif parts.codec:
+                if parts.codec:
                     codecs[name], chosen["codec"] = build_sized(recipe, "codec", parts.codec, f"{where}.codec", space)
                     space = codecs[name].latent
                 part = parts.head or default_head(space)

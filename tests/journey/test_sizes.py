@@ -47,7 +47,7 @@ def test_pictures_of_any_size(tmp_path, caplog, size, channels):
     assert made.size == size[::-1]
     assert made.mode == ("L" if channels == 1 else "RGB")
     parts = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["fields"]["picture"]
-    assert (parts["codec"] is None) == (size[0] * size[1] < 8192)  # small pictures are learned as they are
+    assert (parts["codec"] is None) == (size[0] * size[1] <= 1024)  # small pictures are learned as they are
     head = parts["head"]
     assert f"{channels}x{size[0]}x{size[1]}" in (line := caplog.text)
     sides = head["patch"] if isinstance(head["patch"], list) else [head["patch"]]

@@ -32,7 +32,6 @@ class KLAutoencoder(Codec):
             is generated later is never exact.
         adversarial: Weight of a critic's scores; see ``Adversary``.
         perceptual: Weight of the distance in that critic's features.
-        least: Fewest places of a grid that are worth it: a model does without the codec of a field of fewer.
 
     Raises:
         ConfigError: The code is larger than what it codes, or an argument is out of its bounds.
@@ -51,7 +50,6 @@ class KLAutoencoder(Codec):
         noise: NonNegativeFloat = 0.1,
         adversarial: NonNegativeFloat = 0.0,
         perceptual: NonNegativeFloat = 0.0,
-        least: NonNegativeInt = 0,
     ):
         super().__init__()
         self.space, self.dims = space, len(space.grid)

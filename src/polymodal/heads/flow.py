@@ -63,14 +63,15 @@ class Flow(Head):
         depth: Transformer blocks.
         heads: Attention heads.
         patch: Side of the patches that become tokens, or one for each axis; one that is larger than the grid becomes
-            the grid. By default powers of two that give at most ``tokens``, the longest sides being cut most.
-        tokens: Most tokens, where ``patch`` is not given.
+            the grid. By default powers of two that give at most 1,024 tokens, the longest sides being cut most.
         factorised: Whether the transformer's blocks attend within a frame and over time in turn, for videos of more
             than about 1,000 tokens.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
             grids of which no side but the first varies. Convolutions learn the texture of pictures sooner.
         attention: Whether the coarsest level of a U-Net attends to the context's tokens, in place of seeing the pooled
             context alone.
+        sketch: Whether the coarsest level of a U-Net begins with a sketch of the pooled context, place by place, where
+            no side varies: things that lie in places of their own, as those of icons do, are learned sooner.
         latents: Of a set, whose members have no order: vectors that read it, in place of attention of all to all.
         members: Of a set: members that a draw learns from, chosen anew each time.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
@@ -109,10 +110,10 @@ class Flow(Head):
         depth: NonNegativeInt = 4,
         heads: PositiveInt = 4,
         patch: Sides | None = None,
-        tokens: PositiveInt = 1024,
         factorised: bool = False,
         channels: Sizes | None = None,
         attention: bool = False,
+        sketch: bool = False,
         latents: PositiveInt = 32,
         members: PositiveInt = 512,
         predict: Literal["data", "velocity"] = "velocity",
@@ -133,7 +134,7 @@ class Flow(Head):
         self.time_mean, self.time_std = time_mean, time_std
         self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
         self.parameterisation = PredictData(space, weight_cap) if predict == "data" else PredictVelocity()
-        self.patches = Patches(space, 1 if space.is_set else patch, tokens)
+        self.patches = Patches(space, 1 if space.is_set else patch)
         self.sizes = {"patch": self.patches.argument}
         self.members = members if space.is_set else None
         backbone = BACKBONES["set" if space.is_set else "unet" if channels else "transformer"]
@@ -141,7 +142,7 @@ class Flow(Head):
         if space.is_set:
             sizes["latents"] = latents
         elif channels:
-            sizes = {"channels": channels, "attention": attention, "heads": heads}
+            sizes = {"channels": channels, "attention": attention, "heads": heads, "sketch": sketch}
         else:
             sizes["factorised"] = factorised
         levels = len(SHORTCUTS) if shortcuts else 0

@@ -101,6 +101,8 @@ class UNetBackbone(nn.Module):
         channels: Channels of each level of the U-Net, from the finest.
         attention: Whether its coarsest level attends to the context's tokens.
         heads: Attention heads there.
+        sketch: Whether its coarsest level begins with a sketch, place by place, of what the condition says; not where a
+            side varies.
 
     Raises:
         ConfigError: Another side than the first varies, or the grid has no dimensions, or more than three.
@@ -116,6 +118,7 @@ class UNetBackbone(nn.Module):
         channels: tuple[int, ...],
         attention: bool = False,
         heads: int = 4,
+        sketch: bool = False,
     ) -> None:
         super().__init__()
         if patches.space.varies not in (None, 1):
@@ -124,7 +127,14 @@ class UNetBackbone(nn.Module):
         self.varies = patches.space.variable
         own = width if attention else None
         self.unet = UNet(
-            patches.features, patches.cells, hidden_size, channels, blocks=1, context_width=own, heads=heads
+            patches.features,
+            patches.cells,
+            hidden_size,
+            channels,
+            blocks=1,
+            context_width=own,
+            heads=heads,
+            sketch=sketch and not self.varies,
         )
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:

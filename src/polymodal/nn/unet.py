@@ -67,6 +67,26 @@ class CrossAttention(nn.Module):
         return x + self.attention(places, context=context, mask=mask).mT.unflatten(2, x.shape[2:])
 
 
+class Sketch(nn.Module):
+    """A vector, drawn place by place on a coarse grid: what is where, which convolutions alone learn late.
+
+    Args:
+        width: W, of the vector.
+        grid: Sides.
+        channels: C, of what is drawn; it has a quarter of them before a convolution of one place.
+    """
+
+    def __init__(self, width: int, grid: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        self.grid, few = grid, max(1, channels // 4)
+        self.linear = Linear(width, few * math.prod(grid), bias=True)
+        self.spread = convolution(few, channels, len(grid), kernel=1, zero=True)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """(B, W) -> (B, C, *grid)."""
+        return self.spread(self.linear(vector).unflatten(1, (*self.grid, -1)).movedim(-1, 1))
+
+
 class UNet(nn.Module):
     """Cells of a grid -> cells of the same grid; a vector scales and shifts the norms of every level.
 
@@ -81,6 +101,7 @@ class UNet(nn.Module):
         blocks: Residual blocks on the way down and on the way up of each level; twice as many at the coarsest.
         context_width: C, of a context that the coarsest level attends to amid its blocks; None for none.
         heads: Attention heads there.
+        sketch: Whether the coarsest level begins with a sketch of the vector, where no side varies.
 
     Raises:
         ConfigError: The grid has no dimensions, or more than three.
@@ -98,6 +119,7 @@ class UNet(nn.Module):
         *,
         context_width: int | None = None,
         heads: int = 4,
+        sketch: bool = False,
     ) -> None:
         super().__init__()
         dims = len(grid)
@@ -114,6 +136,8 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList(run(blocks, size, size) for size in levels)
         self.halvings = nn.ModuleList(halving(a, b, dims) for a, b in zip(levels, channels[1:], strict=True))
         self.middle = run(2 * blocks, coarsest, coarsest)
+        coarse = tuple(-(-side // self.factor) for side in grid)
+        self.sketch = Sketch(width, coarse, coarsest) if sketch else None
         self.attention = None if context_width is None else CrossAttention(coarsest, heads, context_width)
         self.doublings = nn.ModuleList(
             convolution(b, a * 2**dims, dims, kernel=1) for a, b in zip(levels, channels[1:], strict=True)
@@ -155,6 +179,8 @@ class UNet(nn.Module):
             kept.append((h, real))
             real = pool_real(real, 2)
             h = hide(halve(h), real)
+        if self.sketch is not None:
+            h = h + self.sketch(vector)
         half = len(self.middle) // 2
         h = _through(self.middle[:half], h, vector, real)
         if self.attention is not None:

@@ -17,7 +17,7 @@ def unet(grid, channels=(8, 16), blocks=1, **options) -> UNet:
     [((8,), (8, 16)), ((4, 8), (8, 16, 24)), ((3, 5), (8,)), ((3, 5), (8, 16)), ((3, 4, 5), (8, 16))],
 )
 def test_it_starts_at_zero_and_every_parameter_learns(grid, channels):
-    net = unet(grid, channels, blocks=2)
+    net = unet(grid, channels, blocks=2, sketch=True)
     x, vector = normal(make_keys(0, 2), (torch.Size(grid).numel(), 3)), normal(make_keys(1, 2), (5,))
     assert net(x, vector).shape == x.shape
     assert not net(x, vector).any()
@@ -75,3 +75,15 @@ def test_each_place_attends_to_the_real_tokens_of_a_context_that_some_rows_share
     torch.testing.assert_close(net(x, vector, None, *own), made)
     other = net(x, vector, None, -context, real)
     assert ((other - made).abs().amax((1, 2)) > 1e-3).all()
+
+
+def test_a_sketch_says_what_is_where():
+    plain, sketched = unet((6, 5)), unet((6, 5), sketch=True)
+    for net in (plain, sketched):
+        for parameter in net.parameters():
+            parameter.data.normal_(std=0.1)
+    x = torch.zeros(2, 30, 3)
+    made = sketched(x, normal(make_keys(1, 2), (5,)))
+    inside = made[1] - made[0]
+    assert inside.std(0).min() > 1e-3  # another vector changes places in ways of their own
+    assert sum(p.numel() for p in sketched.sketch.parameters()) == 5 * 4 * 9 + 4 * 9 + 4 * 16 + 16
