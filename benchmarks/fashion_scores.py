@@ -41,15 +41,15 @@ READ: dict[str, dict[str, Any]] = {
 ANY_TO_ANY: dict[str, Any] = {
     "width": 128,
     "fields.picture": {
-        **READ["picture"],
+        "modality": "image",
         "encoder": {"kind": "picture", "stages": 3, "depth": 0, "augment": 0.3, "noise": 3.0},
-        "codec": {"kind": "kl", "latent": 40, "channels": [128], "patch": 7, "edge_weight": 0.2, "noise": 0.4,
-                  "kl_weight": 0.006},
-        "head": {"kind": "flow", "hidden_size": 192, "depth": 3, "patch": 4, "repeats": 4, "guidance": 5.0,
-                 "solver": "euler"},
     },
-    "fields.caption": {**READ["caption"], "encoder": {"depth": 1}, "head": {"depth": 1}},
-    "fields.speech": {**READ["speech"], "encoder": {"depth": 1}, "head": {"depth": 2, "repeats": 2, "solver": "euler"}},
+    "fields.caption": {"modality": "text", "encoder": {"depth": 1}, "head": {"depth": 1}},
+    "fields.speech": {
+        "modality": "audio",
+        "encoder": {"depth": 1},
+        "head": {"depth": 2, "repeats": 2, "solver": "euler"},
+    },
     "tasks.tasks_per_row": 1,
     "tasks.one": 0.72,
     "tasks.some": 0.2,
@@ -57,8 +57,7 @@ ANY_TO_ANY: dict[str, Any] = {
     "train.codec_share": 0.2,
     "train.validate_every": 10.0,
 }  # fmt: skip
-"""The recipe `any-to-any` at the size of `fashion` and of a few minutes: its pictures are a quarter of those that the
-recipe was made for, so they have the codec and the head of `latent-flow`; captions are read by the piece."""
+"""The recipe `any-to-any` at the size of `fashion` and of a few minutes."""
 
 
 class Maker(Protocol):

@@ -133,7 +133,7 @@ class Generator:
 
         Args:
             given: Raw values by field: a string, a path, bytes, a picture, an array; ``{}`` gives nothing.
-            to: Fields to generate, in this order.
+            to: Fields to generate.
             n: Number of samples.
             seed: Sample k of a seed is the same however many are drawn.
             options: Sampling options of the heads, by field, such as ``{"picture": {"steps": 10, "guidance": 3.0}}``.
@@ -160,7 +160,7 @@ class Generator:
 
         Args:
             rows: What is given, as of ``generate``; each row may lack other fields.
-            to: Fields to generate, in this order, which no row gives.
+            to: Fields to generate, which no row gives.
             seed: Row k, from 0, has sample k of the seed, whatever the other rows are.
             options: Sampling options of the heads, by field.
 

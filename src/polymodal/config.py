@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from inspect import signature
@@ -23,6 +24,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.migration import migrate_recipe
 from polymodal.modalities import MODALITIES, Modality, build, kind_of
+from polymodal.types import Space
 from polymodal.vocoders import VOCODERS
 
 _MOST_YAML_BYTES, _MOST_YAML_PARTS, _MOST_YAML_DEPTH = 1 << 24, 100_000, 64
@@ -43,6 +45,35 @@ class Parts(_Strict):
     codec: Part | None = None
     head: Part | None = None
     vocoder: Part | None = None
+
+
+class SmallParts(Parts):
+    """The parts of fields of few places, such as small pictures.
+
+    Attributes:
+        places: Most places of the grid of such a field: a picture of 32 x 32 pixels has 1,024.
+    """
+
+    places: int = Field(ge=1)
+
+
+class DefaultParts(Parts):
+    """The parts of the fields of one modality.
+
+    Attributes:
+        small: Those of small fields, if they have others. Encoder, head and vocoder are as above where it names none; a
+            codec there is only if it names one.
+    """
+
+    small: SmallParts | None = None
+
+    def of(self, space: Space | None) -> Parts:
+        """Those of a field of a space; if it is not known, of a large one."""
+        if self.small is None or space is None or math.prod(space.grid) > self.small.places:
+            return self
+        given = {name: getattr(self.small, name) for name in Parts.model_fields}
+        kept = {name: getattr(self, name) for name in ("encoder", "head", "vocoder") if given[name] is None}
+        return Parts(**given | kept)
 
 
 class FieldConfig(Parts):
@@ -182,7 +213,8 @@ class TrainConfig(_Strict):
             curve and a share of the training. If not given, that with the least loss of held-out rows is chosen at the
             end, or 0.1 where there are no such rows or an adversary, whose loss says nothing. See ``training.ema``.
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
-            processor with units for it (AMX, AVX-512 BF16) too.
+            processor with units for it (AMX, AVX-512 BF16) too; ``convolutions`` is that for U-Nets alone, as small
+            transformers are slower in it there.
         compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
@@ -221,7 +253,7 @@ class TrainConfig(_Strict):
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)
     ema_length: float | None = Field(None, ge=0.03, le=0.2)
-    precision: Literal["auto", "fast", "no", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fast", "convolutions", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
     engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}
@@ -279,7 +311,7 @@ class Recipe(_Strict):
 
     description: str = ""
     fields: dict[str, FieldConfig] = {}
-    defaults: dict[str, Parts] = {}
+    defaults: dict[str, DefaultParts] = {}
     width: int = Field(192, ge=8)
     size: Literal["tiny", "small", "base", "large"] = "small"
     fusion: Part = {"kind": "attention"}
@@ -288,10 +320,15 @@ class Recipe(_Strict):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
 
-    def parts(self, name: str) -> Parts:
-        """The parts of a field: its own, else the defaults of its modality; arguments of one kind are merged."""
+    def parts(self, name: str, space: Space | None = None) -> Parts:
+        """The parts of a field: its own, else the defaults of its modality; arguments of one kind are merged.
+
+        Args:
+            name: Name of the field.
+            space: Its space, where that is known: small fields may have defaults of their own.
+        """
         field = self.fields[name]
-        default = self.defaults.get(field.modality, Parts())
+        default = self.defaults.get(field.modality, DefaultParts()).of(space)
         return Parts(**{part: _merge(getattr(default, part), getattr(field, part)) for part in Parts.model_fields})
 
 
@@ -365,7 +402,10 @@ def check_recipe(recipe: Recipe) -> None:
         needed = {key for key, parameter in constructor.items() if parameter.default is parameter.empty}
         if needed <= field.arguments.keys():  # else the data have what is missing
             build(field.modality, where=f"fields.{name}", **field.arguments)
-    places = {f"defaults.{name}": (parts, parts) for name, parts in recipe.defaults.items()}
+    places: dict[str, tuple[Parts, Parts]] = {
+        f"defaults.{name}": (parts, parts) for name, parts in recipe.defaults.items()
+    }
+    places |= {f"defaults.{name}.small": (parts.small,) * 2 for name, parts in recipe.defaults.items() if parts.small}
     places |= {f"fields.{name}": (field, recipe.parts(name)) for name, field in recipe.fields.items()}
     for place, (given, merged) in places.items():
         for family in Parts.model_fields:

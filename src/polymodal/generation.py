@@ -41,12 +41,12 @@ def generate(
 ) -> dict[str, list[Any]]:
     """Samples of the fields ``to`` from the values ``given``.
 
-    Several outputs agree with one another: each is conditioned on those before it.
+    Several outputs agree with one another: each is conditioned on those drawn before it; see ``Model.sample``.
 
     Args:
         model: Any.
         given: Raw values by field: a string, a path, bytes, a PIL image, ...; none at all is fine.
-        to: Fields to generate, in this order.
+        to: Fields to generate.
         n: Number of samples.
         seed: Sample k of a seed is the same however many are drawn.
         first: Number of the first sample.
@@ -95,7 +95,7 @@ def generate_batch(
     Args:
         model: Any.
         rows: Raw values by field, as of ``generate``; rows may lack any.
-        to: Fields to generate, in this order, which no row gives.
+        to: Fields to generate, which no row gives.
         seed: Row k, from 0, has sample k of the seed: what ``generate`` gives for it alone with ``first=k``.
         options: Options of the heads by field.
 

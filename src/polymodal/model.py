@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
@@ -87,8 +88,8 @@ class Model(nn.Module):
         self.modalities, width = dict(modalities), scaled("width", recipe.width, recipe.size)
         encoders, codecs, heads, vocoders, fields = {}, {}, {}, {}, {}
         for name, modality in modalities.items():
-            parts, role, space, where = recipe.parts(name), recipe.fields[name].role, modality.space, f"fields.{name}"
-            chosen: dict[str, Part | None] = {}
+            role, space, where = recipe.fields[name].role, modality.space, f"fields.{name}"
+            parts, chosen = recipe.parts(name, space), dict[str, Part | None]()
             if role != "output":
                 part = parts.encoder or default_encoder(modality)
                 encoders[name], chosen["encoder"] = build_sized(
@@ -308,10 +309,14 @@ class Model(nn.Module):
     ) -> Batch:
         """Generates fields one after the other, each conditioned on those before it, or all from one joint latent.
 
+        What is most definite comes first: fields of ids, the longest before others, for what is drawn of them is exact;
+        then fields of numbers, those of fewest first. A picture that shows something between two things would leave
+        both its name and its sound to chance.
+
         Args:
             batch: Given values in model form.
             visible: By field, (B,) on the CPU: the rows in which it is given.
-            to: By field, in the order of generation, (B,) on the CPU: the rows in which it is wanted.
+            to: By field, (B,) on the CPU: the rows in which it is wanted.
             keys: (B,) random keys.
             options: Options of the heads, by field.
 
@@ -320,14 +325,19 @@ class Model(nn.Module):
         """
         made: Batch = {}
         condition, rows = self.condition(batch, visible, keys), len(keys)
-        for name, wanted in to.items():
-            index = wanted.nonzero()[:, 0].to(keys.device)
+        for name in sorted(to, key=self._definiteness):
+            index = to[name].nonzero()[:, 0].to(keys.device)
             if not index.numel():
                 made[name] = Field.absent(self.modalities[name].space, rows, keys.device)
                 continue
             made[name] = condition.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
             condition = condition.give(name, made[name])
-        return made
+        return {name: made[name] for name in to}
+
+    def _definiteness(self, name: str) -> tuple[bool, int]:
+        space = self.modalities[name].space
+        size = math.prod(space.shape)
+        return (False, -size) if space.kind == "discrete" else (True, size)
 
     @torch.no_grad()
     def log_likelihood(

@@ -157,6 +157,17 @@ def test_later_fields_follow_earlier_ones(model):
     torch.testing.assert_close(both["place"].value, again["place"].value)
 
 
+def test_the_order_in_which_fields_are_named_does_not_matter(model):
+    """What ids say is drawn first, and the longest of these."""
+    everywhere = torch.ones(3, dtype=torch.bool)
+    orders = [("place", "colour", "name", "tone"), ("tone", "name", "colour", "place")]
+    one, other = (model.sample({}, {}, dict.fromkeys(order, everywhere), make_keys(1, 3)) for order in orders)
+    assert list(one) == list(orders[0])
+    assert all(torch.equal(one[name].value, other[name].value) for name in one)
+    alone = model.sample({}, {}, {"name": everywhere}, make_keys(1, 3))
+    assert torch.equal(alone["name"].value, one["name"].value)
+
+
 def test_rows_may_each_want_other_fields(model, batch):
     visible = {name: field.present for name, field in batch.items()}
     to = {name: ~field.present for name, field in batch.items()}

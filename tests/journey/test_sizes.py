@@ -46,7 +46,9 @@ def test_pictures_of_any_size(tmp_path, caplog, size, channels):
     made = run.generate({"name": "number 1"}, to="picture", options={"picture": {"steps": 2}})["picture"][0]
     assert made.size == size[::-1]
     assert made.mode == ("L" if channels == 1 else "RGB")
-    head = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["fields"]["picture"]["head"]
+    parts = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["fields"]["picture"]
+    assert (parts["codec"] is None) == (size[0] * size[1] <= 1024)  # small pictures are learned as they are
+    head = parts["head"]
     assert f"{channels}x{size[0]}x{size[1]}" in (line := caplog.text)
     sides = head["patch"] if isinstance(head["patch"], list) else [head["patch"]]
     assert f"patch={','.join(map(str, sides))}" in line
@@ -78,9 +80,9 @@ def test_a_word_scales_a_whole_recipe(tmp_path, size):
     fields = {"picture": pm.Image(size=16), "place": pm.Vector(size=2)}
     run = train(rows, fields, tmp_path / "run", size=size)
     recipe = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]
-    width, depth, heads, channels = {"tiny": (96, 2, 2, [24, 48]), "base": (384, 5, 8, [96, 192])}[size]
+    width, depth, heads, channels = {"tiny": (96, 1, 2, [24, 48]), "base": (384, 2, 8, [96, 192])}[size]
     assert (recipe["size"], recipe["width"]) == ("small", width)
-    head, codec = (recipe["fields"]["picture"][family] for family in ("head", "codec"))
-    assert (head["depth"], head["heads"], codec["channels"]) == (depth, heads, channels)
+    encoder, head = (recipe["fields"]["picture"][family] for family in ("encoder", "head"))
+    assert (encoder["depth"], head["heads"], head["channels"]) == (depth, heads, channels)
     assert run.model.fusion.transformer.head_width == 48
     assert pm.open(tmp_path / "run").generate({"place": [1, 2]}, to="picture")["picture"][0].size == (16, 16)

@@ -176,3 +176,31 @@ def test_shipped_recipes_are_short_and_say_how_they_are_run_and_what_they_reach(
 
 def test_a_bare_no_of_yaml_is_the_precision_no():
     assert load_recipe({}, dict([parse_override("train.precision=no")])).train.precision == "no"
+
+
+def test_small_fields_have_parts_of_their_own():
+    recipe = load_recipe(
+        {
+            "fields": {"icon": {"modality": "image", "size": 32, "head": {"depth": 1}}},
+            "defaults": {
+                "image": {
+                    "encoder": {"kind": "picture", "stages": 2},
+                    "codec": {"kind": "kl"},
+                    "head": {"kind": "flow", "depth": 3, "repeats": 2},
+                    "small": {"places": 1024, "head": {"kind": "flow", "channels": [8]}},
+                }
+            },
+        }
+    )
+    small, large = (recipe.parts("icon", Space("continuous", (3, side, side))) for side in (32, 33))
+    assert small.encoder == large.encoder == {"kind": "picture", "stages": 2}
+    assert (small.codec, large.codec) == (None, {"kind": "kl"})
+    assert small.head == {"kind": "flow", "channels": [8], "depth": 1}
+    assert large.head == recipe.parts("icon").head == {"kind": "flow", "depth": 1, "repeats": 2}
+
+
+def test_a_wrong_part_of_small_fields_is_named():
+    with pytest.raises(ConfigError, match=r"defaults\.image\.small\.head: 'chanels' is unknown"):
+        load_recipe({"defaults": {"image": {"small": {"places": 9, "head": {"kind": "flow", "chanels": [8]}}}}})
+    with pytest.raises(ConfigError, match=r"defaults\.image\.small\.places"):
+        load_recipe({"defaults": {"image": {"small": {"head": {"kind": "flow"}}}}})

@@ -70,8 +70,11 @@ class Flow(Head):
             value itself is, for values that go in step with it, as a mouth with speech. Both have to vary in length
             along the same time, so that their longest values are equally long.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
-            grids of which no side but the first varies, and sees the pooled context alone. Convolutions learn the
-            texture of pictures sooner.
+            grids of which no side but the first varies. Convolutions learn the texture of pictures sooner.
+        attention: Whether the coarsest level of a U-Net attends to the context's tokens, in place of seeing the pooled
+            context alone.
+        sketch: Whether the coarsest level of a U-Net begins with a sketch of the pooled context, place by place, where
+            no side varies: things that lie in places of their own, as those of icons do, are learned sooner.
         latents: Of a set, whose members have no order: vectors that read it, in place of attention of all to all.
         members: Of a set: members that a draw learns from, chosen anew each time.
         predict: What the network puts out: ``velocity``, or the ``data`` itself, from which the velocity follows. Data
@@ -92,6 +95,8 @@ class Flow(Head):
             evaluation each, guidance included; 0 for none. The length of a step is an input of the network, which
             learns that one step equals two of half the length, the shortest being two guided steps along the flow.
             These steps have the guidance that is given here and no other. A draw costs as much as two plain ones.
+        muon: Whether the network's matrices learn by Muon, whatever ``train.optimizer`` says: for a U-Net, whose
+            matrices are small, that takes little time and fewer steps.
 
     Raises:
         ConfigError: An argument is out of its bounds, or the network is not for this space.
@@ -111,6 +116,8 @@ class Flow(Head):
         factorised: bool = False,
         in_step: bool = False,
         channels: Sizes | None = None,
+        attention: bool = False,
+        sketch: bool = False,
         latents: PositiveInt = 32,
         members: PositiveInt = 512,
         predict: Literal["data", "velocity"] = "velocity",
@@ -123,8 +130,10 @@ class Flow(Head):
         guidance: float = 2.0,
         guidance_interval: tuple[float, float] = (0.1, 0.9),
         shortcuts: NonNegativeInt = 0,
+        muon: bool = False,
     ):
         super().__init__()
+        self.muon = muon
         self.space, self.repeats, self.shortcuts = space, repeats, shortcuts
         self.time_mean, self.time_std = time_mean, time_std
         self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
@@ -137,7 +146,7 @@ class Flow(Head):
         if space.is_set:
             sizes["latents"] = latents
         elif channels:
-            sizes = {"channels": channels}
+            sizes = {"channels": channels, "attention": attention, "heads": heads, "sketch": sketch}
         else:
             sizes |= {"factorised": factorised, "in_step": in_step}
         levels = len(SHORTCUTS) if shortcuts else 0

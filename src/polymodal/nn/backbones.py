@@ -124,25 +124,48 @@ class UNetBackbone(nn.Module):
         hidden_size: Width of the vector that modulates the U-Net.
         levels: The same as in ``FlowCondition``.
         channels: Channels of each level of the U-Net, from the finest.
+        attention: Whether its coarsest level attends to the context's tokens.
+        heads: Attention heads there.
+        sketch: Whether its coarsest level begins with a sketch, place by place, of what the condition says; not where a
+            side varies.
 
     Raises:
         ConfigError: Another side than the first varies, or the grid has no dimensions, or more than three.
     """
 
     def __init__(
-        self, patches: Patches, width: int, hidden_size: int, levels: int, *, channels: tuple[int, ...]
+        self,
+        patches: Patches,
+        width: int,
+        hidden_size: int,
+        levels: int,
+        *,
+        channels: tuple[int, ...],
+        attention: bool = False,
+        heads: int = 4,
+        sketch: bool = False,
     ) -> None:
         super().__init__()
         if patches.space.varies not in (None, 1):
             raise ConfigError("channels: of a U-Net's grid the first side alone may vary; another does in this field")
         self.condition = FlowCondition(width, hidden_size, levels)
         self.varies = patches.space.variable
-        self.unet = UNet(patches.features, patches.cells, hidden_size, channels, blocks=1)
+        own = width if attention else None
+        self.unet = UNet(
+            patches.features,
+            patches.cells,
+            hidden_size,
+            channels,
+            blocks=1,
+            context_width=own,
+            heads=heads,
+            sketch=sketch and not self.varies,
+        )
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
         """As of ``TransformerBackbone``."""
         vector = F.silu(self.condition(time, context.pooled, level))
-        return self.unet(x, vector, mask if self.varies else None)
+        return self.unet(x, vector, mask if self.varies else None, context.tokens, context.mask)
 
 
 class SetBackbone(nn.Module):

@@ -2,7 +2,9 @@
 
 Source: Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", 2015; with
 residual blocks that see the time: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", 2020, appendix B;
-scale and shift after the second norm: Dhariwal and Nichol, "Diffusion models beat GANs on image synthesis", 2021.
+scale and shift after the second norm: Dhariwal and Nichol, "Diffusion models beat GANs on image synthesis", 2021;
+attention to the context where the grid is coarsest: Rombach et al., "High-resolution image synthesis with
+latent diffusion models", 2022.
 """
 
 import math
@@ -13,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
+from polymodal.nn.attention import Attention
 from polymodal.nn.conv import ChannelNorm, convolution, halving, hide, modulated, pool_real, shuffle
 from polymodal.nn.layers import Linear
 from polymodal.nn.patches import crop, pad_to_multiple
@@ -44,6 +47,46 @@ class TimedBlock(nn.Module):
         return hide(self.shortcut(x) + self.conv_2(h), mask)
 
 
+class CrossAttention(nn.Module):
+    """x + attention(norm(x)) of the places of a grid to a context.
+
+    Args:
+        channels: C, of a place.
+        heads: Attention heads; divides ``channels``.
+        context_width: Width of the context.
+    """
+
+    def __init__(self, channels: int, heads: int, context_width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.attention = Attention(channels, heads, context_width=context_width)
+
+    def forward(self, x: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """x (B, C, *grid), and a context with its mask as of ``Attention`` -> (B, C, *grid)."""
+        places = self.norm(x).flatten(2).mT
+        return x + self.attention(places, context=context, mask=mask).mT.unflatten(2, x.shape[2:])
+
+
+class Sketch(nn.Module):
+    """A vector, drawn place by place on a coarse grid: what is where, which convolutions alone learn late.
+
+    Args:
+        width: W, of the vector.
+        grid: Sides.
+        channels: C, of what is drawn; it has a quarter of them before a convolution of one place.
+    """
+
+    def __init__(self, width: int, grid: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        self.grid, few = grid, max(1, channels // 4)
+        self.linear = Linear(width, few * math.prod(grid), bias=True)
+        self.spread = convolution(few, channels, len(grid), kernel=1, zero=True)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """(B, W) -> (B, C, *grid)."""
+        return self.spread(self.linear(vector).unflatten(1, (*self.grid, -1)).movedim(-1, 1))
+
+
 class UNet(nn.Module):
     """Cells of a grid -> cells of the same grid; a vector scales and shifts the norms of every level.
 
@@ -56,6 +99,9 @@ class UNet(nn.Module):
         width: W, of the vector.
         channels: Channels of each level, from the finest to the coarsest, each half as wide and high as the one before.
         blocks: Residual blocks on the way down and on the way up of each level; twice as many at the coarsest.
+        context_width: C, of a context that the coarsest level attends to amid its blocks; None for none.
+        heads: Attention heads there.
+        sketch: Whether the coarsest level begins with a sketch of the vector, where no side varies.
 
     Raises:
         ConfigError: The grid has no dimensions, or more than three.
@@ -64,7 +110,16 @@ class UNet(nn.Module):
     compiled = ("forward",)
 
     def __init__(
-        self, features: int, grid: tuple[int, ...], width: int, channels: tuple[int, ...], blocks: int
+        self,
+        features: int,
+        grid: tuple[int, ...],
+        width: int,
+        channels: tuple[int, ...],
+        blocks: int,
+        *,
+        context_width: int | None = None,
+        heads: int = 4,
+        sketch: bool = False,
     ) -> None:
         super().__init__()
         dims = len(grid)
@@ -81,6 +136,9 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList(run(blocks, size, size) for size in levels)
         self.halvings = nn.ModuleList(halving(a, b, dims) for a, b in zip(levels, channels[1:], strict=True))
         self.middle = run(2 * blocks, coarsest, coarsest)
+        coarse = tuple(-(-side // self.factor) for side in grid)
+        self.sketch = Sketch(width, coarse, coarsest) if sketch else None
+        self.attention = None if context_width is None else CrossAttention(coarsest, heads, context_width)
         self.doublings = nn.ModuleList(
             convolution(b, a * 2**dims, dims, kernel=1) for a, b in zip(levels, channels[1:], strict=True)
         )
@@ -88,13 +146,22 @@ class UNet(nn.Module):
         self.norm = ChannelNorm(channels[0])
         self.proj_out = convolution(channels[0], features, dims, zero=True)
 
-    def forward(self, x: Tensor, vector: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        vector: Tensor,
+        mask: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
         """Cells to cells.
 
         Args:
             x: (B, N, F), row by row; N may be less than the grid has, if its first side varies.
             vector: (B, W).
             mask: (B, N) real cells, where the first side varies.
+            context: (B, M, C), where the coarsest level attends to one; or (B / k, M, C), where every k rows share one.
+            context_mask: (B, M) or (B / k, M) which of it is real.
 
         Returns:
             (B, N, F).
@@ -112,7 +179,13 @@ class UNet(nn.Module):
             kept.append((h, real))
             real = pool_real(real, 2)
             h = hide(halve(h), real)
-        h = _through(self.middle, h, vector, real)
+        if self.sketch is not None:
+            h = h + self.sketch(vector)
+        half = len(self.middle) // 2
+        h = _through(self.middle[:half], h, vector, real)
+        if self.attention is not None:
+            h = hide(self.attention(h, context, context_mask), real)
+        h = _through(self.middle[half:], h, vector, real)
         for blocks, double in zip(reversed(self.ups), reversed(self.doublings), strict=True):
             finer, real = kept.pop()
             h = _through(blocks, hide(torch.cat([shuffle(double(h)), finer], dim=1), real), vector, real)

@@ -23,7 +23,7 @@ from polymodal.training.adaptation import Adaptation
 from polymodal.training.ema import CANDIDATES, SNAPSHOTS, STORED, Average, drop_snapshots
 from polymodal.training.engines import Engine
 from polymodal.training.log import Log
-from polymodal.training.muon import Muon, hidden_matrices
+from polymodal.training.muon import Muon, hidden_matrices, of_muon
 from polymodal.training.non_finite import GRADIENT, StepGuard, check_weights
 from polymodal.training.step_loader import StepLoader
 
@@ -389,7 +389,7 @@ def make_optimizer(
 
     Parameters whose names have an owner are in groups of their own, which say so.
     """
-    matrices = hidden_matrices(trainee) if config.optimizer == "muon" else set()
+    matrices = hidden_matrices(trainee) if config.optimizer == "muon" else of_muon(trainee)
     owned = {parameter: owners.get(name, "") for name, parameter in trainee.named_parameters()}
     kinds: dict[tuple[bool, bool, float, str], list[nn.Parameter]] = {}
     for p in trainee.parameters_of(player):
@@ -406,7 +406,7 @@ def make_optimizer(
         }
         for orthogonal, vector, momentum, owner in sorted(kinds)
     ]
-    if config.optimizer == "muon":
+    if matrices:
         return Muon(groups, learning_rate)
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 

@@ -99,3 +99,8 @@ def hidden_matrices(module: nn.Module) -> set[Tensor]:
     kinds = (Linear, nn.Linear, nn.Conv1d, nn.Conv2d)
     weights = (child.weight for child in module.modules() if isinstance(child, kinds))
     return {w for w in weights if min(len(w), w.numel() // len(w)) >= LEAST}
+
+
+def of_muon(module: nn.Module) -> set[Tensor]:
+    """The hidden matrices of those parts within a module that say ``muon``."""
+    return set().union(*(hidden_matrices(part) for part in module.modules() if getattr(part, "muon", False)))

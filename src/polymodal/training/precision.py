@@ -1,6 +1,12 @@
 """Which precision a machine is fast in."""
 
+from functools import partial
+from typing import Any
+
 import torch
+from torch import nn
+
+from polymodal.nn.unet import UNet
 
 
 def has_bf16(device: str) -> bool:
@@ -12,9 +18,32 @@ def has_bf16(device: str) -> bool:
 
 
 def precision(wanted: str, device: torch.device | None = None) -> str:
-    """``no``, ``bf16`` or ``fp16``: what a recipe asks for, on a device; on a GPU if there is one, where not given."""
-    if wanted not in ("auto", "fast"):
+    """``no``, ``bf16``, ``fp16`` or ``convolutions``: what a recipe asks for, on a device; a GPU, where not given."""
+    if wanted not in ("auto", "fast", "convolutions"):
         return wanted
     if torch.cuda.is_available() and (device is None or device.type == "cuda"):
         return "bf16" if has_bf16("cuda") else "no"
-    return "bf16" if wanted == "fast" and has_bf16("cpu") else "no"
+    if wanted == "auto" or not has_bf16("cpu"):
+        return "no"
+    return "bf16" if wanted == "fast" else wanted
+
+
+def quicken_convolutions(model: nn.Module) -> None:
+    """Runs the U-Nets of a model in bf16 on a processor; small transformers take longer in it, and keep 32 bits."""
+    for module in _unets(model):
+        setattr(module, "forward", partial(_in_bf16, module.forward))  # noqa: B010  # a method, to mypy
+
+
+def restore_convolutions(model: nn.Module) -> None:
+    """Undoes ``quicken_convolutions``."""
+    for module in _unets(model):
+        module.__dict__.pop("forward", None)
+
+
+def _unets(model: nn.Module) -> list[UNet]:
+    return [module for module in model.modules() if isinstance(module, UNet)]
+
+
+def _in_bf16(forward: Any, *arguments: Any) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return forward(*arguments).float()

@@ -36,7 +36,7 @@ from polymodal.training.ema import Average
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
 from polymodal.training.loop import train
-from polymodal.training.precision import precision
+from polymodal.training.precision import precision, quicken_convolutions, restore_convolutions
 from polymodal.training.rates import Rates
 from polymodal.training.step_loader import StepLoader
 from polymodal.training.target_sampling import TARGET_SAMPLERS
@@ -79,7 +79,9 @@ def fit(
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
-    engine: Engine = build_part(ENGINES, config.engine, "train.engine", precision(config.precision, device), device)
+    numbers = precision(config.precision, device)
+    whole = "no" if numbers == "convolutions" else numbers
+    engine: Engine = build_part(ENGINES, config.engine, "train.engine", whole, device)
     shares = engine.world_size * config.accumulate
     if recipe.alignment and engine.world_size > 1 and config.batch_size % shares:
         raise ConfigError(
@@ -98,6 +100,8 @@ def fit(
         if engine.main:
             _claim(run, model, data, overwrite)
         engine.wait()
+        if numbers == "convolutions":
+            quicken_convolutions(model)
         return _train(recipe, data, run, model, engine, adaptation, print_progress)
 
 
@@ -203,6 +207,7 @@ def _train(
     averages.swap()
     engine.release()
     restore_networks(model)
+    restore_convolutions(model)
     model.loss_weigher = None
     model.eval()
     with engine.whole():

@@ -86,3 +86,13 @@ def test_resumed_it_goes_on_exactly():
             gradients(trainee, step)
             optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_part_may_ask_for_it_alone():
+    trainee = Trainee()
+    trainee.conv.muon = True
+    groups = make_optimizer(trainee, "model", 0.1, TrainConfig()).param_groups
+    assert [id(p) for g in groups if g["orthogonal"] for p in g["params"]] == [id(trainee.conv.weight)]
+    assert sum(len(g["params"]) for g in groups) == len(list(trainee.parameters()))
+    trainee.conv.muon = False
+    assert type(make_optimizer(trainee, "model", 0.1, TrainConfig())) is torch.optim.AdamW
