@@ -6,7 +6,7 @@
 and the line that sums each up; SmolLM2-135M with LoRA against the recipe ``summarise``, in equal processor time, by
 ROUGE-L and chrF of held-out packages, beside the first sentence of the description (lead-1). ``synonyms``: 1,000
 captions in made sentences and the class that they name; held-out captions name it by words that no training caption
-has. A sentence encoder (all-MiniLM-L6-v2), frozen, against an encoder that learns from nothing. ``steps``: how often the
+has. A sentence encoder (all-MiniLM-L6-v2), frozen, against one that learns from nothing. ``steps``: how often the
 frozen encoder is called for each distinct row in 5 epochs, and what a step costs with it.
 
 Differences are of the same rows, with the standard error of their mean. Weights are those of the packages

@@ -14,7 +14,7 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration", "stopping", "launch"],
-    ["arguments", "claims", "device", "progress"],
+    ["arguments", "claims", "device", "progress", "yaml_text"],
     ["nn", "checkpoint_pieces"],
     ["modalities"],
     ["data"],
@@ -31,7 +31,7 @@ LAYERS = [
     ["bulk"],
     ["training", "evaluation"],
     ["preparation"],
-    ["packaging", "export"],
+    ["packaging", "export", "kept"],
     ["api"],
     ["fitting", "cluster", "serving", "studio"],
     ["cli"],

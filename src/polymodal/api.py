@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal import checkpoint as checkpoints
+from polymodal import kept
 from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source, places
 from polymodal.device import choose_device
 from polymodal.errors import CheckpointError, ConfigError, DataError
@@ -219,7 +220,8 @@ class Generator:
 
         if (confidence or min_confidence is not None) and not filling.get("calibration"):
             draws = filling.get("draws", DRAWS) if filling.get("how", "best") == "best" else 0
-            filling["calibration"] = self._calibration(filling.get("options"), draws)
+            there = kept.calibration(self.model, self.run, filling.get("options"), draws)
+            filling["calibration"] = there or self.calibrate(options=filling.get("options"), draws=draws)
         with messages_shown(print_progress):
             if compare and (known := recall(self.model, filling, self.run, self.data)):
                 known.warn(filling.get("columns"))
@@ -257,38 +259,13 @@ class Generator:
             data = self.data()
             rows, training = data.validation, data.train if training is None else training
         with messages_shown():
-            judge = judge or self._judge(training, judge_steps)
+            known = self.training if training is None else training
+            judge = judge or kept.judge(self.run, self.fields, known, judge_steps)
             with Progress("calibrating"):
                 calibration = calibrate(self.model, rows, judge=judge, **({"draws": DRAWS} | options))
         if self.run:
             calibration.save(self.run / "calibration")
         return calibration
-
-    def _calibration(self, options: Mapping[str, Mapping[str, Any]] | None, draws: int) -> Calibration:
-        """The run's calibration, made now if there is none for these options of the heads and these draws."""
-        from polymodal.evaluation.calibration import Calibration
-
-        folder = self.run / "calibration" if self.run else None
-        if folder and (folder / "calibration.json").exists():
-            there = Calibration.load(folder)
-            if there.fits(self.model, options, draws):
-                return there
-        return self.calibrate(options=options, draws=draws)
-
-    def _judge(self, training: Rows | None, steps: int, print_progress: bool = True) -> Judge | None:
-        """A judge of pictures and sound, from the run's folder or trained now; None if nothing asks for one."""
-        from polymodal.evaluation import Judge
-        from polymodal.evaluation.kinds import find_kind
-
-        training = self.training if training is None else training
-        judged = any(find_kind(modality).judged for modality in self.fields.values())
-        if training is None or not steps or not judged:
-            return None
-        folder = self.run / "judge" if self.run else None
-        with Progress("training the judge", shown=print_progress) as bar:
-            return Judge.train(
-                training, steps=steps, folder=folder, progress=lambda n, count: bar.at(n / count, f"step {n:,}")
-            )
 
     def familiarity(self, given: Mapping[str, Any], *, learn: bool = True) -> dict[str, Familiarity]:
         """How familiar given values are: how near they lie to what the model learned from, by field.
@@ -307,16 +284,8 @@ class Generator:
             ConfigError: A field is unknown, or the run does not know where its data are.
             DataError: A value or the data cannot be read.
         """
-        from polymodal.familiarity import FamiliarityMeter
-
-        if self._meter is None and self.run:
-            self._meter = FamiliarityMeter.load(self.model, self.run)
-        if self._meter is None and learn:
-            data = self.data()
-            self._meter = FamiliarityMeter.learn(self.model, data.train, data.validation)
-            if self.run:
-                with suppress(OSError):
-                    self._meter.save(self.run)
+        if self._meter is None:
+            self._meter = kept.familiarity_meter(self.model, self.run, self.data if learn else None)
         return self._meter(given) if self._meter else {}
 
     def index(self, source: Any = "data") -> Index:
@@ -408,12 +377,12 @@ class Generator:
         training = self.training if training is None else training
         if isinstance(judge, str | Path):
             judge = load_judge(judge, rows if training is None else training)
-        kept: dict[str, Any] = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
+        cells: dict[str, Any] = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
         with messages_shown(print_progress):
-            judge = judge or self._judge(training, judge_steps, print_progress)
+            judge = judge or kept.judge(self.run, self.fields, training, judge_steps, print_progress)
             with Progress("scoring", shown=print_progress and "progress" not in options) as bar:
-                kept["progress"] = lambda place, count, name: bar.at(place / count, name)
-                scorecard = evaluate(self.model, rows, judge=judge, training=training, **(kept | options))
+                cells["progress"] = lambda place, count, name: bar.at(place / count, name)
+                scorecard = evaluate(self.model, rows, judge=judge, training=training, **(cells | options))
                 bar.at(1.0, f"{len(scorecard.scores):,} scores", left=0.0)
         return scorecard
 
@@ -528,6 +497,4 @@ def open_run(run: str | Path, *, device: str | None = None) -> Generator:
     return Generator(checkpoints.load_model(run).to(choose_device(device)), Path(run))
 
 
-def from_pretrained(run: str | Path, *, revision: str | None = None, device: str | None = None) -> Generator:
-    """The model of a folder, or of the hub; see ``Generator.from_pretrained``."""
-    return Generator.from_pretrained(run, revision=revision, device=device)
+from_pretrained = Generator.from_pretrained

@@ -10,7 +10,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from polymodal.alignment import ALIGNMENTS
@@ -26,8 +25,7 @@ from polymodal.migration import migrate_recipe
 from polymodal.modalities import MODALITIES, Modality, build, kind_of
 from polymodal.types import Space
 from polymodal.vocoders import VOCODERS
-
-_MOST_YAML_BYTES, _MOST_YAML_PARTS, _MOST_YAML_DEPTH = 1 << 24, 100_000, 64
+from polymodal.yaml_text import parse_yaml
 
 
 class _Strict(BaseModel):
@@ -467,48 +465,6 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"recipe {place}: a mapping of keys is needed, not {type(tree).__name__}")
     return tree
-
-
-def parse_yaml(source: str | Path, where: str) -> Any:
-    """What YAML of anybody's holds, given as a text or in a file. Its names for parts may not unfold without end.
-
-    Raises:
-        ConfigError: It cannot be read, is no YAML, or is far more than any recipe; the message starts with ``where``.
-    """
-    try:
-        text = str(source)
-        if isinstance(source, Path):
-            if source.stat().st_size > _MOST_YAML_BYTES:
-                raise ConfigError(f"{where}: has more than {_MOST_YAML_BYTES:,} bytes")
-            text = source.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
-    except ConfigError:
-        raise
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, LookupError) as error:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: not valid YAML: nested too deeply") from None
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
-    waiting, parts = [(tree, 0)], 0
-    while waiting:
-        part, depth = waiting.pop()
-        parts += 1
-        if parts > _MOST_YAML_PARTS or depth > _MOST_YAML_DEPTH:
-            raise ConfigError(
-                f"{where}: unfolds to more than any recipe: over {_MOST_YAML_PARTS:,} parts, or without end"
-            )
-        inner = [*part, *part.values()] if isinstance(part, dict) else part if isinstance(part, list) else ()
-        waiting += [(one, depth + 1) for one in inner]
-    return tree
-
-
-def parse_override(text: str, option: str = "--set", example: str = "train.minutes=10") -> tuple[str, Any]:
-    """``train.minutes=10`` -> ("train.minutes", 10); the value is YAML."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{option} {text}: not of the form key=value, such as {example}")
-    return key.strip(), parse_yaml(value, f"{option} {text}")
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

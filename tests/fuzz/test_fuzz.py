@@ -282,7 +282,8 @@ def test_a_cell_of_any_value(name):
 
 
 def test_a_recipe_of_any_text():
-    from polymodal.config import load_recipe, parse_yaml
+    from polymodal.config import load_recipe
+    from polymodal.yaml_text import parse_yaml
 
     valid = b"fields: {name: {modality: text, head: {kind: autoregressive, depth: 2}}}\nwidth: 32\ntrain: {steps: 3}\n"
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from polymodal.cli.main import _parser
-from polymodal.config import load_recipe, parse_override
+from polymodal.config import load_recipe
+from polymodal.yaml_text import parse_override
 
 FOLDER = Path(__file__).parents[2] / "examples" / "cluster"
 

@@ -12,9 +12,10 @@ from torch import nn
 import polymodal as pm
 from polymodal.checkpoint import find
 from polymodal.cli.main import main
-from polymodal.config import load_recipe, parse_override
+from polymodal.config import load_recipe
 from polymodal.modalities import Audio
 from polymodal.vocoders import VOCODERS, Vocoder
+from polymodal.yaml_text import parse_override
 
 VOCODER = {"kind": "istft", "width": 8, "depth": 1, "intermediate_size": 16, "crop_frames": 4}
 

@@ -85,7 +85,7 @@ def head_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: One is not of the right form.
     """
-    from polymodal.config import parse_override
+    from polymodal.yaml_text import parse_override
 
     options: dict[str, dict[str, Any]] = {}
     for text in texts:

@@ -67,10 +67,10 @@ polymodal train any-to-any --data /shared/rows.parquet --engine ray --workers 8 
 def run(args: Any) -> None:
     """Trains, and prints what can be done next."""
     from polymodal.api import Generator
-    from polymodal.config import parse_override
     from polymodal.device import choose_device
     from polymodal.preparation import describe_data, everyday_settings, prepare
     from polymodal.training import stages
+    from polymodal.yaml_text import parse_override
 
     overrides: dict[str, Any] = {"fields": read_fields(args.fields)} if args.fields else {}
     overrides |= dict(parse_override(text) for text in args.set)
@@ -107,7 +107,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is not there, or holds no mapping.
     """
-    from polymodal.config import parse_yaml
+    from polymodal.yaml_text import parse_yaml
 
     if not path.is_file():
         raise ConfigError(f"fields: there is no file {path}")

@@ -68,7 +68,7 @@ class Manifest:
         arrays = {"present": np.packbits(self.present, axis=1), "split": self.split, "index": self.index}
         known = {name: value for name, value in vars(self).items() if name not in arrays}
         with atomic_file(file) as partial:
-            np.savez(partial, known=np.array(json.dumps(known)), **arrays)
+            np.savez(partial, known=np.array(json.dumps(known)), **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, file: Path) -> Manifest | None:
@@ -138,13 +138,13 @@ class _Loader:
             split[np.isin(rows.index, data.splits[name].index)] = place
         if named in SPLITS[1:]:
             split[:] = SPLITS.index(named)
-        kept = [
+        rejected, bad_cells = (
             [list(vars(each).values()) for each in some[:_MOST_REJECTIONS]] for some in (data.rejected, data.bad_cells)
-        ]
+        )
         Manifest(
             np.stack([rows.columns[name].present for name in self.fields]), split, rows.index, records,
-            [rows.columns[name].key for name in self.fields], bytes_of(folder), rows.fingerprint, *kept,
-            (len(data.rejected), len(data.bad_cells)),
+            [rows.columns[name].key for name in self.fields], bytes_of(folder), rows.fingerprint, rejected,
+            bad_cells, (len(data.rejected), len(data.bad_cells)),
         ).write(self._file(shard))  # fmt: skip
         return rows
 

@@ -66,7 +66,7 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
     both = context.beside(nothing) if guides and nothing is not None else None
     twice = torch.cat([seen, seen])
     # Compared as ``guide`` compares them, in 32 bits: a time that is an end of the interval is within it.
-    begin, end = np.float32(options.guidance_interval)
+    begin, end = (np.float32(end) for end in options.guidance_interval)
 
     def velocity(x: Tensor, time: Tensor, guided: bool) -> Tensor:
         if not guided or both is None:

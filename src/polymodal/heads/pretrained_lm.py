@@ -109,7 +109,7 @@ class PretrainedLM(Head):
         return None if space.variable else "writes texts, whose length varies"
 
     def bind(self, modality: Modality) -> None:
-        if not isinstance(modality, Text):
+        if not isinstance(modality, type(self._modality)):
             raise ConfigError(f"kind: 'pretrained_lm' writes texts, not {type(modality).__name__}")
         self._modality = modality
 

@@ -51,7 +51,9 @@ def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
                 rows.with_derived(name + ending, derive, folder)
             engine.wait()
             rows = rows.with_derived(name + ending, derive, folder)
-            part.release()
+    for *_, part, _, _ in parts:
+        if not part.trains:
+            part.release()  # a tower is loaded again where it is needed
     return rows
 
 

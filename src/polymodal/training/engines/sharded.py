@@ -77,7 +77,8 @@ class Sharded(Engine):
             fully_shard(unit, mesh=mesh, ignored_params=still)
         for name, parameter in model.named_parameters():  # such as a momentum of its own
             vars(parameter).update(marks[name])
-        fully_shard.state(model)._lazy_init()  # else a block that is used by itself first takes itself for the root
+        # Else a block that is used by itself first takes itself for the root.
+        fully_shard.state(model)._lazy_init()  # type: ignore[attr-defined]
 
     def backward(self, micro_batch: MicroBatch, player: str, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -141,7 +142,7 @@ class Sharded(Engine):
         """Else the first process alone would fetch weights ahead in the order in which it has just used them."""
         from torch.distributed.fsdp import fully_shard
 
-        state = fully_shard.state(unit)
+        state = fully_shard.state(unit)  # type: ignore[attr-defined]
         state._comm_ctx.post_forward_order.clear()
         for group in state._fsdp_param_groups:
             group._post_forward_indices.clear()
