@@ -46,22 +46,13 @@ class Parts(_Strict):
 
 
 class SmallParts(Parts):
-    """The parts of fields of few places, such as small pictures.
-
-    Attributes:
-        places: Most places of the grid of such a field: a picture of 32 x 32 pixels has 1,024.
-    """
+    """The parts of fields of at most ``places`` places in their grid: a picture of 32 x 32 pixels has 1,024."""
 
     places: int = Field(ge=1)
 
 
 class DefaultParts(Parts):
-    """The parts of the fields of one modality.
-
-    Attributes:
-        small: Those of small fields, if they have others. Encoder, head and vocoder are as above where it names none; a
-            codec there is only if it names one.
-    """
+    """The parts of one modality's fields; of ``small`` ones those that it names, and no codec unless it names one."""
 
     small: SmallParts | None = None
 
