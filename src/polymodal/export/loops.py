@@ -66,7 +66,7 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
     both = context.beside(nothing) if guides and nothing is not None else None
     twice = torch.cat([seen, seen])
     # Compared as ``guide`` compares them, in 32 bits: a time that is an end of the interval is within it.
-    begin, end = (np.float32(end) for end in options.guidance_interval)
+    begin, end = (float(np.float32(time)) for time in options.guidance_interval)
 
     def velocity(x: Tensor, time: Tensor, guided: bool) -> Tensor:
         if not guided or both is None:
@@ -76,9 +76,9 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
 
     moments = times_of(options.steps)
     times, sizes = torch.tensor(moments), torch.tensor([b - a for a, b in pairwise(moments)])
-    where = [guides and bool(begin <= t <= end) for t in moments]
+    where = [guides and begin <= t <= end for t in moments]
     solver = "euler" if short else options.solver
-    between = [guides and bool(begin <= np.float32((a + b) / 2) <= end) for a, b in pairwise(moments)]
+    between = [guides and begin <= float(np.float32((a + b) / 2)) <= end for a, b in pairwise(moments)]
     kinds: list[tuple[str, bool, bool]] = [
         (solver, where[step], between[step] if solver == "midpoint" else where[step + 1])
         for step in range(options.steps - 1)

@@ -82,7 +82,7 @@ def export_direction(
     ``polymodal`` how raw values become these, as ``polymodal.export.runner`` reads them.
 
     Args:
-        model: On the CPU.
+        model: Any; a copy on the CPU is exported.
         given: Fields that can be given.
         to: The field that is drawn.
         path: Of the file.
@@ -104,7 +104,7 @@ def export_direction(
     names = ["keys", *(f"{name}.{part}" for name in given for part in ("value", "mask"))]
     document = program.model_proto
     _rename(document, names)
-    difference, checked = _difference(document.SerializeToString(), model, module, names, rows)
+    difference, checked = _difference(document.SerializeToString(), module, names, rows)
     if not difference <= CLOSE:
         raise ConfigError(
             f"{direction}: is not exported: what the graph draws differs by {difference:.2g} from what PyTorch draws; "
@@ -180,6 +180,8 @@ def _rename(document: Any, names: Sequence[str]) -> None:
     graph = document.graph
     new = dict(zip([value.name for value in graph.input], names, strict=True))
     new |= dict(zip([value.name for value in graph.output], ("value", "mask"), strict=True))
+    inner = {name for node in graph.node for name in node.output}
+    new |= {name: f"{name}_inner" for name in {*new.values()} - new.keys() if name in inner}
     _rename_in(graph, new)
 
 
@@ -195,7 +197,7 @@ def _rename_in(graph: Any, new: Mapping[str, str]) -> None:
                 _rename_in(attribute.g, new)
 
 
-def _difference(content: bytes, model: Model, module: Direction, names: Sequence[str], rows: int) -> tuple[float, int]:
+def _difference(content: bytes, module: Direction, names: Sequence[str], rows: int) -> tuple[float, int]:
     """The largest difference between what a graph and PyTorch draw, of rows that have and that lack each field."""
     import onnxruntime
 
@@ -205,7 +207,7 @@ def _difference(content: bytes, model: Model, module: Direction, names: Sequence
         session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exceptions have no common base
         raise ConfigError(f"onnxruntime cannot read the graph: {str(error).splitlines()[0]}") from error
-    asked = {value.name for value in session.get_inputs()}
+    asked, model = {value.name for value in session.get_inputs()}, module.model
     worst = 0.0
     for attempt in range(_TRIES):
         keys = make_keys(attempt, rows)
