@@ -27,6 +27,7 @@ from polymodal.export.onnx_file import made_up
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.preparation import prepare
+from polymodal.resolution import resolve
 from record import RESULTS, about, save
 from tiny_rows import SOME, write_rows
 
@@ -44,7 +45,7 @@ def model_of(recipe: str, folder: Path) -> Model:
     few = {"fields.shape.count": 256} if "shape" in load_recipe(recipe).fields else {}
     resolved, data = prepare(recipe, str(table / "rows.jsonl"), few)
     torch.manual_seed(0)
-    model = Model(resolved, data.fields).eval()
+    model = Model(resolve(resolved, data.fields, data.train.names), data.fields).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(MOVED * torch.randn_like(parameter))
