@@ -98,8 +98,8 @@ def export_direction(
     direction = f"{'+'.join(given)}->{to}"
     if rows < 1:
         raise ConfigError(f"rows: {rows} is not at least 1")
-    _refuse_parts(model, given, to, direction)
     module = Direction(model, given, to, options).eval()
+    _refuse_parts(module, direction)
     program = _traced(module, example(model, given, rows), direction)
     names = ["keys", *(f"{name}.{part}" for name in given for part in ("value", "mask"))]
     document = program.model_proto
@@ -130,16 +130,16 @@ def _check_installed() -> None:
         raise ConfigError(f"export: needs {', '.join(missing)}; install them: pip install 'polymodal[export]'")
 
 
-def _refuse_parts(model: Model, given: Sequence[str], to: str, direction: str) -> None:
+def _refuse_parts(module: Direction, direction: str) -> None:
     """Refuses what is known not to become a graph."""
-    for name in given:
-        if not model.encoders[name].trains:
+    for name in module.given:
+        encoder = module.model.encoders[name]
+        if not encoder.trains:
             raise ConfigError(
                 f"{direction}: is not exported: the encoder of '{name}' brings weights of its own "
-                f"({type(model.encoders[name]).__name__}); export that from where it comes from"
+                f"({type(encoder).__name__}); export that from where it comes from"
             )
-    head = model.heads[to]
-    if getattr(head.options, "truncation", 0):
+    if getattr(module.options, "truncation", 0):
         raise ConfigError(f"{direction}: is not exported: truncation needs a function that ONNX lacks (erfinv)")
 
 
