@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
@@ -44,7 +45,15 @@ FEW = 2
 
 def draw(head: Head, context: Context, keys: Tensor, nothing: Context | None, options: Any) -> Field:
     """One value per row, as ``head.draw`` gives it."""
-    return DRAWERS.get(type(head), plain)(head, context, keys, nothing, options)
+    drawer = DRAWERS.get(type(head))
+    if drawer is None:
+        return plain(head, context, keys, nothing, options)
+    return drawer(head, _apart(context), keys, None if nothing is None else _apart(nothing), options)
+
+
+def _apart(context: Context) -> Context:
+    """A context whose tensors share no memory: what a loop takes in may not be a view of anything else it takes in."""
+    return replace(context, tokens=_own(context.tokens), mask=_own(context.mask), pooled=_own(context.pooled))
 
 
 def plain(head: Head, context: Context, keys: Tensor, nothing: Context | None, options: Any) -> Field:
@@ -319,7 +328,7 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         guess = options.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
         confidence = logits.log_softmax(-1).gather(2, guess[..., None]).squeeze(2)
         spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
-        noisy = confidence + noise * lefts.index_select(0, step) * spread
+        noisy = confidence + noise * lefts.index_select(0, step)[:, None] * spread
         confidence = spread if options.order == "random" else noisy
         keep = _ranks(confidence.masked_fill(~hidden, math.inf)) >= number
         return step + 1, _own(torch.where(hidden & keep, guess, ids)), _own(hidden & ~keep)

@@ -146,7 +146,9 @@ def _refuse_parts(module: Direction, direction: str) -> None:
 def _traced(module: Direction, arguments: tuple[Tensor, ...], direction: str) -> Any:
     """What PyTorch's exporter makes of a module."""
     try:
-        with _silence(), torch.no_grad():
+        # What was traced before must not make sizes symbols: those of a loop are all known.
+        torch.compiler.reset()
+        with _silence(), torch.no_grad(), torch._dynamo.config.patch(automatic_dynamic_shapes=False):
             return torch.onnx.export(module, arguments, dynamo=True, verbose=False)
     except Exception as error:  # whatever the tracer meets in a part that anybody may have written
         root: BaseException = error

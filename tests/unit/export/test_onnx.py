@@ -79,7 +79,7 @@ def test_every_fusion_tells_the_same(fusion, tmp_path):
 
 
 def test_a_file_draws_what_the_run_draws_without_polymodal(trained, tmp_path):
-    """The sample of a seed by the runner alone, in a process that has no polymodal, with an input and with none."""
+    """The sample of a seed by the runner alone, in a process that has no polymodal, with either input absent."""
     file = tmp_path / "files" / "name.onnx"
     command = [
         "export",
@@ -93,7 +93,7 @@ def test_a_file_draws_what_the_run_draws_without_polymodal(trained, tmp_path):
     ]
     assert main(command) == 0
     own = pm.open(trained)
-    for given, words in (({"colour": "red"}, ["--colour", "red"]), ({}, [])):
+    for given, words in (({"colour": "red"}, ["--colour", "red"]), ({"place": [7, 8]}, ["--given", "place=7,8"])):
         expected = own.generate(given, to="name", n=2, seed=4, options={"name": {"top_p": 0.9}})["name"]
         runner = [sys.executable, "-I", str(file.with_name("runner.py")), str(file), "-n", "2", "--seed", "4"]
         done = subprocess.run(
