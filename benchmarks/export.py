@@ -13,7 +13,7 @@ other recipes gave before stays. The extra ``export`` is needed.
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> 
     return min(one), min(other)
 
 
-def measured(recipe: str, folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
-    """By direction of a recipe: difference, size and times, or why it is refused."""
-    model, results = model_of(recipe, folder), {}
+def measured(recipe: str, folder: Path, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each direction of a recipe, with difference, size and times, or why it is refused."""
+    model = model_of(recipe, folder)
     for given, to in directions(model):
         path, name = folder / f"{recipe}.onnx", f"{'+'.join(given)}->{to}"
         result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
@@ -100,8 +100,7 @@ def measured(recipe: str, folder: Path, repeats: int) -> dict[str, dict[str, Any
         except ConfigError as error:
             result["refused"] = str(error)
         print(f"{recipe}: {name}: {result}", flush=True)
-        results[f"{recipe}, {name}"] = result
-    return results
+        yield f"{recipe}, {name}", result
 
 
 def main() -> None:
@@ -115,14 +114,15 @@ def main() -> None:
     torch.set_num_threads(1)
     known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     results, minutes = known.get("results", {}), known.get("minutes_in_all", 0.0)
+    begin = time.perf_counter()
     for recipe in arguments.recipes:
-        begin = time.perf_counter()
-        results |= measured(recipe, arguments.folder, arguments.repeats)
-        minutes += (time.perf_counter() - begin) / 60
-        refused = sum("refused" in one for one in results.values())
-        counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
-        told = about(60 * minutes, seed=0) | {"versions": {"onnxruntime": onnxruntime.__version__}}
-        save(told | counts | {"results": results}, arguments.output)
+        for name, result in measured(recipe, arguments.folder, arguments.repeats):
+            results[name] = result
+            refused = sum("refused" in one for one in results.values())
+            told = about(60 * minutes + time.perf_counter() - begin, seed=0)
+            told |= {"versions": {"onnxruntime": onnxruntime.__version__}}
+            counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
+            save(told | counts | {"results": results}, arguments.output)
 
 
 if __name__ == "__main__":
