@@ -57,14 +57,11 @@ def directions(model: Model) -> list[tuple[list[str], str]]:
     return [([name for name in model.encoders if name != to], to) for to in model.heads]
 
 
-def least(call: Callable[[], Any], repeats: int) -> float:
-    """Processor's seconds of the quickest call."""
-    seconds = []
-    for _ in range(repeats):
-        begin = time.process_time()
-        call()
-        seconds.append(time.process_time() - begin)
-    return min(seconds)
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Processor's seconds of a call."""
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin
 
 
 def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> tuple[float, float]:
@@ -81,8 +78,8 @@ def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> 
     present = torch.ones(1, dtype=torch.bool)
     one, other = [], []
     for _ in range(repeats):
-        one.append(least(lambda: session.run(None, feed), 1))
-        other.append(least(lambda: model.sample(batch, dict.fromkeys(given, present), {to: present}, keys), 1))
+        one.append(seconds_of(lambda: session.run(None, feed)))
+        other.append(seconds_of(lambda: model.sample(batch, dict.fromkeys(given, present), {to: present}, keys)))
     return min(one), min(other)
 
 
