@@ -149,7 +149,7 @@ def _run(advance: Callable[..., Tensor], x: Tensor, steps: list[int], times: Ten
         for step in steps:
             x = advance(x, times[step : step + 1], times[step + 1 : step + 2], sizes[step : step + 1])
         return x
-    last = steps[-1]
+    last, shape = steps[-1], tuple(x.shape)
 
     def more(step: Tensor, x: Tensor) -> Tensor:
         return step[0] <= last
@@ -158,7 +158,8 @@ def _run(advance: Callable[..., Tensor], x: Tensor, steps: list[int], times: Ten
         time, after, size = (
             table.index_select(0, at) for table, at in ((times, step), (times, step + 1), (sizes, step))
         )
-        return step + 1, _own(advance(x, time, after, size))
+        # The tracer may take sizes of what a loop carries for symbols; networks compute with them as numbers.
+        return step + 1, _own(advance(x.view(shape), time, after, size))
 
     return torch.while_loop(more, body, (torch.full((1,), steps[0]), _own(x)))[1]
 
@@ -320,6 +321,7 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         return step[0] < options.steps
 
     def body(step: Tensor, ids: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ids, hidden = ids.view(rows, longest), hidden.view(rows, longest)
         number = (count * shares.index_select(0, step)).floor()
         logits = head.logits(torch.cat([ids, ids]) if guided else ids, all_real, both)
         if guided:

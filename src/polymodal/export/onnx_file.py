@@ -154,7 +154,9 @@ def _traced(module: Direction, arguments: tuple[Tensor, ...], direction: str) ->
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
-        reason = next((line.strip() for line in str(root).splitlines() if line.strip()), type(root).__name__)
+        lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+        told = [line for line in lines if line.startswith("Explanation: ")] or lines or [type(root).__name__]
+        reason = told[0].removeprefix("Explanation: ")
         raise ConfigError(
             f"{direction}: is not exported: its parts ({type(module.model.heads[module.to_field]).__name__}) cannot "
             f"be traced: {type(root).__name__}: {reason}"

@@ -33,6 +33,7 @@ HEADS = {
     "flow by euler": ("vector", {**FLOW, "steps": 10, "solver": "euler", "guidance_interval": [0.0, 0.6]}, None),
     "flow by midpoint": ("vector", {**FLOW, "steps": 10, "solver": "midpoint", "guidance_interval": [0.1, 0.6]}, None),
     "flow by shortcuts": ("vector", {**FLOW, "steps": 4, "shortcuts": 1}, None),
+    "flow by a U-Net": ("image", {"kind": "flow", "channels": [8, 8], "patch": 2, "steps": 5}, None),
     "flow through a codec": (
         "image",
         {**FLOW, "steps": 6},
