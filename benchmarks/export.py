@@ -13,7 +13,7 @@ other recipes gave before stays. The extra ``export`` is needed.
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from polymodal.export.onnx_file import made_up
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.preparation import prepare
+from polymodal.resolution import resolve
 from record import RESULTS, about, save
 from tiny_rows import SOME, write_rows
 
@@ -44,7 +45,7 @@ def model_of(recipe: str, folder: Path) -> Model:
     few = {"fields.shape.count": 256} if "shape" in load_recipe(recipe).fields else {}
     resolved, data = prepare(recipe, str(table / "rows.jsonl"), few)
     torch.manual_seed(0)
-    model = Model(resolved, data.fields).eval()
+    model = Model(resolve(resolved, data.fields, data.train.names), data.fields).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(MOVED * torch.randn_like(parameter))
@@ -56,14 +57,11 @@ def directions(model: Model) -> list[tuple[list[str], str]]:
     return [([name for name in model.encoders if name != to], to) for to in model.heads]
 
 
-def least(call: Callable[[], Any], repeats: int) -> float:
-    """Processor's seconds of the quickest call."""
-    seconds = []
-    for _ in range(repeats):
-        begin = time.process_time()
-        call()
-        seconds.append(time.process_time() - begin)
-    return min(seconds)
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Processor's seconds of a call."""
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin
 
 
 def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> tuple[float, float]:
@@ -80,14 +78,14 @@ def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> 
     present = torch.ones(1, dtype=torch.bool)
     one, other = [], []
     for _ in range(repeats):
-        one.append(least(lambda: session.run(None, feed), 1))
-        other.append(least(lambda: model.sample(batch, dict.fromkeys(given, present), {to: present}, keys), 1))
+        one.append(seconds_of(lambda: session.run(None, feed)))
+        other.append(seconds_of(lambda: model.sample(batch, dict.fromkeys(given, present), {to: present}, keys)))
     return min(one), min(other)
 
 
-def measured(recipe: str, folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
-    """By direction of a recipe: difference, size and times, or why it is refused."""
-    model, results = model_of(recipe, folder), {}
+def measured(recipe: str, folder: Path, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each direction of a recipe, with difference, size and times, or why it is refused."""
+    model = model_of(recipe, folder)
     for given, to in directions(model):
         path, name = folder / f"{recipe}.onnx", f"{'+'.join(given)}->{to}"
         result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
@@ -99,8 +97,7 @@ def measured(recipe: str, folder: Path, repeats: int) -> dict[str, dict[str, Any
         except ConfigError as error:
             result["refused"] = str(error)
         print(f"{recipe}: {name}: {result}", flush=True)
-        results[f"{recipe}, {name}"] = result
-    return results
+        yield f"{recipe}, {name}", result
 
 
 def main() -> None:
@@ -114,14 +111,15 @@ def main() -> None:
     torch.set_num_threads(1)
     known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     results, minutes = known.get("results", {}), known.get("minutes_in_all", 0.0)
+    begin = time.perf_counter()
     for recipe in arguments.recipes:
-        begin = time.perf_counter()
-        results |= measured(recipe, arguments.folder, arguments.repeats)
-        minutes += (time.perf_counter() - begin) / 60
-        refused = sum("refused" in one for one in results.values())
-        counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
-        told = about(60 * minutes, seed=0) | {"versions": {"onnxruntime": onnxruntime.__version__}}
-        save(told | counts | {"results": results}, arguments.output)
+        for name, result in measured(recipe, arguments.folder, arguments.repeats):
+            results[name] = result
+            refused = sum("refused" in one for one in results.values())
+            told = about(60 * minutes + time.perf_counter() - begin, seed=0)
+            told |= {"versions": {"onnxruntime": onnxruntime.__version__}}
+            counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
+            save(told | counts | {"results": results}, arguments.output)
 
 
 if __name__ == "__main__":

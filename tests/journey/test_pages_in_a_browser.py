@@ -8,6 +8,7 @@ import pytest
 from browser import CHROMIUM, Browser
 
 from polymodal.cli.main import main
+from polymodal.export import write_runner
 
 MOST_BYTES = 15_000_000
 
@@ -83,3 +84,14 @@ def test_who_asks_elsewhere_or_complains_would_be_seen(browser, tmp_path):
     assert len(browser.told("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")) >= 3
     assert any("missing.png" in params["request"]["url"] for params in browser.told("Network.requestWillBeSent"))
     assert browser.evaluate("document.documentElement.scrollWidth") > 400
+
+
+def test_the_page_of_an_exported_file_asks_nobody_else(browser, tmp_path):
+    model = tmp_path / "model.onnx"
+    model.touch()
+    page = next(path for path in write_runner(model) if path.suffix == ".html")
+    browser.open(page.as_uri(), 400)
+    browser.wait("document.getElementById('said').textContent.includes('onnxruntime-web is missing')")
+    asked = {params["request"]["url"] for params in browser.told("Network.requestWillBeSent")}
+    beside = (page.as_uri(), page.with_name("dist").as_uri())
+    assert all(url.startswith(("data:", *beside)) for url in asked)

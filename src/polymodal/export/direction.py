@@ -75,8 +75,8 @@ class Direction(nn.Module):
 
 
 def _apart(model: Model) -> Model:
-    """A copy whose parameters each have memory of their own, as a tracer wants it; see ``flatten_parameters``."""
-    copied = copy.deepcopy(model)
+    """A copy on the CPU, each parameter in memory of its own, as a tracer wants it; see ``flatten_parameters``."""
+    copied = copy.deepcopy(model).cpu()
     for parameter in copied.parameters():
         parameter.data = parameter.data.clone()
     return copied.requires_grad_(False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
@@ -44,7 +45,15 @@ FEW = 2
 
 def draw(head: Head, context: Context, keys: Tensor, nothing: Context | None, options: Any) -> Field:
     """One value per row, as ``head.draw`` gives it."""
-    return DRAWERS.get(type(head), plain)(head, context, keys, nothing, options)
+    drawer = DRAWERS.get(type(head))
+    if drawer is None:
+        return plain(head, context, keys, nothing, options)
+    return drawer(head, _apart(context), keys, None if nothing is None else _apart(nothing), options)
+
+
+def _apart(context: Context) -> Context:
+    """A context whose tensors share no memory: what a loop takes in may not be a view of anything else it takes in."""
+    return replace(context, tokens=_own(context.tokens), mask=_own(context.mask), pooled=_own(context.pooled))
 
 
 def plain(head: Head, context: Context, keys: Tensor, nothing: Context | None, options: Any) -> Field:
@@ -66,7 +75,7 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
     both = context.beside(nothing) if guides and nothing is not None else None
     twice = torch.cat([seen, seen])
     # Compared as ``guide`` compares them, in 32 bits: a time that is an end of the interval is within it.
-    begin, end = (np.float32(end) for end in options.guidance_interval)
+    begin, end = (float(np.float32(time)) for time in options.guidance_interval)
 
     def velocity(x: Tensor, time: Tensor, guided: bool) -> Tensor:
         if not guided or both is None:
@@ -76,9 +85,9 @@ def draw_flow(head: Flow, context: Context, keys: Tensor, nothing: Context | Non
 
     moments = times_of(options.steps)
     times, sizes = torch.tensor(moments), torch.tensor([b - a for a, b in pairwise(moments)])
-    where = [guides and bool(begin <= t <= end) for t in moments]
+    where = [guides and begin <= t <= end for t in moments]
     solver = "euler" if short else options.solver
-    between = [guides and bool(begin <= np.float32((a + b) / 2) <= end) for a, b in pairwise(moments)]
+    between = [guides and begin <= float(np.float32((a + b) / 2)) <= end for a, b in pairwise(moments)]
     kinds: list[tuple[str, bool, bool]] = [
         (solver, where[step], between[step] if solver == "midpoint" else where[step + 1])
         for step in range(options.steps - 1)
@@ -140,7 +149,7 @@ def _run(advance: Callable[..., Tensor], x: Tensor, steps: list[int], times: Ten
         for step in steps:
             x = advance(x, times[step : step + 1], times[step + 1 : step + 2], sizes[step : step + 1])
         return x
-    last = steps[-1]
+    last, shape = steps[-1], tuple(x.shape)
 
     def more(step: Tensor, x: Tensor) -> Tensor:
         return step[0] <= last
@@ -149,7 +158,8 @@ def _run(advance: Callable[..., Tensor], x: Tensor, steps: list[int], times: Ten
         time, after, size = (
             table.index_select(0, at) for table, at in ((times, step), (times, step + 1), (sizes, step))
         )
-        return step + 1, _own(advance(x, time, after, size))
+        # The tracer may take sizes of what a loop carries for symbols; networks compute with them as numbers.
+        return step + 1, _own(advance(x.view(shape), time, after, size))
 
     return torch.while_loop(more, body, (torch.full((1,), steps[0]), _own(x)))[1]
 
@@ -311,6 +321,7 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         return step[0] < options.steps
 
     def body(step: Tensor, ids: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ids, hidden = ids.view(rows, longest), hidden.view(rows, longest)
         number = (count * shares.index_select(0, step)).floor()
         logits = head.logits(torch.cat([ids, ids]) if guided else ids, all_real, both)
         if guided:
@@ -319,7 +330,7 @@ def draw_masked(head: Masked, context: Context, keys: Tensor, nothing: Context |
         guess = options.choose(logits.flatten(0, 1), streams, 0).view(rows, longest)
         confidence = logits.log_softmax(-1).gather(2, guess[..., None]).squeeze(2)
         spread = gumbel(fold(keys, 2 + 2 * step), (longest,))
-        noisy = confidence + noise * lefts.index_select(0, step) * spread
+        noisy = confidence + noise * lefts.index_select(0, step)[:, None] * spread
         confidence = spread if options.order == "random" else noisy
         keep = _ranks(confidence.masked_fill(~hidden, math.inf)) >= number
         return step + 1, _own(torch.where(hidden & keep, guess, ids)), _own(hidden & ~keep)

@@ -82,7 +82,7 @@ def export_direction(
     ``polymodal`` how raw values become these, as ``polymodal.export.runner`` reads them.
 
     Args:
-        model: On the CPU.
+        model: Any; a copy on the CPU is exported.
         given: Fields that can be given.
         to: The field that is drawn.
         path: Of the file.
@@ -98,13 +98,13 @@ def export_direction(
     direction = f"{'+'.join(given)}->{to}"
     if rows < 1:
         raise ConfigError(f"rows: {rows} is not at least 1")
-    _refuse_parts(model, given, to, direction)
     module = Direction(model, given, to, options).eval()
+    _refuse_parts(module, direction)
     program = _traced(module, example(model, given, rows), direction)
     names = ["keys", *(f"{name}.{part}" for name in given for part in ("value", "mask"))]
     document = program.model_proto
     _rename(document, names)
-    difference, checked = _difference(document.SerializeToString(), model, module, names, rows)
+    difference, checked = _difference(document.SerializeToString(), module, names, rows)
     if not difference <= CLOSE:
         raise ConfigError(
             f"{direction}: is not exported: what the graph draws differs by {difference:.2g} from what PyTorch draws; "
@@ -130,29 +130,33 @@ def _check_installed() -> None:
         raise ConfigError(f"export: needs {', '.join(missing)}; install them: pip install 'polymodal[export]'")
 
 
-def _refuse_parts(model: Model, given: Sequence[str], to: str, direction: str) -> None:
+def _refuse_parts(module: Direction, direction: str) -> None:
     """Refuses what is known not to become a graph."""
-    for name in given:
-        if not model.encoders[name].trains:
+    for name in module.given:
+        encoder = module.model.encoders[name]
+        if not encoder.trains:
             raise ConfigError(
                 f"{direction}: is not exported: the encoder of '{name}' brings weights of its own "
-                f"({type(model.encoders[name]).__name__}); export that from where it comes from"
+                f"({type(encoder).__name__}); export that from where it comes from"
             )
-    head = model.heads[to]
-    if getattr(head.options, "truncation", 0):
+    if getattr(module.options, "truncation", 0):
         raise ConfigError(f"{direction}: is not exported: truncation needs a function that ONNX lacks (erfinv)")
 
 
 def _traced(module: Direction, arguments: tuple[Tensor, ...], direction: str) -> Any:
     """What PyTorch's exporter makes of a module."""
     try:
-        with _silence(), torch.no_grad():
+        # What was traced before must not make sizes symbols: those of a loop are all known.
+        torch.compiler.reset()
+        with _silence(), torch.no_grad(), torch._dynamo.config.patch(automatic_dynamic_shapes=False):
             return torch.onnx.export(module, arguments, dynamo=True, verbose=False)
     except Exception as error:  # whatever the tracer meets in a part that anybody may have written
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
-        reason = next((line.strip() for line in str(root).splitlines() if line.strip()), type(root).__name__)
+        lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+        told = [line for line in lines if line.startswith("Explanation: ")] or lines or [type(root).__name__]
+        reason = told[0].removeprefix("Explanation: ")
         raise ConfigError(
             f"{direction}: is not exported: its parts ({type(module.model.heads[module.to_field]).__name__}) cannot "
             f"be traced: {type(root).__name__}: {reason}"
@@ -180,6 +184,8 @@ def _rename(document: Any, names: Sequence[str]) -> None:
     graph = document.graph
     new = dict(zip([value.name for value in graph.input], names, strict=True))
     new |= dict(zip([value.name for value in graph.output], ("value", "mask"), strict=True))
+    inner = {name for node in graph.node for name in node.output}
+    new |= {name: f"{name}_inner" for name in {*new.values()} - new.keys() if name in inner}
     _rename_in(graph, new)
 
 
@@ -195,7 +201,7 @@ def _rename_in(graph: Any, new: Mapping[str, str]) -> None:
                 _rename_in(attribute.g, new)
 
 
-def _difference(content: bytes, model: Model, module: Direction, names: Sequence[str], rows: int) -> tuple[float, int]:
+def _difference(content: bytes, module: Direction, names: Sequence[str], rows: int) -> tuple[float, int]:
     """The largest difference between what a graph and PyTorch draw, of rows that have and that lack each field."""
     import onnxruntime
 
@@ -205,7 +211,7 @@ def _difference(content: bytes, model: Model, module: Direction, names: Sequence
         session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exceptions have no common base
         raise ConfigError(f"onnxruntime cannot read the graph: {str(error).splitlines()[0]}") from error
-    asked = {value.name for value in session.get_inputs()}
+    asked, model = {value.name for value in session.get_inputs()}, module.model
     worst = 0.0
     for attempt in range(_TRIES):
         keys = make_keys(attempt, rows)

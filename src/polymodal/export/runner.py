@@ -428,6 +428,7 @@ def main(arguments=None):
     parser.add_argument("-n", type=int, default=1, help="samples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", default="out", help="folder")
+    parser.add_argument("--given", metavar="FIELD=VALUE", action="append", default=[], help="as --FIELD VALUE")
     parser.add_argument("--help-fields", action="store_true", help="say what can be given and what is drawn")
     known, rest = parser.parse_known_args(arguments)
     direction = Direction(known.model)
@@ -438,6 +439,7 @@ def main(arguments=None):
     for name in direction.inputs:
         fields.add_argument(f"--{name}", dest=name)
     given = {name: raw for name, raw in vars(fields.parse_args(rest)).items() if raw is not None}
+    given |= {name: raw for name, _, raw in (text.partition("=") for text in known.given)}
     folder, form = Path(known.output), direction.output
     folder.mkdir(parents=True, exist_ok=True)
     for number, thing in enumerate(direction(given, known.n, known.seed)):

@@ -92,7 +92,7 @@ def model_card(
         "licence": licence, "unlicensed": UNLICENSED,
         "data": data_name or public, "data_licence": data_licence, "credits": credits(public) if public else [],
         "inputs": list(model.encoders), "outputs": list(model.heads),
-        "fields": _fields(model),
+        "fields": _fields(model), "references": checkpoints.config_of(model).get("references", {}),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "progress": _progress(run),
         "split": document.get("title"), "rows": max((score["rows"] for score in scores), default=0),

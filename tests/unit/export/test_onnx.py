@@ -33,6 +33,7 @@ HEADS = {
     "flow by euler": ("vector", {**FLOW, "steps": 10, "solver": "euler", "guidance_interval": [0.0, 0.6]}, None),
     "flow by midpoint": ("vector", {**FLOW, "steps": 10, "solver": "midpoint", "guidance_interval": [0.1, 0.6]}, None),
     "flow by shortcuts": ("vector", {**FLOW, "steps": 4, "shortcuts": 1}, None),
+    "flow by a U-Net": ("image", {"kind": "flow", "channels": [8, 8], "patch": 2, "steps": 5}, None),
     "flow through a codec": (
         "image",
         {**FLOW, "steps": 6},
@@ -79,7 +80,7 @@ def test_every_fusion_tells_the_same(fusion, tmp_path):
 
 
 def test_a_file_draws_what_the_run_draws_without_polymodal(trained, tmp_path):
-    """The sample of a seed by the runner alone, in a process that has no polymodal, with an input and with none."""
+    """The sample of a seed by the runner alone, in a process that has no polymodal, with either input absent."""
     file = tmp_path / "files" / "name.onnx"
     command = [
         "export",
@@ -93,7 +94,7 @@ def test_a_file_draws_what_the_run_draws_without_polymodal(trained, tmp_path):
     ]
     assert main(command) == 0
     own = pm.open(trained)
-    for given, words in (({"colour": "red"}, ["--colour", "red"]), ({}, [])):
+    for given, words in (({"colour": "red"}, ["--colour", "red"]), ({"place": [7, 8]}, ["--given", "place=7,8"])):
         expected = own.generate(given, to="name", n=2, seed=4, options={"name": {"top_p": 0.9}})["name"]
         runner = [sys.executable, "-I", str(file.with_name("runner.py")), str(file), "-n", "2", "--seed", "4"]
         done = subprocess.run(

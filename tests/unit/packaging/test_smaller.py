@@ -43,7 +43,7 @@ def test_a_package_in_8_bits_opens_and_is_scored(trained, tmp_path, capsys):
     assert "after" in shown
     own, packed = pm.open(trained), pm.from_pretrained(folder)
     size = sum(weight.nbytes for weight in checkpoints.weights_of(own.model).values())
-    assert (folder / "model.safetensors").stat().st_size < 0.6 * size  # many weights of so small a model are small
+    assert (folder / "model.safetensors").stat().st_size < 0.7 * size  # of so small a model many weights are small ones
     for (name, one), (_, other) in zip(
         sorted(own.model.state_dict().items()), sorted(packed.model.state_dict().items()), strict=True
     ):
