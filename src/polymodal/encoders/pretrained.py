@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from polymodal.encoders.base import Encoder
 from polymodal.errors import ConfigError
-from polymodal.modalities import Audio, Image, Modality
+from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
 from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
 from polymodal.pretrained.layers import blocks_of, hidden_before
@@ -94,9 +94,8 @@ class PretrainedEncoder(Encoder):
         return "reads texts, class names, pictures and spectrograms of sound"
 
     def bind(self, modality: Modality) -> None:
-        kinds = {"image": Image, "audio": Audio}
-        if self._kind in kinds and not isinstance(modality, kinds[self._kind]):
-            raise ConfigError(f"kind: 'pretrained' reads no {type(modality).__name__}, whose values it cannot write")
+        if self._kind == "audio" and modality.transform is None:
+            raise ConfigError(f"kind: 'pretrained' reads no {type(modality).__name__}, which is no sound")
         self._modality = modality
 
     def release(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -36,6 +36,7 @@ class PretrainedSource:
     Args:
         place: As ``places.find`` takes it.
         pinned: Whether a name on the hub must say its commit.
+        packages: That read the model.
 
     Attributes:
         folder: Where the files are.
@@ -46,8 +47,8 @@ class PretrainedSource:
         CheckpointError: What is there must not be read; see ``checks.check_folder``.
     """
 
-    def __init__(self, place: str, *, pinned: bool = True) -> None:
-        for package in ("transformers", "huggingface_hub"):
+    def __init__(self, place: str, *, pinned: bool = True, packages: Collection[str] = ("transformers",)) -> None:
+        for package in packages:
             if find_spec(package) is None:
                 raise ConfigError(
                     f"model: {place} is read by {package}; install it: pip install 'polymodal[pretrained]'"

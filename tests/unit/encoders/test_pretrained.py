@@ -116,8 +116,8 @@ def test_what_does_not_fit_is_refused(folders):
         make(folders("bert"), TEXT, layer=3)
     with pytest.raises(ConfigError, match=r"layer: .* blocks of several widths"):
         make(folders("clap"), SOUND, layer=1)
-    with pytest.raises(ConfigError, match="reads no Video"):
-        make(folders("clip"), PICTURE).bind(pm.Video(size=8))
+    with pytest.raises(ConfigError, match="reads no Series"):
+        make(folders("whisper"), SOUND).bind(pm.Series(channels=12, max_seconds=1, rate_hz=20))
     assert "reads texts" in str(PretrainedEncoder.accepts(pm.Vector(3).space))
 
 
