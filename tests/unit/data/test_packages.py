@@ -64,8 +64,8 @@ def test_rows_are_the_descriptions(lists, tmp_path):
     assert row["short"] == "tool number 4"
     assert row["section"] == "games"
     assert row["long"] == (
-        "A tool4 that does one thing, and does that thing well in en.\nIt has:\n* a list\n* of items,\none of them long\n"
-        "Written by nobody."
+        "A tool4 that does one thing, and does that thing well in en.\n"
+        "It has:\n* a list\n* of items,\none of them long\nWritten by nobody."
     )
     assert row["long_fr"].startswith("A tool4 that does one thing, and does that thing well in fr.")
     assert row["group"] == "tool1"
