@@ -123,13 +123,13 @@ def test_what_does_not_fit_is_refused(folders):
 
 def test_a_frozen_encoder_reads_each_distinct_row_once_and_is_then_out_of_memory(folders, tmp_path, monkeypatch):
     read: Counter[str] = Counter()
-    plain = PretrainedEncoder._read_text
+    plain = PretrainedEncoder._read_words
 
     def counted(self, network, values, device):
         read.update(values)
         return plain(self, network, values, device)
 
-    monkeypatch.setattr(PretrainedEncoder, "_read_text", counted)
+    monkeypatch.setattr(PretrainedEncoder, "_read_words", counted)
     words = [f"word {n % 20}" for n in range(60)]
     rows = [
         {"a": word, "b": word[::-1], "split": "validation" if n % 6 == 0 else "train"} for n, word in enumerate(words)
