@@ -41,6 +41,7 @@ from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
+from polymodal.pretrained.places import without_hub
 from polymodal.quantisation import dequantise
 
 CHECKPOINTS = "checkpoints"
@@ -384,7 +385,8 @@ def _description(config: Mapping[str, Any], where: str) -> tuple[Recipe, dict[st
 def _described_at(where: str) -> Iterator[None]:
     """Whatever a constructor meets in a configuration that nobody's recipe has is a ``CheckpointError``."""
     try:
-        yield
+        with without_hub():
+            yield
     except CheckpointError as error:
         raise error if str(error).startswith(where) else CheckpointError(f"{where}: {error}") from None
     except ConfigError as error:
