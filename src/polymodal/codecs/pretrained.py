@@ -58,6 +58,7 @@ class PretrainedCodec(Codec):
 
     @property
     def digest(self) -> str:
+        """Names the files of the model."""
         return self.source.digest
 
     @classmethod
