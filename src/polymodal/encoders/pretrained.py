@@ -109,7 +109,7 @@ class PretrainedEncoder(Encoder):
             self._network = (self._load(),)
         device = field.value.device
         network = self._network[0].to(device)
-        values = [self._modality.write(value) for value in field.values()]
+        values = [self._modality.write(value.detach()) for value in field.values()]
         with nullcontext() if self.trains else torch.no_grad():
             x, mask = getattr(self, f"_read_{self._form}")(network, values, device)
             x, mask = self._pooled(x.float(), mask)
