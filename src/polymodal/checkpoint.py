@@ -258,9 +258,8 @@ def _write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> d
 
 def _adapters_apart(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
     """The tensors by file, of the model's those of each part's adapter in a file of its own."""
-    groups: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in tensors}
     for name, group in tensors.items():
-        groups[name] = {}
         for key, value in group.items():
             part, is_adapter, _ = key.partition(_ADAPTER)
             file = f"{_ADAPTERS}{file_name(part)}" if is_adapter and name == "model" else name
@@ -392,9 +391,8 @@ def _described_at(where: str) -> Iterator[None]:
     except ConfigError as error:
         raise CheckpointError(f"{where}: its config.json is wrong: {error}") from None
     except Exception as error:
-        raise CheckpointError(
-            f"{where}: its config.json describes no model: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{where}: its config.json describes no model: {reason}") from error
 
 
 def untrained_parts(module: nn.Module) -> dict[str, Any]:
