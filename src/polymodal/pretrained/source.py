@@ -123,7 +123,7 @@ class PretrainedSource:
         return network
 
     def _loaded(self, kind: Any) -> nn.Module:
-        arguments = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+        arguments: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
         arguments["ignore_mismatched_sizes"] = True  # they are in the report, and refused below
         if _of_transformers(kind):
             arguments |= {"dtype": torch.float32, "trust_remote_code": False}
