@@ -184,6 +184,17 @@ def _molecules(part: str, measure: str, what: str, wanted: float, *, at_most: bo
     return Bar(f"{what}, mean of the seeds", reached, wanted, at_most)
 
 
+def _in_errors(part: str, difference: str, measure: str | None = None) -> Callable[[Result], float]:
+    """A difference of the same rows in its standard errors."""
+
+    def reached(result: Result) -> float:
+        found = result[part][difference]
+        found = found[measure] if measure else found
+        return found["difference"] / max(found["error"], 1e-9)
+
+    return reached
+
+
 EXACT, JUDGE = "exact match", "judge's top-1"
 NO_PEER = "There is no peer to compare with: "
 DEMO = Section(
@@ -419,6 +430,57 @@ SECTIONS: dict[str, Section] = {
             ),
             _molecules(
                 "melting point", "ours over the mean's", "melting point: error over the mean's", 0.75, at_most=True
+            ),
+        ],
+    ),
+    "pretrained": Section(
+        "Pretrained parts beside parts that learn from nothing",
+        "OMP_NUM_THREADS=1 python benchmarks/pretrained.py --packages FOLDER",
+        "`summarise`: 1,000 descriptions of Debian's packages and the line that sums each up (the data set `packages`, "
+        "from the lists of apt in FOLDER). SmolLM2-135M-Instruct with LoRA against the recipe `summarise`, in equal "
+        "processor time, greedy, on packages of other sources; `lead-1` is the description's first sentence. "
+        "`synonyms`: 1,000 captions and the class that each names; held-out captions name it by words that no training "
+        "caption has. all-MiniLM-L6-v2, frozen, against an encoder from nothing; the error is that of the words. "
+        "`steps`: calls of the frozen encoder in 5 epochs, and the processor's time of a step with it over that of a "
+        "step with the encoder from nothing. Differences are of the same rows, in standard errors of their mean.",
+        NO_PEER
+        + "minutes of one core, which fit few hundred rows of a language model's training; both models are small.",
+        [
+            Bar(
+                "summarise: ROUGE-L above from nothing, standard errors",
+                _in_errors("summarise", "SmolLM2 + LoRA less from nothing", "rouge_l"),
+                2,
+            ),
+            Bar(
+                "summarise: chrF above from nothing, standard errors",
+                _in_errors("summarise", "SmolLM2 + LoRA less from nothing", "chrf"),
+                2,
+            ),
+            Bar(
+                "synonyms: agreement above from nothing, standard errors",
+                _in_errors("synonyms", "MiniLM less from nothing"),
+                2,
+            ),
+            Bar(
+                "calls of a frozen encoder for each distinct row",
+                lambda result: result["steps"]["calls_per_distinct_row"],
+                1,
+                at_most=True,
+            ),
+            Bar(
+                "step with frozen features over a step without",
+                lambda result: result["steps"]["step_time_ratio"],
+                1.15,
+                at_most=True,
+            ),
+            Bar(
+                "adapter over its base",
+                lambda result: (
+                    result["summarise"]["runs"]["SmolLM2 + LoRA"]["adapter"]
+                    / result["summarise"]["runs"]["SmolLM2 + LoRA"]["base"]
+                ),
+                0.02,
+                at_most=True,
             ),
         ],
     ),

@@ -130,3 +130,27 @@ def clap(folder: Path) -> Path:
         fft_window_size=256, frequency_max=2000,
     ).save_pretrained(folder)  # fmt: skip
     return _saved(folder, transformers.ClapModel(config))
+
+
+def autoencoder(folder: Path, kind: str) -> Path:
+    """An autoencoder of diffusers that divides sides by 4."""
+    import diffusers
+
+    torch.manual_seed(0)
+    if kind == "AutoencoderKL":
+        model = diffusers.AutoencoderKL(
+            block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3, latent_channels=4, norm_num_groups=4, sample_size=16,
+            scaling_factor=0.5, shift_factor=0.1,
+        )  # fmt: skip
+    elif kind == "AutoencoderTiny":
+        blocks = {"encoder_block_out_channels": (8, 8, 8), "decoder_block_out_channels": (8, 8, 8)}
+        model = diffusers.AutoencoderTiny(**blocks, num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1))
+    else:
+        model = diffusers.AutoencoderDC(
+            latent_channels=4, attention_head_dim=4, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
+            encoder_block_out_channels=(8, 8, 8), decoder_block_out_channels=(8, 8, 8),
+            encoder_layers_per_block=(1, 1, 1), decoder_layers_per_block=(1, 1, 1),
+            encoder_qkv_multiscales=((), (), ()), decoder_qkv_multiscales=((), (), ()), scaling_factor=0.3,
+        )  # fmt: skip
+    return _saved(folder, model)

@@ -41,6 +41,7 @@ from polymodal.migration import FORMAT, OLDER, migrate_config, migrate_weights
 from polymodal.modalities import Modality
 from polymodal.modalities import build as build_modality
 from polymodal.model import Model
+from polymodal.pretrained.places import without_hub
 from polymodal.quantisation import dequantise
 
 CHECKPOINTS = "checkpoints"
@@ -257,9 +258,8 @@ def _write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> d
 
 def _adapters_apart(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
     """The tensors by file, of the model's those of each part's adapter in a file of its own."""
-    groups: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in tensors}
     for name, group in tensors.items():
-        groups[name] = {}
         for key, value in group.items():
             part, is_adapter, _ = key.partition(_ADAPTER)
             file = f"{_ADAPTERS}{file_name(part)}" if is_adapter and name == "model" else name
@@ -384,15 +384,15 @@ def _description(config: Mapping[str, Any], where: str) -> tuple[Recipe, dict[st
 def _described_at(where: str) -> Iterator[None]:
     """Whatever a constructor meets in a configuration that nobody's recipe has is a ``CheckpointError``."""
     try:
-        yield
+        with without_hub():
+            yield
     except CheckpointError as error:
         raise error if str(error).startswith(where) else CheckpointError(f"{where}: {error}") from None
     except ConfigError as error:
         raise CheckpointError(f"{where}: its config.json is wrong: {error}") from None
     except Exception as error:
-        raise CheckpointError(
-            f"{where}: its config.json describes no model: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{where}: its config.json describes no model: {reason}") from error
 
 
 def untrained_parts(module: nn.Module) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One space of each sort, and values in it."""
 
 from dataclasses import replace
+from inspect import signature
 
 import torch
 
@@ -21,6 +22,12 @@ SPACES = {
     "codes": Space("discrete", (6,), vocab=9),
 }
 WIDTH = 16
+
+
+def needs_model(part: type) -> bool:
+    """Whether a part is one of a model that its user names, and so is tested with tiny models of its own."""
+    model = signature(part).parameters.get("model")
+    return model is not None and model.default is model.empty
 
 
 def make_field(space: Space, rows: int = 4, seed: int = 0) -> Field:

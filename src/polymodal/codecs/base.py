@@ -47,6 +47,14 @@ class Codec(nn.Module, ABC):
         """The parameters that ``player`` moves. Players partition the parameters."""
         yield from self.parameters() if player == "model" else ()
 
+    @property
+    def digest(self) -> str:
+        """Names weights that it computes with and that are none of its parameters; empty if there are none."""
+        return ""
+
+    def release(self) -> None:
+        """Gives back memory that is not needed while the model trains."""
+
     @abstractmethod
     def encode(self, field: Field) -> Field:
         """Values in ``space`` -> values in ``latent``, standardised if continuous, ids if discrete. Deterministic."""

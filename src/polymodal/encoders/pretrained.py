@@ -14,14 +14,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from polymodal.encoders.base import Encoder
 from polymodal.errors import ConfigError
-from polymodal.modalities import Audio, Image, Modality
+from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
 from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
 from polymodal.pretrained.layers import blocks_of, hidden_before
 from polymodal.types import Field, Space, Tokens
 
-_TOWERS = {"image": "vision", "audio": "audio", "text": "text"}
-"""By what a field is, the tower of a network that has several, such as CLIP."""
+_TOWERS = {"pixels": "vision", "samples": "audio", "words": "text"}
+"""By the form in which a model reads a field, the tower of a network that has several, such as CLIP."""
 
 
 class PretrainedEncoder(Encoder):
@@ -65,7 +65,7 @@ class PretrainedEncoder(Encoder):
         self.source = PretrainedSource(model)
         self.reference, self.layer, self.pool, self.max_tokens = self.source.reference, layer, pool, max_tokens
         self.trains = adapter is not None
-        self._kind = "text" if space.kind == "discrete" else "image" if len(space.grid) == 2 else "audio"
+        self._form = "words" if space.kind == "discrete" else "pixels" if len(space.grid) == 2 else "samples"
         self._modality: Modality | None = None
         self._network: tuple[nn.Module, ...] = ()  # in a tuple it is no module of this one, whose weights are saved
         config = self._tower_of(self.source.config, "_config")
@@ -94,9 +94,8 @@ class PretrainedEncoder(Encoder):
         return "reads texts, class names, pictures and spectrograms of sound"
 
     def bind(self, modality: Modality) -> None:
-        kinds = {"image": Image, "audio": Audio}
-        if self._kind in kinds and not isinstance(modality, kinds[self._kind]):
-            raise ConfigError(f"kind: 'pretrained' reads no {type(modality).__name__}, whose values it cannot write")
+        if self._form == "samples" and modality.transform is None:
+            raise ConfigError(f"kind: 'pretrained' reads no {type(modality).__name__}, which is no sound")
         self._modality = modality
 
     def release(self) -> None:
@@ -110,13 +109,13 @@ class PretrainedEncoder(Encoder):
             self._network = (self._load(),)
         device = field.value.device
         network = self._network[0].to(device)
-        values = [self._modality.write(value) for value in field.values()]
+        values = [self._modality.write(value.detach()) for value in field.values()]
         with nullcontext() if self.trains else torch.no_grad():
-            x, mask = getattr(self, f"_read_{self._kind}")(network, values, device)
+            x, mask = getattr(self, f"_read_{self._form}")(network, values, device)
             x, mask = self._pooled(x.float(), mask)
         return Tokens(self.project(x) if self.trains else x, mask)
 
-    def _read_text(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
+    def _read_words(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
         from transformers import AutoTokenizer
 
         if not hasattr(self, "_tokenizer"):
@@ -135,7 +134,7 @@ class PretrainedEncoder(Encoder):
         mask[:, 0] = True  # of an empty text the tokenizer may make nothing
         return self._run(network, input_ids=ids, attention_mask=mask.long()), mask
 
-    def _read_image(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
+    def _read_pixels(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
         from transformers import AutoImageProcessor
 
         if not hasattr(self, "_processor"):
@@ -146,7 +145,7 @@ class PretrainedEncoder(Encoder):
         x = x.flatten(2).transpose(1, 2) if x.dim() == 4 else x
         return x, torch.ones(x.shape[:2], dtype=torch.bool, device=device)
 
-    def _read_audio(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
+    def _read_samples(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
         """Clip by clip: what extractors pad is heard by some networks."""
         from transformers import AutoFeatureExtractor
 
@@ -191,4 +190,4 @@ class PretrainedEncoder(Encoder):
         return network.get_encoder() if network.config.is_encoder_decoder else network
 
     def _tower_of(self, whole: Any, suffix: str) -> Any:
-        return getattr(whole, _TOWERS[self._kind] + suffix, whole)
+        return getattr(whole, _TOWERS[self._form] + suffix, whole)

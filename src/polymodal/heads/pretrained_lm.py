@@ -23,7 +23,7 @@ from polymodal.heads.token_sampling import (
     forbidden_ids,
     refuse_other_than_sequences,
 )
-from polymodal.modalities import Modality, Text
+from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
 from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
 from polymodal.types import Context, Field, Losses, Space
@@ -60,6 +60,7 @@ class PretrainedLM(Head):
     """
 
     options: SequenceOptions
+    _modality: Modality
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class PretrainedLM(Head):
 
         super().__init__()
         self.options = SequenceOptions(guidance=guidance, temperature=temperature, top_p=top_p)
-        self.space, self._modality = space, Text()
+        self.space = space
         self.source = PretrainedSource(model)
         self.reference = self.source.reference
         network: Any = self.source.load(AutoModelForCausalLM)
@@ -109,7 +110,7 @@ class PretrainedLM(Head):
         return None if space.variable else "writes texts, whose length varies"
 
     def bind(self, modality: Modality) -> None:
-        if not isinstance(modality, type(self._modality)):
+        if not isinstance(modality.write(torch.ones(1, dtype=torch.long, device="cpu")), str):
             raise ConfigError(f"kind: 'pretrained_lm' writes texts, not {type(modality).__name__}")
         self._modality = modality
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +16,17 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PACKAGE = "package:"
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt"]
 """Files of a repository that are fetched: no program, and no pickle."""
+_asks_hub: ContextVar[bool] = ContextVar("asks_hub", default=True)
+
+
+@contextmanager
+def without_hub() -> Iterator[None]:
+    """Inside, nothing is fetched: a run, which may be anybody's, is opened with what is on this machine."""
+    before = _asks_hub.set(False)
+    try:
+        yield
+    finally:
+        _asks_hub.reset(before)
 
 
 def find(place: str, *, pinned: bool = True) -> tuple[Path, str]:
@@ -59,8 +73,14 @@ def _fetched(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    asks = _asks_hub.get()
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, local_files_only=not asks))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        if not asks:
+            raise ConfigError(
+                f"model: {name}: is not on this machine, and a run that names it fetches nothing; if you trust it: "
+                f"hf download {name}{f' --revision {revision}' if revision else ''}"
+            ) from None
         reason = str(error).strip().splitlines()[:1]
         raise ConfigError(f"model: {name}: is not in a folder here, and the hub gave none: {''.join(reason)}") from None

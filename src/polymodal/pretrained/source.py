@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -23,8 +23,8 @@ from polymodal.pretrained.places import find
 
 _MORE = 1.02
 """Factor by which a configuration may describe more numbers than the files have, such as a pooler that nobody reads."""
-_UNREAD = ("pooler.", "lm_head.", "position_ids")
-"""Parts of names of weights that may be missing: they are not read, or are those of the embedding."""
+_UNREAD = ("pooler.", "position_ids")
+"""Parts of names of weights that may be missing, since nobody reads them."""
 
 
 class PretrainedSource:
@@ -36,6 +36,7 @@ class PretrainedSource:
     Args:
         place: As ``places.find`` takes it.
         pinned: Whether a name on the hub must say its commit.
+        packages: That read the model.
 
     Attributes:
         folder: Where the files are.
@@ -46,8 +47,8 @@ class PretrainedSource:
         CheckpointError: What is there must not be read; see ``checks.check_folder``.
     """
 
-    def __init__(self, place: str, *, pinned: bool = True) -> None:
-        for package in ("transformers", "huggingface_hub"):
+    def __init__(self, place: str, *, pinned: bool = True, packages: Collection[str] = ("transformers",)) -> None:
+        for package in packages:
             if find_spec(package) is None:
                 raise ConfigError(
                     f"model: {place} is read by {package}; install it: pip install 'polymodal[pretrained]'"
@@ -80,22 +81,21 @@ class PretrainedSource:
         with self._reading():
             return AutoConfig.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
-    def load(self, kind: Any, **settings: Any) -> nn.Module:
+    def load(self, kind: Any) -> nn.Module:
         """The model, frozen, in evaluation mode and in 32 bits on the CPU; on the meta device, if that is the default.
 
         Args:
-            kind: A class of transformers or diffusers with ``from_pretrained``, such as ``AutoModel``.
-            settings: Further arguments of ``from_config`` and of ``from_pretrained``.
+            kind: ``AutoModel`` or another of the automatic classes of transformers, or a class of diffusers.
 
         Raises:
             CheckpointError: The files do not hold the weights that the configuration describes, or hold no model of
                 this kind.
         """
         sketched = torch.get_default_device().type == "meta"
-        network = self._sketch(kind, **settings)
+        network = self._sketch(kind)
         if not sketched:
             with self._reading():
-                network = self._loaded(kind, **settings)
+                network = self._loaded(kind)
         return network.requires_grad_(False).eval()
 
     def processor(self, kind: Any, **settings: Any) -> Any:
@@ -107,17 +107,14 @@ class PretrainedSource:
         with self._reading(), torch.device("cpu"):
             return kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False, **settings)
 
-    def _sketch(self, kind: Any, **settings: Any) -> nn.Module:
+    def _sketch(self, kind: Any) -> nn.Module:
         """The network on the meta device, once its configuration is found to describe no more than the files have."""
         claimed = claimed_weights(self.folder)
-        config = self.config if hasattr(kind, "from_pretrained") and _of_transformers(kind) else None
         with self._reading(), without_memory(len(claimed)):
-            if config is None:
-                network = kind.from_config(kind.load_config(self.folder, local_files_only=True))
-            elif hasattr(kind, "from_config"):
-                network = kind.from_config(config, trust_remote_code=False, **settings)
+            if _of_transformers(kind):
+                network = kind.from_config(self.config, trust_remote_code=False)
             else:
-                network = kind(config)
+                network = kind.from_config(kind.load_config(self.folder, local_files_only=True))
         described, there = (sum(t.numel() for t in ts) for ts in (network.parameters(), claimed.values()))
         if described > _MORE * there:
             raise CheckpointError(
@@ -125,8 +122,8 @@ class PretrainedSource:
             )
         return network
 
-    def _loaded(self, kind: Any, **settings: Any) -> nn.Module:
-        arguments = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True, **settings}
+    def _loaded(self, kind: Any) -> nn.Module:
+        arguments: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
         arguments["ignore_mismatched_sizes"] = True  # they are in the report, and refused below
         if _of_transformers(kind):
             arguments |= {"dtype": torch.float32, "trust_remote_code": False}

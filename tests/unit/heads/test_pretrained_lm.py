@@ -119,8 +119,8 @@ def test_an_instruction_stands_around_the_context(folder, tmp_path):
 
 
 def test_what_it_cannot_write_is_refused(folder):
-    with pytest.raises(ConfigError, match="writes texts, not Label"):
-        make(folder).bind(pm.Label(["a", "b"]))
+    with pytest.raises(ConfigError, match="writes texts, not Vector"):
+        make(folder).bind(pm.Vector(1))
     assert "whose length varies" in str(PretrainedLM.accepts(pm.Label(["a", "b"]).space))
 
 

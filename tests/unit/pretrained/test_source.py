@@ -12,7 +12,7 @@ import tiny_models
 from polymodal.claims import without_memory
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
-from polymodal.pretrained.places import find
+from polymodal.pretrained.places import find, without_hub
 from refusals import check_message
 
 transformers = pytest.importorskip("transformers")
@@ -148,6 +148,13 @@ def test_places(whole, tmp_path):
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
     with pytest.raises(CheckpointError, match=r"broken\.gguf: holds no model"):
         PretrainedSource(str(tmp_path / "broken.gguf"))
+
+
+def test_a_run_fetches_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with without_hub(), pytest.raises(ConfigError) as caught:
+        find(f"owner/name@{'0' * 40}")
+    check_message(str(caught.value), "model: owner/name", "fetches nothing", f"--revision {'0' * 40}")
 
 
 def test_an_adapter_holds_its_own_weights_alone(whole):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from polymodal.data import Rows
-from polymodal.errors import ConfigError, unknown
+from polymodal.errors import CheckpointError, ConfigError, unknown
 from polymodal.evaluation.judges.embedder import Embedder, names_of, naming_field
 from polymodal.evaluation.kinds import find_kind
 from polymodal.files import short_digest
 from polymodal.generation import write
 from polymodal.modalities import Modality, kind_of
+from polymodal.pretrained import PretrainedSource
 from polymodal.types import Field
 
 CHUNK = 32
@@ -35,25 +35,20 @@ class HuggingFaceJudge(Embedder):
         naming: The field that names concepts; by default the first text field, else the first label.
 
     Raises:
-        ConfigError: ``transformers`` is missing, the encoder cannot be loaded, or no field suits it.
+        ConfigError: ``transformers`` is missing, there is no such encoder, or no field suits it.
+        CheckpointError: Its folder must not be read.
     """
 
     def __init__(self, place: str, rows: Rows, *, naming: str | None = None):
-        if find_spec("transformers") is None:
-            raise ConfigError(
-                f"judge: {place} is read by the package transformers; install it: pip install transformers"
-            )
-        from transformers import AutoModel
-
         try:
-            self.network = AutoModel.from_pretrained(place).eval()
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"judge: {place} is no encoder that can be loaded: {str(error).splitlines()[0]}"
-            ) from error
-        self.network.requires_grad_(False)
+            self._source = PretrainedSource(place, pinned=False)
+            from transformers import AutoModel
+
+            self.network: Any = self._source.load(AutoModel)
+        except (ConfigError, CheckpointError) as error:
+            raise type(error)(f"judge: {error}") from None
         self._towers: dict[str, Callable[[list[Any]], Tensor]] = {}
-        self._prepare(place)
+        self._prepare()
         self.modalities = {
             name: modality
             for name, modality in rows.fields.items()
@@ -68,28 +63,25 @@ class HuggingFaceJudge(Embedder):
         self.naming = naming if naming in self.modalities else None
         self.names = sorted(set(names_of(rows, self.naming))) if self.naming else []
         self.held_out = {}
-        self._weights = short_digest(
-            name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-            for name, tensor in self.network.state_dict().items()
-        )
+        self._weights = short_digest(self._source.digest)
         kind = type(self.network).__name__
         # The path of a folder says nothing on another machine; the hash names what was in it.
         source = Path(place).name if Path(place).is_dir() else place
         self.settings = {"encoder": kind, "source": source, "weights": self._weights, "fields": list(self.modalities)}
 
-    def _prepare(self, place: str) -> None:
+    def _prepare(self) -> None:
         """Finds the encoder's towers, and loads the processor of each."""
         from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
-        network = self.network
+        network, source = self.network, self._source
         if hasattr(network, "get_image_features") or network.main_input_name == "pixel_values":
-            self._processor = AutoImageProcessor.from_pretrained(place)
+            self._processor = source.processor(AutoImageProcessor, backend="pil")
             self._towers["image"] = self._embed_pictures
         if hasattr(network, "get_audio_features"):
-            self._extractor = AutoFeatureExtractor.from_pretrained(place)
+            self._extractor = source.processor(AutoFeatureExtractor)
             self._towers["audio"] = self._embed_sounds
         if hasattr(network, "get_text_features"):
-            self._tokenizer = AutoTokenizer.from_pretrained(place)
+            self._tokenizer = source.processor(AutoTokenizer)
             self._towers["text"] = self._embed_texts
 
     def _embed_pictures(self, values: list[Any]) -> Tensor:

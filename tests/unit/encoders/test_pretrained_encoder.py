@@ -116,20 +116,20 @@ def test_what_does_not_fit_is_refused(folders):
         make(folders("bert"), TEXT, layer=3)
     with pytest.raises(ConfigError, match=r"layer: .* blocks of several widths"):
         make(folders("clap"), SOUND, layer=1)
-    with pytest.raises(ConfigError, match="reads no Video"):
-        make(folders("clip"), PICTURE).bind(pm.Video(size=8))
+    with pytest.raises(ConfigError, match="reads no Series"):
+        make(folders("whisper"), SOUND).bind(pm.Series(channels=12, max_seconds=1, rate_hz=20))
     assert "reads texts" in str(PretrainedEncoder.accepts(pm.Vector(3).space))
 
 
 def test_a_frozen_encoder_reads_each_distinct_row_once_and_is_then_out_of_memory(folders, tmp_path, monkeypatch):
     read: Counter[str] = Counter()
-    plain = PretrainedEncoder._read_text
+    plain = PretrainedEncoder._read_words
 
     def counted(self, network, values, device):
         read.update(values)
         return plain(self, network, values, device)
 
-    monkeypatch.setattr(PretrainedEncoder, "_read_text", counted)
+    monkeypatch.setattr(PretrainedEncoder, "_read_words", counted)
     words = [f"word {n % 20}" for n in range(60)]
     rows = [
         {"a": word, "b": word[::-1], "split": "validation" if n % 6 == 0 else "train"} for n, word in enumerate(words)
