@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -470,7 +471,8 @@ class Generator:
             if source_or_own is None:
                 raise ConfigError("data: the run was trained on rows in memory and knows no source; give --data")
             options = self.model.recipe.data.model_dump(exclude={"source"})
-            return load(source_or_own, self._fields(), strict=strict, **options)
+            data = load(source_or_own, self._fields(), strict=strict, **options)
+            return replace(data, train=data.train.in_memory)
         except DataError as error:
             if source is not None:
                 raise

@@ -73,6 +73,10 @@ def test_weights_are_those_of_the_same_rows_in_memory(folder, sharded, tmp_path)
             assert held <= sharded.train.store.cache.most_bytes
             assert bytes_of(sharded.train.store.cache.folder) <= 1.1 * sharded.train.store.cache.most_bytes
     assert all(torch.equal(runs["memory"][key], value) for key, value in runs["shards"].items())
+    again = pm.open(tmp_path / "shards").data()
+    assert again.train.columns.keys() == FIELDS.keys(), "what looks at whole columns is given the sample"
+    assert len(again.train) == len(sharded.train.in_memory)
+    assert again.test.fingerprint == sharded.test.fingerprint
 
 
 def test_a_second_opening_reads_no_shard(folder, tmp_path, monkeypatch):
