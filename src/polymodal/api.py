@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -471,8 +470,7 @@ class Generator:
             if source_or_own is None:
                 raise ConfigError("data: the run was trained on rows in memory and knows no source; give --data")
             options = self.model.recipe.data.model_dump(exclude={"source"})
-            data = load(source_or_own, self._fields(), strict=strict, **options)
-            return replace(data, train=data.train.in_memory)
+            return load(source_or_own, self._fields(), strict=strict, **options).in_memory
         except DataError as error:
             if source is not None:
                 raise

@@ -65,6 +65,11 @@ class Data:
         return {name: getattr(self, name) for name in SPLITS}
 
     @property
+    def in_memory(self) -> "Data":
+        """The same data, of whose training rows in shards there is a sample."""
+        return replace(self, train=self.train.in_memory)
+
+    @property
     def rows(self) -> Rows:
         """Those of all splits, in the order of the source."""
         together = self.train
