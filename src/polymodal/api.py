@@ -470,7 +470,7 @@ class Generator:
             if source_or_own is None:
                 raise ConfigError("data: the run was trained on rows in memory and knows no source; give --data")
             options = self.model.recipe.data.model_dump(exclude={"source"})
-            return load(source_or_own, self._fields(), strict=strict, **options)
+            return load(source_or_own, self._fields(), strict=strict, **options).in_memory
         except DataError as error:
             if source is not None:
                 raise

@@ -53,7 +53,7 @@ def train_on_ray(
     """
     try:
         import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchTrainer
     except ImportError:
         raise ConfigError("--engine ray: needs Ray; pip install 'polymodal[scale]'") from None
@@ -87,7 +87,7 @@ def train_on_ray(
             ),
         )
         trainer.fit()
-    except ray.exceptions.RayError as error:
+    except (TrainingFailedError, ray.exceptions.RayError) as error:
         raise TrainingError(f"{run}: {_reason(error)}; what is saved stays, and the same command continues") from None
     finally:
         shutil.rmtree(storage, ignore_errors=True)

@@ -66,4 +66,4 @@ def fit(
         for line in describe_data(data):
             _log.info("%s", line)
         model = stages.fit(resolved, data, run, overwrite=overwrite, device=where, print_progress=print_progress)
-    return Generator(model, Path(run), data.train)
+    return Generator(model, Path(run), data.train.in_memory)

@@ -104,7 +104,7 @@ def test_gradients_equal_those_of_one_process_whatever_rows_lack(recipe, world, 
     for rank in (0, 1):
         found = json.loads((tmp_path / f"rank-{rank}.json").read_text())
         for kind in kinds:
-            assert found[kind]["lacking"] > 200
+            assert found[kind]["lacking"] > 100
             assert max(found[kind]["distances"]) < 1e-5, kind
 
 

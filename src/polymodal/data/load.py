@@ -65,6 +65,11 @@ class Data:
         return {name: getattr(self, name) for name in SPLITS}
 
     @property
+    def in_memory(self) -> "Data":
+        """The same data, of whose training rows in shards there is a sample."""
+        return replace(self, train=self.train.in_memory)
+
+    @property
     def rows(self) -> Rows:
         """Those of all splits, in the order of the source."""
         together = self.train
@@ -89,6 +94,7 @@ def load(
     follow_links: bool = False,
     encoding: str | None = None,
     shards: Mapping[str, Any] | None = None,
+    part: bool = False,
 ) -> Data:
     """Load aligned rows; any cell may be missing.
 
@@ -123,6 +129,7 @@ def load(
         shards: Given, the source is tar or Parquet shards, here or anywhere that fsspec reaches, which need not fit on
             the disk: training rows are fetched as they are wanted. Attributes of ``config.ShardsConfig``. Rows are then
             not grouped, and all of them are used.
+        part: Whether the source is a part of more rows, as a shard is: a split may then be left empty.
 
     Raises:
         DataError: The source, a column or (if strict) a row is wrong, or no row is left.
@@ -151,7 +158,7 @@ def load(
         origin.check(split, "split column")
     scan = _Scan(origin, typed)
     scan.run(Digests(folder), key, split or "split", limit, strict)
-    scan.assign_splits(split is not None, validation, test, group and key is None)
+    scan.assign_splits(split is not None, validation, test, group and key is None, fill=not part)
     columns = {}
     for name in typed:
         scan.prepare(name)
@@ -265,7 +272,7 @@ class _Scan:
             self.reject(number, None, f"the key column '{column}': {error}")
             return b""
 
-    def assign_splits(self, explicit: bool, validation: float, test: float, group: bool) -> None:
+    def assign_splits(self, explicit: bool, validation: float, test: float, group: bool, *, fill: bool) -> None:
         """Give every record a split: by its cell if that names one, else by its file's name, else by its key."""
         names: list[str | None] = [None] * len(self.records)
         if len(set(self.named_splits)) > 1:  # what is the same for all rows tells nothing
@@ -284,7 +291,7 @@ class _Scan:
                 f"{count:,} of {len(keys):,} rows are one group, as they share pictures, sounds or long texts, and are "
                 "trained on where no split is named for them; data.group: false takes them apart"
             )
-        self.splits = np.array(assign_splits(keys, names, validation, test), dtype=object)
+        self.splits = np.array(assign_splits(keys, names, validation, test, fill=fill), dtype=object)
 
     def note_empty(self, splits: Mapping[str, Rows], fractions: Mapping[str, float], *, grouped: bool) -> None:
         """Says which split has no rows although a share of them was to be in it, which few groups may lead to."""

@@ -128,7 +128,7 @@ class _Loader:
             fields = {
                 name: {"modality": modality, "column": column} for name, (modality, column) in self.fields.items()
             }
-            data = self.load(str(path), fields, cache=folder, group=False, **settings, **self.opener)
+            data = self.load(str(path), fields, cache=folder, group=False, part=True, **settings, **self.opener)
             with ExitStack() as stack:
                 origin = stack.enter_context(self.source.opened(replace(self.shards[shard], name=str(path))))
                 records = sum(isinstance(found, Record) for found in origin.records(()))

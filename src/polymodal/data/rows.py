@@ -81,6 +81,11 @@ class Rows:
         rows = indices.numpy() if isinstance(indices, Tensor) else np.asarray(indices)
         return {name: column.batch(rows) for name, column in self.columns.items()}
 
+    @property
+    def in_memory(self) -> "Rows":
+        """These rows, or as many of them as are known whole, for whoever looks at the values of a column."""
+        return self
+
     def expect(self, indices: Tensor) -> None:
         """Says that the rows at ``indices`` will be asked for soon; what lies in memory has no need of it."""
 

@@ -100,6 +100,10 @@ class ShardedRows(Rows):
         back = torch.from_numpy(np.argsort(np.concatenate(places), kind="stable"))
         return {name: Field.stack([part[name] for part in parts]).pick(back) for name in self._present}
 
+    @property
+    def in_memory(self) -> Rows:
+        return self.store.sample
+
     def expect(self, indices: Tensor) -> None:
         shards, first = np.unique(self.shard[indices.numpy()], return_index=True)
         self.store.cache.expect(shards[np.argsort(first)].tolist(), self.store.bytes)
@@ -129,10 +133,10 @@ class ShardedRows(Rows):
         raise DataError("rows in shards cannot be put behind others; name all shards as one source")
 
     def with_column(self, name: str, column: Column) -> Rows:
-        raise DataError(f"column '{name}': rows in shards have no columns; take their .store.sample")
+        raise DataError(f"column '{name}': rows in shards have no columns; take their .in_memory")
 
     def without(self, field: str, where: np.ndarray) -> Rows:
-        raise DataError(f"field '{field}': cells of rows in shards cannot be left out; take their .store.sample")
+        raise DataError(f"field '{field}': cells of rows in shards cannot be left out; take their .in_memory")
 
     def written_by(self, modalities: Mapping[str, Modality]) -> Rows:
         made = self._of(self.shard, self.local, self._present, self.index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,8 @@ from polymodal.modalities import Modality
 
 FETCHERS = 4
 """Shards that are fetched at a time, as a server far away takes as long for one as for several."""
+_WAITS = (1.0, 4.0, 16.0)
+"""Seconds between tries to fetch a shard that is there, from a server that does not answer."""
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".parquet")
 _ROWS = "rows.npy"
 
@@ -60,10 +63,19 @@ class Shard:
         copy = scratch / f"{os.getpid()}-{threading.get_ident()}-{self.name.rpartition('/')[2]}"
         try:
             system, place = fsspec.core.url_to_fs(self.name)
-            system.get_file(place, str(copy))
-            yield copy
+            for wait in (*_WAITS, None):
+                try:
+                    system.get_file(place, str(copy))
+                    break
+                except (OSError, TimeoutError):
+                    if wait is None or not system.exists(place):
+                        raise
+                    time.sleep(wait)
         except (OSError, ValueError, ImportError) as error:
+            copy.unlink(missing_ok=True)
             raise DataError(f"{self.name}: cannot be fetched: {error}") from error
+        try:
+            yield copy
         finally:
             copy.unlink(missing_ok=True)
 
@@ -180,6 +192,8 @@ class ShardCache:
         self._derived: dict[str, Derive] = {}
         self._ready: OrderedDict[int, Decoded] = OrderedDict()
         self._pending: dict[int, Future[Decoded]] = {}
+        self._asked: set[int] = set()  # since shards were last fetched ahead
+        self._in_use: set[int] = set()  # before that
         self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(FETCHERS, thread_name_prefix="shards")
         self._strangers = self._left_over()
@@ -199,13 +213,15 @@ class ShardCache:
     def rows(self, shard: int) -> Rows:
         """The rows of a shard, once they are there."""
         with self._lock:
+            self._asked.add(shard)
             if shard in self._ready:
                 self._ready.move_to_end(shard)
                 return self._ready[shard].rows
             future = self._submit(shard)
-        decoded = future.result()
-        with self._lock:
-            self._keep(shard, decoded)
+        try:
+            decoded = future.result()
+        finally:
+            self._done(shard, future)
         return decoded.rows
 
     def expect(self, shards: Sequence[int], sizes: np.ndarray) -> None:
@@ -216,12 +232,16 @@ class ShardCache:
             sizes: (S,) bytes of each shard.
         """
         with self._lock:
-            room = self.most_bytes - sum(sizes[s] for s in {*self._pending, *self._ready} & {*shards})
+            if self._asked:
+                self._in_use, self._asked = self._asked, set()
+            room = self.most_bytes - sum(
+                sizes[s] for s in self._in_use | {*self._pending} | ({*self._ready} & {*shards})
+            )
             for shard in shards:
                 if shard in self._ready or shard in self._pending:
                     continue
                 room -= sizes[shard]
-                if room < sizes.max():  # what is wanted at once must fit as well
+                if room < 0:
                     return
                 self._submit(shard).add_done_callback(partial(self._done, shard))
 
@@ -230,10 +250,13 @@ class ShardCache:
         self._pool.shutdown(cancel_futures=True)
 
     def _done(self, shard: int, future: Future[Decoded]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            with self._lock:
-                if self._pending.get(shard) is future:
-                    self._keep(shard, future.result())
+        with self._lock:
+            if self._pending.get(shard) is not future:
+                return
+            if future.cancelled() or future.exception() is not None:
+                del self._pending[shard]  # whoever needs it tries again, and hears of it
+            else:
+                self._keep(shard, future.result())
 
     def _submit(self, shard: int) -> Future[Decoded]:
         if shard not in self._pending:

@@ -127,7 +127,7 @@ def group_keys(keys: Sequence[bytes], contents: Sequence[Sequence[bytes]]) -> li
 
 
 def assign_splits(
-    keys: Sequence[bytes | None], names: Sequence[str | None], validation: float, test: float
+    keys: Sequence[bytes | None], names: Sequence[str | None], validation: float, test: float, *, fill: bool = True
 ) -> list[str]:
     """The split of every row: the one that is named for it, else by its key.
 
@@ -140,6 +140,7 @@ def assign_splits(
         names: Splits, None where a row's is not named.
         validation: Fraction of rows to validate with, where the key decides.
         test: Fraction of rows to test with, where the key decides.
+        fill: Whether no split is left without rows.
     """
     validation = 0 if "validation" in names else validation
     test = 0 if "test" in names else test
@@ -152,7 +153,7 @@ def assign_splits(
         (split, takes, fraction * sum(name in takes for name in names))
         for split, takes, fraction in (("test", (None,), test), ("validation", (None, "train"), validation))
     ]
-    if all(split in splits for split in ("train", *(split for split, _, wanted in asked if wanted >= 1))):
+    if not fill or all(split in splits for split in ("train", *(split for split, _, wanted in asked if wanted >= 1))):
         return splits
     splits = [name or "train" for name in names]
     for split, takes, wanted in asked:

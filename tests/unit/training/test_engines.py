@@ -100,8 +100,9 @@ def test_what_was_saved_is_put_back_and_goes_on_the_same(engine, tmp_path):
     assert all(torch.equal(trainee.state_dict()[name], value) for name, value in expected.items())
 
 
-def test_the_scale_of_losses_in_fp16_is_put_back(engine, tmp_path, monkeypatch):
+def test_the_scale_of_losses_in_fp16_is_put_back(tmp_path, monkeypatch):
     """Else a run that goes on starts at the largest scale again, and leaves out steps until it is small enough."""
+    engine = ENGINES["data_parallel"]("no")
     trainee = prepared(engine)
     averages = Average(checkpoints.trained_parameters(trainee))
     take_step(engine)
@@ -116,6 +117,28 @@ def test_the_scale_of_losses_in_fp16_is_put_back(engine, tmp_path, monkeypatch):
     assert fresh.state_dict() == scaler.state_dict()
     monkeypatch.setattr(engine.accelerator, "scaler", None)  # the run goes on in 32 bits
     engine.load(checkpoints.find(tmp_path), averages)
+
+
+def test_weights_in_pieces_do_without_a_scale_of_losses():
+    with pytest.raises(pm.ConfigError, match="fp16 needs it; take bf16"):
+        ENGINES["sharded"]("fp16")
+
+
+@pytest.mark.parametrize("other", ENGINES)
+def test_one_engine_goes_on_from_the_checkpoint_of_another(engine, other, tmp_path):
+    before = prepared(engine)
+    averages = Average(checkpoints.trained_parameters(before))
+    take_step(engine)
+    averages.update(0)
+    engine.save(tmp_path, 1, averages, {"config": {}}, keep=1)
+    take_step(engine)
+
+    second = ENGINES[other]("no")
+    after = prepared(second)
+    second.load(checkpoints.find(tmp_path), Average(checkpoints.trained_parameters(after)))
+    take_step(second)
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], value)
 
 
 def test_one_process_asks_nobody(engine):

@@ -94,9 +94,10 @@ class Sharded(Engine):
     def _average(self, trainee: nn.Module) -> None:
         """Gradients of a part that is whole on every process."""
         gradients = [p.grad for p in trainee.parameters() if p.grad is not None]
-        together = nn.utils.parameters_to_vector(gradients) / self.world_size
+        together = torch.cat([gradient.flatten() for gradient in gradients]) / self.world_size
         distributed.all_reduce(together)
-        nn.utils.vector_to_parameters(together, gradients)
+        for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view(gradient.shape))
 
     def step(self, player: str, clip: float) -> Tensor:
         optimizer = self.optimizers[player]
