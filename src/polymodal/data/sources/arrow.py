@@ -125,6 +125,11 @@ def _at_once(column: pa.Array, names: list[str] | None) -> list[Any]:
     if names is not None:
         return [_class(names, cell) for cell in column.to_pylist()]
     if _is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        if not pa.types.is_fixed_size_list(kind) and not column.values.null_count:
+            values, ends = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+            there = column.is_valid().to_numpy(zero_copy_only=False)
+            cuts = zip(ends[:-1].tolist(), ends[1:].tolist(), there.tolist(), strict=True)
+            return [values[start:end] if is_there else None for start, end, is_there in cuts]
         return [np.asarray(cell.values.to_numpy(zero_copy_only=False)) if cell.is_valid else None for cell in column]
     if pa.types.is_struct(kind) and {"array", "sampling_rate"} <= {field.name for field in kind}:
         parts = dict(zip((field.name for field in kind), column.flatten(), strict=True))

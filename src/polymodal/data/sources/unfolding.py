@@ -100,8 +100,9 @@ def _unfolded_bytes(column: pa.Array) -> int:
     if isinstance(column, pa.DictionaryArray):
         if not len(column.dictionary) or not len(column.indices):
             return 0
-        lengths = pc.fill_null(pc.binary_length(column.dictionary), 0)
-        return int(pc.sum(lengths.take(pc.drop_null(column.indices))).as_py() or 0)
+        named = pc.value_counts(pc.drop_null(column.indices))  # of a large dictionary, a batch names few
+        lengths = pc.fill_null(pc.binary_length(column.dictionary.take(named.field("values"))), 0)
+        return int(pc.sum(pc.multiply(pc.cast(lengths, pa.int64()), named.field("counts"))).as_py() or 0)
     if isinstance(column, pa.StructArray):
         return sum(map(_unfolded_bytes, column.flatten()))
     if isinstance(column, pa.MapArray):
