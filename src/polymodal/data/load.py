@@ -24,6 +24,9 @@ from polymodal.errors import ConfigError, DataError, printable
 from polymodal.files import digest
 from polymodal.modalities import Modality
 
+_MOST_KNOWN = 4096
+"""Texts of a field whose contents' names are remembered, as classes come again and again."""
+
 
 @dataclass(frozen=True, repr=False)
 class Data:
@@ -243,6 +246,9 @@ class _Pass:
         self.ids: dict[str, list[int]] = {name: [] for name in typed}  # number of each cell's content, -1 if absent
         self.contents: dict[str, dict[bytes, int]] = {name: {} for name in typed}  # number of each distinct content
         self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
+        self.known: dict[str, dict[str, bytes]] = {
+            name: {} for name in typed
+        }  # contents of short texts that come again
         self.keys: list[bytes] = []
         self.shared: list[list[bytes]] = []  # contents of each record that tell which row it is, as a picture does
         self.split_cells: list[Any] = []
@@ -275,15 +281,20 @@ class _Pass:
         self.records.append((record.file, record.row))
         contents, shared = [], []
         for name, (modality, column) in self.typed.items():
-            content = b""
-            try:
-                raw = self.origin.raw(record, column, modality)
-                self.names_files = self.names_files or isinstance(raw, Path)
-                content = b"" if raw is None else digests.of(raw, modality)
-                if content and modality.groups(raw):
-                    shared.append(content)
-            except DataError as error:
-                self.unread.append((number, name, str(error)))
+            content, cell, known = b"", record.cells.get(column), self.known[name]
+            if isinstance(cell, str) and cell in known:
+                content = known[cell]
+            else:
+                try:
+                    raw = self.origin.raw(record, column, modality)
+                    self.names_files = self.names_files or isinstance(raw, Path)
+                    content = b"" if raw is None else digests.of(raw, modality)
+                    if content and modality.groups(raw):
+                        shared.append(content)
+                    elif raw is cell and isinstance(cell, str) and len(known) < _MOST_KNOWN:
+                        known[cell] = content
+                except DataError as error:
+                    self.unread.append((number, name, str(error)))
             contents.append(content)
             numbers = self.contents[name]
             if content and content not in numbers:
