@@ -257,7 +257,7 @@ def main() -> None:
                 "kills": lambda: of_kills(folder, run, args.kills),
             }[part]()
             print(json.dumps({part: found[part]}, indent=1))
-    save(about(time.perf_counter() - began, seed=0, peer="datasets") | found, args.output)
+            save(about(time.perf_counter() - began, seed=0, peer="datasets") | found, args.output)
 
 
 if __name__ == "__main__":

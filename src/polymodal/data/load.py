@@ -354,14 +354,14 @@ class _Pass:
     def prepare(self, name: str) -> None:
         """Let a field's modality learn what it needs."""
         modality, _ = self.typed[name]
-        rows = [
-            number
-            for number, content in enumerate(self.ids[name])
-            if content >= 0
-            and number not in self.faults
-            and (modality.prepares_on == "all" or self.splits[number] == "train")
-        ]
-        modality.prepare(raw for raw in self._raws(name, rows) if not isinstance(raw, DataError))
+        ids = np.array(self.ids[name], dtype=np.int32)
+        seen = ids >= 0
+        seen[list(self.faults)] = False
+        rows = np.flatnonzero(seen & (self.splits == "train"))
+        if modality.prepares_on == "all":  # no statistic: each distinct value once is enough
+            rows = np.flatnonzero(seen)
+            rows = np.sort(rows[np.unique(ids[rows], return_index=True)[1]])
+        modality.prepare(raw for raw in self._raws(name, rows.tolist()) if not isinstance(raw, DataError))
 
     def read(self, name: str, cache: Path) -> Column:
         """A field's stored values; those of cells that cannot be read are absent."""

@@ -92,10 +92,11 @@ def from_arrow(
         rows = max(1, batch.num_rows * _SLICE_BYTES // max(_SLICE_BYTES, size))
         for start in range(0, batch.num_rows, rows):
             part = batch.slice(start, rows) if rows < batch.num_rows else batch
-            columns = [_cells(part.column(name), classes.get(name)) for name in part.schema.names]
+            names = part.schema.names
+            columns = [_cells(part.column(name), classes.get(name)) for name in names]
             for cells in zip(*columns, strict=True) if columns else repeat((), part.num_rows):
                 row += 1
-                yield Record(file, row, dict(zip(part.schema.names, cells, strict=True)))
+                yield Record(file, row, dict(zip(names, cells, strict=True)))
 
 
 def classes(schema: pa.Schema) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ DELIMITED = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz")
 DOCUMENTS = (".json", ".json.gz")
 ENDINGS = (*PARQUET, *JSON_LINES, *DELIMITED, *DOCUMENTS)
 
-_BATCH_ROWS = 64  # few, as large cells may be kept once and come again and again
+_BATCH_ROWS = 256  # no more than ``check_parquet`` looks at together: large cells may be kept once and come often
 _POINTER = b"version https://git-lfs"
 
 
