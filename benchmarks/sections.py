@@ -625,6 +625,48 @@ SECTIONS: dict[str, Section] = {
         NO_PEER + "nothing is compared.",
         [Bar("disturbed calls that ended wrong", lambda result: result["wrong"], 0, at_most=True)],
     ),
+    "bulk": Section(
+        "Large tables: opened, planned, filled in bulk",
+        "python benchmarks/bulk.py",
+        "Seconds of the processor, each in a process of its own. A table of text, label and vector is opened for the "
+        "first and the second time, after the library is imported; memory is what the process alone holds, divided by "
+        "the rows. A plan is made of one file, and of a hundred. A table is filled here and by actors of Ray, all of "
+        "whose processes count. Workers, drivers and Ray's head are killed at random, and what is left in the end is "
+        "compared by the byte.",
+        "`datasets` writes the table as Arrow and then gives every row as Python objects; it prepares nothing for a "
+        "model.",
+        [
+            Bar(
+                "first load over reading and decoding by datasets",
+                lambda result: result["load"]["first"]["seconds"] / result["load"]["datasets, every row"]["seconds"],
+                2.0,
+                at_most=True,
+            ),
+            Bar("seconds of a second load", lambda result: result["load"]["second"]["seconds"], 2.0, at_most=True),
+            Bar("bytes a row, beyond what is mapped", lambda result: result["load"]["second"]["bytes_a_row"], 64, True),
+            Bar(
+                "memory of the plan of a hundred times the rows, over that of one",
+                lambda result: result["plan"]["hundred files"]["mebibytes"] / result["plan"]["one file"]["mebibytes"],
+                1.1,
+                at_most=True,
+            ),
+            Bar(
+                "processor time a row, filled on Ray over local",
+                lambda result: (
+                    result["fill"]["ray, 2 actors"]["milliseconds a row"]
+                    / result["fill"]["local"]["milliseconds a row"]
+                ),
+                1.15,
+                at_most=True,
+            ),
+            Bar(
+                "killed, and not the same bytes",
+                lambda result: sum(not trial["same bytes"] for trial in result["kills"].values()),
+                0,
+                at_most=True,
+            ),
+        ],
+    ),
     "sampler": Section(
         "A sampling step against diffusers",
         "python benchmarks/sampler.py",

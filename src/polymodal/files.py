@@ -195,11 +195,8 @@ def _sync(path: Path) -> None:
 
 def digest(*parts: bytes) -> bytes:
     """16 bytes that name a sequence of byte strings: equal where the sequences are."""
-    state = blake2b(digest_size=16)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
-    return state.digest()
+    framed = [piece for part in parts for piece in (len(part).to_bytes(8, "little"), part)]
+    return blake2b(b"".join(framed), digest_size=16).digest()
 
 
 def short_digest(content: str | bytes | Iterable[bytes], size: int = 8) -> str:

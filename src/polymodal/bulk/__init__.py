@@ -108,13 +108,13 @@ def fill_many(
     if overwrite and count > 1:
         raise ConfigError("overwrite: would take from the other shards what they have done; delete the folder before")
     plan = make_plan(tables, group_rows)
-    job = Job(plan, str(output), how, None if root is None else str(root), lease_seconds)
     storage, digest = Storage(str(output)), digest_of(model)
+    place_of_output = storage.url if storage.local is None else str(storage.local)  # workers may have other folders
+    job = Job(plan, place_of_output, how, None if root is None else str(Path(root).absolute()), lease_seconds)
     if engine == "ray":
         if run is None:
             raise ConfigError("engine: ray needs a run, whose folder every machine sees; this model is of none")
-        place_of_run = str(Path(run).absolute())
-        do = engines.on_ray(model, place_of_run, job, device=device, address=address, workers=workers)
+        do = engines.on_ray(model, str(Path(run).absolute()), job, device=device, address=address, workers=workers)
     else:
         do = engines.local(model, job)
     _claim(storage, job, digest, overwrite)

@@ -121,6 +121,29 @@ def _open(
     return column, failures
 
 
+def open_column(cache: Path, key: str, modality: Modality, slots: np.ndarray) -> Column:
+    """A column that ``build_column`` has built, for other rows.
+
+    Args:
+        cache: Folder of the cache.
+        key: Key of the column.
+        modality: Prepared as it was then.
+        slots: (N,) which value each row has, -1 where it is absent.
+
+    Raises:
+        OSError, ValueError: It is not there, is broken, or lacks cells for a reason that may have passed.
+    """
+    folder = cache / "columns" / key
+    check_seal(folder)
+    column = Column.open(folder, slots, key, modality.space.varies)
+    count = len(column.values) if column.offsets is None else len(column.offsets) - 1
+    if (folder / _PASSING).exists() or not column.holds(count, modality.dtype, modality.space.rest):
+        raise ValueError(f"column {key} does not fit")
+    if int(slots.max(initial=-1)) >= count:
+        raise ValueError(f"column {key} has too few values")
+    return column
+
+
 def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
     variable, failures = modality.space.variable, {}
     with atomic_folder(folder) as partial:
@@ -158,7 +181,8 @@ def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | 
     """Stored values in order, or the reason why there is none; a bounded number of cells is in memory at a time."""
 
     def read(chunk: list[Any]) -> list[np.ndarray | _Failure]:
-        return [_read(modality, raw) for raw in chunk]
+        together = modality.read_many(chunk)
+        return [_read(modality, raw) for raw in chunk] if together is None else list(together)
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     raws = iter(raws)

@@ -20,6 +20,8 @@ from polymodal.modalities import Modality
 
 _log = logging.getLogger(__name__)
 _SHORTEST_BASE64 = 64
+SETTLE_SECONDS = 2.0
+"""How old a file must be to be known again by its times."""
 
 
 def resolve(cell: Any, modality: Modality, files: Files | Path | None, table: str = "") -> Any:
@@ -98,7 +100,7 @@ class Digests:
             within the same tick of the clock.
     """
 
-    def __init__(self, cache: Path, settle_seconds: float = 2.0) -> None:
+    def __init__(self, cache: Path, settle_seconds: float = SETTLE_SECONDS) -> None:
         self._settle_ns = settle_seconds * 1e9
         cache.mkdir(parents=True, exist_ok=True)
         self._database = cache / "files.sqlite"

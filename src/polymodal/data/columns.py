@@ -36,7 +36,7 @@ class Column:
     def open(cls, folder: Path, slots: np.ndarray, key: str = "", varies: int | None = None) -> "Column":
         """The values that a ``ColumnWriter`` left in a folder, memory-mapped."""
         values = np.load(folder / _VALUES, mmap_mode="r").view(np.ndarray)
-        return cls(values, None if varies is None else np.load(folder / _OFFSETS), slots, key, varies)
+        return cls(values, None if varies is None else np.load(folder / _OFFSETS, mmap_mode="r"), slots, key, varies)
 
     def holds(self, count: int, dtype: np.dtype, rest: tuple[int, ...]) -> bool:
         """Whether there are ``count`` values of a type, whose shape without the axis that varies is ``rest``."""

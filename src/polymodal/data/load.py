@@ -16,12 +16,16 @@ from polymodal.data.fields import parse_fields
 from polymodal.data.infer import Fields, fields_of
 from polymodal.data.places import place_of, remember
 from polymodal.data.rows import Rows
+from polymodal.data.scans import KeptScan, Scan
 from polymodal.data.sources import Record, Rejection, Source, open_source
 from polymodal.data.sources.reading import check_rows
 from polymodal.data.splits import SPLITS, assign_splits, check_fractions, group_keys, is_split_column, split_name
 from polymodal.errors import ConfigError, DataError, printable
 from polymodal.files import digest
 from polymodal.modalities import Modality
+
+_MOST_KNOWN = 4096
+"""Texts of a field whose contents' names are remembered, as classes come again and again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,48 +154,89 @@ def load(
     if fields is None:
         fields = fields_of(source, origin)
     typed = parse_fields(fields)
-    for name, (_, column) in typed.items():
+    settings: dict[str, Any] = {
+        "key": key,
+        "group": group,
+        "split": split,
+        "validation": validation,
+        "test": test,
+        "limit": limit,
+    }
+    settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
+    passed = settings | {"part": part}
+    kept = KeptScan(folder, origin, typed, passed)
+    scan = kept.open()
+    if scan is None or (strict and (scan.rejected or scan.bad_cells)):
+        scan = _scan(origin, typed, folder, strict, kept, **passed)
+    everything = Rows(
+        scan.modalities, scan.columns, origin, np.arange(len(scan.splits)), {n: c for n, (_, c) in typed.items()}
+    )
+    splits = {name: everything.select(scan.splits == place) for place, name in enumerate(SPLITS)}
+    settings["source"] = place_of(source)
+    remember(source, folder)
+    recognised = fields.notes if isinstance(fields, Fields) else ()
+    notes = [*map(printable, [*recognised, *scan.notes, *_untrained(splits["train"])])]
+    return Data(
+        printable(origin.name),
+        scan.modalities,
+        **splits,
+        rejected=scan.rejected,
+        notes=notes,
+        settings=settings,
+        bad_cells=scan.bad_cells,
+    )
+
+
+def _scan(
+    origin: Source,
+    typed: Mapping[str, tuple[Modality, str]],
+    cache: Path,
+    strict: bool,
+    kept: KeptScan,
+    *,
+    key: str | None,
+    group: bool,
+    split: str | None,
+    validation: float,
+    test: float,
+    limit: int | None,
+    part: bool,
+    **_: Any,
+) -> Scan:
+    """What one pass over the source finds, with its cells decoded; kept for the next time if it may be."""
+    for name, (_modality, column) in typed.items():
         origin.check(column, f"fields.{name}.column")
     if key is not None:
         origin.check(key, "key column")
     if split is not None:
         origin.check(split, "split column")
-    scan = _Scan(origin, typed)
-    scan.run(Digests(folder), key, split or "split", limit, strict)
+    scan = _Pass(origin, typed)
+    scan.run(Digests(cache), key, split or "split", limit, strict)
+    passing = bool(scan.unread) or scan.names_files
     scan.assign_splits(split is not None, validation, test, group and key is None, fill=not part)
     columns = {}
     for name in typed:
         scan.prepare(name)
-        columns[name] = scan.read(name, folder)
+        columns[name] = scan.read(name, cache)
     scan.set_aside_empty(columns)
     if strict:
         scan.raise_first()
-    rejected = scan.rejected
     good = np.array([number not in scan.faults for number in range(len(scan.records))], dtype=bool)
-    if not len(good) + len(scan.unparsed):
+    rows = len(good) + len(scan.unparsed)
+    if not rows:
         raise DataError(f"{origin.name}: there are no rows")
     if not good.any():
-        first = f"; the first: {rejected[0]}" if rejected else ""
-        raise DataError(f"{origin.name}: none of its {len(good) + len(scan.unparsed)} rows can be used{first}")
-    modalities = {name: modality for name, (modality, _) in typed.items()}
-    everything = Rows(modalities, columns, origin, np.arange(len(good)), {n: c for n, (_, c) in typed.items()})
-    splits = {name: everything.select(good & (scan.splits == name)) for name in SPLITS}
+        first = f"; the first: {scan.rejected[0]}" if scan.rejected else ""
+        raise DataError(f"{origin.name}: none of its {rows} rows can be used{first}")
+    splits = np.full(len(good), len(SPLITS), np.uint8)
+    for place, name in enumerate(SPLITS):
+        splits[good & (scan.splits == name)] = place
     scan.note_empty(splits, {"validation": validation, "test": test}, grouped=group and key is None)
-    settings = {"key": key, "group": group, "split": split, "validation": validation, "test": test, "limit": limit}
-    settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
-    settings["source"] = place_of(source)
-    remember(source, folder)
-    recognised = fields.notes if isinstance(fields, Fields) else ()
-    notes = [*map(printable, [*recognised, *scan.notes, *origin.notes, *_untrained(splits["train"])])]
-    return Data(
-        printable(origin.name),
-        modalities,
-        **splits,
-        rejected=rejected,
-        notes=notes,
-        settings=settings,
-        bad_cells=scan.bad,
-    )
+    modalities = {name: modality for name, (modality, _) in typed.items()}
+    found = Scan(modalities, columns, splits, scan.rejected, scan.bad, [*scan.notes, *origin.notes])
+    if not passing:
+        kept.keep(found)
+    return found
 
 
 def _untrained(training: Rows) -> Iterator[str]:
@@ -201,7 +246,7 @@ def _untrained(training: Rows) -> Iterator[str]:
             yield f"fields.{name}: none of the {len(training):,} training rows has a value"
 
 
-class _Scan:
+class _Pass:
     """What one pass over the source finds: the content of every cell by name, no cell itself."""
 
     def __init__(self, origin: Source, typed: Mapping[str, tuple[Modality, str]]) -> None:
@@ -210,6 +255,9 @@ class _Scan:
         self.ids: dict[str, list[int]] = {name: [] for name in typed}  # number of each cell's content, -1 if absent
         self.contents: dict[str, dict[bytes, int]] = {name: {} for name in typed}  # number of each distinct content
         self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
+        self.known: dict[str, dict[str, bytes]] = {
+            name: {} for name in typed
+        }  # contents of short texts that come again
         self.keys: list[bytes] = []
         self.shared: list[list[bytes]] = []  # contents of each record that tell which row it is, as a picture does
         self.split_cells: list[Any] = []
@@ -219,6 +267,7 @@ class _Scan:
         self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason of rows that are set aside, by record
         self.unread: list[tuple[int, str, str]] = []  # record, field and reason of cells that cannot be read
         self.unparsed: list[tuple[int, Rejection]] = []  # with the number of the next record
+        self.names_files = False
 
     def run(self, digests: Digests, key: str | None, split: str, limit: int | None, strict: bool) -> None:
         """Read the whole source once."""
@@ -241,14 +290,20 @@ class _Scan:
         self.records.append((record.file, record.row))
         contents, shared = [], []
         for name, (modality, column) in self.typed.items():
-            content = b""
-            try:
-                raw = self.origin.raw(record, column, modality)
-                content = b"" if raw is None else digests.of(raw, modality)
-                if content and modality.groups(raw):
-                    shared.append(content)
-            except DataError as error:
-                self.unread.append((number, name, str(error)))
+            content, cell, known = b"", record.cells.get(column), self.known[name]
+            if isinstance(cell, str) and cell in known:
+                content = known[cell]
+            else:
+                try:
+                    raw = self.origin.raw(record, column, modality)
+                    self.names_files = self.names_files or isinstance(raw, Path)
+                    content = b"" if raw is None else digests.of(raw, modality)
+                    if content and modality.groups(raw):
+                        shared.append(content)
+                    elif raw is cell and isinstance(cell, str) and len(known) < _MOST_KNOWN:
+                        known[cell] = content
+                except DataError as error:
+                    self.unread.append((number, name, str(error)))
             contents.append(content)
             numbers = self.contents[name]
             if content and content not in numbers:
@@ -293,10 +348,14 @@ class _Scan:
             )
         self.splits = np.array(assign_splits(keys, names, validation, test, fill=fill), dtype=object)
 
-    def note_empty(self, splits: Mapping[str, Rows], fractions: Mapping[str, float], *, grouped: bool) -> None:
+    def note_empty(self, splits: np.ndarray, fractions: Mapping[str, float], *, grouped: bool) -> None:
         """Says which split has no rows although a share of them was to be in it, which few groups may lead to."""
         rows = len(self.records)
-        empty = [name for name, fraction in fractions.items() if fraction * rows >= 1 and not len(splits[name])]
+        empty = [
+            name
+            for name, fraction in fractions.items()
+            if fraction * rows >= 1 and not (splits == SPLITS.index(name)).any()
+        ]
         if empty:
             taken = "; rows that share files or long texts are kept together, which data.group: false changes"
             self.notes.append(f"there are no rows in {' and '.join(empty)}{taken if grouped else ''}")
@@ -304,28 +363,30 @@ class _Scan:
     def prepare(self, name: str) -> None:
         """Let a field's modality learn what it needs."""
         modality, _ = self.typed[name]
-        rows = [
-            number
-            for number, content in enumerate(self.ids[name])
-            if content >= 0
-            and number not in self.faults
-            and (modality.prepares_on == "all" or self.splits[number] == "train")
-        ]
-        modality.prepare(raw for raw in self._raws(name, rows) if not isinstance(raw, DataError))
+        ids = np.array(self.ids[name], dtype=np.int32)
+        seen = ids >= 0
+        seen[list(self.faults)] = False
+        rows = np.flatnonzero(seen & (self.splits == "train"))
+        if modality.prepares_on == "all":  # no statistic: each distinct value once is enough
+            rows = np.flatnonzero(seen)
+            rows = np.sort(rows[np.unique(ids[rows], return_index=True)[1]])
+        modality.prepare(raw for raw in self._raws(name, rows.tolist()) if not isinstance(raw, DataError))
 
     def read(self, name: str, cache: Path) -> Column:
         """A field's stored values; those of cells that cannot be read are absent."""
         firsts = self.firsts[name]
         modality, _ = self.typed[name]
         values, failures = build_column(cache, modality, list(self.contents[name]), lambda: self._raws(name, firsts))
-        ids = np.array(self.ids[name], dtype=np.int64)
+        ids = np.array(self.ids[name], dtype=np.int32)
         if failures:
             bad = np.flatnonzero(np.isin(ids, list(failures)))
             self.unread += [
                 (number, name, failures[content])
-                for number, content in zip(*map(np.ndarray.tolist, (bad, ids[bad])), strict=True)
+                for number, content in zip(bad.tolist(), ids[bad].tolist(), strict=True)
             ]
-        return replace(values, slots=np.append(values.slots, -1)[ids])  # content -1 reads the appended -1
+        return replace(
+            values, slots=np.append(values.slots, -1).astype(np.int32)[ids]
+        )  # content -1 reads the appended -1
 
     def _raws(self, name: str, rows: list[int]) -> Iterator[Any]:
         """The raw values of a field in some records, in order; an error where a file has gone since."""

@@ -212,8 +212,12 @@ class Rows:
     @property
     def fingerprint(self) -> str:
         """Names the content: equal where every row of every column is."""
-        parts = [f"{name} {column.key}".encode() + column.slots.tobytes() for name, column in self.columns.items()]
-        return digest(*parts).hex()
+        return digest(
+            *(
+                f"{name} {column.key}".encode() + column.slots.astype(np.int64).tobytes()
+                for name, column in self.columns.items()
+            )
+        ).hex()
 
 
 Derive = Callable[[Rows, Path], Column]

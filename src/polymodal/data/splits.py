@@ -110,6 +110,8 @@ def group_keys(keys: Sequence[bytes], contents: Sequence[Sequence[bytes]]) -> li
         keys: Keys of the rows, which those keep that have no content to share.
         contents: Names of the contents of each row that it may share.
     """
+    if not any(contents):
+        return [*keys]
     names = sorted({name for its in contents for name in its})
     number = {name: place for place, name in enumerate(names)}
     columns = np.full((max(map(len, contents), default=0), len(keys)), -1)

@@ -168,6 +168,15 @@ class Modality(ABC):
             DataError: The value cannot be decoded or is not of this modality; says why in a few words.
         """
 
+    def read_many(self, raws: Sequence[Any]) -> np.ndarray | None:
+        """``read`` of many values at once, (n, *space.shape), where that is quicker; no axis may vary.
+
+        Returns:
+            The very numbers that ``read`` gives, or None: then each is read by itself. It is None wherever ``read``
+            would refuse one.
+        """
+        return None
+
     @abstractmethod
     def to_model(self, stored: Tensor) -> Tensor:
         """Stored batch, (B, L, *rest) where an axis varies, -> values in ``space`` (B, *shape), on the same device."""

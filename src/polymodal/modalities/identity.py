@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -41,6 +42,8 @@ def content_name(raw: Any, inner: Callable[[Any], bytes]) -> bytes:
             return digest(b"file", raw.read_bytes())
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}") from error
+    if type(raw) is np.ndarray:  # before what is slower to ask
+        return _of_array(raw, inner)
     if _is_written_out(raw):
         return digest(b"value", repr(raw).encode(errors="surrogatepass"))
     if isinstance(raw, np.ndarray | np.generic):
@@ -74,13 +77,20 @@ def _is_written_out(raw: Any) -> bool:
 
 
 def _of_array(array: np.ndarray, inner: Callable[[Any], bytes]) -> bytes:
+    if array.dtype.kind in "biuf":  # most are
+        return digest(b"array", _form(array.dtype.str, array.shape), np.ascontiguousarray(array).tobytes())
     shape = repr(array.shape).encode()
     if array.dtype.names:
         return digest(b"record", shape, inner({name: array[name] for name in array.dtype.names}))
     if array.dtype.kind in "OT":  # references to objects, or to strings of any length
         return digest(b"objects", shape, *map(inner, array.flat))
     kind = array.dtype.name if array.dtype.kind == "V" else array.dtype.str  # kinds that NumPy does not know are all V
-    return digest(b"array", repr((kind, array.shape)).encode(), np.ascontiguousarray(array).tobytes())
+    return digest(b"array", _form(kind, array.shape), np.ascontiguousarray(array).tobytes())
+
+
+@lru_cache(maxsize=256)
+def _form(kind: str, shape: tuple[int, ...]) -> bytes:
+    return repr((kind, shape)).encode()
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

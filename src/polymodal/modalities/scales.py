@@ -27,6 +27,8 @@ BETTER = 0.02
 """By which the correlation of another scale has to be higher."""
 REACH = 6.0
 LARGEST = float(np.finfo(np.float32).max)
+_NUMBERS_TOGETHER = 4096
+"""That are added to the moments at once."""
 ROUNDING = 16 * np.finfo(np.float64).eps
 """Deviations of less than this share of the mean are errors of rounding: the number does not vary."""
 
@@ -142,6 +144,7 @@ class Sample:
         self.values: list[np.ndarray] = []
         self.lowest = np.full(size, np.inf)
         self._moments = {kind: (np.zeros(size, np.longdouble), np.zeros(size, np.longdouble)) for kind in SCALES[:2]}
+        self._waiting: list[np.ndarray] = []
 
     def add(self, numbers: np.ndarray) -> None:
         """One more row (S,)."""
@@ -150,18 +153,34 @@ class Sample:
             if len(self.values) * max(len(numbers), 1) > MOST_VALUES * 64 or len(self.values) > MOST_VALUES:
                 self.values, self.stride = self.values[::2], 2 * self.stride
         self.count += 1
-        self.lowest = np.minimum(self.lowest, numbers)
-        # Welford's update in the longest floats: one pass, no cancellation where the mean is far from zero, and no
-        # squares of tiny numbers that vanish.
-        logs = np.log(np.where(self.lowest > 0, numbers, 1))
-        for kind, scaled in (("linear", numbers), ("log", logs)):
+        self._waiting.append(numbers)
+        if len(self._waiting) * len(numbers) >= _NUMBERS_TOGETHER:
+            self._take()
+
+    def _take(self) -> None:
+        """Adds the rows that wait to the moments.
+
+        In the longest floats, and about the mean of these rows: there is no cancellation where it is far from zero, and
+        no squares of tiny numbers that vanish.
+
+        Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983, equation 2.1.
+        """
+        if not self._waiting:
+            return
+        rows, new = np.stack(self._waiting), len(self._waiting)
+        self._waiting = []
+        self.lowest = np.minimum(self.lowest, rows.min(0))
+        logs = np.log(np.where(self.lowest > 0, rows, 1))
+        for kind, scaled in (("linear", rows), ("log", logs)):
             mean, squares = self._moments[kind]
-            delta = scaled - mean
-            mean += delta / self.count
-            squares += delta * (scaled - mean)
+            own = scaled.mean(0, dtype=np.longdouble)
+            delta = own - mean
+            squares += np.square(scaled - own).sum(0) + np.square(delta) * ((self.count - new) * new / self.count)
+            mean += delta * (new / self.count)
 
     def fit(self, scale: Sequence[str] | None, knots: Knots | None) -> Fitted:
         """The scales that are given, or chosen by the values; and the moments on them."""
+        self._take()
         sample = np.stack(self.values)
         chosen = list(scale) if scale is not None else [self._choose(sample[:, k], k) for k in range(sample.shape[1])]
         if "quantile" in chosen and knots is None:

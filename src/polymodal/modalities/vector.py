@@ -113,8 +113,21 @@ class Vector(Modality):
             raise DataError(f"{most:g} standard deviations from the mean, beyond 32 bits")
         return deviations.astype(self.dtype)
 
+    def read_many(self, raws: Sequence[Any]) -> np.ndarray | None:
+        if not all(isinstance(raw, np.ndarray) and raw.dtype.kind == "f" and raw.shape == (self.size,) for raw in raws):
+            return None
+        numbers = np.stack(raws).astype(np.float64)
+        if not (np.abs(numbers) <= LARGEST).all():
+            return None
+        deviations = self._scales.standardise(numbers)
+        return deviations.astype(self.dtype) if (np.abs(deviations) <= LARGEST).all() else None
+
     def _numbers(self, raw: Any) -> np.ndarray:
         """Raw -> the numbers as given (size,), in 64-bit floats."""
+        if type(raw) is np.ndarray and raw.dtype.kind == "f" and raw.shape == (self.size,):
+            numbers = raw.astype(np.float64)
+            if (np.abs(numbers) <= LARGEST).all():
+                return numbers
         if isinstance(raw, Path) or (isinstance(raw, bytes) and raw.startswith(NPY)):
             raw = load_npy(raw, self._check_shape)
         try:

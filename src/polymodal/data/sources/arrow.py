@@ -92,10 +92,11 @@ def from_arrow(
         rows = max(1, batch.num_rows * _SLICE_BYTES // max(_SLICE_BYTES, size))
         for start in range(0, batch.num_rows, rows):
             part = batch.slice(start, rows) if rows < batch.num_rows else batch
-            columns = [_cells(part.column(name), classes.get(name)) for name in part.schema.names]
+            names = part.schema.names
+            columns = [_cells(part.column(name), classes.get(name)) for name in names]
             for cells in zip(*columns, strict=True) if columns else repeat((), part.num_rows):
                 row += 1
-                yield Record(file, row, dict(zip(part.schema.names, cells, strict=True)))
+                yield Record(file, row, dict(zip(names, cells, strict=True)))
 
 
 def classes(schema: pa.Schema) -> dict[str, list[str]]:
@@ -125,6 +126,11 @@ def _at_once(column: pa.Array, names: list[str] | None) -> list[Any]:
     if names is not None:
         return [_class(names, cell) for cell in column.to_pylist()]
     if _is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        if not pa.types.is_fixed_size_list(kind) and not column.values.null_count:
+            values, ends = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+            there = column.is_valid().to_numpy(zero_copy_only=False)
+            cuts = zip(ends[:-1].tolist(), ends[1:].tolist(), there.tolist(), strict=True)
+            return [values[start:end] if is_there else None for start, end, is_there in cuts]
         return [np.asarray(cell.values.to_numpy(zero_copy_only=False)) if cell.is_valid else None for cell in column]
     if pa.types.is_struct(kind) and {"array", "sampling_rate"} <= {field.name for field in kind}:
         parts = dict(zip((field.name for field in kind), column.flatten(), strict=True))

@@ -81,6 +81,13 @@ class Source(ABC):
             DataError: A file as a whole cannot be read.
         """
 
+    def stamp(self) -> list[list[Any]] | None:
+        """Path, size and times of each file that its cells are in; None if it has none, or one has just been changed.
+
+        One that was changed a moment ago may change again within the same tick of the clock.
+        """
+        return None
+
     def columns(self) -> list[str]:
         """Names of all columns; may have to read the whole source."""
         return list(dict.fromkeys(name for r in self.records(()) if isinstance(r, Record) for name in r.cells))

@@ -1,12 +1,15 @@
 """Tables in files: Parquet, JSON, and delimited text. Cells are values, paths or embedded files."""
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 
+from polymodal.data.cells import SETTLE_SECONDS
 from polymodal.data.paths import Files
 from polymodal.data.sources.arrow import check_names, classes, from_arrow
 from polymodal.data.sources.base import Record, Rejection, Source
@@ -23,7 +26,7 @@ DELIMITED = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz")
 DOCUMENTS = (".json", ".json.gz")
 ENDINGS = (*PARQUET, *JSON_LINES, *DELIMITED, *DOCUMENTS)
 
-_BATCH_ROWS = 64  # few, as large cells may be kept once and come again and again
+_BATCH_ROWS = 256  # no more than ``check_parquet`` looks at together: large cells may be kept once and come often
 _POINTER = b"version https://git-lfs"
 
 
@@ -43,6 +46,19 @@ class Tables(Source):
         self._encoding = encoding
         self._checked: set[Path] = set()
         self._delimited: dict[Path, DelimitedFile] = {}
+
+    def stamp(self) -> list[list[Any]] | None:
+        try:
+            found = [(file, path, path.stat()) for file, path in self.tables.items()]
+        except OSError:
+            return None
+        latest = max(max(status.st_mtime_ns, status.st_ctime_ns) for *_, status in found)
+        if time.time_ns() - latest < SETTLE_SECONDS * 1e9:
+            return None
+        return [
+            [file, str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            for file, path, status in found
+        ]
 
     def columns(self) -> list[str]:
         names: dict[str, None] = {}

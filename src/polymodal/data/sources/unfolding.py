@@ -16,6 +16,8 @@ _USUAL_DICTIONARY_BYTES = 1 << 20
 _HEADER_BYTES = 64
 _BATCH_ROWS = 256
 """As many as anybody reads at once."""
+_FLAT_ROWS = 1 << 16
+"""As many, where each is but the number of a distinct value: all of these come with every batch."""
 
 
 def check_parquet(path: Path) -> None:
@@ -47,7 +49,7 @@ def check_groups(
         OSError, pa.ArrowException: The file cannot be read.
     """
     plain = items = 0
-    suspects: dict[str, None] = {}
+    suspects: dict[str, bool] = {}
     with open_file() as content, pa.parquet.ParquetFile(content) as file:
         metadata = file.metadata
         for number in range(metadata.num_row_groups) if groups is None else groups:
@@ -60,17 +62,19 @@ def check_groups(
                     items += column.num_values * _WIDTHS.get(column.physical_type, max(0, schema.length))
                 dictionary = _dictionary_bytes(content, column)
                 if column.physical_type == "BYTE_ARRAY" and dictionary > (0 if repeated else _USUAL_DICTIONARY_BYTES):
-                    suspects[column.path_in_schema] = None
+                    suspects[column.path_in_schema] = repeated
     check_unpacked(name, packed, plain)
     check_unpacked(name, packed, items, most_ratio=1000)
     if suspects:
         with open_file() as content, pa.parquet.ParquetFile(content, read_dictionary=list(suspects)) as file:
             unfolded, names = 0, list({suspect.partition(".")[0]: None for suspect in suspects})
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
-                size = sum(map(_unfolded_bytes, batch.columns))
-                unfolded += size
-                check_unpacked(name, packed, size)
-                check_unpacked(name, packed, unfolded, most_ratio=1000)
+            rows = _BATCH_ROWS if any(suspects.values()) else _FLAT_ROWS
+            for batch in file.iter_batches(rows, row_groups=groups, columns=names):
+                for start in range(0, len(batch), _BATCH_ROWS):
+                    size = sum(map(_unfolded_bytes, batch.slice(start, _BATCH_ROWS).columns))
+                    unfolded += size
+                    check_unpacked(name, packed, size)
+                    check_unpacked(name, packed, unfolded, most_ratio=1000)
 
 
 def _dictionary_bytes(content: BinaryIO, column: pa.parquet.ColumnChunkMetaData) -> int:
@@ -100,8 +104,9 @@ def _unfolded_bytes(column: pa.Array) -> int:
     if isinstance(column, pa.DictionaryArray):
         if not len(column.dictionary) or not len(column.indices):
             return 0
-        lengths = pc.fill_null(pc.binary_length(column.dictionary), 0)
-        return int(pc.sum(lengths.take(pc.drop_null(column.indices))).as_py() or 0)
+        named = pc.value_counts(pc.drop_null(column.indices))  # of a large dictionary, a batch names few
+        lengths = pc.fill_null(pc.binary_length(column.dictionary.take(named.field("values"))), 0)
+        return int(pc.sum(pc.multiply(pc.cast(lengths, pa.int64()), named.field("counts"))).as_py() or 0)
     if isinstance(column, pa.StructArray):
         return sum(map(_unfolded_bytes, column.flatten()))
     if isinstance(column, pa.MapArray):
