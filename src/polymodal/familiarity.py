@@ -38,6 +38,8 @@ UNFAMILIAR = 0.02
 _FORMAT = "1"
 _MOST_VALUES, _FEWEST_VALUES, _MOST_NUMBERS = 1024, 128, 2**23
 """Training values that distances are measured to: so many at most, and of large ones fewer, but not too few."""
+_ROUNDING = 1e-4
+"""By which distances of equal values differ, as a value is encoded alone and beside others."""
 _TENSORS, _ARRAYS = ("values", "mean", "scale"), ("distances", "unknown", "least")
 _MOST_TEXTS = 1 << 14
 """Training values whose words are known, at most."""
@@ -94,12 +96,13 @@ class _Known:
 
     def distance(self, values: Tensor) -> np.ndarray:
         """(B, D) as ``_numbers`` gives them -> (B,) distances to the nearest training value."""
-        nearest = torch.cdist((values - self.mean) / self.scale, self.values).amin(1)
+        standard, exact = (values - self.mean) / self.scale, "donot_use_mm_for_euclid_dist"
+        nearest = torch.cdist(standard, self.values, compute_mode=exact).amin(1)  # by products, 0 is 0.0005
         return (nearest / self.values.shape[1] ** 0.5).numpy()
 
     def lesser_share(self, distance: np.ndarray, unknown_words: np.ndarray) -> np.ndarray:
         """(B,) the share of held-out values as far away, or with as many unknown words, whichever is less."""
-        return np.minimum(_share_above(self.distances, distance - 1e-4), _share_above(self.unknown, unknown_words))
+        return np.minimum(_share_above(self.distances, distance - _ROUNDING), _share_above(self.unknown, unknown_words))
 
 
 class FamiliarityMeter:

@@ -81,3 +81,10 @@ def test_the_command_line_says_what_is_unfamiliar(pipeline, tmp_path, capsys):
     for name, told in (("zorb quexil", True), (next(iter(pipeline[1].train))["name"], False)):
         assert main(["generate", str(run), "--name", name, "--to", "colour", "-o", str(tmp_path)]) == 0
         assert ("unlike what the model learned" in capsys.readouterr().err) == told
+
+
+def test_where_held_out_values_were_all_seen_nothing_new_is_familiar(pipeline):
+    model, data = pipeline
+    meter = FamiliarityMeter.learn(model.model, data.train, data.train)
+    assert {meter({"name": row["name"]})["name"].share for row in data.train.unique("name")} == {1.0}
+    assert {meter({"name": row["name"]})["name"].share for row in data.test} == {0.0}
