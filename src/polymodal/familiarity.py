@@ -29,7 +29,7 @@ from polymodal.files import atomic_file
 from polymodal.generation import read, write
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
-from polymodal.types import Field
+from polymodal.types import Field, Space
 
 FILE = "familiarity.safetensors"
 """In a run's folder."""
@@ -93,6 +93,14 @@ class _Known:
     unknown: np.ndarray
     least: np.ndarray
     words: frozenset[str]
+
+    def fits(self, model: Model, name: str) -> bool:
+        """Whether it can be of this field, as what is in a file need not be."""
+        space = model.modalities[name].space
+        size = space.channels if _is_numbers(space) else model.recipe.width
+        shapes = [getattr(self, part).shape for part in _ARRAYS]
+        alike = self.values.shape[1:] == self.mean.shape == self.scale.shape == (size,)
+        return alike and len(self.values) > 0 and shapes == [(len(self.least),)] * 3 and len(self.least) > 0
 
     def distance(self, values: Tensor) -> np.ndarray:
         """(B, D) as ``_numbers`` gives them -> (B,) distances to the nearest training value."""
@@ -184,7 +192,9 @@ class FamiliarityMeter:
                     parts = {part: file.get_tensor(f"{name}.{part}") for part in (*_TENSORS, *_ARRAYS)}
                     parts |= {part: parts[part].numpy() for part in _ARRAYS}
                     known[name] = _Known(**parts, words=frozenset(words))
-        except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+                    if not known[name].fits(model, name):
+                        return None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError):
             return None
         return cls(model, known)
 
@@ -217,10 +227,11 @@ def _some(name: str, rows: Rows, most: int) -> list[Field]:
 
 def _numbers(model: Model, name: str, field: Field) -> Tensor:
     """(B, D) by which values are compared: the mean of their tokens, or numbers as they are."""
-    space = model.modalities[name].space
-    if space.kind == "continuous" and not space.grid:
-        return field.value.float().cpu()
-    return encode(model, name, field)
+    return field.value.float().cpu() if _is_numbers(model.modalities[name].space) else encode(model, name, field)
+
+
+def _is_numbers(space: Space) -> bool:
+    return space.kind == "continuous" and not space.grid
 
 
 def _words(modality: Modality, field: Field) -> list[list[str]]:

@@ -1,9 +1,11 @@
 """Familiarity: what was seen, what is like it, and what is not."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 import polymodal as pm
 from polymodal.cli.main import main
@@ -71,6 +73,9 @@ def test_a_run_keeps_what_it_needs_and_an_older_run_learns_it(pipeline, tmp_path
     assert FamiliarityMeter.load(opened.model, tmp_path) is None
     learned.save(tmp_path)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:100])
+    assert FamiliarityMeter.load(opened.model, tmp_path) is None
+    learned._known["name"] = replace(learned._known["name"], mean=torch.zeros(3))
+    learned.save(tmp_path)
     assert FamiliarityMeter.load(opened.model, tmp_path) is None
     with pytest.raises(ConfigError, match="nme"):
         model.familiarity({"nme": "red apple"})
