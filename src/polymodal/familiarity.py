@@ -29,7 +29,7 @@ from polymodal.files import atomic_file
 from polymodal.generation import read, write
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
-from polymodal.types import Field
+from polymodal.types import Field, Space
 
 FILE = "familiarity.safetensors"
 """In a run's folder."""
@@ -38,6 +38,8 @@ UNFAMILIAR = 0.02
 _FORMAT = "1"
 _MOST_VALUES, _FEWEST_VALUES, _MOST_NUMBERS = 1024, 128, 2**23
 """Training values that distances are measured to: so many at most, and of large ones fewer, but not too few."""
+_ROUNDING = 1e-4
+"""By which distances of equal values differ, as a value is encoded alone and beside others."""
 _TENSORS, _ARRAYS = ("values", "mean", "scale"), ("distances", "unknown", "least")
 _MOST_TEXTS = 1 << 14
 """Training values whose words are known, at most."""
@@ -92,14 +94,23 @@ class _Known:
     least: np.ndarray
     words: frozenset[str]
 
+    def fits(self, model: Model, name: str) -> bool:
+        """Whether it can be of this field, as what is in a file need not be."""
+        space = model.modalities[name].space
+        size = space.channels if _is_numbers(space) else model.recipe.width
+        shapes = [getattr(self, part).shape for part in _ARRAYS]
+        alike = self.values.shape[1:] == self.mean.shape == self.scale.shape == (size,)
+        return alike and len(self.values) > 0 and shapes == [(len(self.least),)] * 3 and len(self.least) > 0
+
     def distance(self, values: Tensor) -> np.ndarray:
         """(B, D) as ``_numbers`` gives them -> (B,) distances to the nearest training value."""
-        nearest = torch.cdist((values - self.mean) / self.scale, self.values).amin(1)
+        standard, exact = (values - self.mean) / self.scale, "donot_use_mm_for_euclid_dist"
+        nearest = torch.cdist(standard, self.values, compute_mode=exact).amin(1)  # by products, 0 is 0.0005
         return (nearest / self.values.shape[1] ** 0.5).numpy()
 
     def lesser_share(self, distance: np.ndarray, unknown_words: np.ndarray) -> np.ndarray:
         """(B,) the share of held-out values as far away, or with as many unknown words, whichever is less."""
-        return np.minimum(_share_above(self.distances, distance - 1e-4), _share_above(self.unknown, unknown_words))
+        return np.minimum(_share_above(self.distances, distance - _ROUNDING), _share_above(self.unknown, unknown_words))
 
 
 class FamiliarityMeter:
@@ -181,7 +192,9 @@ class FamiliarityMeter:
                     parts = {part: file.get_tensor(f"{name}.{part}") for part in (*_TENSORS, *_ARRAYS)}
                     parts |= {part: parts[part].numpy() for part in _ARRAYS}
                     known[name] = _Known(**parts, words=frozenset(words))
-        except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+                    if not known[name].fits(model, name):
+                        return None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError):
             return None
         return cls(model, known)
 
@@ -214,10 +227,11 @@ def _some(name: str, rows: Rows, most: int) -> list[Field]:
 
 def _numbers(model: Model, name: str, field: Field) -> Tensor:
     """(B, D) by which values are compared: the mean of their tokens, or numbers as they are."""
-    space = model.modalities[name].space
-    if space.kind == "continuous" and not space.grid:
-        return field.value.float().cpu()
-    return encode(model, name, field)
+    return field.value.float().cpu() if _is_numbers(model.modalities[name].space) else encode(model, name, field)
+
+
+def _is_numbers(space: Space) -> bool:
+    return space.kind == "continuous" and not space.grid
 
 
 def _words(modality: Modality, field: Field) -> list[list[str]]:

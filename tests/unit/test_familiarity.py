@@ -1,9 +1,11 @@
 """Familiarity: what was seen, what is like it, and what is not."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 import polymodal as pm
 from polymodal.cli.main import main
@@ -72,6 +74,9 @@ def test_a_run_keeps_what_it_needs_and_an_older_run_learns_it(pipeline, tmp_path
     learned.save(tmp_path)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:100])
     assert FamiliarityMeter.load(opened.model, tmp_path) is None
+    learned._known["name"] = replace(learned._known["name"], mean=torch.zeros(3))
+    learned.save(tmp_path)
+    assert FamiliarityMeter.load(opened.model, tmp_path) is None
     with pytest.raises(ConfigError, match="nme"):
         model.familiarity({"nme": "red apple"})
 
@@ -81,3 +86,10 @@ def test_the_command_line_says_what_is_unfamiliar(pipeline, tmp_path, capsys):
     for name, told in (("zorb quexil", True), (next(iter(pipeline[1].train))["name"], False)):
         assert main(["generate", str(run), "--name", name, "--to", "colour", "-o", str(tmp_path)]) == 0
         assert ("unlike what the model learned" in capsys.readouterr().err) == told
+
+
+def test_where_held_out_values_were_all_seen_nothing_new_is_familiar(pipeline):
+    model, data = pipeline
+    meter = FamiliarityMeter.learn(model.model, data.train, data.train)
+    assert {meter({"name": row["name"]})["name"].share for row in data.train.unique("name")} == {1.0}
+    assert {meter({"name": row["name"]})["name"].share for row in data.test} == {0.0}

