@@ -109,6 +109,7 @@ def works(place: Path) -> dict[str, Work]:
 
     def copy_of_run(folder: Path) -> None:
         shutil.copytree(run, folder / "run")
+        shutil.copytree(place / "cache" / "places", folder / "cache" / "places")  # else its data are a stranger's
 
     return {
         "train": Work(

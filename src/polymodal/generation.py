@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.resolution import untaught
 from polymodal.types import Batch, Field
+
+_log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Rows that are generated together."""
@@ -194,8 +198,13 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
 
 
 def write(modality: Modality, field: Field) -> list[Any]:
-    """The rows of a field in model form -> objects."""
-    return [modality.write(value) for value in field.to("cpu").values()]
+    """The rows of a field in model form -> objects. What is not finite counts as 0, and is told."""
+    field = field.to("cpu")
+    if field.value.is_floating_point() and not bool(field.value.isfinite().all()):
+        kind = type(modality).__name__
+        _log.warning("values of type %s that the model generates are not finite: its training diverged", kind)
+        field = replace(field, value=field.value.nan_to_num(0.0, 0.0, 0.0))
+    return [modality.write(value) for value in field.values()]
 
 
 def generate_rows(

@@ -67,6 +67,18 @@ def test_a_parquet_file_that_unfolds_to_gigabytes_is_refused(kind, tmp_path):
     assert peak() - before < MOST_KIB
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.json.gz", "list.json.gz", "rows.csv.gz"])
+def test_json_of_millions_of_lists_is_refused(name, tmp_path):
+    """A list takes 3 bytes of a file, which a packed one has for nearly nothing, and 72 of memory."""
+    lists = b"[" + b"[]," * 5_000_000 + b"[]]"
+    around = {"rows": (b'{"name": ', b"}\n"), "list": (b'[{"name": ', b"}]"), "csv": (b'name\n"', b'"\n')}
+    before, behind = around["csv" if ".csv" in name else name.partition(".")[0]]
+    (tmp_path / name).write_bytes(gzip.compress(before + lists + behind, 1))
+    with pytest.raises(DataError, match=r"over 4,194,304 (values|lists)|no rows|not a vector"):
+        pm.load(tmp_path / name, {"name": {"modality": "vector", "size": 2}}, cache=tmp_path / "cache")
+    assert peak() < MOST_KIB
+
+
 def test_repeated_values_of_real_tables_are_read(tmp_path):
     file = tmp_path / "real.parquet"
     tags = pa.array([["a", "b"] * 20] * 2000)

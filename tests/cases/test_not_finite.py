@@ -9,10 +9,10 @@ import torch
 from PIL import Image as PILImage
 
 import polymodal as pm
-from polymodal.generation import read
+from polymodal.generation import read, write
 from polymodal.modalities import MODALITIES
 from polymodal.modalities.base import Modality
-from polymodal.types import Space
+from polymodal.types import Field, Space
 
 RATE = 4000
 TONE = 0.5 * np.sin(np.arange(800) / 3).astype(np.float32)
@@ -104,3 +104,15 @@ def test_files_of_the_same(tmp_path):
     fields = {name: FIELDS[name] for name in ("tone", "place")}
     data = pm.load(tmp_path / "rows.jsonl", fields, cache=tmp_path / "cache", validation=0, test=0)
     assert [(bad.row, bad.field) for bad in data.bad_cells] == [(1, "tone"), (2, "place")]
+
+
+@pytest.mark.parametrize("worth", [np.nan, np.inf, -np.inf, 1e30, -1e30])
+@pytest.mark.parametrize("name", ["picture", "tone", "place"])
+def test_what_a_diverged_model_generates_can_be_written_and_is_told(name, worth, caplog):
+    modality = {"picture": pm.Image(size=8), "tone": pm.Audio(max_seconds=0.1), "place": pm.Vector(2, 0.0, 1.0)}[name]
+    field = Field.absent(modality.space, 1)
+    value = torch.full_like(field.value, worth)
+    (thing,) = write(modality, Field(value, torch.ones_like(field.mask), torch.ones(1, dtype=torch.bool), field.varies))
+    assert len(modality.encode(thing)) > 20
+    assert bool(modality.preview(thing))
+    assert ("not finite: its training diverged" in caplog.text) == (not np.isfinite(worth))

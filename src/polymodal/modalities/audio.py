@@ -36,6 +36,8 @@ _MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"FORM", b".snd", b"ca
 """How files of sound begin."""
 _SHORT_SECONDS = 2.0
 """Of a clip that is no burden, however short the others are."""
+_LOUDEST = 20.0
+"""Natural logarithm of a magnitude that no sound has, and whose square is a number yet."""
 _WAVE_BARS = 64
 """Of the drawing of a sound on a page."""
 
@@ -221,8 +223,9 @@ class Audio(Modality):
     def write(self, value: Tensor) -> Waveform:
         """(mels, L) -> sound of L * hop_length samples, by the vocoder or Griffin-Lim; always the same sound."""
         with torch.inference_mode():
-            mel = value[None].float()
+            mel = value[None].float().clamp(max=(_LOUDEST - LOG_MEL_MEAN) / LOG_MEL_SCALE)
             samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
+        samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
 
     def portable(self) -> dict[str, Any]:

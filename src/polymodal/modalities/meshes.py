@@ -46,7 +46,7 @@ def read_points(raw: Any, count: int, seed: int, max_bytes: int, max_faces: int)
     if isinstance(raw, np.ndarray | list | tuple):
         vertices, faces = _as_points(raw), None
     elif hasattr(raw, "vertices"):
-        vertices, faces = np.asarray(raw.vertices, np.float64), getattr(raw, "faces", None)
+        vertices, faces = _as_points(raw.vertices), getattr(raw, "faces", None)
     else:
         raise DataError(f"a {type(raw).__name__} is neither a mesh nor points")
     size = len(vertices) if faces is None else len(faces)

@@ -14,6 +14,7 @@ _DECIMAL = re.compile(r"\s*[+-]?(?!0*[1-9]\d{0,2},\d{3}\s*$)\d+,\d+\s*")
 """A number with a decimal comma; not such as 1,234, which means one thing here and a thousand times as much there."""
 _CODE = re.compile(r"\s*[+-]?0\d")
 """Begins a postal code or an article's number, not a number: it would lose its zeros."""
+_MOST_LISTS = 1 << 22
 _EXACT = 2.0**53
 """Up to here, each whole number is a float of its own."""
 _GROUPED = re.compile(r"\s*[+-]?\d{1,3}([ ,]\d{3})+\s*")
@@ -108,6 +109,8 @@ def parse_vector(text: str, size: int | None = None) -> Any:
     Raises:
         ValueError: It is none.
     """
+    if text.count("[") > _MOST_LISTS:  # each takes some 70 bytes of memory
+        raise ValueError(f"over {_MOST_LISTS:,} lists")
     try:
         if text.lstrip().startswith("["):
             return json.loads(text)

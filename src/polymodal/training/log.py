@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,6 +108,7 @@ class Log:
                 file.writelines(json.dumps({"step": step, "decision": line}) + "\n" for line in lines)
 
     def _emit(self, step: int, values: dict[str, float]) -> None:
+        values = {name: value for name, value in values.items() if math.isfinite(value)}  # JSON has no others
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, "seconds": round(self.clock.seconds, 3), **values}) + "\n")
         for name, value in values.items():

@@ -139,6 +139,7 @@ HOSTILE = {
     "a glb of zeros": glb({"accessors": [{"componentType": 5126, "count": 1 << 31, "type": "VEC3"}]}),
     "a glb of many nodes": glb({"nodes": [{"mesh": 0}] * 5001}),
     "a glb of rubbish": b"glTF" + bytes(range(200)),
+    "an obj in the plane": b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n",
     "an stl of nothing": bytes(80) + bytes(4),
     "numbers that end": b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (999, 3), }",
 }  # fmt: skip

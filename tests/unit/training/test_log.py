@@ -81,3 +81,9 @@ def test_micro_batches_add_up_to_a_step_that_counts_once_or_not_at_all(tmp_path)
     assert line["a.nll"] == 2 * (1.0 + 1.0) / 2
     assert line["b.nll"] == 2 * (2.0 + 7.0) / 2
     assert line["gradient_norm.model"] == 2.0
+
+
+def test_a_mean_beyond_32_bits_is_left_out_of_json(tmp_path):
+    line = written(tmp_path, [[{"loss": 3e38, "name.nll": 1.0}] for _ in range(2)])
+    assert line["name.nll"] == 1.0
+    assert "loss" not in line

@@ -11,6 +11,8 @@ from polymodal.data.sources.base import Record, Rejection
 from polymodal.data.sources.reading import BROKEN, MOST_LINE_BYTES, lines, open_binary
 from polymodal.errors import DataError
 
+_MOST_VALUES = 1 << 22
+"""Of a row, and of a document of columns: each takes some 70 bytes of memory, and as few as 2 of a file."""
 _CHUNK_CHARACTERS = 1 << 16
 _PEEK_BYTES = 1 << 12
 _BLANKS = " \t\r\n\ufeff"
@@ -35,6 +37,28 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=distinct)
 
 
+def _check_values(text: str) -> None:
+    """Refuses a text of JSON that may hold more values than real rows have.
+
+    Raises:
+        ValueError: It may.
+    """
+    if len(text) > _MOST_VALUES and sum(map(text.count, "[{,")) > _MOST_VALUES:
+        raise ValueError(f"over {_MOST_VALUES:,} values")
+
+
+def loads(content: bytes | str) -> Any:
+    """What a document of JSON holds.
+
+    Raises:
+        ValueError: It is none, of UTF-8; a value of it would be lost; or it may hold more values than real rows have.
+        RecursionError: It is nested without end.
+    """
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    _check_values(text)
+    return _DECODER.decode(text)
+
+
 def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
     """One JSON object per line, or all the same a list of them; empty lines are skipped."""
     if _is_list(path):
@@ -49,6 +73,7 @@ def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
                 text = line.decode().strip(_BLANKS)
                 if not text:
                     continue
+                _check_values(text)
                 cells, end = _DECODER.raw_decode(text)
                 if end < len(text):
                     raise ValueError(f"more text from character {end + 1}")
@@ -66,7 +91,7 @@ def _is_list(path: Path) -> bool:
     with open_binary(path) as source:
         first, second = (next(lines(source), b"") for _ in range(2))
     try:
-        json.loads(first)
+        loads(first)
         return not second.strip()
     except (ValueError, RecursionError):
         return True
@@ -86,7 +111,7 @@ def has_rows(path: Path) -> bool:
                 return True
         with open_binary(path) as file:
             first, second = (next(lines(file), b"") for _ in range(2))
-        return second.lstrip().startswith(b"{") and isinstance(json.loads(first), dict)
+        return second.lstrip().startswith(b"{") and isinstance(loads(first), dict)
     except (*BROKEN, ValueError, RecursionError):
         return False
 
@@ -117,7 +142,7 @@ def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
         return
     first = whole.partition(b"\n")[0]
     try:
-        cells = json.loads(first or b"{}")
+        cells = loads(first or b"{}")
     except (ValueError, RecursionError):
         cells = None
     if not isinstance(cells, dict):
@@ -131,7 +156,7 @@ def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
 def _columns(document: bytes) -> dict[str, list[Any]] | None:
     """Columns of equally many cells, 2 or more, as lists or as pandas writes them, by numbers; else None."""
     try:
-        columns = json.loads(document.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=distinct)
+        columns = loads(document)
     except (ValueError, RecursionError):
         return None
     if not isinstance(columns, dict):
@@ -157,6 +182,7 @@ def _elements(source: io.TextIOWrapper, file: str) -> Iterator[Record | Rejectio
                 yield Rejection(file, number, None, "not JSON: more text behind the list")
             return
         try:
+            _check_values(text)
             cells, end = _DECODER.raw_decode(text, place)
         except (ValueError, RecursionError) as error:  # broken, or it ends in what is not read yet
             text, place = text[place:], 0

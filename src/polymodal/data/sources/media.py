@@ -1,6 +1,5 @@
 """Files of pictures, sound and text: names say what belongs together, folders what is a class or a split."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -9,6 +8,7 @@ from polymodal.data.cells import resolve
 from polymodal.data.paths import Files
 from polymodal.data.sources.base import Record, Rejection, Source
 from polymodal.data.sources.endings import media, medium_of
+from polymodal.data.sources.json_rows import loads
 from polymodal.data.sources.reading import MOST_LINE_BYTES
 from polymodal.data.splits import is_split_column, split_in_name
 from polymodal.errors import DataError
@@ -109,7 +109,7 @@ class MediaFiles(Source):
     def _object(self, name: str) -> dict[str, Any]:
         content = self._content(name)
         try:
-            found = json.loads(content) if isinstance(content, str) else None
+            found = loads(content) if isinstance(content, str) else None
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):

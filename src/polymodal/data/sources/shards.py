@@ -1,6 +1,5 @@
 """WebDataset: tar files in which the parts of a row have one name, told apart by their endings."""
 
-import json
 import os
 import re
 import tarfile
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO, Self
 
 from polymodal.data.sources.base import Record, Rejection, Source
 from polymodal.data.sources.endings import media
+from polymodal.data.sources.json_rows import loads
 from polymodal.data.sources.reading import BROKEN, open_binary
 from polymodal.data.splits import split_in_path
 from polymodal.errors import DataError
@@ -225,7 +225,7 @@ def _notes(content: bytes | DataError) -> Any:
     if isinstance(content, DataError):
         raise content
     try:
-        return json.loads(content)
+        return loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"its json is broken: {error}") from error
 
