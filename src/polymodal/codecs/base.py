@@ -63,9 +63,6 @@ class Codec(nn.Module, ABC):
     def decode(self, latent: Field) -> Field:
         """Values in ``latent`` -> values in ``space``."""
 
-    def release(self) -> None:
-        """Gives back memory that is not needed while the model trains on the codes."""
-
     def initialise(self, fields: list[Field]) -> None:
         """Called once before training with some training values, for what has a closed form."""
 
