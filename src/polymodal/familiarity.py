@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
 from polymodal.embedding import CHUNK, encode
 from polymodal.errors import ConfigError, unknown
-from polymodal.files import atomic_file
+from polymodal.files import atomic_file, write_tensors
 from polymodal.generation import read, write
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
@@ -173,11 +172,11 @@ class FamiliarityMeter:
         words: dict[str, list[str]] = {}
         for name, known in self._known.items():
             parts = {part: torch.as_tensor(getattr(known, part)) for part in (*_TENSORS, *_ARRAYS)}
-            tensors |= {f"{name}.{part}": tensor.contiguous() for part, tensor in parts.items()}
+            tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
             words[name] = sorted(known.words)
         about = {"format": _FORMAT, "weights": digest_of(self.model), "words": json.dumps(words)}
         with atomic_file(run / FILE) as partial:
-            save_file(tensors, partial, about)
+            write_tensors(partial, tensors, about)
 
     @classmethod
     def load(cls, model: Model, run: Path) -> FamiliarityMeter | None:

@@ -48,8 +48,8 @@ def write_file(path: Path, content: str | bytes) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
-    """Writes a file of safetensors, as it comes.
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: "dict[str, str] | None" = None) -> None:
+    """Writes a file of safetensors, as it comes, with what is to be said ``about`` them.
 
     Raises:
         OSError: It cannot be written.
@@ -58,7 +58,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
     from safetensors.torch import save_file
 
     try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, about)
     except SafetensorError as error:  # what the library makes of a full disk
         raise OSError(f"{path}: cannot be written: {error}") from None
 
