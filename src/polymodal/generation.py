@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -197,12 +198,18 @@ def read(name: str, modality: Modality, raw: Any) -> Field:
     return Field.full(value, varies=modality.space.varies)
 
 
+@lru_cache(maxsize=64)
+def _tell_of_infinities(modality: Modality) -> None:
+    """Says so, once of each field of a model."""
+    kind = type(modality).__name__
+    _log.warning("values of type %s that the model generates are not finite: its training diverged", kind)
+
+
 def write(modality: Modality, field: Field) -> list[Any]:
-    """The rows of a field in model form -> objects. What is not finite counts as 0, and is told."""
+    """The rows of a field in model form -> objects. What is not finite counts as 0, and is told once."""
     field = field.to("cpu")
     if field.value.is_floating_point() and not bool(field.value.isfinite().all()):
-        kind = type(modality).__name__
-        _log.warning("values of type %s that the model generates are not finite: its training diverged", kind)
+        _tell_of_infinities(modality)
         field = replace(field, value=field.value.nan_to_num(0.0, 0.0, 0.0))
     return [modality.write(value) for value in field.values()]
 

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 import polymodal as pm
+from polymodal import kept as kept_by_run
 from polymodal.cli.main import main
 from polymodal.fill import _Job
 
@@ -131,7 +132,7 @@ def test_fill_calibrates_a_run_that_is_not(trained, tmp_path):
     asked = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(package, "calibrate", lambda *a, **k: asked.append(1) or real(*a, **{**k, "cells": 30}))
-        patch.setattr(pm.Generator, "_judge", lambda *_: None)
+        patch.setattr(kept_by_run, "judge", lambda *_: None)
         for name in ("a", "b"):
             model.fill(tmp_path / "table.jsonl", tmp_path / f"{name}.jsonl", columns=["colour"], confidence=True)
     assert asked == [1]

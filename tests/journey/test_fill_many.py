@@ -144,7 +144,7 @@ def test_actors_of_ray_leave_the_same_bytes_though_one_is_killed(trained, tables
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200_000_000, log_to_driver=False)
+        ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=200_000_000, log_to_driver=False)
     try:
         leases, killed = tmp_path / "out" / ".fill" / "leases", []
 

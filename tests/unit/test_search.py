@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import normalize
 
 import polymodal as pm
+from polymodal.alignment.base import FLOOR, TINY
 from polymodal.cli.main import main
 from polymodal.embedding import STATISTICS_ROWS
 from polymodal.search import Index
@@ -40,7 +41,8 @@ def by_hand(model, data, name, rows):
     assert len(typical) < STATISTICS_ROWS
     mean, variance = typical.mean(0), (typical - typical.mean(0)).square().mean(0)
     with torch.no_grad():
-        code = alignment.project.matrices[name]((encodings(rows) - mean) / (variance + 1e-5).sqrt())
+        scale = (variance + FLOOR * variance.mean() + TINY).sqrt()
+        code = alignment.project.matrices[name]((encodings(rows) - mean) / scale)
     return normalize(code, dim=1).numpy()
 
 

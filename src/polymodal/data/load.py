@@ -234,7 +234,7 @@ def _scan(
     scan.note_empty(splits, {"validation": validation, "test": test}, grouped=group and key is None)
     modalities = {name: modality for name, (modality, _) in typed.items()}
     found = Scan(modalities, columns, splits, scan.rejected, scan.bad, [*scan.notes, *origin.notes])
-    if not passing:
+    if not (passing or part):  # of a shard its manifest is kept
         kept.keep(found)
     return found
 

@@ -52,7 +52,7 @@ def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
             engine.wait()
             rows = rows.with_derived(name + ending, derive, folder)
     for *_, part, _, _ in parts:
-        if isinstance(part, Encoder) and not part.trains:
+        if not part.trains:
             part.release()  # a tower is loaded again where it is needed
     return rows
 

@@ -210,9 +210,8 @@ def _train(
     restore_convolutions(model)
     model.loss_weigher = None
     model.eval()
-    with engine.whole():
-        if engine.main and len(data.validation):
-            FamiliarityMeter.learn(model, data.train, data.validation).save(run)
+    if engine.main and len(data.validation) and not engine.in_pieces:  # else it is learned when it is asked for
+        FamiliarityMeter.learn(model, data.train, data.validation).save(run)
     return model
 
 

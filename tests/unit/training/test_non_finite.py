@@ -236,7 +236,8 @@ def test_a_loud_clip_costs_a_cell_and_a_mad_rate_the_run(recipe, world, tmp_path
     assert main([*command, "-o", str(tmp_path / "mad"), "--set", "train.learning_rate=1e30"]) == 1
     told = capsys.readouterr()
     assert "is trained" not in told.out
-    assert [line.startswith("polymodal: error") for line in told.err.splitlines()] == [False, True]
+    errors = [line.startswith("polymodal: error") for line in told.err.splitlines()]
+    assert errors.index(True) == len(errors) - 1 <= 4
     assert "lower the learning rate (1e+30)" in told.err
     for step in saved_steps(tmp_path / "mad"):
         kept = load_file(tmp_path / "mad" / "checkpoints" / f"step-{step:08d}" / "model.safetensors")

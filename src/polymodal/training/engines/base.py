@@ -109,6 +109,11 @@ class Engine(ABC):
     def load(self, checkpoint: Checkpoint, averages: Average) -> None:
         """Puts back all that ``save`` wrote, but for the documents."""
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether no process holds the weights of all modules, so that none can name them by itself."""
+        return False
+
     def whole(self) -> AbstractContextManager[None]:
         """While it is entered, the first process may use the modules by itself, as validation does."""
         return nullcontext()

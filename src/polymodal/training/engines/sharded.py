@@ -125,6 +125,10 @@ class Sharded(Engine):
         if self.world_size > 1:
             distributed.barrier()
 
+    @property
+    def in_pieces(self) -> bool:
+        return True
+
     @contextmanager
     def whole(self) -> Iterator[None]:
         for unit in self._units:
