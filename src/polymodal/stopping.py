@@ -46,8 +46,11 @@ class _State:
 
 
 @contextmanager
-def handle_signals(signals: Iterable[signal.Signals] = SIGNALS) -> Iterator[None]:
+def handle_signals(signals: Iterable[signal.Signals] = SIGNALS, *, to_the_end: bool = False) -> Iterator[None]:
     """While it is entered, signals raise ``Stopped``. Those that the process was told to ignore (nohup) stay ignored.
+
+    A process that does nothing else is handled ``to_the_end``: a signal that comes after its work, while the
+    interpreter clears up, changes its status no more.
 
     Only the main thread can do so; in any other it does nothing.
     """
@@ -63,7 +66,7 @@ def handle_signals(signals: Iterable[signal.Signals] = SIGNALS) -> Iterator[None
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if to_the_end else handler)
         _State.asked, _State.handled = 0, False
 
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -96,3 +98,20 @@ def test_evaluate_keeps_the_direction_in_work(trained, tmp_path):
     seen[:] = [""] * 2
     score()
     assert len(seen) == 3  # only the direction that was missing
+
+
+def test_a_signal_after_the_work_changes_no_status():
+    code = (
+        "import atexit, sys, time\n"
+        "atexit.register(lambda: (print('done', flush=True), time.sleep(2)))\n"
+        "from polymodal.cli.main import main\n"
+        "sys.argv = ['polymodal', 'recipes']\n"
+        "sys.exit(main())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line == "done\n":
+            break
+    process.send_signal(signal.SIGTERM)
+    process.stdout.close()
+    assert process.wait() == 0

@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a letter that the console does not have is shown by its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings(), messages_shown(always=True), stopping.handle_signals():
+    signals = stopping.handle_signals(to_the_end=argv is None)
+    with warnings.catch_warnings(), messages_shown(always=True), signals:
         warnings.showwarning = _show_warning
         try:
             if any("\0" in word for word in arguments):
