@@ -51,7 +51,11 @@ def write_rows(folder: Path, columns: tuple[str, ...] | None = None) -> Path:
                 "boiling_point": 300.0 + 10 * kind + number % 3,
                 "video": f"{number}.gif",
                 "face": f"{number}.gif",
+                "mouth": [[kind / 4 + step / 20] for step in range(6 + number % 5)],
                 "text": f"a {WORDS[kind]} face",
+                "short": WORDS[kind],
+                "section": WORDS[kind],
+                **dict.fromkeys(("long", "short_en", "short_fr", "short_de"), f"It is a {WORDS[kind]}, and no other."),
                 "split": "validation" if number == 0 else "train",
             }
         )
