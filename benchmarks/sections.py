@@ -363,8 +363,8 @@ FLAGSHIP = Section(
     "python benchmarks/flagship.py --seeds 0 --parts directions pictures",
     "`any-to-any` unchanged on `fashion`, all three fields, 16 minutes of the processor's time, by judges that the "
     "generator shares nothing with. `directions` are shares of held-out rows that are of the right class; `pictures` "
-    "are of held-out captions, and `floor` is of real pictures that the judge has not learned from. One seed; `joint` has "
-    "not been measured.",
+    "are of held-out captions, and `floor` is of real pictures that the judge has not learned from. One seed; `joint` "
+    "has not been measured.",
     NO_PEER + "the bars are our own.",
     [
         Bar("the least of six directions, share of real", lambda r: r["seeds"]["0"]["directions"]["least"], 0.93),
