@@ -56,7 +56,7 @@ class Generator:
 
         Args:
             run: The folder; or, where there is no such folder, a name on the hub, ``owner/name``.
-            revision: Of the hub: a branch, a tag or, so that the model stays the same, a commit.
+            revision: Version on the hub: a branch, a tag or, so that the model stays the same, a commit.
             device: Where the model computes, such as ``cuda`` or ``cpu``; None takes a GPU if there is one.
 
         Raises:

@@ -38,7 +38,7 @@ def train_on_ray(
         settings: Keys of the recipe, dotted.
         run: Folder of the run, which every machine reaches under the same name.
         workers: Processes; each has a GPU of its own where the cluster has so many.
-        address: Of the cluster; None for the one that ``RAY_ADDRESS`` names, else for this machine alone.
+        address: Where the cluster is; None for the one that ``RAY_ADDRESS`` names, else for this machine alone.
         overwrite: Start anew if another run is there.
         strict: Raise at the first row that cannot be read.
         restarts: Failures, such as the loss of a machine, after which it is given up.

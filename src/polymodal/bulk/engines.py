@@ -50,7 +50,7 @@ def on_ray(model: Model, run: str, job: Job, *, device: str | None, address: str
     """Ray Data hands the groups to actors, each of which holds the model, and replaces those that die.
 
     Args:
-        model: Of the run.
+        model: The model of the run.
         run: Its folder, which every machine sees at this place.
         job: What to do.
         device: Where the actors compute, such as ``cuda``; None for GPUs if the cluster has any.
@@ -104,7 +104,7 @@ class Actor:
 
     Args:
         run: Folder of the run.
-        digest: Of the weights of its model.
+        digest: Names the weights of its model.
         job: What to do.
         device: Where the model computes.
 

@@ -56,7 +56,7 @@ class RowGroup:
     """Rows of one file, one after another.
 
     Attributes:
-        number: Of the group, from 0.
+        number: Place of the group in the plan, from 0.
         file: That has them.
         start: Number of the first row in the file, from 0.
         rows: Their number.

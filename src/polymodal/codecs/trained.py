@@ -38,7 +38,7 @@ class TrainedAutoencoder(Codec):
         space: Of pictures, whose numbers have bounds.
         tune: Whether the way back learns from the training rows, for ``train.codec_share`` of the minutes. The codes
             stay as they are.
-        edge_weight: Of the absolute error in differences of neighbours, which keeps edges sharp; where it is tuned.
+        edge_weight: Weight of the absolute error in differences of neighbours, for sharp edges; where it is tuned.
         noise: Of codes, beside their own deviation, that the way back learns to bear; where it is tuned.
     """
 

@@ -45,8 +45,8 @@ class Manifest:
         split: (N,) place of each row's split in ``SPLITS``.
         index: (N,) each row's number among the shard's records.
         records: Number of these.
-        keys: Of the F columns.
-        bytes: Of the decoded values.
+        keys: Names of the contents of the F columns.
+        bytes: Size of the decoded values.
         content: Names what the rows hold.
         rejected: Some of the rows that were set aside: file, row, field and reason.
         bad_cells: Likewise, of cells.

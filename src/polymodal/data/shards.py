@@ -319,7 +319,7 @@ def open_columns(
     Args:
         folder: The cache.
         slots: (F, N).
-        keys: Of the F columns.
+        keys: Names of the contents of the F columns.
         fields: Modalities of the F columns, by name.
 
     Raises:
