@@ -17,7 +17,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
 from polymodal.data.paths import Files
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_file, file_name, file_sha256, read_json, write_file
+from polymodal.files import atomic_file, file_name, file_sha256, read_json, remove_partials, write_file
 from polymodal.model import Model
 from polymodal.progress import Progress
 from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open_table
@@ -143,6 +143,7 @@ class _Job:
         self.elsewhere = output.parent.resolve() != source.parent.resolve()
         self.made: dict[str, bytes] = {}  # files of the shard in work
         self.copied: set[str] = set()
+        self.cleared: set[Path] = set()  # folders of copies without what a killed call left in them
 
     def run(self, overwrite: bool) -> Filled:
         if self.output.exists() and not overwrite and not self._is_joined():
@@ -158,6 +159,8 @@ class _Job:
     def _run(self, overwrite: bool, older: set[str]) -> Filled:
         if overwrite:
             self._clear()
+        for folder in (self.partial, self.files, self.output.parent):
+            remove_partials(folder)
         self._claim()
         notes, first = [], 0
         with Progress("filling", shown=self.print_progress) as bar, stopping.finishing():
@@ -170,8 +173,11 @@ class _Job:
         with atomic_file(self.output) as joined:
             self.table.join(parts, joined)
             write_file(self.partial / _JOINED, file_sha256(joined))
-        for name in older - {name for note in notes for name in note["files"]}:
+        names = list(dict.fromkeys(name for note in notes for name in note["files"]))
+        for name in older.difference(names):
             (self.files / name).unlink(missing_ok=True)
+        if names or (self.files / _MADE).exists():  # shards that were begun twice have listed theirs twice
+            write_file(self.files / _MADE, "".join(f"{name}\n" for name in names))
         self._clear()
         for name in ("lock", _JOINED):  # the latter comes last: without it, the output is taken for another's
             (self.partial / name).unlink(missing_ok=True)
@@ -287,6 +293,9 @@ class _Job:
             if name.is_absolute() or ".." in name.parts or folder is None or not path.is_relative_to(folder):
                 continue
             copy = self.output.parent / name
+            if copy.parent not in self.cleared:
+                remove_partials(copy.parent)
+                self.cleared.add(copy.parent)
             if not copy.exists():
                 with atomic_file(copy) as partial:
                     shutil.copyfile(path, partial)

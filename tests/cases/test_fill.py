@@ -7,6 +7,9 @@ import json
 import logging
 import re
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -325,6 +328,37 @@ def test_files_of_cells_go_along_to_another_folder(trained, world, tmp_path):
     (out.parent / next(iter(paths))).write_bytes(b"another")
     with pytest.raises(pm.ConfigError, match="is there already, and not the file that cells"):
         model.fill(source / "rows.jsonl", out, columns=["colour"], overwrite=True)
+
+
+def test_what_a_killed_call_left_anywhere_is_gone_after_the_next(trained, world, tmp_path):
+    """A process that is killed leaves what it was writing, wherever that is, and has listed files it did not make."""
+    source, out = tmp_path / "data", tmp_path / "elsewhere" / "out.jsonl"
+    shutil.copytree(world, source)
+    rows = [json.loads(line) for line in (source / "rows.jsonl").read_text().splitlines()[:8]]
+    (source / "deep").mkdir()
+    for row in rows:
+        for name in ("picture", "tone"):
+            if row.get(name):
+                (source / row[name]).rename(source / "deep" / Path(row[name]).name)
+                row[name] = f"deep/{Path(row[name]).name}"
+    (source / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model, filling = pm.open(trained), {"columns": ["picture"], "options": {"picture": {"steps": 1}}}
+    model.fill(source / "rows.jsonl", out, **filling)
+
+    def state():
+        return {path.relative_to(out.parent): path.read_bytes() for path in out.parent.rglob("*") if path.is_file()}
+
+    whole, made = state(), out.with_name("out.jsonl.files")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    out.unlink()
+    (out.parent / "out.jsonl.partial").mkdir()
+    for folder in (out.parent, made, out.parent / "deep", out.parent / "out.jsonl.partial"):
+        (folder / f".partial-{dead.pid}@{socket.gethostname()}--half.png").write_bytes(b"half")
+    with (made / ".made").open("a") as listed:
+        listed.write("picture-00000001.png\npictu")
+    model.fill(source / "rows.jsonl", out, **filling)
+    assert state() == whole
 
 
 def test_a_folder_that_fill_did_not_make_is_left_alone(trained, tmp_path):
