@@ -32,6 +32,8 @@ class PictureEncoder(Encoder):
         erase: Longest sides of a rectangle that is hidden at strength 1, as shares of the picture's.
         noise: Greatest deviation of noise at strength 1, in the picture's unit: what it shows is then trusted less
             where it is noisy.
+        muon: Whether the matrices learn by Muon, whatever ``train.optimizer`` says: where a run sees each picture once
+            or not at all, they learn more of each. It costs what some twenty more pictures in a batch would.
     """
 
     compiled = ("_convolve",)
@@ -49,8 +51,10 @@ class PictureEncoder(Encoder):
         rotate_degrees: NonNegativeFloat = 0.0,
         erase: NonNegativeFloat = 0.0,
         noise: NonNegativeFloat = 0.0,
+        muon: bool = False,
     ):
         super().__init__()
+        self.muon = muon
         self.augment, self.rotate_degrees, self.erase, self.noise = augment, rotate_degrees, erase, noise
         sizes = [space.channels, *(min(channels * 2**stage, width) for stage in range(stages - 1)), width]
         self.stem = nn.Sequential()
