@@ -8,11 +8,14 @@ from markupsafe import Markup
 import polymodal as pm
 from polymodal.data import Data, Rows
 from polymodal.evaluation import Card, Section
+from polymodal.generation import between
 
 SAMPLES = 4
 """Pictures of each name."""
 ROWS = 16
 """Cards of a section."""
+PAIRS, STEPS = 8, 6
+"""Of names, with pictures in between."""
 
 
 def some(rows: Rows, count: int = ROWS) -> Rows:
@@ -52,6 +55,11 @@ def sections(model: pm.Generator, data: Data, seed: int = 0) -> list[Section]:
             cards=[_card(model, row, ["picture"], ["name"], 1, seed) for row in unseen],
         ),
         Section(
+            "In between",
+            f"From one name to another in {STEPS} steps: what the model is told is mixed, all else stays as it is.",
+            cards=[_way(model, one, other, seed) for one, other in zip(names[0:PAIRS], names[PAIRS:], strict=False)],
+        ),
+        Section(
             "From nothing",
             "Picture, name and speech of one thing, which the model made up.",
             cards=[_card(model, None, [], ["picture", "name", "speech"], 1, seed + number) for number in range(8)],
@@ -71,14 +79,20 @@ def _card(model: pm.Generator, row: Any, given: list[str], to: list[str], count:
     return Card(_previews(model, raws), shown, _previews(model, real), right)
 
 
-def _side_by_side(previews: Iterable[Markup]) -> Markup:
+def _way(model: pm.Generator, one: Any, other: Any, seed: int) -> Card:
+    """The pictures from one name to another."""
+    made = between(model.model, {"name": one["name"]}, {"name": other["name"]}, "picture", n=STEPS, seed=seed)
+    shown = {"picture": _side_by_side((model.fields["picture"].preview(thing) for thing in made), columns=3)}
+    return Card(_previews(model, {"name": f"{one['name']} to {other['name']}"}), shown, {}, None)
+
+
+def _side_by_side(previews: Iterable[Markup], columns: int = 2) -> Markup:
     first, *others = previews
     if not others:
         return first
     joined = Markup("").join([first, *others])
-    return Markup('<div style="display: grid; grid-template-columns: auto auto; gap: 4px; zoom: 0.72">{}</div>').format(
-        joined
-    )
+    style = f"display: grid; grid-template-columns: repeat({columns}, auto); gap: 4px; zoom: 0.72"
+    return Markup('<div style="{}">{}</div>').format(style, joined)
 
 
 def _previews(model: pm.Generator, things: Mapping[str, Any]) -> dict[str, Markup]:

@@ -122,22 +122,72 @@ def generate_batch(
         except ConfigError as error:
             raise ConfigError(f"row {number}: {error}") from None
     for start in range(0, len(rows), CHUNK):
-        given = [_read_row(model, row, number) for number, row in enumerate(rows[start : start + CHUNK], start + 1)]
-        batch = {
-            name: Field.stack([row.get(name) or Field.absent(modality.space, 1) for row in given])
-            for name, modality in model.modalities.items()
-            if any(name in row for row in given)
-        }
+        part = rows[start : start + CHUNK]
+        batch = _stacked(model, part, first=start + 1)
         made = model.sample(
             {name: field.to(model.device) for name, field in batch.items()},
             {name: field.present for name, field in batch.items()},
-            dict.fromkeys(to, torch.ones(len(given), dtype=torch.bool)),
-            make_keys(seed, len(given), start=start).to(model.device),
+            dict.fromkeys(to, torch.ones(len(part), dtype=torch.bool)),
+            make_keys(seed, len(part), start=start).to(model.device),
             options,
         )
         things = {name: write(model.modalities[name], made[name]) for name in to}
         out += [dict(zip(things, row, strict=True)) for row in zip(*things.values(), strict=True)]
     return out
+
+
+def between(
+    model: Model,
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    to: str,
+    *,
+    n: int = 6,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> list[Any]:
+    """Values of a field on the way from what one input gives to what another does.
+
+    What heads are told of the inputs is mixed, and all are drawn with the same random numbers, so that neighbours are
+    alike where the model has learned how one thing passes into another.
+
+    Args:
+        model: Any.
+        one: Raw values by field.
+        other: Those that the last one is made from.
+        to: Field to generate.
+        n: How many, the ends among them.
+        seed: The first is sample 0 of this seed, given ``one``; the last that given ``other``.
+        options: Options of the field's head.
+
+    Raises:
+        ConfigError: A field is unknown, or cannot be given or generated; or there are fewer than two.
+        DataError: A given value cannot be read.
+    """
+    if n < 2:
+        raise ConfigError(f"n: {n} is not at least 2, the ends")
+    rows = [one, other]
+    for given in rows:
+        check_fields(model, {name: raw for name, raw in given.items() if raw is not None}, [to], {to: options or {}})
+    batch = {name: field.to(model.device) for name, field in _stacked(model, rows, first=1).items()}
+    keys = make_keys(seed, 1).to(model.device)
+    context = model.condition(
+        batch, {name: field.present.cpu() for name, field in batch.items()}, keys.repeat(2)
+    ).context
+    ends = [context.pick(torch.full((n,), place, device=model.device)) for place in (0, 1)]
+    way = model.condition({}, {}, keys.repeat(n))
+    way.context = ends[0].mixed(ends[1], torch.linspace(0, 1, n, device=model.device))
+    return write(model.modalities[to], way.sample(to, **(options or {})))
+
+
+def _stacked(model: Model, rows: Sequence[Mapping[str, Any]], *, first: int) -> Batch:
+    """Raw rows, of which the first has this number in messages, as a batch; fields that no row has are left out."""
+    given = [_read_row(model, row, number) for number, row in enumerate(rows, first)]
+    return {
+        name: Field.stack([row.get(name) or Field.absent(modality.space, 1) for row in given])
+        for name, modality in model.modalities.items()
+        if any(name in row for row in given)
+    }
 
 
 def _read_row(model: Model, row: Mapping[str, Any], number: int) -> dict[str, Field]:

@@ -286,6 +286,23 @@ class Context:
         rows = self.tokens[index], self.mask[index], self.pooled[index]
         return Context(*rows, losses, self.nothing, latent, private, places)
 
+    def mixed(self, other: Context, share: Tensor) -> Context:
+        """Each row of this context on its way to that of ``other``, by a ``share`` (B,) from 0 to 1, ends exactly.
+
+        Args:
+            other: As many rows, of inputs whose tokens are as many.
+            share: Of the other.
+        """
+
+        def mix(one: Tensor, two: Tensor) -> Tensor:
+            return torch.lerp(one, two, share.to(one.dtype).view(-1, *[1] * (one.dim() - 1)))
+
+        tokens = mix(self.tokens * self.mask[..., None], other.tokens * other.mask[..., None])
+        mask = self.mask & (share < 1)[:, None] | other.mask & (share > 0)[:, None]
+        private = {name: mix(part, other.private[name]) for name, part in self.private.items()}
+        latent = None if self.latent is None or other.latent is None else mix(self.latent, other.latent)
+        return Context(tokens, mask, mix(self.pooled, other.pooled), latent=latent, private=private, places=self.places)
+
     def beside(self, other: Context) -> Context:
         """These rows followed by those of ``other``, the shorter one's tokens padded; guidance runs both at once."""
         longest = max(self.tokens.shape[1], other.tokens.shape[1])

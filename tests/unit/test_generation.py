@@ -6,7 +6,17 @@ import torch
 from PIL import Image
 
 import polymodal as pm
-from polymodal.generation import CHUNK, contact, generate, generate_batch, generate_rows, read, sample_grid, write
+from polymodal.generation import (
+    CHUNK,
+    between,
+    contact,
+    generate,
+    generate_batch,
+    generate_rows,
+    read,
+    sample_grid,
+    write,
+)
 from polymodal.modalities import Label, Text, Vector
 from polymodal.nn.random import make_keys
 
@@ -51,6 +61,21 @@ def test_many_rows_are_each_as_alone(model, world):
         {"colour": row["colour"]} for row in made[:2]
     ]
     assert generate_batch(model, [], "colour") == []
+
+
+def test_a_way_between_two_inputs_has_their_own_samples_at_its_ends(model, world):
+    """Whatever is given on either side: one field or another, several or nothing."""
+    one, other = {"name": "red disc", "picture": str(world / "0.png")}, {"colour": "blue"}
+    for first, last in ((one, other), ({}, one)):
+        way = np.stack(between(model, first, last, "place", n=5, seed=2))
+        ends = [generate(model, given, ["place"], seed=2)["place"][0] for given in (first, last)]
+        np.testing.assert_allclose(way[[0, -1]], np.stack(ends), rtol=1e-3, atol=1e-3)
+        steps = np.abs(np.diff(way, axis=0)).max(1)
+        assert (steps > 0).all()
+    with pytest.raises(pm.ConfigError, match="n: 1 is not at least 2"):
+        between(model, one, other, "place", n=1)
+    with pytest.raises(pm.ConfigError, match="'place' is given"):
+        between(model, {"place": [0, 0]}, other, "place")
 
 
 @pytest.mark.parametrize(
