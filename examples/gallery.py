@@ -57,7 +57,10 @@ def sections(model: pm.Generator, data: Data, seed: int = 0) -> list[Section]:
         Section(
             "In between",
             f"From one name to another in {STEPS} steps: what the model is told is mixed, all else stays as it is.",
-            cards=[_way(model, one, other, seed) for one, other in zip(names[0:PAIRS], names[PAIRS:], strict=False)],
+            cards=[
+                _way(model, one, other, seed)
+                for one, other in zip(list(names)[:PAIRS], list(names)[PAIRS:], strict=False)
+            ],
         ),
         Section(
             "From nothing",
