@@ -33,7 +33,7 @@ polymodal generate runs/mine --to picture name -n 16 -o out --option picture.ste
 """,
     )
     parser.add_argument("folder", metavar="RUN", help="the folder of the run")
-    parser.add_argument("--to", metavar="FIELD", nargs="+", required=True, help="the fields to generate, in this order")
+    parser.add_argument("--to", metavar="FIELD", nargs="+", required=True, help="the fields to generate")
     parser.add_argument("-n", type=int, default=1, metavar="COUNT", help="the number of samples")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("out"), help="where to write")
     parser.add_argument("--seed", type=int, default=0, help="random seed; sample k of a seed is always the same")

@@ -115,7 +115,7 @@ class Engine:
 
         Args:
             given: What ``read`` gave.
-            to: Fields to generate, in this order.
+            to: Fields to generate; the model chooses the order in which they are drawn.
             n: Number of samples.
             seed: As of ``generate``.
             options: Options of the heads by field.

@@ -64,7 +64,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "train.samples": ("Samples", "样本"),
     "use": ("Use", "使用"),
     "use.given": ("Given: leave empty what is not", "已知内容：未知的留空"),
-    "use.to": ("To generate, in this order", "要生成的字段（按此顺序）"),
+    "use.to": ("To generate", "要生成的字段"),
     "use.count": ("Number of samples", "样本数"),
     "use.seed": ("Seed", "随机种子"),
     "use.generate": ("Generate", "生成"),
