@@ -130,7 +130,7 @@ class Generator:
         seed: int = 0,
         options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Samples:
-        """Samples of the fields ``to``, each conditioned on what is given and on those before it.
+        """Samples of the fields ``to``, each conditioned on what is given and on those drawn before it.
 
         Args:
             given: Raw values by field: a string, a path, bytes, a picture, an array; ``{}`` gives nothing.
