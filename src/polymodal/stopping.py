@@ -43,6 +43,8 @@ class _State:
     sections = 0
     """Pieces of work, one inside the other, that are to be finished first."""
     handled = False
+    interrupted = 0
+    """Number of the signal that was raised wherever it came, 0 for none."""
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def handle_signals(signals: Iterable[signal.Signals] = SIGNALS, *, to_the_end: b
     if threading.current_thread() is not threading.main_thread() or _State.handled:
         yield
         return
-    _State.asked, _State.handled = 0, True
+    _State.asked, _State.interrupted, _State.handled = 0, 0, True
     before = {number: signal.getsignal(number) for number in signals}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     try:
@@ -67,7 +69,7 @@ def handle_signals(signals: Iterable[signal.Signals] = SIGNALS, *, to_the_end: b
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if to_the_end else handler)
-        _State.asked, _State.handled = 0, False
+        _State.asked, _State.interrupted, _State.handled = 0, 0, False
 
 
 @contextmanager
@@ -109,6 +111,23 @@ def asked() -> int:
     return _State.asked
 
 
+@contextmanager
+def as_stopped() -> Iterator[None]:
+    """An error after a signal took effect at once is that signal: what it interrupts can come out as anything.
+
+    A module that is half imported, for one, is no more found where it is needed next.
+
+    Raises:
+        Stopped: A signal took effect, and another error came of it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _State.interrupted:
+            raise
+        raise Stopped(_State.interrupted) from error
+
+
 def stop_if_asked() -> None:
     """Called where all that was done is kept.
 
@@ -125,6 +144,7 @@ def _receive(number: int, frame: FrameType | None) -> None:
         return
     _State.asked, _State.at = number, now
     if again or not _State.sections:
+        _State.interrupted = number
         raise Stopped(number)
     name = signal.Signals(number).name
     os.write(2, f"polymodal: {name}: what is in work is finished and kept; once more stops at once\n".encode())

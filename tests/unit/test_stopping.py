@@ -3,11 +3,13 @@
 import os
 import signal
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 
+import polymodal as pm
 from polymodal import stopping
+from polymodal.cli.main import main
 
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -140,6 +142,28 @@ def test_another_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("error", [RecursionError("numpy is half imported"), ImportError("x"), pm.DataError("y")])
+def test_what_a_signal_interrupts_may_come_out_as_any_error(error, monkeypatch, capsys):
+    """A library that was interrupted can swallow the signal, and fail later; without a signal, it is an error."""
+    interrupt = True
+
+    def run(_):
+        with suppress(KeyboardInterrupt):
+            if interrupt:
+                os.kill(os.getpid(), signal.SIGTERM)
+        raise error
+
+    monkeypatch.setattr("polymodal.cli.info.run", run)
+    assert main(["info", "x"]) == 143
+    assert capsys.readouterr().err == "polymodal: stopped\n"
+    interrupt = False
+    if isinstance(error, pm.DataError):
+        assert main(["info", "x"]) == 2
+    else:
+        with pytest.raises(type(error)):
+            main(["info", "x"])
 
 
 def test_a_list_of_files_that_was_cut_short_is_mended(tmp_path):

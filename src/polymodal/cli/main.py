@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if any("\0" in word for word in arguments):
                 raise ConfigError("a zero byte is no part of a name")
             parsed = _parser(arguments).parse_args(arguments)
-            return parsed.run(parsed) or 0
+            with stopping.as_stopped():
+                return parsed.run(parsed) or 0
         except TrainingError as error:
             return _fail(error, 1)
         except PolymodalError as error:
