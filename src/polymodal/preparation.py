@@ -19,7 +19,7 @@ from polymodal.data import (
     parse_fields,
     places,
 )
-from polymodal.errors import ConfigError, unknown
+from polymodal.errors import ConfigError, quote, unknown
 from polymodal.resolution import check_fit
 from polymodal.training.engines import ENGINES
 
@@ -129,7 +129,7 @@ def corrected(fields: Mapping[str, Mapping[str, Any]], corrections: Mapping[str,
         if name not in tree and not adds:
             raise ConfigError(unknown("fields", name, fields))
         if not isinstance(change, Mapping):
-            raise ConfigError(f"fields.{name}: '{value}' is no mapping; fields.{name}.modality changes its kind")
+            raise ConfigError(f"fields.{name}: {quote(value)} is no mapping; fields.{name}.modality changes its kind")
         before = tree.get(name, {})
         if adds and change["modality"] != before.get("modality"):
             before = {
@@ -161,7 +161,7 @@ def _check_loaded(tree: Mapping[str, Mapping[str, Any]], data: Data) -> None:
         known = data.fields[name].state() if name in data.fields else {}
         for key, value in field.items():
             if key not in FieldConfig.model_fields and known.get(key) != value:
-                there = f"are loaded with {known[key]!r}" if key in known else "have no such field"
+                there = f"are loaded with {quote(known[key])}" if key in known else "have no such field"
                 raise ConfigError(f"fields.{name}.{key}: the data {there}; give it to pm.load, in fields")
 
 

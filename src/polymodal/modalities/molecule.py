@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.files import digest
 from polymodal.modalities import chemistry
 from polymodal.modalities.base import ColumnSample, Modality, usual_limit
@@ -85,13 +85,13 @@ class Molecule(Modality):
         symbols: Sequence[str] | None = None,
     ) -> None:
         if notation not in ("selfies", "smiles"):
-            raise ConfigError(f"notation: {notation!r} is neither 'selfies' nor 'smiles'")
+            raise ConfigError(f"notation: {quote(notation)} is neither 'selfies' nor 'smiles'")
         if max_length < 2:
             raise ConfigError(f"max_length: {max_length} leaves no room for a molecule and its end; 2 or more does")
         if symbols is not None and not all(isinstance(symbol, str) for symbol in symbols):
-            raise ConfigError(f"symbols: {list(symbols)!r} are not all texts")
+            raise ConfigError(f"symbols: {quote(list(symbols))} are not all texts")
         if symbols is not None and (not symbols or len(set(symbols)) < len(symbols)):
-            raise ConfigError(f"symbols: {list(symbols)} must be at least one, each named once")
+            raise ConfigError(f"symbols: {quote(list(symbols))} must be at least one, each named once")
         self.notation, self.max_length = notation, max_length
         self.symbols = None if symbols is None else list(symbols)
         self._ids = {symbol: place for place, symbol in enumerate(self.symbols or (), self.SHIFT)}

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.html import turning_html
 from polymodal.modalities.meshes import SUFFIXES, read_points
@@ -80,9 +80,9 @@ class Points(Modality):
         max_faces: int = 5_000_000,
     ) -> None:
         if not isinstance(count, int) or not 1 <= count <= 1 << 20:
-            raise ConfigError(f"count: {count!r} is not a number of points, from 1 to {1 << 20:,}")
+            raise ConfigError(f"count: {quote(count)} is not a number of points, from 1 to {1 << 20:,}")
         if not isinstance(seed, int) or seed < 0:
-            raise ConfigError(f"seed: {seed!r} is not a number from 0")
+            raise ConfigError(f"seed: {quote(seed)} is not a number from 0")
         if scale_mean is not None and not np.isfinite(scale_mean):
             raise ConfigError(f"scale_mean: {scale_mean} is not finite")
         if scale_std is not None and not (np.isfinite(scale_std) and scale_std > 0):

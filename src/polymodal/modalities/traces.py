@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from polymodal.errors import DataError
+from polymodal.errors import DataError, quote
 from polymodal.modalities.base import read_file
 from polymodal.modalities.npy import NPY, load_npy
 
@@ -117,7 +117,7 @@ def read_csv(content: bytes, rate_hz: float, check: CheckSteps) -> Trace:
         try:
             rows.append([float(cell) if cell.strip() else np.nan for cell in cells])
         except ValueError:
-            raise DataError(f"line {number} of the series holds {line.strip()[:40]!r}, which are not numbers") from None
+            raise DataError(f"line {number} of the series holds {quote(line.strip())}, which are not numbers") from None
         if len(cells) != len(names):
             raise DataError(f"line {number} of the series has {len(cells)} numbers; the first has {len(names)}")
     if not rows:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.modalities.animations import (
     ANIMATED,
     FILMED,
@@ -134,9 +134,9 @@ class Video(Modality):
     ) -> None:
         self._image = Image(size, channels, background, fit, max_pixels=max_pixels)
         if not isinstance(frames, int) or frames < 1:
-            raise ConfigError(f"frames: {frames!r} is not a number of at least 1")
+            raise ConfigError(f"frames: {quote(frames)} is not a number of at least 1")
         if not isinstance(rate_hz, int | float) or not (isfinite(rate_hz) and 0 < rate_hz <= 1000):
-            raise ConfigError(f"rate_hz: {rate_hz!r} is not above 0 and at most 1000")
+            raise ConfigError(f"rate_hz: {quote(rate_hz)} is not above 0 and at most 1000")
         self.size, self.frames, self.rate_hz, self.channels = self._image.size, frames, float(rate_hz), channels
         self.background, self.fit, self.max_pixels = background, fit, max_pixels
         self.space = Space("continuous", (channels, frames, *self._image.space.grid), varies=1, bounds=(-1.0, 1.0))
