@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, quote
-from polymodal.files import digest
+from polymodal.files import digest, write_file
 from polymodal.modalities import chemistry
 from polymodal.modalities.base import ColumnSample, Modality, usual_limit
 from polymodal.modalities.html import picture_html
@@ -40,12 +40,12 @@ class Structure(str):
         """
         path, suffix = Path(path), Path(path).suffix.lower()
         if suffix == ".smi":
-            path.write_text(f"{self}\n", encoding="utf-8")
+            write_file(path, f"{self}\n")
         elif suffix in (".sdf", ".mol"):
             block = chemistry.mol_block(chemistry.parse(self))
-            path.write_text(block + ("$$$$\n" if suffix == ".sdf" else ""), encoding="utf-8")
+            write_file(path, block + ("$$$$\n" if suffix == ".sdf" else ""))
         elif suffix == ".png":
-            path.write_bytes(chemistry.draw(chemistry.parse(self), 400))
+            write_file(path, chemistry.draw(chemistry.parse(self), 400))
         else:
             raise DataError(f"{path}: cannot write a molecule as '{suffix}'; write .smi, .sdf, .mol or .png")
 

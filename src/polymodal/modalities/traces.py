@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 
 from polymodal.errors import DataError, quote
+from polymodal.files import write_array, write_file
 from polymodal.modalities.base import read_file
 from polymodal.modalities.npy import NPY, load_npy
 
@@ -60,10 +61,9 @@ class Trace:
         if suffix not in (".csv", ".npy"):
             raise DataError(f"{path}: cannot write a series as '{suffix}'; write .csv or .npy")
         if suffix == ".csv":
-            Path(path).write_bytes(to_csv(self))
+            write_file(Path(path), to_csv(self))
         else:
-            with open(path, "wb") as file:
-                np.save(file, self.values)
+            write_array(Path(path), self.values)
 
 
 def to_csv(trace: Trace) -> bytes:

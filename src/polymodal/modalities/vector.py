@@ -13,6 +13,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, quote
+from polymodal.files import write_array
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.moments import given_moments
 from polymodal.modalities.npy import NPY, load_npy
@@ -38,8 +39,7 @@ class Numbers(np.ndarray):
 
     def save(self, path: str | Path) -> None:
         """Write a ``.npy`` file."""
-        with open(path, "wb") as file:
-            np.save(file, np.asarray(self))
+        write_array(Path(path), np.asarray(self))
 
 
 class Vector(Modality):

@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, quote
+from polymodal.files import write_file
 from polymodal.modalities.animations import (
     ANIMATED,
     FILMED,
@@ -93,7 +94,7 @@ class Clip:
         Raises:
             DataError: There is no such format, or a film needs the package av.
         """
-        Path(path).write_bytes(self.encode(known_suffix(path)))
+        write_file(Path(path), self.encode(known_suffix(path)))
 
 
 class Video(Modality):
@@ -110,8 +111,8 @@ class Video(Modality):
         frames: A clip with more is refused, never cut.
         rate_hz: Frames per second.
         channels: 3 for red, green and blue, 1 for grey.
-        background: As of ``Image``.
-        fit: As of ``Image``.
+        background: Colour behind transparent pixels and padding; any CSS name or ``#rrggbb``.
+        fit: What to do with another aspect ratio: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
         max_pixels: A frame that claims more is refused before it is decoded.
 
     Raises:
