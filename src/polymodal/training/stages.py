@@ -43,6 +43,8 @@ from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
 
 _log = logging.getLogger(__name__)
+_FEWEST_ROWS, _MOST_REPEATS = 1024, 16
+"""A step may have so many rows, and else hold each row so many times: more would take long and teach nothing."""
 _LOCK = ".lock"
 """A file in a run folder, which the process that trains there has locked."""
 
@@ -79,6 +81,11 @@ def fit(
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
+    if config.batch_size > (most := max(_FEWEST_ROWS, _MOST_REPEATS * len(data.train))):
+        raise ConfigError(
+            f"train.batch_size: {config.batch_size:,} rows of one step, where there are {len(data.train):,} in all; "
+            f"up to {most:,} are right"
+        )
     numbers = precision(config.precision, device)
     whole = "no" if numbers == "convolutions" else numbers
     engine: Engine = build_part(ENGINES, config.engine, "train.engine", whole, device)
