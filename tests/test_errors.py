@@ -68,9 +68,8 @@ def test_what_is_quoted_is_bounded_however_long_it_is():
 def test_what_was_learned_from_data_is_not_printed_whole(tmp_path):
     rows = [{"name": f"{n} words", "colour": "red"} for n in range(40)]
     data = pm.load(rows, {"name": pm.Text(16, tokenizer="bpe", vocab_size=280), "colour": "label"})
-    recipe = {"fields": {"name": {"modality": "text", "tokenizer": None}}}
     with pytest.raises(ConfigError, match=r"^fields\.name\.tokenizer: the data are loaded with .*pm\.load") as error:
-        pm.fit(recipe, data, run=tmp_path / "run")
+        pm.fit("any-to-any", data, run=tmp_path / "run", set={"fields.name.tokenizer": "bpe"})
     assert len(str(error.value)) < 200
 
 
