@@ -53,7 +53,7 @@ class AlignedEmbedder:
         """An embedder with the moments of real rows, best those that the model was trained on.
 
         Raises:
-            ConfigError: As of the constructor.
+            ConfigError: The model has no alignment, or one by which nothing can be found.
         """
         moments = {}
         for name in aligned_fields(model):
@@ -134,7 +134,7 @@ def aligned_fields(model: Model) -> list[str]:
     """Names of the fields that a model's alignment pulls together.
 
     Raises:
-        ConfigError: The same as in ``alignment_of``.
+        ConfigError: It has no alignment, or one by which nothing can be found.
     """
     return list(alignment_of(model).project.matrices)
 

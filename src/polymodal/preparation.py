@@ -53,8 +53,8 @@ def prepare(
     """A recipe with its settings, and the data that it is to be run on; whether they fit is checked before any is read.
 
     Args:
-        recipe: As of ``load_recipe``. Its fields are read if it names any, else those of the built-in set, else what
-            the columns seem to be.
+        recipe: Name of a recipe that comes with the package, a YAML file, its contents, or a ``Recipe``. Its fields are
+            read if it names any, else those of the built-in set, else what the columns seem to be.
         source: What ``load`` returned, or as ``load`` takes it; None for the one that the recipe names.
         settings: Keys of the recipe, dotted. ``fields.sound.max_seconds`` corrects a field that is recognised, and
             ``fields.sound`` with None leaves it out.
