@@ -202,8 +202,8 @@ def between(
         options: Options of the field's head.
 
     Raises:
-        ConfigError: A field is unknown, or cannot be given or generated; or there are fewer than two,
-            or more than memory holds.
+        ConfigError: A field is unknown, or cannot be given or generated; or ``n`` is less
+            than 2, or more than memory holds.
         DataError: A given value cannot be read.
     """
     if n < 2:
