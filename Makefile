@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One worker per core, of one thread each. A file stays with one worker, as its tests share what they train; files go
+# in order, so that the long journeys do not come last.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow check format benchmarks clean
 
@@ -16,7 +20,7 @@ demo: $(READY)  ## train one model on pictures, names and speech, score it, writ
 	$(BIN)/python examples/demo.py -o demo
 
 test: $(READY)  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(READY)  ## tests that learn for minutes
 	$(BIN)/python -m pytest -m slow
@@ -25,7 +29,7 @@ check: $(READY)  ## format, lint, types, tests
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(READY)
 	$(BIN)/ruff format src tests benchmarks examples

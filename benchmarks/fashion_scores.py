@@ -230,3 +230,11 @@ def fit(data: Data, run: Path, *, minutes: float, seed: int, **settings: Any) ->
     """`any-to-any` on some of the rows or cells, from its folder if it is there."""
     chosen = ANY_TO_ANY | {"train.minutes": minutes, "train.seed": seed} | settings
     return pm.fit("any-to-any", data, run=run, set=chosen)
+
+
+def trained(recipe: str, source: str, arguments: argparse.Namespace, seed: int) -> pm.Generator:
+    """The trained generator of a recipe, from its folder if it is there."""
+    steps = {"train.steps": arguments.steps, "train.codec_steps": arguments.steps}
+    budget = steps if arguments.steps else {"train.minutes": arguments.minutes}
+    chosen = budget | {"train.seed": seed, "train.clock": arguments.clock}
+    return pm.fit(recipe, source, run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)

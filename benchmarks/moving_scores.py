@@ -20,7 +20,7 @@ from rich.console import Console
 
 import polymodal as pm
 from classifier import Classifier
-from fashion_scores import Ours, Results, everything, first, share
+from fashion_scores import Ours, Results, everything, first, share, trained
 from polymodal.data import Rows, cache_folder
 from polymodal.data.fashion.captions import LABELS
 from polymodal.data.fashion.pictures import SIZE, find
@@ -110,7 +110,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     for recipe, given in {"text-to-video": ["caption"], "image-to-video": ["picture", "caption"]}.items():
         if recipe not in arguments.recipes:
             continue
-        model = trained(recipe, arguments, seed)
+        model = trained(recipe, source(arguments), arguments, seed)
         made = Ours(model, seed)(everything(rows.only(*given)), ["video"], len(rows))["video"]
         clips = write(model.model.modalities["video"], made)
         folder = arguments.folder / f"{recipe}-seed-{seed}" / "made"
@@ -127,7 +127,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
         keep(scores, recipe)
     if "video-to-text" not in arguments.recipes:
         return
-    model = trained("video-to-text", arguments, seed)
+    model = trained("video-to-text", source(arguments), arguments, seed)
     made = Ours(model, seed)(everything(rows.only("video")), ["caption"], len(rows))["caption"]
     found = [told(text) for text in write(model.model.modalities["caption"], made)]
     keep(agreement([label for label, _ in found], [motion for _, motion in found], rows), "video-to-text")
@@ -136,14 +136,6 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
 def source(arguments: argparse.Namespace) -> str:
     """The data set, with its options; in one voice, as nothing that is measured is heard."""
     return f"moving:train={arguments.train or DEFAULT_TRAIN},voices=1"
-
-
-def trained(recipe: str, arguments: argparse.Namespace, seed: int) -> pm.Generator:
-    """The trained generator of a recipe, from its folder if it is there."""
-    steps = {"train.steps": arguments.steps, "train.codec_steps": arguments.steps}
-    budget = steps if arguments.steps else {"train.minutes": arguments.minutes}
-    chosen = budget | {"train.seed": seed, "train.clock": arguments.clock}
-    return pm.fit(recipe, source(arguments), run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)
 
 
 def clips_of(rows: Rows) -> list[np.ndarray]:

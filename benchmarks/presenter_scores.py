@@ -26,7 +26,7 @@ from sklearn.neural_network import MLPRegressor
 from torch import Tensor
 
 import polymodal as pm
-from fashion_scores import Ours, Results, everything, first, share
+from fashion_scores import Ours, Results, everything, first, share, trained
 from polymodal.data import Rows
 from polymodal.data.presenter import DEFAULT_TRAIN, FIELDS, opening_of
 from polymodal.data.presenter.visemes import RATE_HZ
@@ -123,14 +123,6 @@ def source(arguments: argparse.Namespace) -> str:
     return f"presenter:train={arguments.train or DEFAULT_TRAIN}"
 
 
-def trained(recipe: str, arguments: argparse.Namespace, seed: int) -> pm.Generator:
-    """The trained generator of a recipe, from its folder if it is there."""
-    steps = {"train.steps": arguments.steps, "train.codec_steps": arguments.steps}
-    budget = steps if arguments.steps else {"train.minutes": arguments.minutes}
-    chosen = budget | {"train.seed": seed, "train.clock": arguments.clock}
-    return pm.fit(recipe, source(arguments), run=arguments.folder / f"{recipe}-seed-{seed}", set=chosen)
-
-
 def heard_before(rows: Rows, known: Rows) -> Series:
     """For each row the mouth of the known row whose spectrogram is nearest."""
     sounds, others = ([value.T.numpy() for value in everything(one.only("speech"))["speech"].values()]
@@ -142,7 +134,7 @@ def heard_before(rows: Rows, known: Rows) -> Series:
 def measure_mouth(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     """Trains and scores `speech-to-mouth` with a seed."""
     rows, known = split(arguments, "speech", "mouth")
-    model, truth = trained("speech-to-mouth", arguments, seed), mouths_of(rows)
+    model, truth = trained("speech-to-mouth", source(arguments), arguments, seed), mouths_of(rows)
     made = Ours(model, seed)(everything(rows.only("speech")), ["mouth"], len(rows))["mouth"]
     ours = [trace.values[:, 0] for trace in write(model.fields["mouth"], made)]
     for name, mouths in {"retrieval": heard_before(rows, known), "speech-to-mouth": ours}.items():
@@ -159,7 +151,7 @@ def seconds_off(made: Series, truth: Series) -> float:
 def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     """Trains and scores the recipe `presenter` with a seed."""
     rows, known = split(arguments, "text", "speech", "face", "mouth")
-    model = trained("presenter", arguments, seed)
+    model = trained("presenter", source(arguments), arguments, seed)
     make, judge, run = Ours(model, seed), Judge(arguments.train or DEFAULT_TRAIN), model.run
 
     def keep(scores: Any, name: str) -> None:

@@ -5,6 +5,7 @@ its two coordinates. Some cells are missing.
 """
 
 import json
+import signal
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,16 @@ def write_tone(path: Path, hertz: float, seconds: float) -> None:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Signals as at a terminal: whoever starts the tests in the background, or by nohup, has some of them ignored."""
+    plain = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in plain.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """The layers, and the only direction in which imports may run."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,16 @@ def test_questions_about_kinds_are_found():
     ):
         assert questions(ast.parse(code)) == [code]
     assert questions(ast.parse("isinstance(path, Path) or kind == 'flow' or hasattr(self, 'save_model')")) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_is_said_of_an_argument_stands_alone(file):
+    elsewhere = re.compile(r"^ *(\w+: )?(As (of|in|above|``)|The same as|Likewise).*", re.MULTILINE)
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)]
+    entries = "\n".join(text.partition("\n")[2] for text in texts)  # the first line may compare
+    assert [found[0].strip() for found in elsewhere.finditer(entries)] == []
 
 
 def test_importing_is_light():

@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 
+import polymodal as pm
 from polymodal.checkpoint import FORMAT
 from polymodal.cli.main import main
-from polymodal.config import recipe_names
-from polymodal.errors import unknown
+from polymodal.config import load_recipe, recipe_names
+from polymodal.data import parse_fields
+from polymodal.errors import ConfigError, unknown
 from polymodal.heads import HEADS
 from polymodal.modalities import MODALITIES
 from refusals import check_message
@@ -36,6 +38,39 @@ def test_unknown_names_the_nearest():
     )
     assert unknown("to", "x", ["picture"]) == "to: 'x' is unknown; (picture)"
     assert unknown("options", "x", []) == "options: 'x' is unknown; (there is none)"
+
+
+def test_what_is_quoted_is_bounded_however_long_it_is():
+    long = "{" + "x" * 1_000_000
+    for modality, name, value in [
+        *(("text", "tokenizer", long), ("points", "count", long), (long, "any", 1)),
+        *(("image", "size", [long]), ("image", "background", long), ("image", "fit", long), ("image", "kind", long)),
+        *(("vector", "size", long), ("vector", "size", [1, long])),
+        *(("video", "rate_hz", long), ("series", "channels", long)),
+        *(("molecule", "notation", long), ("molecule", "symbols", [long, 1]), ("molecule", "symbols", [long, long])),
+    ]:
+        given = {"modality": modality, name: value}
+        with pytest.raises(ConfigError) as error:
+            parse_fields({"a": given})
+        assert str(error.value).startswith("fields.a")
+        assert len(str(error.value)) < 500
+    for setting in ("train.steps", "fusion.kind", "fusion.depth", "train.clock", long, f"train.{long}"):
+        with pytest.raises(ConfigError) as error:
+            load_recipe("any-to-any", {setting: long})
+        assert len(str(error.value)) < 1500  # the names that are right are told as well
+    columns = [f"column {number}" for number in range(10_000)]
+    told = str(ConfigError(unknown("fields.a.column", "colum 1", columns) + "\nrename it"))
+    assert told.startswith("fields.a.column: 'colum 1' is unknown; did you mean 'column 1'?")
+    assert told.endswith("column 9999)\nrename it")
+    assert len(told) < 2100
+
+
+def test_what_was_learned_from_data_is_not_printed_whole(tmp_path):
+    rows = [{"name": f"{n} words", "colour": "red"} for n in range(40)]
+    data = pm.load(rows, {"name": pm.Text(16, tokenizer="bpe", vocab_size=280), "colour": "label"})
+    with pytest.raises(ConfigError, match=r"^fields\.name\.tokenizer: the data are loaded with .*pm\.load") as error:
+        pm.fit("any-to-any", data, run=tmp_path / "run", set={"fields.name.tokenizer": "bpe"})
+    assert len(str(error.value)) < 200
 
 
 def test_commands(refuse):

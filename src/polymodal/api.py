@@ -197,7 +197,7 @@ class Generator:
             compare: Compare best guesses with the most frequent value, or the mean, on validation rows (once in a run
                 folder), and log a warning where they are worse.
             print_progress: Whether to tell how far it is.
-            filling: The same as in ``polymodal.fill.fill``: ``overwrite``, ``root``, ``encoding``; and ``columns``,
+            filling: Options of ``polymodal.fill.fill``: ``overwrite``, ``root``, ``encoding``; and ``columns``,
                 ``seed``, ``how``, ``draws``, ``mark`` and ``options`` as of ``polymodal.cell_filler.Filling``.
 
         Returns:

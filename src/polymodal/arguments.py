@@ -6,7 +6,6 @@ types, which may be annotated with bounds, and their defaults are the part's sch
 
 import functools
 import inspect
-import reprlib
 import typing
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, create_model
 
-from polymodal.errors import ConfigError, unknown
+from polymodal.errors import ConfigError, quote, unknown
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A part of a whole that is less than all of it, such as a dropout."""
@@ -101,7 +100,7 @@ def _explain(model: type[BaseModel], item: Any, where: str) -> str:
     message = message[0].lower() + message[1:]
     if item["type"] in ("missing", "value_error", "too_short"):
         return f"{place or model.__name__}: {message}"
-    return f"{place}: {message}, not {reprlib.repr(item['input'])}"
+    return f"{place}: {message}, not {quote(item['input'])}"
 
 
 def _inner_model(model: type[BaseModel], key: Any) -> type[BaseModel] | None:

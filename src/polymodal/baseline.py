@@ -168,8 +168,8 @@ def compare(
         model: Any.
         training: Rows that it learned from.
         held_out: Rows that it did not learn from.
-        draws: The same as in ``guess_rows``.
-        options: The same as in ``guess_rows``.
+        draws: That a guess is made of; 1 takes one draw of each vector.
+        options: Options of the heads by field.
         seed: Seed of the cells that are chosen, and of the draws.
 
     Returns:

@@ -124,7 +124,7 @@ class Checkpoint:
         """What ``tensors`` would give, on the meta device.
 
         Raises:
-            CheckpointError: As ``tensors``.
+            CheckpointError: There is no such file, or it is none of tensors.
         """
         if self.in_pieces(name):
             return claimed_pieces(self.folder(name))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from polymodal.claims import tensors_of
 from polymodal.errors import CheckpointError
+from polymodal.files import naming
 
 _OFFSETS = "DCP_SHARDING_INFO"
 """In a header, as the library has it: by name of a tensor, ``saved_offsets`` along its axes."""
@@ -41,7 +42,8 @@ def write_pieces(folder: Path, tensors: Mapping[str, Tensor]) -> None:
             save(own, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True), planner=planner)
         except CheckpointException as error:
             reasons = "; ".join(f"process {rank}: {failure[0]}" for rank, failure in error.failures.items())
-            raise OSError(f"{folder}: cannot be written: {reasons}") from None
+            with naming(folder):
+                raise OSError(f"cannot be written: {reasons}") from None
 
 
 def file_of(folder: Path, rank: int) -> Path:
@@ -98,7 +100,7 @@ def whole_pieces(folder: Path) -> dict[str, Tensor]:
     """By name, the whole tensors, for a single process.
 
     Raises:
-        CheckpointError: As ``claimed_pieces``.
+        CheckpointError: A file cannot be read, or pieces do not make a whole.
     """
     made = {name: torch.zeros_like(claim, device="cpu") for name, claim in claimed_pieces(folder).items()}
     read_pieces(folder, made)

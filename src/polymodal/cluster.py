@@ -33,7 +33,7 @@ def train_on_ray(
     """Trains a recipe with several processes on the machines of a cluster.
 
     Args:
-        recipe: As of ``preparation.prepare``.
+        recipe: Name of a recipe that comes with the package, a YAML file, its contents, or a ``Recipe``.
         source: Data, which every machine reaches under the same name.
         settings: Keys of the recipe, dotted.
         run: Folder of the run, which every machine reaches under the same name.

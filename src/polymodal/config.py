@@ -177,14 +177,16 @@ class TrainConfig(_Strict):
         clock: Of the minutes: the ``wall``'s, or the ``processor``'s time of this process, which others on a busy
             machine do not shorten.
         steps: Number of steps of the main stage, in place of a time budget; the run is then exactly repeatable.
-        codec_share: Share of the minutes, divided evenly among the codecs, that their training takes.
+        codec_share: Share of the minutes, divided evenly among the codecs, that their training takes. The part of one
+            that comes trained is the model's.
         codec_steps: Steps of each codec's training, with ``steps``.
         vocoder_share: Share of the minutes, divided evenly among the vocoders, that their training takes.
         vocoder_steps: Steps of each vocoder's training, with ``steps``.
         vocoder_from: Folder of a run whose vocoders are taken, in place of any training of these.
         batch_size: Rows of one step, over all processes and accumulated parts.
-        codec_batch_size: Rows of one step of a codec's training.
-        vocoder_batch_size: Clips of one step of a vocoder's training, of each of which it sees a piece.
+        codec_batch_size: Rows of one step of a codec's training; all distinct values, where there are fewer.
+        vocoder_batch_size: Clips of one step of a vocoder's training, of each of which it sees a piece; all, where
+            there are fewer.
         accumulate: Parts that a step's rows are processed in.
         optimizer: ``adamw``, or ``muon``, which takes fewer steps and longer ones: its updates of matrices have no weak
             direction. Parts that learn without momentum, as adversaries do, keep AdamW.

@@ -1,4 +1,7 @@
-"""Where a model computes."""
+"""Where a model computes, and how much it may remember there."""
+
+import os
+import sys
 
 import torch
 
@@ -28,3 +31,11 @@ def choose_device(name: str | None = None) -> torch.device:
         )
         raise ConfigError(f"device: '{name}' is not on this machine, or PyTorch is built without it; there is {known}")
     return device
+
+
+def memory_bytes() -> int:
+    """The main memory of this machine, of all its processes together; more than any where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # such as on Windows
+        return sys.maxsize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch.nn.functional import normalize
 from polymodal.alignment import ALIGNMENTS, Alignment
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError, unknown
-from polymodal.model import Model
-from polymodal.types import Field
+from polymodal.model import FEATURES, Model
+from polymodal.types import Batch, Field
 
 CHUNK = 128
 """Values that are encoded together."""
@@ -53,7 +53,7 @@ class AlignedEmbedder:
         """An embedder with the moments of real rows, best those that the model was trained on.
 
         Raises:
-            ConfigError: As of the constructor.
+            ConfigError: The model has no alignment, or one by which nothing can be found.
         """
         moments = {}
         for name in aligned_fields(model):
@@ -86,7 +86,7 @@ class AlignedEmbedder:
 
     def embed(self, name: str, field: Field) -> Tensor:
         """Values (B, *) of a field in model form -> unit vectors (B, size) on the CPU."""
-        return self._project(name, encode(self.model, name, field))
+        return self._project(name, encode(self.model, name, {name: field}))
 
     def embed_rows(self, name: str, rows: Rows) -> Tensor:
         """Values of a field that all rows have -> unit vectors (N, size) on the CPU."""
@@ -134,22 +134,28 @@ def aligned_fields(model: Model) -> list[str]:
     """Names of the fields that a model's alignment pulls together.
 
     Raises:
-        ConfigError: The same as in ``alignment_of``.
+        ConfigError: It has no alignment, or one by which nothing can be found.
     """
     return list(alignment_of(model).project.matrices)
 
 
 @torch.no_grad()
-def encode(model: Model, name: str, field: Field) -> Tensor:
-    """Values in model form -> the mean of each one's tokens (B, D), on the CPU."""
-    parts = torch.arange(len(field)).split(CHUNK)
-    pieces = [{name: field.pick(part).to(model.device)} for part in parts]
+def encode(model: Model, name: str, batch: Batch) -> Tensor:
+    """A field's values in model form, or their features -> the mean of each one's tokens (B, D), on the CPU."""
+    read = {column: batch[column] for column in read_columns(name, batch)}
+    parts = torch.arange(len(read[name])).split(CHUNK)
+    pieces = [{column: field.pick(part).to(model.device) for column, field in read.items()} for part in parts]
     return torch.cat([model.tokens(name, piece).mean.float().cpu() for piece in pieces])
 
 
 def encode_rows(model: Model, name: str, rows: Rows) -> Tensor:
     """As ``encode``, of a field that all rows have; each distinct value is read and encoded once."""
-    own = rows.only(name)
+    own = rows.only(*read_columns(name, rows.columns))
     _, first, inverse = np.unique(own.columns[name].slots, return_index=True, return_inverse=True)
     parts = [first[start : start + CHUNK] for start in range(0, len(first), CHUNK)]
-    return torch.cat([encode(model, name, own.decode(own.batch(part))[name]) for part in parts])[inverse]
+    return torch.cat([encode(model, name, own.decode(own.batch(part))) for part in parts])[inverse]
+
+
+def read_columns(name: str, columns: Container[str]) -> list[str]:
+    """Of a field, its values and, where they are kept, what an encoder that does not learn has made of them."""
+    return [name, name + FEATURES] if name + FEATURES in columns else [name]

@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 _UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tabs and line feeds, marks that turn the direction of writing, and half characters."""
+_MOST_SHOWN = 60
+"""Characters of a value in a message."""
+_LONG_LINE = re.compile("^(.{1000}).+(.{1000})$", re.MULTILINE)
+"""A line of a message that names more than anybody reads, such as thousands of columns."""
 
 
 def printable(text: str) -> str:
@@ -17,11 +21,25 @@ def printable(text: str) -> str:
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def quote(value: object) -> str:
+    """A value as Python writes it, or its beginning: what a user gives may be a whole file.
+
+    >>> quote([1, 2]), quote("a" * 99)
+    ('[1, 2]', "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...")
+    """
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
 class PolymodalError(ValueError):
-    """Base of every error that a user can cause and mend. Its message quotes names and values, and is ``printable``."""
+    """Base of every error that a user can cause and mend.
+
+    Its message quotes names and values of anybody's: it is ``printable``, and of a line of thousands of characters it
+    keeps the beginning, which says where, and the end, which says what would be right.
+    """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message)))
+        super().__init__(_LONG_LINE.sub(r"\1 [...] \2", printable(str(message))))
 
 
 class ConfigError(PolymodalError):
@@ -49,4 +67,4 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(given, names, n=1)
     hint = f" did you mean '{near[0]}'?" if near else ""
-    return f"{what}: '{given}' is unknown;{hint} ({', '.join(names) or 'there is none'})"
+    return f"{what}: {quote(given)} is unknown;{hint} ({', '.join(names) or 'there is none'})"

@@ -22,13 +22,13 @@ from torch import Tensor
 
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rows
-from polymodal.embedding import CHUNK, encode
+from polymodal.embedding import CHUNK, encode, read_columns
 from polymodal.errors import ConfigError, unknown
 from polymodal.files import atomic_file, write_tensors
 from polymodal.generation import read, write
 from polymodal.modalities.base import Modality
 from polymodal.model import Model
-from polymodal.types import Field, Space
+from polymodal.types import Batch, Field, Space
 
 FILE = "familiarity.safetensors"
 """In a run's folder."""
@@ -129,7 +129,8 @@ class FamiliarityMeter:
 
         Args:
             model: In evaluation mode.
-            training: Rows that it learned from.
+            training: Rows that it learned from; where they have the features of encoders that do not learn, these
+                are not called.
             held_out: Rows that it did not learn from. Of a field that none of them has, nothing can be told.
         """
         known = {}
@@ -163,7 +164,9 @@ class FamiliarityMeter:
         known = self._known[name]
         (words,) = _words(self.model.modalities[name], field)
         strange = tuple(dict.fromkeys(word for word in words if word not in known.words))
-        share = known.lesser_share(known.distance(_numbers(self.model, name, field)), _unknown([words], known.words))
+        share = known.lesser_share(
+            known.distance(_numbers(self.model, name, {name: field})), _unknown([words], known.words)
+        )
         return Familiarity(float((known.least <= share).mean()), strange)
 
     def save(self, run: Path) -> None:
@@ -201,32 +204,32 @@ class FamiliarityMeter:
 def _learn(model: Model, name: str, training: Rows, held_out: Rows) -> _Known:
     modality = model.modalities[name]
     most = max(_FEWEST_VALUES, min(_MOST_VALUES, _MOST_NUMBERS // prod(modality.space.shape)))
-    values = torch.cat([_numbers(model, name, field) for field in _some(name, training, most)])
+    values = torch.cat([_numbers(model, name, batch) for batch in _some(name, training, most)])
     mean, scale = values.mean(0), values.std(0, correction=0)
     scale = torch.where(scale > 1e-6, scale, scale.clamp(min=1e-6).max())
     most_texts = _MOST_TEXTS if modality.space.kind == "discrete" else 1
     told = _some(name, training, most_texts)
-    words = frozenset(word for field in told for text in _words(modality, field) for word in text)
+    words = frozenset(word for batch in told for text in _words(modality, batch[name]) for word in text)
     none = np.zeros(0)
     known = _Known((values - mean) / scale, mean, scale, none, none, none, words)
     unseen = _some(name, held_out, most)
-    far = np.concatenate([known.distance(_numbers(model, name, field)) for field in unseen])
-    strange = np.concatenate([_unknown(_words(modality, field), words) for field in unseen])
+    far = np.concatenate([known.distance(_numbers(model, name, batch)) for batch in unseen])
+    strange = np.concatenate([_unknown(_words(modality, batch[name]), words) for batch in unseen])
     known = replace(known, distances=np.sort(far), unknown=np.sort(strange))
     return replace(known, least=np.sort(known.lesser_share(far, strange)))
 
 
-def _some(name: str, rows: Rows, most: int) -> list[Field]:
-    """Distinct values of a field, evenly chosen, in model form."""
-    own = rows.unique(name).only(name)
+def _some(name: str, rows: Rows, most: int) -> list[Batch]:
+    """Distinct values of a field, evenly chosen, in model form, with their features where those are kept."""
+    own = rows.unique(name).only(*read_columns(name, rows.columns))
     index = np.unique(np.linspace(0, len(own) - 1, min(len(own), most)).astype(np.int64))
     parts = np.array_split(index, -(-len(index) // CHUNK))
-    return [own.decode(own.batch(part))[name] for part in parts]
+    return [own.decode(own.batch(part)) for part in parts]
 
 
-def _numbers(model: Model, name: str, field: Field) -> Tensor:
+def _numbers(model: Model, name: str, batch: Batch) -> Tensor:
     """(B, D) by which values are compared: the mean of their tokens, or numbers as they are."""
-    return field.value.float().cpu() if _is_numbers(model.modalities[name].space) else encode(model, name, field)
+    return batch[name].value.float().cpu() if _is_numbers(model.modalities[name].space) else encode(model, name, batch)
 
 
 def _is_numbers(space: Space) -> bool:

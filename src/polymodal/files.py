@@ -6,10 +6,13 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from errno import EIO
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,19 +36,43 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
+    with naming(path):
+        try:
+            yield partial
+            _sync(partial)
+            os.replace(partial, path)
+            _sync(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """What the system refuses while it is entered names ``path``, unless it names a file itself.
+
+    It names a file that cannot be opened, but none that cannot be written, as where the disk is full.
+    """
     try:
-        yield partial
-        _sync(partial)
-        os.replace(partial, path)
-        _sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is not None or type(error) is not OSError:  # else it has a name, or is of a connection
+            raise
+        if error.errno is None:  # as NumPy and Pillow have it
+            error.strerror, error.errno = str(error), EIO
+        error.filename = str(path)
+        raise
 
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Writes a file that is there whole or not at all; text in UTF-8, its line breaks as they are."""
     with atomic_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Writes a ``.npy`` file that is there whole or not at all."""
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        np.save(file, array)
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: "dict[str, str] | None" = None) -> None:
@@ -60,7 +87,8 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: "dict[str,
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, about)
     except SafetensorError as error:  # what the library makes of a full disk
-        raise OSError(f"{path}: cannot be written: {error}") from None
+        with naming(path):
+            raise OSError(f"cannot be written: {error}") from None
 
 
 @contextmanager
@@ -77,24 +105,25 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    try:
-        yield partial
-        for inner in [*partial.rglob("*"), partial]:
-            _sync(inner)
-        if replace and path.is_dir():
-            older = partial.with_name(f"{partial.name}.older")
-            os.rename(path, older)  # there is a whole folder at every moment but between these two lines
-            os.rename(partial, path)
-            shutil.rmtree(older, ignore_errors=True)
-        else:
-            try:
+    with naming(path):
+        try:
+            yield partial
+            for inner in [*partial.rglob("*"), partial]:
+                _sync(inner)
+            if replace and path.is_dir():
+                older = partial.with_name(f"{partial.name}.older")
+                os.rename(path, older)  # there is a whole folder at every moment but between these two lines
                 os.rename(partial, path)
-            except OSError:
-                if not path.is_dir():  # else another process finished the same first
-                    raise
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(older, ignore_errors=True)
+            else:
+                try:
+                    os.rename(partial, path)
+                except OSError:
+                    if not path.is_dir():  # else another process finished the same first
+                        raise
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def seal(folder: Path) -> None:

@@ -17,7 +17,7 @@ from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection
 from polymodal.data.paths import Files
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.files import atomic_file, file_name, file_sha256, read_json, remove_partials, write_file
+from polymodal.files import atomic_file, file_name, file_sha256, naming, read_json, remove_partials, write_file
 from polymodal.model import Model
 from polymodal.progress import Progress
 from polymodal.tables import FileTable, Frame, Shard, is_frame, open_frame, open_table
@@ -278,7 +278,7 @@ class _Job:
         self.files.mkdir(parents=True, exist_ok=True)
         listed = self.files / _MADE
         torn = listed.is_file() and listed.read_bytes()[-1:] not in (b"", b"\n")
-        with listed.open("a", encoding="utf-8") as made:  # before there is anything to account for
+        with naming(listed), listed.open("a", encoding="utf-8") as made:  # before there is anything to account for
             made.write("\n" * torn)
             made.writelines(f"{name}\n" for name in self.made)
         for name, content in self.made.items():

@@ -6,9 +6,10 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from polymodal.data import Rows
+from polymodal.device import memory_bytes
 from polymodal.errors import ConfigError, DataError, unknown
-from polymodal.files import file_name
+from polymodal.files import atomic_file, file_name, write_file
 from polymodal.modalities.base import Modality, read_finite
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
@@ -30,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Rows that are generated together."""
+_OBJECT_BYTES = 50
+"""That the smallest object takes."""
 MOST_PIXELS = 512
 """Of a side of a picture in a grid of samples."""
 
@@ -61,16 +65,39 @@ def generate(
         By field, ``n`` objects with ``save(path)`` (strings for text and labels).
 
     Raises:
-        ConfigError: A field is unknown or cannot be given or generated.
+        ConfigError: A field is unknown or cannot be given or generated, or memory cannot hold ``n`` objects.
         DataError: A given value cannot be read.
     """
     to = [to] if isinstance(to, str) else list(to)
+    chunks = stream(model, given, to, n=n, seed=seed, first=first, options=options)
+    _check_room(model, to, n)
+    out: dict[str, list[Any]] = {name: [] for name in to}
+    for chunk in chunks:
+        for name in to:
+            out[name] += chunk[name]
+    return out
+
+
+def stream(
+    model: Model,
+    given: Mapping[str, Any],
+    to: Sequence[str],
+    *,
+    n: int = 1,
+    seed: int = 0,
+    first: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[dict[str, list[Any]]]:
+    """What ``generate`` gives, ``CHUNK`` samples at a time, so that any number is drawn in the memory of these.
+
+    What is wrong with the arguments, which are those of ``generate``, is raised here, before anything is drawn.
+    """
     check_fields(model, given, to, options)
     if n < 1:
         raise ConfigError(f"n: {n} is not at least 1")
     fields = {name: read(name, model.modalities[name], raw) for name, raw in given.items() if raw is not None}
-    out: dict[str, list[Any]] = {name: [] for name in to}
-    for start in range(first, first + n, CHUNK):
+
+    def chunk(start: int) -> dict[str, list[Any]]:
         rows = min(CHUNK, first + n - start)
         everywhere = torch.ones(rows, dtype=torch.bool)
         index = torch.zeros(rows, dtype=torch.int64)
@@ -82,9 +109,23 @@ def generate(
             make_keys(seed, rows, start=start).to(model.device),
             options,
         )
-        for name in to:
-            out[name] += write(model.modalities[name], made[name])
-    return out
+        return {name: write(model.modalities[name], made[name]) for name in to}
+
+    return map(chunk, range(first, first + n, CHUNK))
+
+
+def _check_room(model: Model, to: Sequence[str], n: int) -> None:
+    """Whether this machine could hold ``n`` samples of fields, of which a number takes a byte at least.
+
+    Raises:
+        ConfigError: It could not.
+    """
+    least = n * sum(max(_OBJECT_BYTES, prod(model.modalities[name].space.shape)) for name in to)
+    if least > (room := memory_bytes()):
+        raise ConfigError(
+            f"n: {n:,} samples are {least / 1e9:,.0f} GB at least, and this machine's memory is {room / 1e9:,.0f} GB; "
+            "ask for fewer at a time, each time with another seed, or let `polymodal generate -n` write them to files"
+        )
 
 
 def generate_batch(
@@ -161,7 +202,8 @@ def between(
         options: Options of the field's head.
 
     Raises:
-        ConfigError: A field is unknown, or cannot be given or generated; or there are fewer than two.
+        ConfigError: A field is unknown, or cannot be given or generated; or ``n`` is less
+            than 2, or more than memory holds.
         DataError: A given value cannot be read.
     """
     if n < 2:
@@ -169,15 +211,19 @@ def between(
     rows = [one, other]
     for given in rows:
         check_fields(model, {name: raw for name, raw in given.items() if raw is not None}, [to], {to: options or {}})
+    _check_room(model, [to], n)
     batch = {name: field.to(model.device) for name, field in _stacked(model, rows, first=1).items()}
     keys = make_keys(seed, 1).to(model.device)
     context = model.condition(
         batch, {name: field.present.cpu() for name, field in batch.items()}, keys.repeat(2)
     ).context
-    ends = [context.pick(torch.full((n,), place, device=model.device)) for place in (0, 1)]
-    way = model.condition({}, {}, keys.repeat(n))
-    way.context = ends[0].mixed(ends[1], torch.linspace(0, 1, n, device=model.device))
-    return write(model.modalities[to], way.sample(to, **(options or {})))
+    made: list[Any] = []
+    for shares in torch.linspace(0, 1, n, device=model.device).split(CHUNK):
+        ends = [context.pick(torch.full((len(shares),), place, device=model.device)) for place in (0, 1)]
+        way = model.condition({}, {}, keys.repeat(len(shares)))
+        way.context = ends[0].mixed(ends[1], shares)
+        made += write(model.modalities[to], way.sample(to, **(options or {})))
+    return made
 
 
 def _stacked(model: Model, rows: Sequence[Mapping[str, Any]], *, first: int) -> Batch:
@@ -320,12 +366,13 @@ def sample_grid(
                 cells = [(modality.cell(r), modality.cell(f)) for r, f in zip(real, fake, strict=True)]
                 lines += [f"{name}: {r!r} -> {f!r}" for r, f in cells]
             else:
-                (folder / f"{name}{modality.suffix}").write_bytes(modality.encode(fake[0]))
+                write_file(folder / f"{name}{modality.suffix}", modality.encode(fake[0]))
             side = min(MOST_PIXELS, max(modality.space.grid, default=1))
             pictures = [[modality.thumbnail(thing, side) for thing in things] for things in (real, fake)]
             if any(picture for line in pictures for picture in line):
-                contact(pictures).save(folder / f"{name}.png")  # in place of the first sample, where that is a PNG
-    (folder / "samples.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+                with atomic_file(folder / f"{name}.png") as png:  # in place of the first sample, where that is a PNG
+                    contact(pictures).save(png)
+    write_file(folder / "samples.txt", "\n".join(lines) + "\n")
 
 
 def contact(lines: Sequence[Sequence[PILImage.Image | None]], gap: int = 2) -> PILImage.Image:

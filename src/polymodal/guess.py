@@ -48,10 +48,10 @@ def guess_rows(
 
     Args:
         model: Any.
-        batch: The same as in ``Model.sample``, on the CPU.
-        visible: The same as in ``Model.sample``.
-        to: The same as in ``Model.sample``.
-        keys: The same as in ``Model.sample``.
+        batch: Given values in model form, on the CPU.
+        visible: By field, (B,) on the CPU: the rows in which it is given.
+        to: By field, (B,) on the CPU: the rows in which it is wanted.
+        keys: (B,) random keys.
         options: Options of the heads by field.
         draws: That a guess is made of; 1 takes one draw of each vector.
     """

@@ -346,10 +346,10 @@ class Model(nn.Module):
         """How likely what ``sample`` made is, each field given what it was conditioned on there.
 
         Args:
-            batch: The same as in ``sample``.
-            visible: The same as in ``sample``.
+            batch: Values in model form that ``sample`` was given.
+            visible: By field, (B,) on the CPU: the rows in which it was given.
             made: What it gave.
-            keys: The same as in ``sample``.
+            keys: (B,) random keys.
 
         Returns:
             By field of ids, (B,) in nats, exact or a bound below, 0 where the field was not wanted. Fields whose head

@@ -19,7 +19,7 @@ from polymodal.data import (
     parse_fields,
     places,
 )
-from polymodal.errors import ConfigError, unknown
+from polymodal.errors import ConfigError, quote, unknown
 from polymodal.resolution import check_fit
 from polymodal.training.engines import ENGINES
 
@@ -53,8 +53,8 @@ def prepare(
     """A recipe with its settings, and the data that it is to be run on; whether they fit is checked before any is read.
 
     Args:
-        recipe: As of ``load_recipe``. Its fields are read if it names any, else those of the built-in set, else what
-            the columns seem to be.
+        recipe: Name of a recipe that comes with the package, a YAML file, its contents, or a ``Recipe``. Its fields are
+            read if it names any, else those of the built-in set, else what the columns seem to be.
         source: What ``load`` returned, or as ``load`` takes it; None for the one that the recipe names.
         settings: Keys of the recipe, dotted. ``fields.sound.max_seconds`` corrects a field that is recognised, and
             ``fields.sound`` with None leaves it out.
@@ -129,7 +129,7 @@ def corrected(fields: Mapping[str, Mapping[str, Any]], corrections: Mapping[str,
         if name not in tree and not adds:
             raise ConfigError(unknown("fields", name, fields))
         if not isinstance(change, Mapping):
-            raise ConfigError(f"fields.{name}: '{value}' is no mapping; fields.{name}.modality changes its kind")
+            raise ConfigError(f"fields.{name}: {quote(value)} is no mapping; fields.{name}.modality changes its kind")
         before = tree.get(name, {})
         if adds and change["modality"] != before.get("modality"):
             before = {
@@ -161,7 +161,7 @@ def _check_loaded(tree: Mapping[str, Mapping[str, Any]], data: Data) -> None:
         known = data.fields[name].state() if name in data.fields else {}
         for key, value in field.items():
             if key not in FieldConfig.model_fields and known.get(key) != value:
-                there = f"are loaded with {known[key]!r}" if key in known else "have no such field"
+                there = f"are loaded with {quote(known[key])}" if key in known else "have no such field"
                 raise ConfigError(f"fields.{name}.{key}: the data {there}; give it to pm.load, in fields")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from polymodal.config import FieldConfig, Recipe, build_part
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, quote
 from polymodal.modalities import Modality, kind_of
 from polymodal.model import Model
 
@@ -33,7 +33,7 @@ def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping
         if name not in modalities:
             raise ConfigError(f"fields.{name}: the data has no such field; it has {', '.join(modalities)}")
         if field.modality != (kind := kind_of(modalities[name])):
-            raise ConfigError(f"fields.{name}.modality: '{field.modality}', but the data's is '{kind}'")
+            raise ConfigError(f"fields.{name}.modality: {quote(field.modality)}, but the data's is '{kind}'")
     if recipe.tasks.all and not recipe.tasks.reconstruct and all(field.role != "output" for field in fields.values()):
         raise ConfigError(
             "tasks.all: leaves nothing to generate, as every output may be given; make a field an output only (role), "

@@ -90,12 +90,14 @@ class Index:
         It has a folder of its own, named after what it depends on, which is there whole or not at all.
 
         Args:
-            model: The same as in ``build``, likewise ``rows`` and ``reference``.
+            model: Trained with an alignment.
+            rows: To be found; they may lack fields.
+            reference: Rows whose encodings are typical, best those of training: they tell the scale of a query.
             folder: Folder of all indexes of a run.
 
         Raises:
-            ConfigError: The same as in ``build``.
-            DataError: Likewise.
+            ConfigError: The model has no alignment that tells rows apart, or ``faiss`` is not installed.
+            DataError: The rows have none of its fields.
         """
         _faiss()
         final = folder / fingerprint(model, rows, reference)

@@ -54,10 +54,10 @@ def build_sized(recipe: Recipe, family: str, part: Part, where: str, *positional
         family: ``encoder``, ``codec`` or ``head``.
         part: Its kind and arguments.
         where: Its place in the recipe.
-        positional: The same as in ``build_part``.
+        positional: What the model fills in, such as the space.
 
     Raises:
-        ConfigError: The same as in ``build_part``.
+        ConfigError: The kind or an argument is unknown or wrong, or the part does not fit what the model fills in.
     """
     part = scaled_part(recipe, family, part, where)
     built = build_part(family, part, where, *positional)

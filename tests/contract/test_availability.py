@@ -93,7 +93,7 @@ def test_no_pair_of_patterns_dead_locks_two_processes(three, tmp_path):
     script = Path(__file__).with_name("availability.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script)]
     done = subprocess.run(
-        [*launch, str(tmp_path / "recipe.json"), str(tmp_path / "result")], capture_output=True, text=True, timeout=120
+        [*launch, str(tmp_path / "recipe.json"), str(tmp_path / "result")], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (json.loads((tmp_path / f"result-{rank}").read_text()) for rank in (0, 1))

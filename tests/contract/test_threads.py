@@ -82,7 +82,7 @@ def calls(pipeline, rows):
         yield lambda one=one: row_losses(model, one, given, to, draws=1)
         for name in given:
             field = rows.decode(one.only(name).batch(np.arange(1)))[name]
-            yield lambda name=name, field=field: encode(model, name, field)
+            yield lambda name=name, field=field: encode(model, name, {name: field})
             if number:
                 yield lambda name=name, raw=raw: parts(pipeline.explain(raw, to, draws=1, steps=1), name)
 

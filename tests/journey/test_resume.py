@@ -87,6 +87,7 @@ def test_killed_twice_is_never_killed(recipe_file, world, tmp_path):
     assert not list(killed.rglob(".partial-*"))
 
 
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_finishes_the_step_saves_and_has_a_status(recipe_file, world, tmp_path, number):
     part = tmp_path / "run" / "codecs" / "picture"
@@ -103,16 +104,9 @@ def test_a_signal_finishes_the_step_saves_and_has_a_status(recipe_file, world, t
 
 def stop_after(command: list[str], file: Path, number: int, again: float | None = None) -> tuple[int, str]:
     """Starts a run and sends it a signal once ``file`` holds something, and another later; its status and messages."""
-    # a shell that starts the tests in the background has some ignored, which a child would inherit
-    handlers = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGHUP)}
-    handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polymodal", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         deadline = time.monotonic() + 240
         while not (file.exists() and file.stat().st_size):

@@ -17,6 +17,8 @@ from polymodal import stopping
 from polymodal.cli.main import main
 from polymodal.files import file_sha256
 
+pytestmark = pytest.mark.usefixtures("signals")
+
 
 def send_once_there(file: Path, number: int) -> threading.Thread:
     """Sends this process a signal once a command sees to it, and there is a file."""

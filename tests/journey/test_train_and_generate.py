@@ -10,6 +10,7 @@ import soundfile
 from PIL import Image
 
 import polymodal as pm
+from polymodal import generation
 from polymodal.cli.main import main
 
 NAMES = ("picture", "name", "tone", "colour", "place")
@@ -45,7 +46,8 @@ def test_a_run_is_self_contained_and_told(trained, capsys):
     assert list((trained / "samples").rglob("*.png"))
 
 
-def test_generate_writes_what_it_says(trained, tmp_path, capsys):
+def test_generate_writes_what_it_says(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(generation, "CHUNK", 2)
     out = tmp_path / "out"
     command = ["generate", str(trained), "--name", "red disc", "--to", "picture", "tone", "colour", "place", "-n", "3"]
     assert main([*command, "-o", str(out), "--option", "picture.steps=2"]) == 0
@@ -56,6 +58,9 @@ def test_generate_writes_what_it_says(trained, tmp_path, capsys):
     assert np.load(out / "place-0.npy").shape == (2,)
     assert len(shown.splitlines()) == 13  # the last is a table of them all
     assert str(out / "picture-2.png") in shown
+    rows = [json.loads(line) for line in (out / "generated.jsonl").read_text().splitlines()]
+    assert [row["picture"] for row in rows] == ["picture-0.png", "picture-1.png", "picture-2.png"]
+    assert [row["colour"] for row in rows] == [(out / f"colour-{k}.txt").read_text().strip() for k in range(3)]
 
 
 def test_generate_reads_files_and_standard_input(trained, world, tmp_path, capsys, monkeypatch):

@@ -15,6 +15,7 @@ from polymodal.generation import (
     generate_rows,
     read,
     sample_grid,
+    stream,
     write,
 )
 from polymodal.modalities import Label, Text, Vector
@@ -76,6 +77,22 @@ def test_a_way_between_two_inputs_has_their_own_samples_at_its_ends(model, world
         between(model, one, other, "place", n=1)
     with pytest.raises(pm.ConfigError, match="'place' is given"):
         between(model, {"place": [0, 0]}, other, "place")
+
+
+def test_no_more_is_asked_for_than_memory_holds_and_any_number_is_streamed(model):
+    with pytest.raises(pm.ConfigError, match=r"^n: 1,000,000,000,000 samples are .*memory is .*fewer at a time"):
+        generate(model, {}, ["colour"], n=10**12)
+    with pytest.raises(pm.ConfigError, match=r"^n: 1,000,000,000,000 samples are"):
+        between(model, {}, {"name": "red disc"}, "colour", n=10**12)
+    assert len(between(model, {}, {"name": "red disc"}, "place", n=CHUNK + 2, options={"steps": 1})) == CHUNK + 2
+    chunks = stream(model, {}, ["colour", "name"], n=10**12, seed=5)
+    few = generate(model, {}, ["colour", "name"], n=CHUNK + 1, seed=5)
+    first, second = next(chunks), next(chunks)
+    assert {name: len(things) for name, things in first.items()} == dict.fromkeys(("colour", "name"), CHUNK)
+    assert {name: first[name] + second[name][:1] for name in few} == few
+    for wrong in ({"n": 0}, {"to": ["clour"]}, {"given": {"nme": "x"}}):
+        with pytest.raises(pm.ConfigError):
+            stream(**{"model": model, "given": {}, "to": ["colour"], **wrong})
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,9 @@ STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """Two signals are two, however soon; and a shell may have had Ctrl-C ignored."""
+def no_waiting(monkeypatch, signals):
+    """Two signals are two, however soon."""
     monkeypatch.setattr(stopping, "_SAME_SECONDS", 0.0)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def send(number: int) -> None:

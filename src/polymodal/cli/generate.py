@@ -3,14 +3,15 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from polymodal.cli.parser import Commands, Parser, add_command, add_device
 from polymodal.errors import ConfigError, printable
-from polymodal.files import file_name, read_json, write_file
+from polymodal.files import atomic_file, file_name, read_json, write_file
 
 
 def add(commands: Commands, arguments: list[str]) -> None:
@@ -45,26 +46,40 @@ polymodal generate runs/mine --to picture name -n 16 -o out --option picture.ste
 def run(args: Any) -> None:
     """Generates, writes files and prints their paths, and a table of them if several fields were asked for."""
     from polymodal.api import open_run
+    from polymodal.generation import stream
 
     model = open_run(args.folder, device=args.device)
     options = head_options(args.option)
     given = given_values(args, model)
-    made = model.generate(given, args.to, n=args.n, seed=args.seed, options=options)
-    args.output.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = [{} for _ in range(args.n)]
-    for name, things in made.items():
-        modality = model.fields[name]
-        for number, thing in enumerate(things):
-            path = args.output / f"{file_name(name)}-{number}{modality.suffix}"
-            print(write_value(modality, thing, path))
-            rows[number][name] = modality.cell(thing) if modality.inline else path.name
-    if len(made) > 1:
+    chunks = stream(model.model, given, args.to, n=args.n, seed=args.seed, options=options)
+    rows = _written_rows(chunks, model.fields, args.output)
+    if len(args.to) == 1:
+        deque(rows, maxlen=0)  # a single output has no table
+    else:
         table = args.output / "generated.jsonl"
-        write_file(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        with atomic_file(table) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         print(table)
     for name, familiarity in model.familiarity(given, learn=False).items():
         if familiarity.unfamiliar:
             print(f"note: {printable(familiarity.sentence(name))}", file=sys.stderr)
+
+
+def _written_rows(
+    chunks: Iterable[Mapping[str, Sequence[Any]]], fields: Mapping[str, Any], folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Writes what was generated, file by file as it comes, and prints the paths; gives the rows of a table of it."""
+    done = 0
+    for made in chunks:
+        rows: list[dict[str, Any]] = [{} for _ in next(iter(made.values()))]
+        for name, things in made.items():
+            modality = fields[name]
+            for number, thing in enumerate(things):
+                path = folder / f"{file_name(name)}-{done + number}{modality.suffix}"
+                print(write_value(modality, thing, path))
+                rows[number][name] = modality.cell(thing) if modality.inline else path.name
+        done += len(rows)
+        yield from rows
 
 
 def add_options(parser: Parser) -> None:
@@ -151,7 +166,7 @@ def raw_value(text: str, modality: Any) -> Any:
 
 def write_value(modality: Any, thing: Any, path: Path) -> str:
     """Writes one generated object to a file; gives the line that tells of it."""
-    path.write_bytes(modality.encode(thing))
+    write_file(path, modality.encode(thing))
     return f"{path}: {written(modality.cell(thing))}" if modality.inline else str(path)
 
 

@@ -205,7 +205,7 @@ class ConvolutionalAutoencoder(nn.Module):
         """``reconstruction`` and weighted ``edges`` (B,): absolute errors, and those of differences of neighbours.
 
         Args:
-            made: The same as in ``synthesise``.
+            made: Values that ``synthesise`` gave.
             value: The real values, as ``real`` gives them.
             mask: Their mask, as ``real`` gives it.
             edge_weight: Of ``edges``, which keep edges sharp; 0 for none.

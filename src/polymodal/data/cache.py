@@ -5,6 +5,10 @@ filled under another name and renamed when complete, so that a build that was ki
 A lock per column lets one process build while others wait. A seal holds the sizes and digests of the files; what does
 not agree with it is built anew.
 
+Nothing of ours writes to a file that may be mapped. Where somebody else cuts one short while it is, the system ends the
+process with the signal SIGBUS, of which nobody is told in words: then the same command goes on from the last checkpoint
+and builds the column anew.
+
 Cells are decoded by threads, not processes: Pillow, soxr and libsndfile leave the interpreter's lock while they work,
 a process would take seconds to import torch, and a script without a main guard could not start one.
 """

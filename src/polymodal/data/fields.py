@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from polymodal.errors import ConfigError, printable
+from polymodal.errors import ConfigError, printable, quote
 from polymodal.modalities import Modality, build, kind_of
 
 _MOST_CHARACTERS = 100
@@ -19,7 +19,7 @@ def check_name(name: str) -> None:
         ConfigError: It may not.
     """
     if not isinstance(name, str):
-        raise ConfigError(f"fields: {name!r} is no name; one in letters is right")
+        raise ConfigError(f"fields: {quote(name)} is no name; one in letters is right")
     if len(name) > _MOST_CHARACTERS:
         raise ConfigError(f"fields: '{name[:40]}...' is longer than {_MOST_CHARACTERS} characters; call it otherwise")
     unfit = any(character in name for character in "./\\\n\t") or printable(name) != name
@@ -49,7 +49,7 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         arguments = dict(given) if isinstance(given, Mapping) else {"modality": given}
         column = arguments.pop("column", name)
         if not isinstance(column, str):
-            raise ConfigError(f"fields.{name}.column: {column!r} is not the name of a column")
+            raise ConfigError(f"fields.{name}.column: {quote(column)} is not the name of a column")
         modality = arguments.pop("modality", None)
         if "where" in arguments:  # of ``build``
             raise ConfigError(f"fields.{name}: 'where' is no argument of a modality")
@@ -58,7 +58,7 @@ def parse_fields(fields: Mapping[str, Any]) -> dict[str, tuple[Modality, str]]:
         elif isinstance(modality, str):
             parsed[name] = (build(modality, where=f"fields.{name}", **arguments), column)
         else:
-            raise ConfigError(f"fields.{name}.modality: {modality!r} is no modality, nor the name of one")
+            raise ConfigError(f"fields.{name}.modality: {quote(modality)} is no modality, nor the name of one")
     return parsed
 
 

@@ -75,7 +75,7 @@ def infer_fields(source: Any, cache: str | Path | None = None, **options: Any) -
     numbers, addresses of the web and what no modality recognises are left out, with a reason.
 
     Args:
-        source: As ``load`` takes it.
+        source: A file, a folder, a built-in set, rows in memory, or whatever else ``load`` takes.
         cache: Folder of the cache; see ``cache_folder``.
         options: Options of ``load``, that say how the source is read.
 

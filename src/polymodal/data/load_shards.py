@@ -49,7 +49,7 @@ class Manifest:
         bytes: Size of the decoded values.
         content: Names what the rows hold.
         rejected: Some of the rows that were set aside: file, row, field and reason.
-        bad_cells: Likewise, of cells.
+        bad_cells: Some of the cells that are missing as they cannot be read: file, row, field and reason.
         lost: Number of rows and of cells that were set aside.
     """
 

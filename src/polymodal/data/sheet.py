@@ -10,6 +10,7 @@ from PIL import ImageDraw
 from polymodal.data.lettering import Lettering
 from polymodal.data.load import Data
 from polymodal.data.rows import Rows
+from polymodal.files import naming
 
 _PICTURE = 96
 _TEXT_WIDTH = 200
@@ -38,7 +39,8 @@ def contact_sheet(data: Data, path: str | Path, *, count: int = 40, columns: int
     sheet = PILImage.new("RGB", (min(columns, len(chosen)) * width + _MARGIN, rows_of_sheet * height), "white")
     for place, entry in enumerate(entries):
         _draw(sheet, place % columns * width + _MARGIN, place // columns * height + _MARGIN, entry, pictured)
-    sheet.save(path, format="PNG")
+    with naming(path):
+        sheet.save(path, format="PNG")
     return Path(path)
 
 

@@ -13,12 +13,12 @@ from polymodal.heads.token_sampling import (
     SequenceOptions,
     TopP,
     check_length,
-    cross_entropy,
     decode,
     forbid,
     forbidden_ids,
     forget,
     refuse_other_than_sequences,
+    sequence_nll,
 )
 from polymodal.nn.attention import KeyValueCache
 from polymodal.nn.layers import Linear
@@ -111,14 +111,13 @@ class Autoregressive(Head):
 
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
-        log_probs, real = self._log_probs(context, target, keys if self.training else None)
-        loss = cross_entropy(log_probs, target.value.long(), real, self.forbidden, self.label_smoothing)
-        return {"nll": loss / real.sum(1).clamp(min=1)}
+        log_probs = self._log_probs(context, target, keys if self.training else None)
+        nll, count = sequence_nll(log_probs, target, self.forbidden, self.label_smoothing)
+        return {"nll": nll / count}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
-        log_probs, real = self._log_probs(context, target)
-        return -cross_entropy(log_probs, target.value.long(), real, self.forbidden)
+        return -sequence_nll(self._log_probs(context, target), target, self.forbidden)[0]
 
     def check_options(self, options: SequenceOptions) -> None:
         check_length(self.space, options.max_length)
@@ -144,17 +143,16 @@ class Autoregressive(Head):
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True, cache=cache)
         return self._logits(h[:, -1])
 
-    def _log_probs(self, context: Context, target: Field, keys: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Log-probabilities (B, L, vocab) of each position given those before, and which positions are real (B, L)."""
-        ids = target.value.long()
+    def _log_probs(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
+        """Log-probabilities (B, L, vocab) of each position given those before."""
         # Padding comes last and attention looks back only, so that no real position sees any.
-        before = self.embedding(ids[:, :-1])
+        before = self.embedding(target.value[:, :-1].long())
         if keys is not None and self.word_dropout:
             before = forget(before, keys, self.word_dropout)
         x = torch.cat([self.begin(context.pooled)[:, None], before], dim=1)
         x = x if self.positions is None else x + self.positions
         h = self.transformer(x, context=context.tokens, context_mask=context.mask, causal=True)
-        return self._logits(h).log_softmax(-1), target.mask.expand_as(ids)
+        return self._logits(h).log_softmax(-1)
 
     def _logits(self, h: Tensor) -> Tensor:
         logits = F.linear(h, self.embedding.weight) if self.tied else self.output(h)

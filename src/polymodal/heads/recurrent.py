@@ -11,12 +11,12 @@ from polymodal.heads.token_sampling import (
     SequenceOptions,
     TopP,
     check_length,
-    cross_entropy,
     decode,
     forbid,
     forbidden_ids,
     forget,
     refuse_other_than_sequences,
+    sequence_nll,
 )
 from polymodal.nn.layers import Linear
 from polymodal.types import Context, Field, Losses, Space
@@ -95,15 +95,13 @@ class Recurrent(Head):
 
     def loss(self, context: Context, target: Field, player: str, keys: Tensor) -> Losses:
         """``nll``: negative log-likelihood of a row, the mean over its real positions, in nats."""
-        real = target.mask.expand_as(target.value)
         log_probs = self._log_probs(context, target, keys if self.training else None)
-        loss = cross_entropy(log_probs, target.value.long(), real, self.forbidden, self.label_smoothing)
-        return {"nll": loss / real.sum(1).clamp(min=1)}
+        nll, count = sequence_nll(log_probs, target, self.forbidden, self.label_smoothing)
+        return {"nll": nll / count}
 
     def log_likelihood(self, context: Context, target: Field, keys: Tensor | None = None) -> Tensor:
         """(B,) log p(target | context) of whole rows, in nats."""
-        real, log_probs = target.mask.expand_as(target.value), self._log_probs(context, target)
-        return -cross_entropy(log_probs, target.value.long(), real, self.forbidden)
+        return -sequence_nll(self._log_probs(context, target), target, self.forbidden)[0]
 
     def check_options(self, options: SequenceOptions) -> None:
         check_length(self.space, options.max_length)

@@ -161,6 +161,12 @@ def cross_entropy(log_probs: Tensor, ids: Tensor, counted: Tensor, forbidden: Te
     return loss.masked_fill(~counted, 0.0).sum(1)
 
 
+def sequence_nll(log_probs: Tensor, target: Field, forbidden: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """(B,) negative log-likelihoods in nats, from log-probabilities (B, L, vocab), and (B,) counts of real ids."""
+    ids, real = target.value.long(), target.mask.expand_as(target.value)
+    return cross_entropy(log_probs, ids, real, forbidden, smoothing), real.sum(1).clamp(min=1)
+
+
 def decode(space: Space, keys: Tensor, step: Step, options: SequenceOptions) -> Field:
     """Ids (B, L), drawn from left to right until every row has ended.
 

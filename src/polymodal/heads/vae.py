@@ -51,9 +51,9 @@ class IdOptions:
     Attributes:
         temperature: Factor of the prior's noise; 0 takes its middle.
         decoder_temperature: Divides the logits of the ids; 0 takes the likeliest.
-        top_k: The same as in ``SequenceOptions``.
-        top_p: The same as in ``SequenceOptions``.
-        max_length: The same as in ``SequenceOptions``.
+        top_k: Draw from the ``top_k`` likeliest ids only; 0 for all.
+        top_p: Draw from the fewest ids that have this probability together.
+        max_length: Bound on the length, END included; by default and at most the space's.
     """
 
     temperature: NonNegativeFloat = 1.0

@@ -18,6 +18,7 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, DataError
+from polymodal.files import write_file
 from polymodal.modalities.base import ColumnSample, Modality, usual_limit
 from polymodal.modalities.html import data_address
 from polymodal.modalities.mel import MelTransform
@@ -78,7 +79,7 @@ class Waveform:
         if suffix[1:].upper() not in known:
             endings = ", ".join(f".{name.lower()}" for name in sorted(known))
             raise DataError(f"{path}: cannot write audio as '{suffix}'; write one of {endings}")
-        soundfile.write(path, np.clip(self.samples, -1.0, 1.0), self.sample_rate_hz)
+        write_file(Path(path), _encode(self, suffix[1:].upper()))
 
 
 class Audio(Modality):
@@ -176,7 +177,7 @@ class Audio(Modality):
         """Raw -> the sound itself (T,), float32 at ``sample_rate_hz``.
 
         Raises:
-            DataError: As ``read``.
+            DataError: It is no sound, or one that is too long.
         """
         if isinstance(raw, dict) and {"array", "sampling_rate"} <= raw.keys():  # as libraries give decoded sound
             raw = _decoded(raw["array"], raw["sampling_rate"])

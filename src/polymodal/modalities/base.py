@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor, nn
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.files import digest
 from polymodal.modalities.html import picture_html
 from polymodal.modalities.identity import content_name
@@ -195,8 +195,7 @@ class Modality(ABC):
     def __repr__(self) -> str:
         defaults = signature(type(self).__init__).parameters
         given = {name: value for name, value in self.state().items() if value != defaults[name].default}
-        texts = {name: text if len(text := repr(value)) <= 60 else f"{text[:57]}..." for name, value in given.items()}
-        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in texts.items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={quote(value)}' for name, value in given.items())})"
 
     @classmethod
     def recognise(cls, sample: ColumnSample) -> Self | None:

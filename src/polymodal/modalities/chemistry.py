@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.errors import DataError
+from polymodal.errors import DataError, quote
 
 PROPERTIES = ("logp", "mass", "tpsa", "rings", "donors")
 """What ``properties`` gives: octanol-water partition coefficient, g/mol, square angstroms, and two counts."""
@@ -202,7 +202,7 @@ def mol_block(molecule: Any) -> str:
 
 def _short(text: str) -> str:
     line = text.strip().splitlines()[0] if text.strip() else ""
-    return repr(line if len(line) <= 60 else line[:57] + "...")
+    return quote(line)
 
 
 def _line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from PIL import ExifTags, ImageCms, ImageColor, ImageOps
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.files import digest
 from polymodal.modalities.base import ColumnSample, Modality, read_file
 from polymodal.modalities.html import picture_html
@@ -74,19 +74,19 @@ class Image(Modality):
     ) -> None:
         shape = tuple(size) if isinstance(size, Sequence) else (size, size)
         if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
-            raise ConfigError(f"size: {size!r} is not a side in pixels, nor a pair (height, width)")
+            raise ConfigError(f"size: {quote(size)} is not a side in pixels, nor a pair (height, width)")
         if channels not in (1, 3):
-            raise ConfigError(f"channels: {channels!r} is neither 3 (colour) nor 1 (grey)")
+            raise ConfigError(f"channels: {quote(channels)} is neither 3 (colour) nor 1 (grey)")
         if fit not in FITS:
-            raise ConfigError(f"fit: {fit!r} is not one of {', '.join(FITS)}")
+            raise ConfigError(f"fit: {quote(fit)} is not one of {', '.join(FITS)}")
         if range is not None and not (len(range) == 2 and np.isfinite(range).all() and range[0] != range[1]):
-            raise ConfigError(f"range: {range!r} is not a pair of the values that are black and white")
+            raise ConfigError(f"range: {quote(range)} is not a pair of the values that are black and white")
         if max_pixels < 1:
-            raise ConfigError(f"max_pixels: {max_pixels!r} is not at least 1")
+            raise ConfigError(f"max_pixels: {quote(max_pixels)} is not at least 1")
         try:
             self._background = ImageColor.getcolor(background, "RGB")
         except (ValueError, AttributeError) as error:
-            raise ConfigError(f"background: {background!r} is no colour, such as 'white' or '#ffffff'") from error
+            raise ConfigError(f"background: {quote(background)} is no colour, such as 'white' or '#ffffff'") from error
         self.size = size if isinstance(size, int) else list(shape)
         self.channels, self.background, self.fit, self.max_pixels = channels, background, fit, max_pixels
         self.range = None if range is None else [float(limit) for limit in range]

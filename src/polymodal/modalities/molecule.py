@@ -12,8 +12,8 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
-from polymodal.files import digest
+from polymodal.errors import ConfigError, DataError, quote
+from polymodal.files import digest, write_file
 from polymodal.modalities import chemistry
 from polymodal.modalities.base import ColumnSample, Modality, usual_limit
 from polymodal.modalities.html import picture_html
@@ -40,12 +40,12 @@ class Structure(str):
         """
         path, suffix = Path(path), Path(path).suffix.lower()
         if suffix == ".smi":
-            path.write_text(f"{self}\n", encoding="utf-8")
+            write_file(path, f"{self}\n")
         elif suffix in (".sdf", ".mol"):
             block = chemistry.mol_block(chemistry.parse(self))
-            path.write_text(block + ("$$$$\n" if suffix == ".sdf" else ""), encoding="utf-8")
+            write_file(path, block + ("$$$$\n" if suffix == ".sdf" else ""))
         elif suffix == ".png":
-            path.write_bytes(chemistry.draw(chemistry.parse(self), 400))
+            write_file(path, chemistry.draw(chemistry.parse(self), 400))
         else:
             raise DataError(f"{path}: cannot write a molecule as '{suffix}'; write .smi, .sdf, .mol or .png")
 
@@ -85,13 +85,13 @@ class Molecule(Modality):
         symbols: Sequence[str] | None = None,
     ) -> None:
         if notation not in ("selfies", "smiles"):
-            raise ConfigError(f"notation: {notation!r} is neither 'selfies' nor 'smiles'")
+            raise ConfigError(f"notation: {quote(notation)} is neither 'selfies' nor 'smiles'")
         if max_length < 2:
             raise ConfigError(f"max_length: {max_length} leaves no room for a molecule and its end; 2 or more does")
         if symbols is not None and not all(isinstance(symbol, str) for symbol in symbols):
-            raise ConfigError(f"symbols: {list(symbols)!r} are not all texts")
+            raise ConfigError(f"symbols: {quote(list(symbols))} are not all texts")
         if symbols is not None and (not symbols or len(set(symbols)) < len(symbols)):
-            raise ConfigError(f"symbols: {list(symbols)} must be at least one, each named once")
+            raise ConfigError(f"symbols: {quote(list(symbols))} must be at least one, each named once")
         self.notation, self.max_length = notation, max_length
         self.symbols = None if symbols is None else list(symbols)
         self._ids = {symbol: place for place, symbol in enumerate(self.symbols or (), self.SHIFT)}

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
+from polymodal.files import atomic_file, write_array, write_file
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.html import turning_html
 from polymodal.modalities.meshes import SUFFIXES, read_points
@@ -36,13 +37,14 @@ class PointCloud(np.ndarray):
         path = Path(path)
         points = np.asarray(self, np.float32)
         if path.suffix.lower() == ".ply":
-            path.write_bytes(to_ply(points))
+            write_file(path, to_ply(points))
         elif path.suffix.lower() == ".obj":
-            path.write_text("".join(f"v {x:.7g} {y:.7g} {z:.7g}\n" for x, y, z in points.tolist()), "ascii")
+            write_file(path, "".join(f"v {x:.7g} {y:.7g} {z:.7g}\n" for x, y, z in points.tolist()))
         elif path.suffix.lower() == ".npy":
-            np.save(path, points)
+            write_array(path, points)
         elif path.suffix.lower() == ".png":
-            render(points, 2 * _SIDE).save(path)
+            with atomic_file(path) as partial:
+                render(points, 2 * _SIDE).save(partial)
         else:
             raise DataError(f"{path}: points are written as .ply, .obj, .npy or .png")
 
@@ -80,9 +82,9 @@ class Points(Modality):
         max_faces: int = 5_000_000,
     ) -> None:
         if not isinstance(count, int) or not 1 <= count <= 1 << 20:
-            raise ConfigError(f"count: {count!r} is not a number of points, from 1 to {1 << 20:,}")
+            raise ConfigError(f"count: {quote(count)} is not a number of points, from 1 to {1 << 20:,}")
         if not isinstance(seed, int) or seed < 0:
-            raise ConfigError(f"seed: {seed!r} is not a number from 0")
+            raise ConfigError(f"seed: {quote(seed)} is not a number from 0")
         if scale_mean is not None and not np.isfinite(scale_mean):
             raise ConfigError(f"scale_mean: {scale_mean} is not finite")
         if scale_std is not None and not (np.isfinite(scale_std) and scale_std > 0):

@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.modalities.base import ColumnSample, Modality, usual_limit
 from polymodal.modalities.moments import Moments, given_moments
 from polymodal.modalities.numbers import parse_vector
@@ -69,7 +69,7 @@ class Series(Modality):
         std: float | Sequence[float] | None = None,
     ) -> None:
         if not isinstance(channels, int) or channels < 1:
-            raise ConfigError(f"channels: {channels!r} is not a count of channels")
+            raise ConfigError(f"channels: {quote(channels)} is not a count of channels")
         if not 0 < rate_hz <= MOST_RATE_HZ:
             raise ConfigError(f"rate_hz: {rate_hz}; above 0, and at most {MOST_RATE_HZ:,.0f}, are right")
         if not 0 < max_seconds * rate_hz * channels <= _MOST_NUMBERS:

@@ -2,7 +2,7 @@
 
 import re
 
-from polymodal.errors import DataError
+from polymodal.errors import DataError, quote
 
 _MOST_BYTES = 1 << 24
 _REFERENCE = re.compile(rb"""(href|src)\s*=\s*["']\s*(?!#|data:|https?:)[^"']""", re.IGNORECASE)
@@ -28,7 +28,7 @@ def draw_svg(content: bytes, width: int, height: int) -> bytes:
         raise DataError(f"an SVG of {len(content):,} bytes; at most {_MOST_BYTES:,} are drawn")
     if found := _REFERENCE.search(content):
         place = content[found.start() : found.start() + 60].decode(errors="replace")
-        raise DataError(f"the SVG refers to another file, which is not opened: {place!r}")
+        raise DataError(f"the SVG refers to another file, which is not opened: {quote(place)}")
     try:
         text = content.decode("utf-8-sig")
         plain = b"<text" not in content  # to look for fonts takes longer than to draw

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
 from polymodal.modalities.base import ColumnSample, Modality, read_file, usual_limit
 from polymodal.types import Space
 
@@ -65,7 +65,7 @@ class Text(Modality):
                 self._learned = Tokenizer.from_str(tokenizer)
             except Exception as error:  # the library raises plain Exception
                 raise ConfigError(
-                    f"tokenizer: {tokenizer[:20]!r} is neither 'bpe' nor a tokenizer's JSON: {error}"
+                    f"tokenizer: {quote(tokenizer)} is neither 'bpe' nor a tokenizer's JSON: {error}"
                 ) from error
         vocab = 256 + self.SHIFT if tokenizer is None else vocab_size
         if self._learned is not None:
@@ -184,5 +184,4 @@ def decode_text(raw: Any) -> str:
 
 def shown(raw: Any) -> str:
     """A value in an error message, cut short: ``5 (int)``."""
-    text = repr(raw)
-    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(raw).__name__})"
+    return f"{quote(raw)} ({type(raw).__name__})"

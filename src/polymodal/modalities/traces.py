@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from polymodal.errors import DataError
+from polymodal.errors import DataError, quote
+from polymodal.files import write_array, write_file
 from polymodal.modalities.base import read_file
 from polymodal.modalities.npy import NPY, load_npy
 
@@ -60,10 +61,9 @@ class Trace:
         if suffix not in (".csv", ".npy"):
             raise DataError(f"{path}: cannot write a series as '{suffix}'; write .csv or .npy")
         if suffix == ".csv":
-            Path(path).write_bytes(to_csv(self))
+            write_file(Path(path), to_csv(self))
         else:
-            with open(path, "wb") as file:
-                np.save(file, self.values)
+            write_array(Path(path), self.values)
 
 
 def to_csv(trace: Trace) -> bytes:
@@ -117,7 +117,7 @@ def read_csv(content: bytes, rate_hz: float, check: CheckSteps) -> Trace:
         try:
             rows.append([float(cell) if cell.strip() else np.nan for cell in cells])
         except ValueError:
-            raise DataError(f"line {number} of the series holds {line.strip()[:40]!r}, which are not numbers") from None
+            raise DataError(f"line {number} of the series holds {quote(line.strip())}, which are not numbers") from None
         if len(cells) != len(names):
             raise DataError(f"line {number} of the series has {len(cells)} numbers; the first has {len(names)}")
     if not rows:

@@ -12,7 +12,8 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
+from polymodal.files import write_array
 from polymodal.modalities.base import ColumnSample, Modality
 from polymodal.modalities.moments import given_moments
 from polymodal.modalities.npy import NPY, load_npy
@@ -38,8 +39,7 @@ class Numbers(np.ndarray):
 
     def save(self, path: str | Path) -> None:
         """Write a ``.npy`` file."""
-        with open(path, "wb") as file:
-            np.save(file, np.asarray(self))
+        write_array(Path(path), np.asarray(self))
 
 
 class Vector(Modality):
@@ -78,14 +78,14 @@ class Vector(Modality):
         knots: Sequence[Any] | None = None,
     ) -> None:
         if not isinstance(size, int) or not 1 <= size <= _MOST_NUMBERS:
-            raise ConfigError(f"size: {size!r} is not a count of numbers, from 1 to {_MOST_NUMBERS:,}")
+            raise ConfigError(f"size: {quote(size)} is not a count of numbers, from 1 to {_MOST_NUMBERS:,}")
         self.size = size
         self.mean, self.std = given_moments(size, mean, std)
         if scale is None and self.mean is not None and self.std is not None:
             scale = "linear"
         self.scale = [scale] * size if isinstance(scale, str) else None if scale is None else list(scale)
         if self.scale is not None and (len(self.scale) != size or not {*self.scale} <= {*SCALES}):
-            raise ConfigError(f"scale: {scale!r} is not one of {', '.join(SCALES)}, or {size} of these")
+            raise ConfigError(f"scale: {quote(scale)} is not one of {', '.join(SCALES)}, or {size} of these")
         self.knots = None if knots is None else check_knots(knots, self.scale or [], "knots")
         self.space = Space("continuous", (size,))
 

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 from torch import Tensor
 
-from polymodal.errors import ConfigError, DataError
+from polymodal.errors import ConfigError, DataError, quote
+from polymodal.files import write_file
 from polymodal.modalities.animations import (
     ANIMATED,
     FILMED,
@@ -93,7 +94,7 @@ class Clip:
         Raises:
             DataError: There is no such format, or a film needs the package av.
         """
-        Path(path).write_bytes(self.encode(known_suffix(path)))
+        write_file(Path(path), self.encode(known_suffix(path)))
 
 
 class Video(Modality):
@@ -110,8 +111,8 @@ class Video(Modality):
         frames: A clip with more is refused, never cut.
         rate_hz: Frames per second.
         channels: 3 for red, green and blue, 1 for grey.
-        background: As of ``Image``.
-        fit: As of ``Image``.
+        background: Colour behind transparent pixels and padding; any CSS name or ``#rrggbb``.
+        fit: What to do with another aspect ratio: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
         max_pixels: A frame that claims more is refused before it is decoded.
 
     Raises:
@@ -134,9 +135,9 @@ class Video(Modality):
     ) -> None:
         self._image = Image(size, channels, background, fit, max_pixels=max_pixels)
         if not isinstance(frames, int) or frames < 1:
-            raise ConfigError(f"frames: {frames!r} is not a number of at least 1")
+            raise ConfigError(f"frames: {quote(frames)} is not a number of at least 1")
         if not isinstance(rate_hz, int | float) or not (isfinite(rate_hz) and 0 < rate_hz <= 1000):
-            raise ConfigError(f"rate_hz: {rate_hz!r} is not above 0 and at most 1000")
+            raise ConfigError(f"rate_hz: {quote(rate_hz)} is not above 0 and at most 1000")
         self.size, self.frames, self.rate_hz, self.channels = self._image.size, frames, float(rate_hz), channels
         self.background, self.fit, self.max_pixels = background, fit, max_pixels
         self.space = Space("continuous", (channels, frames, *self._image.space.grid), varies=1, bounds=(-1.0, 1.0))

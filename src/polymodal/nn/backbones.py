@@ -51,7 +51,7 @@ class TransformerBackbone(nn.Module):
         patches: Of the values.
         width: W.
         hidden_size: Width of the transformer.
-        levels: The same as in ``FlowCondition``.
+        levels: Lengths of steps that are known, beside the velocity itself; 0 for none.
         depth: Blocks.
         heads: Attention heads.
         factorised: Whether blocks attend within a frame and over time in turn; see ``Transformer``.
@@ -122,7 +122,7 @@ class UNetBackbone(nn.Module):
         patches: Of the values, of which the first side alone may vary.
         width: W.
         hidden_size: Width of the vector that modulates the U-Net.
-        levels: The same as in ``FlowCondition``.
+        levels: Lengths of steps that are known, beside the velocity itself; 0 for none.
         channels: Channels of each level of the U-Net, from the finest.
         attention: Whether its coarsest level attends to the context's tokens.
         heads: Attention heads there.
@@ -163,7 +163,7 @@ class UNetBackbone(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
-        """As of ``TransformerBackbone``."""
+        """Tokens (B, N, F) with mask (B, N), times (B,), a context of B / k rows and levels (B,) -> (B, N, F)."""
         vector = F.silu(self.condition(time, context.pooled, level))
         return self.unet(x, vector, mask if self.varies else None, context.tokens, context.mask)
 
@@ -177,7 +177,7 @@ class SetBackbone(nn.Module):
         patches: Of the values, one of each member.
         width: W.
         hidden_size: Width inside.
-        levels: The same as in ``FlowCondition``.
+        levels: Lengths of steps that are known, beside the velocity itself; 0 for none.
         depth: Blocks.
         heads: Attention heads.
         latents: Vectors that read the set.
@@ -197,7 +197,7 @@ class SetBackbone(nn.Module):
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
-        """As of ``TransformerBackbone``, for any N."""
+        """Members (B, N, F), any N, with mask (B, N), times (B,), a context of B / k rows, levels (B,) -> (B, N, F)."""
         members, latents = self.embedding(x), self.latents.expand(len(x), -1, -1)
         condition = self.condition(time, context.pooled, level)
         for block in self.blocks:

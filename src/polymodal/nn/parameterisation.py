@@ -47,13 +47,13 @@ class PredictData:
     weight_cap: float
 
     def velocity(self, out: Tensor, x: Tensor, time: Tensor) -> Tensor:
-        """As of ``PredictVelocity``."""
+        """The velocity (B, N, F) at ``x`` (B, N, F) and times (B,), from what the network put out."""
         return (clamp_to_bounds(out, self.space) - x) / (1 - time).clamp(min=SHORTEST)[:, None, None]
 
     def weight(self, time: Tensor) -> Tensor:
-        """As of ``PredictVelocity``."""
+        """Weights (B,) of the squared error of the velocity at times (B,), in the loss."""
         return (self.weight_cap * self.error(time)).clamp(max=1)
 
     def error(self, time: Tensor) -> Tensor:
-        """As of ``PredictVelocity``."""
+        """The squared error (B,) of what the network puts out beside that of the velocity."""
         return (1 - time).square()

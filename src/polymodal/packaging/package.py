@@ -81,7 +81,7 @@ def push_package(
         private: Whether a repository that is made now is seen by its owner alone.
         revision: Branch to commit to; None for the main one.
         message: Of the commit.
-        told: As of ``write_package``.
+        told: ``name``, ``licence``, ``data_licence`` and ``data_name`` of ``model_card``.
 
     Returns:
         Address of the commit.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from polymodal.claims import tensors_of
-from polymodal.errors import CheckpointError
+from polymodal.errors import CheckpointError, quote
 from polymodal.files import read_json
 
 _ORIGINS = ("_name_or_path", "name_or_path")
@@ -85,7 +85,7 @@ def _check_json(path: Path, weights: set[str]) -> None:
         if key in _OTHER_MODELS and value:
             raise CheckpointError(f"{path}: {key} asks for the weights of another model, which are not fetched")
         if isinstance(value, str) and key not in _ORIGINS and _is_path(value):
-            raise CheckpointError(f"{path}: {key} names the path {value[:60]!r}, which is not followed; take it out")
+            raise CheckpointError(f"{path}: {key} names the path {quote(value)}, which is not followed; take it out")
 
 
 def _walk(content: Any) -> Iterator[tuple[str, Any]]:

@@ -34,7 +34,7 @@ class PretrainedSource:
     the files have is refused before memory is taken for them.
 
     Args:
-        place: As ``places.find`` takes it.
+        place: A folder, a file in GGUF, ``package:NAME/PATH``, or ``owner/name@commit`` on the hub.
         pinned: Whether a name on the hub must say its commit.
         packages: That read the model.
 

@@ -117,13 +117,13 @@ class Engine:
             given: What ``read`` gave.
             to: Fields to generate; the model chooses the order in which they are drawn.
             n: Number of samples.
-            seed: As of ``generate``.
+            seed: Sample k of a seed is the same however many are drawn.
             options: Options of the heads by field.
 
         Raises:
             ApiError: Too many rows wait, or the server stops.
         """
-        keys, now = make_keys(seed, n), time.monotonic()
+        now = time.monotonic()
         with self._changed:
             if not self._open:
                 raise ApiError(503, "the server is stopping", code="stopping", retry_after=5)
@@ -134,6 +134,7 @@ class Engine:
                     code="rate_limit_exceeded",
                     retry_after=1 + len(self._waiting) // (2 * self.batch_rows),
                 )
+            keys = make_keys(seed, n)
             rows = [
                 _Row(now + k * ROW_SECONDS, next(self._numbers), given, tuple(to), keys[k : k + 1], options or {})
                 for k in range(n)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polymodal.errors import quote
 from polymodal.serving.errors import ApiError
 from polymodal.serving.media import Fetch, from_base64, from_url
 from polymodal.serving.runs import Run
@@ -56,7 +57,7 @@ class Said:
                 self.sound = from_base64(str(data or ""), "input_audio")
             else:
                 known = ", ".join((*_TEXT, *_IMAGE, "input_audio"))
-                raise ApiError(400, f"messages: a part of type {kind!r}; {known} are read", param="messages")
+                raise ApiError(400, f"messages: a part of type {quote(kind)}; {known} are read", param="messages")
         if words:
             self.text = "\n".join(words)
 

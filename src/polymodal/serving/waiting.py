@@ -77,7 +77,7 @@ async def wait(request: Request, futures: Sequence[Future[Any]]) -> list[Any]:
     """The results; if the client goes, or it takes too long, whatever has not begun is not computed.
 
     Raises:
-        ApiError: As above.
+        ApiError: It took too long, or the client has gone.
     """
     pending = {asyncio.wrap_future(future) for future in futures}
     waiting, loop = list(pending), asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from polymodal.data import describe_fields, parse_fields
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, quote
 
 
 def to_lines(fields: Mapping[str, Any]) -> list[list[Any]]:
@@ -36,7 +36,9 @@ def from_lines(lines: Iterable[Sequence[Any]]) -> dict[str, dict[str, Any]]:
         try:
             read = yaml.safe_load(f"{{{settings or ''}}}")
         except yaml.YAMLError as error:
-            raise ConfigError(f"fields.{name}: {settings!r} is not of the form size: 64, fit: pad ({error})") from None
+            raise ConfigError(
+                f"fields.{name}: {quote(settings)} is not of the form size: 64, fit: pad ({error})"
+            ) from None
         kind = {"modality": str(modality or "").strip()}
         fields[name] = kind | ({"column": column} if column not in ("", name) else {}) | read
     parse_fields(fields)

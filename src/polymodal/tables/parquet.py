@@ -1,6 +1,7 @@
 """Parquet files."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,21 @@ from polymodal.tables.base import SHARD_ROWS, Changes, Shard, Table
 
 _GROUP_BYTES = 1 << 26
 _CODECS = {"uncompressed": "none", "lz4_raw": "lz4"}
+
+
+def write_groups(
+    file: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, rows: float = math.inf, compression: str = "snappy"
+) -> None:
+    """Writes tables one after another to a Parquet file, in row groups of about ``rows``, and of bounded size."""
+    with pa.parquet.ParquetWriter(file, schema, compression=compression) as writer:
+        waiting: list[pa.Table] = []
+        for table in tables:
+            waiting.append(table)
+            if sum(map(len, waiting)) >= rows or sum(each.nbytes for each in waiting) >= _GROUP_BYTES:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
 
 
 class ParquetTable(Table):
@@ -50,15 +66,8 @@ class ParquetTable(Table):
         rows = max([group.num_rows for group in groups], default=SHARD_ROWS)
         codec = groups[0].column(0).compression.lower() if groups and groups[0].num_columns else "snappy"
         schema = self.cells.schema(self.added)
-        with pa.parquet.ParquetWriter(file, schema, compression=_CODECS.get(codec, codec)) as writer:
-            waiting: list[pa.Table] = []
-            for part in parts:
-                waiting.append(pa.parquet.read_table(part).cast(schema))
-                if sum(map(len, waiting)) >= rows or sum(table.nbytes for table in waiting) >= _GROUP_BYTES:
-                    writer.write_table(pa.concat_tables(waiting))
-                    waiting = []
-            if waiting:
-                writer.write_table(pa.concat_tables(waiting))
+        tables = (pa.parquet.read_table(part).cast(schema) for part in parts)
+        write_groups(file, schema, tables, rows=rows, compression=_CODECS.get(codec, codec))
 
     def prepare(self, column: str, example: Any) -> None:
         self.cells.prepare(column, example)

@@ -12,8 +12,7 @@ from polymodal.data.sources.unfolding import check_groups
 from polymodal.errors import DataError
 from polymodal.tables.arrow import ArrowColumns
 from polymodal.tables.base import SHARD_ROWS, Changes, Shard, Table
-
-_GROUP_BYTES = 1 << 26
+from polymodal.tables.parquet import write_groups
 
 
 class ParquetFiles(Table):
@@ -45,15 +44,7 @@ class ParquetFiles(Table):
 
     def write(self, file: Path, tables: Iterable[pa.Table]) -> None:
         """Writes changed rows to a Parquet file, in row groups of bounded size."""
-        with pa.parquet.ParquetWriter(file, self.cells.schema(self.added)) as writer:
-            waiting: list[pa.Table] = []
-            for table in tables:
-                waiting.append(table)
-                if sum(each.nbytes for each in waiting) >= _GROUP_BYTES:
-                    writer.write_table(pa.concat_tables(waiting))
-                    waiting = []
-            if waiting:
-                writer.write_table(pa.concat_tables(waiting))
+        write_groups(file, self.cells.schema(self.added), tables)
 
     def prepare(self, column: str, example: Any) -> None:
         self.cells.prepare(column, example)

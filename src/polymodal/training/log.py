@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from polymodal.files import write_file
+from polymodal.files import naming, write_file
 from polymodal.progress import Progress
 from polymodal.training.non_finite import GRADIENT
 
@@ -104,12 +104,12 @@ class Log:
     def decisions(self, step: int, lines: list[str]) -> None:
         """What the trainee decided about its own training."""
         if self.enabled and lines:
-            with self.path.open("a") as file:
+            with naming(self.path), self.path.open("a") as file:
                 file.writelines(json.dumps({"step": step, "decision": line}) + "\n" for line in lines)
 
     def _emit(self, step: int, values: dict[str, float]) -> None:
         values = {name: value for name, value in values.items() if math.isfinite(value)}  # JSON has no others
-        with self.path.open("a") as file:
+        with naming(self.path), self.path.open("a") as file:
             file.write(json.dumps({"step": step, "seconds": round(self.clock.seconds, 3), **values}) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, step)

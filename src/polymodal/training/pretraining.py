@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def pretrain(model: Model, rows: Rows, run: Path, engine: Engine, *, print_progr
         print_progress: Whether to tell how far it is.
 
     Returns:
-        The share of the minutes that is left for the model.
+        The share of the minutes that is left for the model, with the parts of those that do not learn.
 
     Raises:
         ConfigError: No share is left, or no row has the field of a codec or vocoder.
@@ -88,14 +88,20 @@ def pretrain(model: Model, rows: Rows, run: Path, engine: Engine, *, print_progr
     vocoders = {name: vocoder for name, vocoder in model.vocoders.items() if vocoder.trains}
     if config.vocoder_from is not None:
         vocoders = {}
-    share = 1 - bool(codecs) * config.codec_share - bool(vocoders) * config.vocoder_share
+    taken = _taken(config.codec_share, codecs, model.codecs) + _taken(config.vocoder_share, vocoders, model.vocoders)
+    share = 1 - taken
     if share <= 0:
         raise ConfigError("train: codec_share and vocoder_share leave the model nothing; their sum must be below 1")
     for name, vocoder in vocoders.items():
-        train_vocoder(name, vocoder, rows, config, run, engine, many=len(vocoders), print_progress=print_progress)
+        train_vocoder(name, vocoder, rows, config, run, engine, many=len(model.vocoders), print_progress=print_progress)
     for name, codec in codecs.items():
-        train_codec(name, codec, rows, config, run, engine, many=len(codecs), print_progress=print_progress)
+        train_codec(name, codec, rows, config, run, engine, many=len(model.codecs), print_progress=print_progress)
     return share
+
+
+def _taken(share: float, learning: Collection[str], everyone: Collection[str]) -> float:
+    """What those that learn take of a share that is divided evenly among all."""
+    return share * len(learning) / max(1, len(everyone))
 
 
 def train_codec(
@@ -207,7 +213,7 @@ def _train(
     loader = StepLoader(
         rows,
         lambda present, keys: Task({}, present),
-        batch_size=batch_size,
+        batch_size=max(min(batch_size, len(rows)), engine.world_size),
         seed=config.seed,
         process=engine.rank,
         processes=engine.world_size,
@@ -245,11 +251,13 @@ def sound(name: str, rows: Rows, audio: Audio, file: Path, engine: Engine) -> Co
     offsets = np.concatenate([[0], np.cumsum(rows.columns[name].lengths)])
     if engine.main and not file.exists():
         shape = (int(offsets[-1]), audio.hop_length)
-        with atomic_file(file) as partial:
-            values = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            for raw, start in zip(rows.raws(name), offsets[:-1], strict=True):
+        with atomic_file(file) as partial, partial.open("wb") as out:
+            # Not through a map: where the disk is full, to write to one would end the process.
+            np.lib.format.write_array_header_1_0(out, {"descr": "<f2", "fortran_order": False, "shape": shape})
+            for raw, frames in zip(rows.raws(name), np.diff(offsets).tolist(), strict=True):
                 samples = audio.samples(raw)
-                values[start:].reshape(-1)[: len(samples)] = samples
-            values.flush()
+                padded = np.zeros(frames * audio.hop_length, "<f2")
+                padded[: len(samples)] = samples
+                out.write(padded.tobytes())
     engine.wait()
     return Column(np.load(file, mmap_mode="r"), offsets, np.arange(len(rows)), varies=1)

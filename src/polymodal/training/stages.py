@@ -20,7 +20,7 @@ from torch import Tensor
 from polymodal import checkpoint as checkpoints
 from polymodal.config import Parts, Recipe, build_part, load_recipe
 from polymodal.data import Data, Rows
-from polymodal.errors import CheckpointError, ConfigError
+from polymodal.errors import CheckpointError, ConfigError, quote
 from polymodal.familiarity import FamiliarityMeter
 from polymodal.files import read_json, write_file
 from polymodal.generation import sample_grid
@@ -43,6 +43,8 @@ from polymodal.training.target_sampling import TARGET_SAMPLERS
 from polymodal.types import Task
 
 _log = logging.getLogger(__name__)
+_FEWEST_ROWS, _MOST_REPEATS = 1024, 16
+"""A step may have so many rows, and else hold each row so many times: more would take long and teach nothing."""
 _LOCK = ".lock"
 """A file in a run folder, which the process that trains there has locked."""
 
@@ -79,6 +81,11 @@ def fit(
     config = recipe.train
     if not len(data.train):
         raise ConfigError("data: there are no training rows")
+    if config.batch_size > (most := max(_FEWEST_ROWS, _MOST_REPEATS * len(data.train))):
+        raise ConfigError(
+            f"train.batch_size: {config.batch_size:,} rows of one step, where there are {len(data.train):,} in all; "
+            f"up to {most:,} are right"
+        )
     numbers = precision(config.precision, device)
     whole = "no" if numbers == "convolutions" else numbers
     engine: Engine = build_part(ENGINES, config.engine, "train.engine", whole, device)
@@ -211,7 +218,7 @@ def _train(
     model.loss_weigher = None
     model.eval()
     if engine.main and len(data.validation) and not engine.in_pieces:  # else it is learned when it is asked for
-        FamiliarityMeter.learn(model, data.train, data.validation).save(run)
+        FamiliarityMeter.learn(model, rows, held_rows).save(run)
     return model
 
 
@@ -324,12 +331,7 @@ def _first_difference(there: Any, here: Any, path: str = "") -> str:
         for key in [*there, *here]:
             if there.get(key) != here.get(key):
                 return _first_difference(there.get(key), here.get(key), f"{path}.{key}" if path else key)
-    return f"{path} is {_short(there)} there and {_short(here)} here"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return f"{path} is {quote(there)} there and {quote(here)} here"
 
 
 @torch.no_grad()

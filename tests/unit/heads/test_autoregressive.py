@@ -226,6 +226,6 @@ def test_places_of_a_fixed_length_may_be_told_apart():
     assert torch.equal(drawn.value, head.sample(context, make_keys(1, 4)).value)
     assert not torch.equal(drawn.value, head.sample(context, make_keys(1, 4), temperature=1.0).value)
     with torch.no_grad():
-        log_probs, _ = head._log_probs(context, drawn)
+        log_probs = head._log_probs(context, drawn)
     assert torch.equal(log_probs.argmax(-1), drawn.value)
     assert make_head(TEXT, positions=True).positions is None

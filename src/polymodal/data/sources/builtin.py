@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError, validate_call
 
-from polymodal.errors import DataError, unknown
+from polymodal.errors import DataError, quote, unknown
 
 BUILTIN = {
     "emoji": "polymodal.data.emoji",
@@ -74,7 +74,7 @@ def build(source: str, cache: Path) -> Path | None:
         return validate_call(module.build)(cache / "builtin", **options)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise DataError(f"{source}: {wrong['loc'][0]}: {wrong['msg']}, not {wrong['input']!r}") from None
+        raise DataError(f"{source}: {wrong['loc'][0]}: {wrong['msg']}, not {quote(wrong['input'])}") from None
 
 
 def _parse(source: str, text: str) -> dict[str, Any]:

@@ -22,9 +22,9 @@ def write_comparison(
 
     Args:
         evaluations: Evaluations of the runs.
-        differences: As ``compare`` gave them.
+        differences: What ``compare`` found to differ.
         path: Path of the HTML file.
-        notes: As ``compare`` gave them.
+        notes: What ``compare`` has to say of the runs.
         command: That made the page; by default the command line of this process.
     """
     names = [evaluation.name for evaluation in evaluations]

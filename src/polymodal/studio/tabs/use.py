@@ -10,6 +10,7 @@ from polymodal.api import Generator
 from polymodal.errors import PolymodalError
 from polymodal.evaluation import Card, Section, write_page
 from polymodal.evaluation.explanation import write_explanation
+from polymodal.files import write_file
 from polymodal.studio import commands
 from polymodal.studio.frames import frame
 from polymodal.studio.tabs.parts import command_box, mistake, told
@@ -87,8 +88,7 @@ class UsePanel:
         for name, things in made.items():
             for number, thing in enumerate(things):
                 files.append(folder / f"{name}-{number}{self.model.fields[name].suffix}")
-                files[-1].parent.mkdir(parents=True, exist_ok=True)
-                files[-1].write_bytes(self.model.fields[name].encode(thing))
+                write_file(files[-1], self.model.fields[name].encode(thing))
         cards = [
             Card({}, {name: self.model.fields[name].preview(things[k]) for name, things in made.items()})
             for k in range(count)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
-from polymodal.checkpoint import Checkpoint
+from polymodal.checkpoint import Checkpoint, flatten_optimizer, weights_of
 from polymodal.model import MicroBatch
 from polymodal.training.ema import Average
 
@@ -27,13 +27,15 @@ class Engine(ABC):
         rank: Number of this process, from 0.
         world_size: Number of processes.
         device: Where this process computes.
-        optimizers: By player, of the trainee that was prepared last.
+        trainee: That was prepared last.
+        optimizers: By player, of the trainee.
         patience: Steps in a row without a finite gradient after which training stops.
     """
 
     rank: int
     world_size: int
     device: torch.device
+    trainee: Any
     optimizers: Mapping[str, torch.optim.Optimizer]
     patience: int = 8
 
@@ -76,9 +78,20 @@ class Engine(ABC):
             The norm of the gradient before it was clipped.
         """
 
-    @abstractmethod
+    def summed(self, loss: Tensor) -> Tensor:
+        """The loss whose gradient, averaged over the processes, is that of the sum of their losses.
+
+        An infinite loss may have a finite gradient: 0 times it is no number, and then no gradient is.
+        """
+        return loss * (0 * loss.detach() + self.world_size)
+
     def broadcast(self, number: float) -> float:
         """The first process's number."""
+        if self.world_size == 1:
+            return number
+        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, 0)
+        return float(shared)
 
     @abstractmethod
     def wait(self) -> None:
@@ -104,6 +117,16 @@ class Engine(ABC):
             keep: Checkpoints that stay, at least 1.
             keep_bytes: Most bytes of them, as of ``checkpoint.save``.
         """
+
+    def state(self, averages: Average) -> dict[str, dict[str, Tensor]]:
+        """The tensors of a checkpoint by file: the trainee's weights, their averages, and what the optimisers keep."""
+        kept: dict[str, Tensor] = {}
+        for player, optimizer in self.optimizers.items():
+            kept |= flatten_optimizer(optimizer.state_dict(), player)
+        return {
+            "model": weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": kept,
+            "trainer/averages": averages.state(),
+        }  # fmt: skip
 
     @abstractmethod
     def load(self, checkpoint: Checkpoint, averages: Average) -> None:

@@ -59,9 +59,7 @@ class DataParallel(Engine):
     def backward(self, micro_batch: MicroBatch, player: str, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
             loss, terms = self.wrapped(micro_batch, player)
-            # Gradients of the processes are averaged, losses add up. An infinite loss may have a finite gradient: 0
-            # times it is no number, and then no gradient is.
-            self.accelerator.backward(loss * (0 * loss.detach() + self.world_size))
+            self.accelerator.backward(self.summed(loss))
         return loss, terms
 
     def step(self, player: str, clip: float) -> Tensor:
@@ -77,13 +75,6 @@ class DataParallel(Engine):
             each.zero_grad(set_to_none=True)
         return norm
 
-    def broadcast(self, number: float) -> float:
-        if self.world_size == 1:
-            return number
-        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
-        torch.distributed.broadcast(shared, 0)
-        return float(shared)
-
     def wait(self) -> None:
         self.accelerator.wait_for_everyone()
 
@@ -98,13 +89,7 @@ class DataParallel(Engine):
     ) -> None:
         if not self.main:
             return
-        state: dict[str, Tensor] = {}
-        for player, optimizer in self.optimizers.items():
-            state |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
-        tensors = {
-            "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
-            "trainer/averages": averages.state(),
-        }  # fmt: skip
+        tensors = self.state(averages)
         if scaler := self.accelerator.scaler:  # of fp16: by how much losses are scaled, and for how many steps so far
             numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in scaler.state_dict().items()}
             tensors["trainer/scaler"] = numbers

@@ -84,9 +84,7 @@ class Sharded(Engine):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             loss, terms = self.trainee(micro_batch, player)
         loss, terms = loss.float(), {name: term.float() for name, term in terms.items()}
-        # Gradients of the processes are averaged, losses add up. An infinite loss may have a finite gradient: 0 times
-        # it is no number, and then no gradient is.
-        (loss * (0 * loss.detach() + self.world_size)).backward()
+        self.summed(loss).backward()
         if last and self.world_size > 1 and not self._units:
             self._average(self.trainee)
         return loss, terms
@@ -113,13 +111,6 @@ class Sharded(Engine):
         for each in self.optimizers.values():
             each.zero_grad(set_to_none=True)
         return norm
-
-    def broadcast(self, number: float) -> float:
-        if self.world_size == 1:
-            return number
-        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
-        distributed.broadcast(shared, 0)
-        return float(shared)
 
     def wait(self) -> None:
         if self.world_size > 1:
@@ -166,13 +157,7 @@ class Sharded(Engine):
         keep: int,
         keep_bytes: float = math.inf,
     ) -> None:
-        state: dict[str, Tensor] = {}
-        for player, optimizer in self.optimizers.items():
-            state |= checkpoints.flatten_optimizer(optimizer.state_dict(), player)
-        tensors = {
-            "model": checkpoints.weights_of(self.trainee), "ema": averages.weights, "trainer/optimizer": state,
-            "trainer/averages": averages.state(),
-        }  # fmt: skip
+        tensors = self.state(averages)
         if not self.main:
             self._write(None, tensors)
             return
