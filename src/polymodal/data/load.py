@@ -1,6 +1,6 @@
 """Load: a source and typed fields -> rows in three splits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -92,7 +92,7 @@ def load(
     follow_links: bool = False,
     encoding: str | None = None,
     shards: Mapping[str, Any] | None = None,
-    part: bool = False,
+    part: Callable[[Pass], Any] | None = None,
 ) -> Data:
     """Load aligned rows; any cell may be missing.
 
@@ -125,9 +125,10 @@ def load(
         follow_links: Links in the source's folder may lead out of it.
         encoding: Encoding of ``.csv`` and ``.tsv`` files that are neither UTF-8 nor begin with a byte order mark.
         shards: Given, the source is tar or Parquet shards, here or anywhere that fsspec reaches, which need not fit on
-            the disk: training rows are fetched as they are wanted. Attributes of ``config.ShardsConfig``. Rows are then
-            not grouped, and all of them are used.
-        part: Whether the source is a part of more rows, as a shard is: a split may then be left empty.
+            the disk: training rows are fetched as they are wanted. Attributes of ``config.ShardsConfig``. All rows are
+            used.
+        part: Given where the source is a part of more rows, as a shard is: a split may then be left empty, and this is
+            called with what was found.
 
     Raises:
         DataError: The source, a column or (if strict) a row is wrong, or no row is left.
@@ -140,8 +141,8 @@ def load(
         if limit is not None or root is not None:
             raise ConfigError("data.limit, data.root: rows in shards are used all, and hold no paths; leave them out")
         return load_shards(
-            source, fields, load, Data, key=key, split=split, validation=validation, test=test, cache=cache,
-            strict=strict, encoding=encoding, **shards,
+            source, fields, load, Data, key=key, group=group and key is None, split=split, validation=validation,
+            test=test, cache=cache, strict=strict, encoding=encoding, **shards,
         )  # fmt: skip
     folder = cache_folder(cache)
     origin = open_source(source, folder, root=root, follow_links=follow_links, encoding=encoding)
@@ -157,11 +158,11 @@ def load(
         "limit": limit,
     }
     settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
-    passed = settings | {"part": part}
+    passed = settings | {"part": part is not None}
     kept = KeptScan(folder, origin, typed, passed)
     scan = kept.open()
     if scan is None or (strict and (scan.rejected or scan.bad_cells)):
-        scan = _scan(origin, typed, folder, strict, kept, **passed)
+        scan = _scan(origin, typed, folder, strict, kept, **passed | {"part": part})
     everything = Rows(
         scan.modalities, scan.columns, origin, np.arange(len(scan.splits)), {n: c for n, (_, c) in typed.items()}
     )
@@ -194,7 +195,7 @@ def _scan(
     validation: float,
     test: float,
     limit: int | None,
-    part: bool,
+    part: Callable[[Pass], Any] | None,
     **_: Any,
 ) -> Scan:
     """What one pass over the source finds, with its cells decoded; kept for the next time if it may be."""
@@ -207,7 +208,7 @@ def _scan(
     scan = Pass(origin, typed)
     scan.run(Digests(cache), key, split or "split", limit, strict)
     passing = bool(scan.unread) or scan.names_files
-    scan.assign_splits(split is not None, validation, test, group and key is None, fill=not part)
+    scan.assign_splits(split is not None, validation, test, group and key is None, fill=part is None)
     columns = {}
     for name in typed:
         scan.prepare(name)
@@ -228,7 +229,9 @@ def _scan(
     scan.note_empty(splits, {"validation": validation, "test": test}, grouped=group and key is None)
     modalities = {name: modality for name, (modality, _) in typed.items()}
     found = Scan(modalities, columns, splits, scan.rejected, scan.bad, [*scan.notes, *origin.notes])
-    if not (passing or part):  # of a shard its manifest is kept
+    if part is not None:  # whoever asked for it keeps what is known of it
+        part(scan)
+    elif not passing:
         kept.keep(found)
     return found
 

@@ -36,6 +36,7 @@ class Pass:
         self.shared: list[Sequence[bytes]] = []  # contents of each record that tell which row it is, as a picture does
         self.split_cells: list[Any] = []
         self.named_splits: list[str | None] = []  # by files and folders
+        self.named: list[str | None] = []  # splits that are named for the records, in whatever way
         self.splits = np.empty(0, dtype=object)
         self.notes: list[str] = []
         self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason of rows that are set aside, by record
@@ -129,6 +130,7 @@ class Pass:
                         names[number] = split_name(cell)
                     except DataError as error:
                         self.reject(number, None, str(error))
+        self.named = names
         keys: list[bytes | None] = group_keys(self.keys, self.shared) if group else [*self.keys]
         if (count := keys.count(None)) and validation + test > 0:
             self.notes.append(
