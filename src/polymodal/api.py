@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from polymodal import checkpoint as checkpoints
 from polymodal import kept
-from polymodal.data import SPLITS, Data, Rows, cache_folder, load, open_source, places
+from polymodal.data import SPLITS, Data, Rows, cache_folder, load, places
 from polymodal.device import choose_device
 from polymodal.errors import CheckpointError, ConfigError, DataError
 from polymodal.generation import generate, generate_batch
@@ -22,6 +22,7 @@ from polymodal.progress import Progress, messages_shown
 from polymodal.samples import Samples
 
 if TYPE_CHECKING:
+    from polymodal.bulk import EmbeddedTables
     from polymodal.evaluation import Judge, Scorecard
     from polymodal.evaluation.calibration import Calibration
     from polymodal.evaluation.explanation import Explanation
@@ -189,8 +190,8 @@ class Generator:
             table: A .parquet, .jsonl, .csv or .tsv file; a data frame of pandas or polars; an Arrow table; or Parquet
                 files, as a list, a folder, a pattern or URLs.
             output: The file to write, or the folder or its URL for Parquet files; not for a table in memory.
-            bulk: How Parquet files are filled to a folder, as of ``polymodal.bulk.fill_many``: ``engine``, ``address``,
-                ``workers``, ``device``, ``shard``, ``group_rows`` and ``lease_seconds``.
+            bulk: How Parquet files are filled to a folder, as of ``polymodal.bulk.do_groups``: ``engine``, ``address``,
+                ``workers``, ``device``, ``shard``; and ``group_rows`` and ``lease_seconds``.
             confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
                 validation rows first, if it is not yet.
             min_confidence: Leave a cell empty if that probability is less; implies ``confidence``.
@@ -228,7 +229,7 @@ class Generator:
                 filling.setdefault("numbers", known.numbers)
             filling |= {"min_confidence": min_confidence, "print_progress": print_progress}
             if many:
-                return fill_many(self.model, table, output, run=self.run, **(bulk or {}), **filling)
+                return fill_many(self.model, table, output, run=self.run, bulk=bulk, **filling)
             return fill(self.model, table, output, **filling)
 
     def calibrate(
@@ -288,39 +289,40 @@ class Generator:
             self._meter = kept.familiarity_meter(self.model, self.run, self.data if learn else None)
         return self._meter(given) if self._meter else {}
 
-    def index(self, source: Any = "data") -> Index:
+    def index(self, source: Any = "data") -> Index | EmbeddedTables:
         """Real rows, embedded to be searched; built once, kept in the run's folder, and opened when asked for again.
 
         Args:
-            source: ``data`` (all rows of the data that the run was trained on), ``train``, ``validation`` or ``test``
-                (those of a split), rows such as ``data.test``, or a source as ``load`` takes it, which may lack fields.
+            source: ``data`` (all rows of the run's data), the name of a split, rows such as ``data.test``, a source as
+                ``load`` takes it, which may lack fields, or the folder that ``embed`` has written.
 
         Raises:
             ConfigError: The run has no alignment that tells rows apart, or does not know where its data are.
             DataError: The source is wrong, or has none of the aligned fields.
         """
-        from polymodal.search import Index
+        from polymodal.bulk import EmbeddedTables, is_embedded
+        from polymodal.search import Index, rows_of
 
-        rows = self._rows_to_search(source)
+        if isinstance(source, Rows | Data):
+            rows = source.rows if isinstance(source, Data) else source
+        elif source in ("data", *SPLITS):
+            rows = self.data().rows if source == "data" else self.data().splits[source]
+        elif is_embedded(source):
+            return EmbeddedTables(self.model, source)
+        else:
+            rows = rows_of(source, self._fields())
         reference = rows if (training := self.trained_on()) is None else training
         if self.run is None:
             return Index.build(self.model, rows, reference)
         return Index.open(self.model, rows, reference, self.run / "index")
 
-    def _rows_to_search(self, source: Any) -> Rows:
-        if isinstance(source, Rows | Data):
-            return source.rows if isinstance(source, Data) else source
-        if source == "data":
-            return self.data().rows
-        if source in SPLITS:
-            return self.data().splits[source]
-        origin = open_source(source, cache_folder())
-        there = origin.columns()
-        fields = {name: field for name, field in self._fields().items() if field["column"] in there}
-        if not fields:
-            wanted = ", ".join(field["column"] for field in self._fields().values())
-            raise DataError(f"{origin.name}: has none of the run's columns ({wanted})")
-        return load(origin, fields, validation=0, test=0).rows
+    def embed(self, tables: Any, output: str | Path, **options: Any) -> Any:
+        """Embeds Parquet files to a folder, which ``index`` opens; arguments as of ``polymodal.bulk.embed_many``."""
+        from polymodal.bulk import embed_many
+
+        options.setdefault("reference", lambda: self.trained_on() or self.data().train)
+        with messages_shown(options.get("print_progress", True)):
+            return embed_many(self.model, tables, output, run=self.run, **options)
 
     def search(self, given: Mapping[str, Any], to: str, *, index: Any = "data", k: int = 10) -> list[Hit]:
         """The real values of a field that are nearest to what is given, in the space of the run's alignment.
@@ -338,9 +340,7 @@ class Generator:
             ConfigError: The run has no alignment, or a field is unknown or not aligned.
             DataError: A value or the source cannot be read.
         """
-        from polymodal.search import Index
-
-        return (index if isinstance(index, Index) else self.index(index)).search(given, to, k=k)
+        return (index if hasattr(index, "search") else self.index(index)).search(given, to, k=k)
 
     def evaluate(
         self,

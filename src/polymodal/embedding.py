@@ -70,6 +70,11 @@ class AlignedEmbedder:
         """That it can embed."""
         return list(self.moments)
 
+    @property
+    def size(self) -> int:
+        """Numbers of a vector."""
+        return len(next(self.alignment.project.matrices.parameters()))  # of a matrix from the width to it
+
     def check(self, names: Sequence[str], where: str) -> None:
         """Whether fields can be embedded.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from polymodal.checkpoint import digest_of
-from polymodal.data import Rows
+from polymodal.data import Rows, cache_folder, load, open_source
 from polymodal.embedding import AlignedEmbedder, Moments, aligned_fields, alignment_of
 from polymodal.errors import CheckpointError, ConfigError, DataError
 from polymodal.files import atomic_folder, read_json, remove_partials, write_tensors
@@ -155,6 +155,39 @@ class Index:
             Hit(rank, float(similarity), int(found.index[rank - 1]) + 1, fields[to], fields)
             for rank, (similarity, fields) in enumerate(zip(similarities[0], found, strict=True), 1)
         ]
+
+    def paths(self, to: str, hits: Sequence[Hit]) -> list[str]:
+        """The file of each value that was found; empty where it has none of its own, or that can no longer be read."""
+        place = {number: place for place, number in enumerate(self.rows.index.tolist())}
+        found = self.rows.select([place[hit.row - 1] for hit in hits])  # type: ignore[arg-type]
+        try:
+            raws = list(found.raws(to))
+        except DataError:  # one of them has gone since
+            raws = []
+            for i in range(len(found)):
+                with suppress(DataError):
+                    raws.append(None)
+                    raws[-1:] = found.select([i]).raws(to)  # type: ignore[arg-type]
+        return [str(raw) if isinstance(raw, Path) else "" for raw in raws]
+
+
+def rows_of(source: Any, fields: Mapping[str, Mapping[str, Any]]) -> Rows:
+    """All rows of a source, with those of some fields that it has.
+
+    Args:
+        source: As of ``load``.
+        fields: By name; each names its ``column``.
+
+    Raises:
+        DataError: It cannot be read, or has none of the columns.
+    """
+    origin = open_source(source, cache_folder())
+    there = origin.columns()
+    found = {name: field for name, field in fields.items() if field["column"] in there}
+    if not found:
+        wanted = ", ".join(field["column"] for field in fields.values())
+        raise DataError(f"{origin.name}: has none of the run's columns ({wanted})")
+    return load(origin, found, validation=0, test=0).rows
 
 
 def stored_embedder(model: Model, run: Path | None) -> AlignedEmbedder | None:

@@ -79,6 +79,7 @@ def test_no_error_of_a_decoder_costs_more_than_its_cell(load, monkeypatch, tmp_p
         return read(self, raw)
 
     monkeypatch.setattr(pm.Text, "read", reads)
+    monkeypatch.delattr(pm.Text, "read_many")
     rows = [{"name": ["memory", "bug", f"name {i}"][min(i, 2)], "v": [1, 2]} for i in range(100)]
     fields = {name: FIELDS[name] for name in ("name", "v")}
     data = pm.load(rows, fields, cache=tmp_path, validation=0, test=0)

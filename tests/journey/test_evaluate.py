@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import polymodal as pm
 from polymodal.cli.main import main
+from polymodal.evaluation.scorecard import drawn_groups, evaluator
 
 SINGLE = 5 * 4
 
@@ -68,3 +71,29 @@ def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(trained, tmp_path, cap
     assert [file.stat().st_mtime_ns for file in kept] == times  # what was measured is not measured again
     first, second = ((run / "evaluation" / "test.json").read_bytes() for run in (killed, whole))
     assert first == second  # and two runs of one seed give the same to the byte
+
+
+def test_shards_draw_what_is_then_scored(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(drawn_groups, "GROUP_ROWS", 4)
+    options = ["--rows", "9", "--judge-steps", "0", "--only", "name", "colour", "place", "--samples", "2"]
+    for run in ("whole", "shared"):
+        shutil.copytree(trained, tmp_path / run)
+    assert main(["evaluate", str(tmp_path / "whole"), *options]) == 0
+    drawn = tmp_path / "shared" / "evaluation" / "cells" / "drawn"
+    counts = []
+    for shard in ("3/3", "1/3", "2/3"):
+        assert main(["evaluate", str(tmp_path / "shared"), *options, "--shard", shard]) == 0
+        counts.append(len(list(drawn.iterdir())))
+    assert 0 < counts[0] < counts[1] < counts[2]
+    assert f"of {counts[2]} groups are drawn" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluator, "generate_rows", lambda *_: pytest.fail("something was drawn again"))
+        assert main(["evaluate", str(tmp_path / "shared"), *options]) == 0
+    found = []
+    for run in ("whole", "shared"):
+        scores = json.loads((tmp_path / run / "evaluation" / "test.json").read_text())["scores"]
+        found.append([score | {"seconds": 0} for score in scores])
+    assert found[0] == found[1]
+    assert not list(drawn.iterdir())
+    assert main(["evaluate", str(tmp_path / "shared"), "--shard", "4/3"]) == 2
+    assert "shard: 4/3 is none; 1/3 to 3/3 are" in capsys.readouterr().err

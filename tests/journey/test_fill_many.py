@@ -114,7 +114,7 @@ def test_what_cannot_be_filled_is_said(trained, tables, tmp_path):
         model.fill(tables, out, columns=["colur"])
     with pytest.raises(pm.ConfigError, match="name the folder to write to"):
         model.fill(tables)
-    with pytest.raises(pm.ConfigError, match="many tables are filled to a folder"):
+    with pytest.raises(pm.ConfigError, match="what is made of many tables is a folder"):
         model.fill(tables, tmp_path / "out.parquet")
     with pytest.raises(pm.ConfigError, match="shard: 3/2 is none; 1/2 to 2/2 are"):
         model.fill(tables, out, bulk={"shard": (3, 2)})

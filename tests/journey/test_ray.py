@@ -1,7 +1,8 @@
 """A real Ray cluster of two nodes on this machine: one of them dies in training, which goes on by itself."""
 
 import json
-import threading
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -38,30 +39,37 @@ def test_training_goes_on_when_a_node_dies(recipe, world, tmp_path, monkeypatch)
 
     monkeypatch.setenv("RAY_worker_niceness", "0")  # on a machine that others use as well
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    node, run, lost = cluster.add_node(num_cpus=1), tmp_path / "run", []
+    node, run, training = cluster.add_node(num_cpus=1), tmp_path / "run", None
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-
-    def kill() -> None:
+    settings = [f"train.steps={STEPS}", f"train.checkpoint_steps={EVERY}", "train.validate_every=1.0"]
+    words = [*command(recipe, world, tmp_path), "--workers", "2"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    try:
+        with (tmp_path / "output").open("wb") as output:
+            # Nodes can only be added by a main thread, which therefore does not train.
+            training = subprocess.Popen([sys.executable, "-m", "polymodal", *words], stdout=output, stderr=output)
         while not list(run.glob("checkpoints/step-*")):
+            assert training.poll() is None, (tmp_path / "output").read_text()
             time.sleep(0.1)
         cluster.remove_node(node, allow_graceful=False)
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        lost.append(json.loads(lines[-1])["step"])
+        lost = log_of(run)[-1]["step"]
         cluster.add_node(num_cpus=1)  # as whoever runs a cluster replaces a machine
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    settings = [f"train.steps={STEPS}", f"train.checkpoint_steps={EVERY}", "train.validate_every=1.0"]
-    words = [word for setting in settings for word in ("--set", setting)]
-    try:
-        assert main([*command(recipe, world, tmp_path), "--workers", "2", *words]) == 0
+        assert training.wait(timeout=600) == 0, (tmp_path / "output").read_text()
     finally:
-        killer.join(timeout=60)
+        if training is not None:
+            training.kill()
+            training.wait()
         cluster.shutdown()
     assert checkpoints.find(run).step == STEPS
-    assert 0 < lost[0] < STEPS, "or it died after the training"
-    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    starts = [entry for entry in log if "step" in entry]
-    assert starts[-1]["step"] == STEPS
+    assert 0 < lost < STEPS, "or it died after the training"
+    steps = [entry["step"] for entry in log_of(run) if "step" in entry]
+    assert steps == sorted(steps)
+    assert {*steps} == {*range(2, STEPS + 1, 2)}, "every other step is logged once, those after the checkpoint again"
     assert pm.open(run).generate({"name": "red disc"}, to="colour")
     assert not (tmp_path / ".run.ray").exists()
+
+
+def log_of(run: Path) -> list[dict]:
+    """The whole lines of a training's log."""
+    *lines, _unfinished = (run / "metrics.jsonl").read_text().split("\n")
+    return [json.loads(line) for line in lines]

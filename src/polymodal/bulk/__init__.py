@@ -1,33 +1,35 @@
-"""Bulk: more rows than one process fills. Groups of rows are done anywhere, and are the same wherever they were."""
+"""Bulk: more rows than one process does. Groups of rows are done anywhere, and are the same wherever they were."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from polymodal import stopping
-from polymodal.bulk import engines
+from polymodal.bulk import embedding, engines
+from polymodal.bulk.embedding import EmbeddedTables, EmbedTask, is_embedded
 from polymodal.bulk.engines import Engine
+from polymodal.bulk.filling import FillTask
 from polymodal.bulk.leases import SECONDS
 from polymodal.bulk.plan import GROUP_ROWS, Plan, make_plan
 from polymodal.bulk.storage import Storage
-from polymodal.bulk.worker import KEPT, NOTES, Job
+from polymodal.bulk.worker import Job, Task, one_thread
 from polymodal.cell_filler import Filling
 from polymodal.checkpoint import digest_of
-from polymodal.data import Rejection
+from polymodal.data import Rejection, Rows
+from polymodal.embedding import AlignedEmbedder, alignment_of
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.fill import Filled, share_done
 from polymodal.model import Model
 from polymodal.progress import Progress
 from polymodal.tables import TABLES
 
-__all__ = ["GROUP_ROWS", "Plan", "fill_many", "is_many", "make_plan"]
+__all__ = ["GROUP_ROWS", "EmbeddedTables", "Plan", "embed_many", "fill_many", "is_embedded", "is_many", "make_plan"]
 
-_MANIFEST, _SUMMARY = f"{KEPT}/manifest.json", f"{KEPT}/summary.json"
 _MOST_LISTED = 1000
 """Of what could not be read."""
 
@@ -47,16 +49,10 @@ def fill_many(
     output: str | Path | None,
     *,
     run: str | Path | None = None,
-    engine: Engine = "local",
-    address: str | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    shard: tuple[int, int] = (1, 1),
-    group_rows: int = GROUP_ROWS,
-    lease_seconds: float = SECONDS,
     overwrite: bool = False,
     root: str | Path | None = None,
     print_progress: bool = True,
+    bulk: Mapping[str, Any] | None = None,
     **filling: Any,
 ) -> Filled:
     """Fills the missing cells of Parquet files, by any number of workers that come and go.
@@ -74,16 +70,10 @@ def fill_many(
         tables: Paths or URLs of Parquet files, of folders that have them, or patterns; see ``make_plan``.
         output: The folder for the files, or its URL.
         run: Folder that the model is from; of engine ``ray``, one that every machine sees.
-        engine: ``local`` is this process; ``ray`` are actors on a cluster of Ray.
-        address: Address of the cluster; None for one that is running here, or else that is begun here and now.
-        workers: Actors; None for as many as the cluster has GPUs or cores.
-        device: Where the actors compute, such as ``cuda``; None for GPUs if the cluster has any.
-        shard: ``(i, n)`` does every n-th group from the i-th on, from 1, so that n calls on n machines do all.
-        group_rows: Rows of a group.
-        lease_seconds: Without a sign of life, after which what a worker had begun is taken over.
         overwrite: Replace an older output, and begin anew.
         root: A folder that paths in cells may start from and lead to, besides that of the tables.
         print_progress: Whether to tell how far it is.
+        bulk: Who does it: arguments of ``do_groups``.
         filling: How cells are filled; see ``polymodal.cell_filler.Filling``.
 
     Returns:
@@ -96,33 +86,132 @@ def fill_many(
     """
     if filling.pop("encoding", None) is not None:
         raise ConfigError("encoding: Parquet files have none; it is for delimited text")
-    how, (place, count) = Filling(**filling), shard
+    job = _job(tables, output, FillTask(Filling(**filling)), root, bulk or {})
+    return do_groups(
+        model, job, run=run, overwrite=overwrite, print_progress=print_progress, title="filling", **_who(bulk or {})
+    )
+
+
+def embed_many(
+    model: Model,
+    tables: str | Path | Iterable[str | Path],
+    output: str | Path | None,
+    *,
+    reference: Callable[[], Rows],
+    run: str | Path | None = None,
+    overwrite: bool = False,
+    root: str | Path | None = None,
+    print_progress: bool = True,
+    bulk: Mapping[str, Any] | None = None,
+) -> Filled:
+    """Embeds the aligned fields of Parquet files, by any number of workers that come and go, as ``fill_many`` fills.
+
+    Each group of rows becomes a Parquet file of the output's folder: the number of each row among those of all files,
+    from 0, and the vector of each field, null where the cell is missing. ``EmbeddedTables`` searches it.
+
+    Args:
+        model: Trained with an alignment.
+        tables: The same as in ``fill_many``, likewise ``output``, ``run``, ``overwrite``, ``root``, ``print_progress``
+            and ``bulk``.
+        reference: Gives the rows whose encodings are typical, best those of training; called by whoever begins.
+
+    Returns:
+        What was done: ``filled`` counts the cells that were embedded.
+
+    Raises:
+        ConfigError: An argument is wrong, or the model has no alignment that tells rows apart.
+        DataError: The tables cannot be read, or have different columns.
+        CheckpointError: The output's folder has something else in it, or was begun with other settings.
+    """
+    alignment_of(model)
+    begun = None if output is None or overwrite else Storage(str(output)).read(embedding.MANIFEST)
+    if begun is not None:  # as whoever began has measured: another processor would round otherwise
+        moments = embedding.moments_of(json.loads(begun))
+    else:
+        with one_thread():
+            moments = AlignedEmbedder.measure(model, reference()).moments
+    job = _job(tables, output, EmbedTask(moments), root, bulk or {})
+    done = do_groups(
+        model, job, run=run, overwrite=overwrite, print_progress=print_progress, title="embedding", **_who(bulk or {})
+    )
+    Storage(job.output).write(embedding.TABLES, json.dumps([file.url for file in job.plan.files]).encode())
+    return done
+
+
+def _who(bulk: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in bulk.items() if name not in ("group_rows", "lease_seconds")}
+
+
+def _job(tables: Any, output: str | Path | None, task: Task, root: str | Path | None, bulk: Mapping[str, Any]) -> Job:
+    """What is to be done, once the tables have been looked at.
+
+    Raises:
+        ConfigError: The output is no folder.
+        DataError: The tables cannot be read, or have different columns.
+    """
     if output is None:
         raise ConfigError("output: name the folder to write to")
     if Path(output).suffix.lower() in TABLES:
-        raise ConfigError(f"output: {output} is a file; many tables are filled to a folder")
+        raise ConfigError(f"output: {output} is a file; what is made of many tables is a folder")
+    plan, storage = make_plan(tables, bulk.get("group_rows", GROUP_ROWS)), Storage(str(output))
+    place = storage.url if storage.local is None else str(storage.local)  # workers may have other folders
+    seconds = bulk.get("lease_seconds", SECONDS)
+    return Job(plan, place, task, None if root is None else str(Path(root).absolute()), seconds)
+
+
+def do_groups(
+    model: Model,
+    job: Job,
+    *,
+    title: str,
+    run: str | Path | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    overwrite: bool = False,
+    print_progress: bool = True,
+) -> Filled:
+    """Sees that groups of rows are done, beside others that do the same.
+
+    Args:
+        model: Any.
+        job: What to do.
+        title: Of the progress.
+        run: Folder that the model is from; of engine ``ray``, one that every machine sees.
+        engine: ``local`` is this process; ``ray`` are actors on a cluster of Ray.
+        address: Address of the cluster; None for one that is running here, or else that is begun here and now.
+        workers: Actors; None for as many as the cluster has GPUs or cores.
+        device: Where the actors compute, such as ``cuda``; None for GPUs if the cluster has any.
+        shard: ``(i, n)`` does every n-th group from the i-th on, from 1, so that n calls on n machines do all.
+        overwrite: Replace an older output, and begin anew.
+        print_progress: Whether to tell how far it is.
+
+    Raises:
+        ConfigError: An argument is wrong, or the task cannot be done.
+        DataError: The tables cannot be read.
+        CheckpointError: The output's folder has something else in it, or was begun with other settings.
+    """
+    plan, storage, (place, count) = job.plan, Storage(job.output), shard
     if engine not in ("local", "ray"):
         raise ConfigError(f"engine: '{engine}' is neither 'local' nor 'ray'")
     if not 1 <= place <= count:
         raise ConfigError(f"shard: {place}/{count} is none; 1/{count} to {count}/{count} are")
     if overwrite and count > 1:
         raise ConfigError("overwrite: would take from the other shards what they have done; delete the folder before")
-    plan = make_plan(tables, group_rows)
-    storage, digest = Storage(str(output)), digest_of(model)
-    place_of_output = storage.url if storage.local is None else str(storage.local)  # workers may have other folders
-    job = Job(plan, place_of_output, how, None if root is None else str(Path(root).absolute()), lease_seconds)
     if engine == "ray":
         if run is None:
             raise ConfigError("engine: ray needs a run, whose folder every machine sees; this model is of none")
         do = engines.on_ray(model, str(Path(run).absolute()), job, device=device, address=address, workers=workers)
     else:
         do = engines.local(model, job)
-    _claim(storage, job, digest, overwrite)
+    _claim(storage, job, digest_of(model), overwrite)
     own = range(place - 1, len(plan), count)
     rows = sum(plan[number].rows for number in own)
     # Actors have their groups alone, so that there is nothing to finish here.
     finishing = stopping.finishing() if engine == "local" else nullcontext()
-    with Progress("filling", shown=print_progress) as bar, finishing:
+    with Progress(title, shown=print_progress) as bar, finishing:
         done = 0
         for number in engines.until_done(do, own):
             done += plan[number].rows
@@ -130,11 +219,11 @@ def fill_many(
             stopping.stop_if_asked()
     job.remove_torn(storage)
     filled = _sum(storage, job, own)
-    if len(storage.names(NOTES)) == len(plan):
+    if len(storage.names(job.notes)) == len(plan):
         everything = filled if count == 1 else _sum(storage, job, range(len(plan)))
         summary = {"rows": everything.rows, "filled": everything.filled, "unsure": everything.unsure}
         summary["unreadable"] = len(everything.rejected) + everything.unlisted
-        storage.write(_SUMMARY, json.dumps(summary, indent=1).encode())
+        storage.write(f"{job.task.kept}/summary.json", json.dumps(summary, indent=1).encode())
         job.remove_leases(storage)
     return filled
 
@@ -145,19 +234,19 @@ def _claim(storage: Storage, job: Job, digest: str, overwrite: bool) -> None:
     Raises:
         CheckpointError: It was not, or has something else in it.
     """
-    plan = {"model": digest, **job.plan.note(), "columns": job.filling.columns, **job.filling.plan()}
-    manifest = json.loads(json.dumps(plan))
-    there = storage.read(_MANIFEST)
+    manifest = json.loads(json.dumps({"model": digest, **job.plan.note(), **job.task.settings()}))
+    name = f"{job.task.kept}/manifest.json"
+    there = storage.read(name)
     if there is None:
         if storage.names():
             raise CheckpointError(f"{storage.url}: has something in it already; choose an empty folder")
-        storage.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
+        storage.write(name, json.dumps(manifest, indent=1).encode())
         return
     begun = json.loads(there)
     differ = [key for key, value in manifest.items() if begun.get(key) != value]
     if overwrite:
         job.clear(storage)
-        storage.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
+        storage.write(name, json.dumps(manifest, indent=1).encode())
     elif differ:
         raise CheckpointError(
             f"{storage.url}: was begun with another {differ[0]}; overwrite it, or choose another folder"
@@ -174,7 +263,7 @@ def _sum(storage: Storage, job: Job, groups: Iterable[int]) -> Filled:
         assert note is not None, f"group {number} is not done"
         rows += note["rows"]
         for kind, total in counts.items():
-            total.update(note[kind])
+            total.update(note.get(kind, {}))
         listed = note["rejected"][: max(0, _MOST_LISTED - len(rejected))]
         rejected += [Rejection(*fields) for fields in listed]
         unlisted += len(note["rejected"]) - len(listed)

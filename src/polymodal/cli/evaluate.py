@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.bulk import shard
 from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError, unknown
@@ -27,6 +28,7 @@ polymodal evaluate runs/mine
 polymodal evaluate runs/mine --directions all --samples 2 --workers 2
 polymodal evaluate runs/mine --split validation --rows 50 --report report.html
 polymodal evaluate runs/mine --judge judges/mine
+polymodal evaluate runs/mine --rows 50000 --shard 3/16
 """,
     )
     parser.add_argument("folder", metavar="RUN", type=Path, help="the folder of the run")
@@ -42,6 +44,13 @@ polymodal evaluate runs/mine --judge judges/mine
     parser.add_argument("--only", metavar="FIELD", nargs="+", help="use only these fields")
     parser.add_argument("--samples", type=int, default=1, help="the number of samples for each input")
     parser.add_argument("--workers", type=int, default=0, help="further processes; 0 computes in this one")
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=shard,
+        help="only draw the samples of every N-th group of rows, from the I-th on, as one of N jobs; the same command "
+        "without this scores them",
+    )
     parser.add_argument("--judge", metavar="FOLDER", help="a judge, or an encoder from Hugging Face (folder or name)")
     parser.add_argument("--seed", type=int, default=0, help="the random seed")
     parser.add_argument(
@@ -79,6 +88,9 @@ def run(args: Any) -> None:
         all_directions(model.model, seed=args.seed) if args.directions == "all" else single_directions(model.model)
     )
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
+    if args.shard:
+        _draw(args, model, rows, directions)
+        return
     # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
     training = model.trained_on() if args.data else data.train
     if training is None:
@@ -108,6 +120,21 @@ def run(args: Any) -> None:
         print(f"{fault.direction} {fault.name}: {fault.evidence}")
     print(scores)
     print(write_report(scorecard, args.report or folder / f"{name}.html", run=args.folder))
+
+
+def _draw(args: Any, model: Any, rows: Any, directions: Any) -> None:
+    """Draws a share of the samples, and prints how much that is."""
+    from polymodal.evaluation import draw_samples
+    from polymodal.progress import Progress
+
+    with Progress("drawing", shown=True) as bar:
+        done, count = draw_samples(
+            model.model, rows, args.folder / "evaluation" / "cells", args.shard, directions=directions,
+            n_rows=args.rows, n_samples=args.samples, seed=args.seed, thorough=not args.quick,
+            progress=lambda place, count, name: bar.at(place / count, name),
+        )  # fmt: skip
+    print(f"{done:,} of {count:,} groups are drawn, those of shard {args.shard[0]}/{args.shard[1]}")
+    print("when all shards are, the same command without --shard scores them")
 
 
 def _why_untraced(source: str | None) -> str:

@@ -1,9 +1,9 @@
 """``polymodal fill``."""
 
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
+from polymodal.cli.bulk import add_bulk, bulk_of, print_unread
 from polymodal.cli.generate import add_options, head_options
 from polymodal.cli.parser import Commands, add_command, add_device
 
@@ -54,23 +54,9 @@ polymodal fill runs/mine rows/*.parquet -o filled/ --engine ray --workers 4
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--root", metavar="FOLDER", type=Path, help="another folder that paths in cells start from")
     parser.add_argument("--encoding", metavar="NAME", help="of a .csv or .tsv file that is not UTF-8, such as cp1252")
-    bulk = parser.add_argument_group("many tables")
-    bulk.add_argument(
-        "--engine", choices=["local", "ray"], help="this process (local, the default), or a cluster of Ray"
-    )
-    bulk.add_argument("--address", metavar="HOST:PORT", help="of the cluster (default: one here, begun if need be)")
-    bulk.add_argument("--workers", metavar="COUNT", type=int, help="actors of Ray (default: as many as GPUs or cores)")
-    bulk.add_argument("--shard", metavar="I/N", type=_shard, help="do every N-th group of rows, from the I-th on")
-    bulk.add_argument("--group-rows", metavar="COUNT", type=int, help="rows of a group (default: 4096)")
+    add_bulk(parser.add_argument_group("many tables"))
     add_options(parser)
     add_device(parser)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    place, slash, count = text.partition("/")
-    if not (slash and place.isdecimal() and count.isdecimal()):
-        raise ArgumentTypeError(f"'{text}' is no shard; 1/4 to 4/4 are those of four jobs")
-    return int(place), int(count)
 
 
 def run(args: Any) -> None:
@@ -78,14 +64,10 @@ def run(args: Any) -> None:
     from polymodal.api import open_run
 
     given = {name: getattr(args, name) for name in ("draws", "encoding") if getattr(args, name) is not None}
-    bulk = {name: getattr(args, name) for name in ("engine", "address", "workers", "shard", "group_rows")}
-    bulk = {name: value for name, value in bulk.items() if value is not None}
-    if args.engine == "ray" and args.device:
-        bulk["device"] = args.device
     done = open_run(args.folder, device=None if args.engine == "ray" else args.device).fill(
         args.table[0] if len(args.table) == 1 else args.table,
         args.output,
-        bulk=bulk,
+        bulk=bulk_of(args),
         columns=args.columns,
         seed=args.seed,
         how="draw" if args.draw else "best",
@@ -104,7 +86,4 @@ def run(args: Any) -> None:
     if any(done.unsure.values()):
         unsure = ", ".join(f"{count:,} of {name}" for name, count in done.unsure.items())
         print(f"left empty, below --min-confidence: {unsure}")
-    for rejection in done.rejected[:20]:
-        print(f"left unchanged: {rejection}")
-    if (more := len(done.rejected) - 20 + done.unlisted) > 0:
-        print(f"and {more:,} more were left unchanged")
+    print_unread(done)

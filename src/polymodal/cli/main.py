@@ -13,6 +13,7 @@ from polymodal.cli import (
     calibrate,
     compare,
     data,
+    embed,
     evaluate,
     explain,
     export,
@@ -35,8 +36,8 @@ from polymodal.errors import ConfigError, PolymodalError, TrainingError
 from polymodal.progress import messages_shown
 
 _COMMANDS = (
-    train, generate, fill, calibrate, search, explain, evaluate, compare, audit, judge, prior, info, data, recipes,
-    package, export, merge, quantise, serve, studio,
+    train, generate, fill, calibrate, embed, search, explain, evaluate, compare, audit, judge, prior, info, data,
+    recipes, package, export, merge, quantise, serve, studio,
 )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             return _fail(MemoryError("there is not enough memory; a smaller width, size or batch_size needs less"), 1)
         except KeyboardInterrupt as interrupt:
-            resumes = arguments[:1] in (["train"], ["fill"], ["evaluate"])
+            resumes = arguments[:1] in (["train"], ["fill"], ["embed"], ["evaluate"])
             print(f"polymodal: stopped{'; the same command continues' * resumes}", file=sys.stderr)
             return interrupt.status if isinstance(interrupt, stopping.Stopped) else 130
 
@@ -89,8 +90,8 @@ def _parser(arguments: list[str]) -> Parser:
         "and generate any field of a row from any others.",
         epilog="`polymodal COMMAND --help` explains a command; docs/glossary.md defines the terms.\n\n"
         "exit status: 0; 1 if the system refused (a full disk) or training diverged; 2 after a mistake in what was\n"
-        "given; 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP: `train`, `fill` and `evaluate` finish and keep what is\n"
-        "in work, and the same command continues. A second signal stops at once.\n\n"
+        "given; 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP: `train`, `fill`, `embed` and `evaluate` finish and keep\n"
+        "what is in work, and the same command continues. A second signal stops at once.\n\n"
         "start here:\n"
         "  polymodal data inspect emoji:concepts=200          what is in a data set\n"
         "  polymodal train any-to-any --data emoji:concepts=200 --minutes 10 -o runs/mine\n"

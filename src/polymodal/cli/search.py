@@ -1,7 +1,5 @@
 """``polymodal search``."""
 
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ def add(commands: Commands, arguments: list[str]) -> None:
 polymodal search runs/mine --name "red apple" --to picture
 polymodal search runs/mine --index test --speech apple.wav --name "red apple" --to picture -k 20 -o found
 polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
+polymodal search runs/mine --index embedded/ --name "red apple" --to picture
 """,
     )
     parser.add_argument("folder", metavar="RUN", help="the folder of the run")
@@ -37,8 +36,9 @@ polymodal search runs/mine --index my-pictures/ --name "red apple" --to picture
         "--index",
         metavar="ROWS",
         default="data",
-        help="the rows to search: `data` (all rows of the run's data), train, validation, test, or a source as for "
-        "`polymodal train --data`; write ./data for a folder called data",
+        help="the rows to search: `data` (all rows of the run's data), train, validation, test, a source as for "
+        "`polymodal train --data`, or the folder that `polymodal embed` has written; write ./data for a folder called "
+        "data",
     )
     parser.add_argument("-k", type=int, default=10, metavar="COUNT", help="the number of values to find")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, help="write the found values here, with a page")
@@ -62,30 +62,13 @@ def run(args: Any) -> None:
     names = [name for name, modality in model.fields.items() if modality.inline or name == args.to]
     for name in names:
         table.add_column(Text(name), overflow="fold")
-    paths = _paths(args.to, hits, index.rows)
+    paths = index.paths(args.to, hits)
     for hit, path in zip(hits, paths, strict=True):
         cells = (_cell(name, model.fields[name], hit, path) for name in names)
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", str(hit.row), *(Text(printable(cell)) for cell in cells))
     console(_WIDTH).print(table)
     if args.output:
         _write(args.output, args.to, model.fields, hits)
-
-
-def _paths(name: str, hits: Sequence[Any], rows: Any) -> list[str]:
-    """The file of each value that was found; empty where it has none of its own, or that can no longer be read."""
-    from polymodal.errors import DataError
-
-    place = {number: place for place, number in enumerate(rows.index.tolist())}
-    found = rows.select([place[hit.row - 1] for hit in hits])
-    try:
-        raws = list(found.raws(name))
-    except DataError:  # one of them has gone since
-        raws = []
-        for i in range(len(found)):
-            with suppress(DataError):
-                raws.append(None)
-                raws[-1:] = found.select([i]).raws(name)
-    return [str(raw) if isinstance(raw, Path) else "" for raw in raws]
 
 
 def _cell(name: str, modality: Any, hit: Any, path: str) -> str:

@@ -16,6 +16,7 @@ a process would take seconds to import torch, and a script without a main guard 
 import atexit
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -37,12 +38,15 @@ from polymodal.data.columns import Column, ColumnWriter
 from polymodal.errors import DataError
 from polymodal.files import atomic_folder, check_seal, digest, remove_partials, seal
 from polymodal.modalities import Modality, kind_of
-from polymodal.modalities.base import read_finite
+from polymodal.modalities.base import Stored, read_finite
 
 FORMAT = 2
 """Of the cached arrays. Raise it when any modality's ``read`` changes what it stores."""
 
 _CELLS_PER_TASK = 64
+_CELLS_TOGETHER = 1 << 18
+"""Numbers or ids of a task, of values that are read many at once."""
+_MOST_TOGETHER = 1024
 _FAILURES = "failures.json"
 _PASSING = "passing"
 """A file that is there where a cell failed for a reason that may pass: a package that is missing may be installed."""
@@ -153,15 +157,16 @@ def _build(folder: Path, modality: Modality, raws: Iterable[Any]) -> None:
     with atomic_folder(folder) as partial:
         with ColumnWriter(partial) as writer:
             writer.write(np.empty((0, *modality.space.rest), modality.dtype), [] if variable else None)
-            for index, stored in enumerate(_read_all(modality, raws)):
+            index = 0
+            for stored in _read_all(modality, raws):
                 if isinstance(stored, _Failure):
                     failures[index] = stored.reason
+                    index += 1
                     if stored.passing:
                         (partial / _PASSING).touch()
-                elif variable:
-                    writer.write(stored, [len(stored)])
                 else:
-                    writer.write(stored[None])
+                    writer.write(*stored)
+                    index += len(stored[0] if stored[1] is None else stored[1])
         (partial / _FAILURES).write_text(json.dumps(failures), "utf-8")
         seal(partial)
     _built.add(folder)
@@ -181,31 +186,45 @@ class _Failure:
     passing: bool = False
 
 
-def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[np.ndarray | _Failure]:
+def _read_all(modality: Modality, raws: Iterable[Any]) -> Iterator[Stored | _Failure]:
     """Stored values in order, or the reason why there is none; a bounded number of cells is in memory at a time."""
-
-    def read(chunk: list[Any]) -> list[np.ndarray | _Failure]:
-        together = modality.read_many(chunk)
-        return [_read(modality, raw) for raw in chunk] if together is None else list(together)
-
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    raws = iter(raws)
-    waiting: deque[Future[list[np.ndarray | _Failure]]] = deque()
+    raws, cells = iter(raws), _CELLS_PER_TASK
+    if _reads_many(modality):
+        cells = max(cells, min(_CELLS_TOGETHER // math.prod(modality.space.shape), _MOST_TOGETHER))
+    waiting: deque[Future[list[Stored | _Failure]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         while True:
-            while len(waiting) < 2 * workers and (chunk := list(islice(raws, _CELLS_PER_TASK))):
-                waiting.append(pool.submit(read, chunk))
+            while len(waiting) < 2 * workers and (chunk := list(islice(raws, cells))):
+                waiting.append(pool.submit(_read_chunk, modality, chunk))
             if not waiting:
                 return
             yield from waiting.popleft().result()
 
 
-def _read(modality: Modality, raw: Any) -> np.ndarray | _Failure:
+def _reads_many(modality: Modality) -> bool:
+    """Whether ``read_many`` knows of ``read``, which it does not if a class below has replaced that."""
+    of_class = {name: place for place, kind in reversed([*enumerate(type(modality).__mro__)]) for name in vars(kind)}
+    return of_class["read_many"] <= of_class["read"]
+
+
+def _read_chunk(modality: Modality, raws: list[Any]) -> list[Stored | _Failure]:
+    """Those that can be read together are: one that cannot costs the few beside it their speed."""
+    if _reads_many(modality) and (together := modality.read_many(raws)) is not None:
+        return [together]
+    if len(raws) <= _CELLS_PER_TASK:
+        return [_read(modality, raw) for raw in raws]
+    half = len(raws) // 2
+    return _read_chunk(modality, raws[:half]) + _read_chunk(modality, raws[half:])
+
+
+def _read(modality: Modality, raw: Any) -> Stored | _Failure:
     """One bad cell costs that cell, whatever error a decoder raises."""
     try:
         if isinstance(raw, DataError):
             raise raw
-        return read_finite(modality, raw)
+        stored = read_finite(modality, raw)
+        return (stored, [len(stored)]) if modality.space.variable else (stored[None], None)
     except DataError as error:
         return _Failure(str(error), isinstance(error.__cause__, ImportError | MemoryError))
     except MemoryError:

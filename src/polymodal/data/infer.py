@@ -150,19 +150,11 @@ def _spread(origin: Source, names: Sequence[str]) -> tuple[list[tuple[int, Recor
                 lengths[name].append(len(text) if text.isascii() else len(text.encode(errors="replace")))
         if number % step == 0:
             kept.append((number, found))
-            size += _bytes(found)
+            size += found.nbytes
             if len(kept) > _SAMPLE_ROWS or (size > _SAMPLE_BYTES and len(kept) > 2 * _FEWEST_IDS):
                 kept, step = kept[::2], 2 * step
-                size = sum(_bytes(record) for _, record in kept)
+                size = sum(record.nbytes for _, record in kept)
     return kept, lengths
-
-
-def _bytes(record: Record) -> int:
-    """About how much memory a record takes."""
-    files = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in record.cells.values()]
-    return sum(len(file) for file in files if isinstance(file, str | bytes)) + sum(
-        file.nbytes for file in files if isinstance(file, np.ndarray)
-    )
 
 
 class _Column:

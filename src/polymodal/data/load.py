@@ -1,31 +1,25 @@
 """Load: a source and typed fields -> rows in three splits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polymodal.data.cache import build_column, cache_folder
-from polymodal.data.cells import Digests, is_absent
-from polymodal.data.columns import Column
+from polymodal.data.cache import cache_folder
+from polymodal.data.cells import Digests
 from polymodal.data.fields import parse_fields
 from polymodal.data.infer import Fields, fields_of
+from polymodal.data.passes import Pass
 from polymodal.data.places import place_of, remember
 from polymodal.data.rows import Rows
 from polymodal.data.scans import KeptScan, Scan
-from polymodal.data.sources import Record, Rejection, Source, open_source
-from polymodal.data.sources.reading import check_rows
-from polymodal.data.splits import SPLITS, assign_splits, check_fractions, group_keys, is_split_column, split_name
+from polymodal.data.sources import Rejection, Source, open_source
+from polymodal.data.splits import SPLITS, check_fractions
 from polymodal.errors import ConfigError, DataError, printable
-from polymodal.files import digest
 from polymodal.modalities import Modality
-
-_MOST_KNOWN = 4096
-"""Texts of a field whose contents' names are remembered, as classes come again and again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +92,7 @@ def load(
     follow_links: bool = False,
     encoding: str | None = None,
     shards: Mapping[str, Any] | None = None,
-    part: bool = False,
+    part: Callable[[Pass], Any] | None = None,
 ) -> Data:
     """Load aligned rows; any cell may be missing.
 
@@ -131,9 +125,10 @@ def load(
         follow_links: Links in the source's folder may lead out of it.
         encoding: Encoding of ``.csv`` and ``.tsv`` files that are neither UTF-8 nor begin with a byte order mark.
         shards: Given, the source is tar or Parquet shards, here or anywhere that fsspec reaches, which need not fit on
-            the disk: training rows are fetched as they are wanted. Attributes of ``config.ShardsConfig``. Rows are then
-            not grouped, and all of them are used.
-        part: Whether the source is a part of more rows, as a shard is: a split may then be left empty.
+            the disk: training rows are fetched as they are wanted. Attributes of ``config.ShardsConfig``. All rows are
+            used.
+        part: Given where the source is a part of more rows, as a shard is: a split may then be left empty, and this is
+            called with what was found.
 
     Raises:
         DataError: The source, a column or (if strict) a row is wrong, or no row is left.
@@ -146,8 +141,8 @@ def load(
         if limit is not None or root is not None:
             raise ConfigError("data.limit, data.root: rows in shards are used all, and hold no paths; leave them out")
         return load_shards(
-            source, fields, load, Data, key=key, split=split, validation=validation, test=test, cache=cache,
-            strict=strict, encoding=encoding, **shards,
+            source, fields, load, Data, key=key, group=group and key is None, split=split, validation=validation,
+            test=test, cache=cache, strict=strict, encoding=encoding, **shards,
         )  # fmt: skip
     folder = cache_folder(cache)
     origin = open_source(source, folder, root=root, follow_links=follow_links, encoding=encoding)
@@ -163,11 +158,11 @@ def load(
         "limit": limit,
     }
     settings |= {"root": None if root is None else place_of(root), "follow_links": follow_links, "encoding": encoding}
-    passed = settings | {"part": part}
+    passed = settings | {"part": part is not None}
     kept = KeptScan(folder, origin, typed, passed)
     scan = kept.open()
     if scan is None or (strict and (scan.rejected or scan.bad_cells)):
-        scan = _scan(origin, typed, folder, strict, kept, **passed)
+        scan = _scan(origin, typed, folder, strict, kept, **passed | {"part": part})
     everything = Rows(
         scan.modalities, scan.columns, origin, np.arange(len(scan.splits)), {n: c for n, (_, c) in typed.items()}
     )
@@ -200,7 +195,7 @@ def _scan(
     validation: float,
     test: float,
     limit: int | None,
-    part: bool,
+    part: Callable[[Pass], Any] | None,
     **_: Any,
 ) -> Scan:
     """What one pass over the source finds, with its cells decoded; kept for the next time if it may be."""
@@ -210,10 +205,10 @@ def _scan(
         origin.check(key, "key column")
     if split is not None:
         origin.check(split, "split column")
-    scan = _Pass(origin, typed)
+    scan = Pass(origin, typed)
     scan.run(Digests(cache), key, split or "split", limit, strict)
     passing = bool(scan.unread) or scan.names_files
-    scan.assign_splits(split is not None, validation, test, group and key is None, fill=not part)
+    scan.assign_splits(split is not None, validation, test, group and key is None, fill=part is None)
     columns = {}
     for name in typed:
         scan.prepare(name)
@@ -234,7 +229,9 @@ def _scan(
     scan.note_empty(splits, {"validation": validation, "test": test}, grouped=group and key is None)
     modalities = {name: modality for name, (modality, _) in typed.items()}
     found = Scan(modalities, columns, splits, scan.rejected, scan.bad, [*scan.notes, *origin.notes])
-    if not (passing or part):  # of a shard its manifest is kept
+    if part is not None:  # whoever asked for it keeps what is known of it
+        part(scan)
+    elif not passing:
         kept.keep(found)
     return found
 
@@ -244,196 +241,3 @@ def _untrained(training: Rows) -> Iterator[str]:
     for name, present in training.present.items():
         if len(training) and not present.any():
             yield f"fields.{name}: none of the {len(training):,} training rows has a value"
-
-
-class _Pass:
-    """What one pass over the source finds: the content of every cell by name, no cell itself."""
-
-    def __init__(self, origin: Source, typed: Mapping[str, tuple[Modality, str]]) -> None:
-        self.origin, self.typed = origin, typed
-        self.records: list[tuple[str, int]] = []
-        self.ids: dict[str, list[int]] = {name: [] for name in typed}  # number of each cell's content, -1 if absent
-        self.contents: dict[str, dict[bytes, int]] = {name: {} for name in typed}  # number of each distinct content
-        self.firsts: dict[str, list[int]] = {name: [] for name in typed}  # record where each content is first seen
-        self.known: dict[str, dict[str, bytes]] = {
-            name: {} for name in typed
-        }  # contents of short texts that come again
-        self.keys: list[bytes] = []
-        self.shared: list[list[bytes]] = []  # contents of each record that tell which row it is, as a picture does
-        self.split_cells: list[Any] = []
-        self.named_splits: list[str | None] = []  # by files and folders
-        self.splits = np.empty(0, dtype=object)
-        self.notes: list[str] = []
-        self.faults: dict[int, tuple[str | None, str]] = {}  # field and reason of rows that are set aside, by record
-        self.unread: list[tuple[int, str, str]] = []  # record, field and reason of cells that cannot be read
-        self.unparsed: list[tuple[int, Rejection]] = []  # with the number of the next record
-        self.names_files = False
-
-    def run(self, digests: Digests, key: str | None, split: str, limit: int | None, strict: bool) -> None:
-        """Read the whole source once."""
-        for area in self.origin.files.areas:
-            digests.recall(area)
-        columns = {column for _, column in self.typed.values()} | {split} | ({key} if key else set())
-        for found in islice(self.origin.records(columns), limit):
-            if isinstance(found, Rejection):
-                self.unparsed.append((len(self.records), found))
-            else:
-                self._add(found, digests, key, split)
-            if strict:
-                self.raise_first()
-            if limit is None and self.origin.size is not None:
-                check_rows(self.origin.name, self.origin.size, len(self.records))
-        digests.save()
-
-    def _add(self, record: Record, digests: Digests, key: str | None, split: str) -> None:
-        number = len(self.records)
-        self.records.append((record.file, record.row))
-        contents, shared = [], []
-        for name, (modality, column) in self.typed.items():
-            content, cell, known = b"", record.cells.get(column), self.known[name]
-            if isinstance(cell, str) and cell in known:
-                content = known[cell]
-            else:
-                try:
-                    raw = self.origin.raw(record, column, modality)
-                    self.names_files = self.names_files or isinstance(raw, Path)
-                    content = b"" if raw is None else digests.of(raw, modality)
-                    if content and modality.groups(raw):
-                        shared.append(content)
-                    elif raw is cell and isinstance(cell, str) and len(known) < _MOST_KNOWN:
-                        known[cell] = content
-                except DataError as error:
-                    self.unread.append((number, name, str(error)))
-            contents.append(content)
-            numbers = self.contents[name]
-            if content and content not in numbers:
-                numbers[content] = len(numbers)
-                self.firsts[name].append(number)
-            self.ids[name].append(numbers[content] if content else -1)
-        self.shared.append(shared)
-        self.split_cells.append(record.cells.get(split))
-        self.named_splits.append(record.split)
-        self.keys.append(digest(*contents) if key is None else self._key(number, key, record.cells.get(key), digests))
-
-    def _key(self, number: int, column: str, cell: Any, digests: Digests) -> bytes:
-        """The name of what a record's key column holds."""
-        if is_absent(cell):
-            self.reject(number, None, f"the key column '{column}' is empty")
-            return b""
-        modality = next((modality for modality, its in self.typed.values() if its == column), Modality)
-        try:
-            return digests.of(cell, modality)
-        except DataError as error:
-            self.reject(number, None, f"the key column '{column}': {error}")
-            return b""
-
-    def assign_splits(self, explicit: bool, validation: float, test: float, group: bool, *, fill: bool) -> None:
-        """Give every record a split: by its cell if that names one, else by its file's name, else by its key."""
-        names: list[str | None] = [None] * len(self.records)
-        if len(set(self.named_splits)) > 1:  # what is the same for all rows tells nothing
-            names = list(self.named_splits)
-            self.notes.append("the splits are those that files and folders are named after")
-        if explicit or (is_split_column(self.split_cells) and self.split_cells != self.named_splits):
-            for number, cell in enumerate(self.split_cells):
-                if explicit or not is_absent(cell):
-                    try:
-                        names[number] = split_name(cell)
-                    except DataError as error:
-                        self.reject(number, None, str(error))
-        keys: list[bytes | None] = group_keys(self.keys, self.shared) if group else [*self.keys]
-        if (count := keys.count(None)) and validation + test > 0:
-            self.notes.append(
-                f"{count:,} of {len(keys):,} rows are one group, as they share pictures, sounds or long texts, and are "
-                "trained on where no split is named for them; data.group: false takes them apart"
-            )
-        self.splits = np.array(assign_splits(keys, names, validation, test, fill=fill), dtype=object)
-
-    def note_empty(self, splits: np.ndarray, fractions: Mapping[str, float], *, grouped: bool) -> None:
-        """Says which split has no rows although a share of them was to be in it, which few groups may lead to."""
-        rows = len(self.records)
-        empty = [
-            name
-            for name, fraction in fractions.items()
-            if fraction * rows >= 1 and not (splits == SPLITS.index(name)).any()
-        ]
-        if empty:
-            taken = "; rows that share files or long texts are kept together, which data.group: false changes"
-            self.notes.append(f"there are no rows in {' and '.join(empty)}{taken if grouped else ''}")
-
-    def prepare(self, name: str) -> None:
-        """Let a field's modality learn what it needs."""
-        modality, _ = self.typed[name]
-        ids = np.array(self.ids[name], dtype=np.int32)
-        seen = ids >= 0
-        seen[list(self.faults)] = False
-        rows = np.flatnonzero(seen & (self.splits == "train"))
-        if modality.prepares_on == "all":  # no statistic: each distinct value once is enough
-            rows = np.flatnonzero(seen)
-            rows = np.sort(rows[np.unique(ids[rows], return_index=True)[1]])
-        modality.prepare(raw for raw in self._raws(name, rows.tolist()) if not isinstance(raw, DataError))
-
-    def read(self, name: str, cache: Path) -> Column:
-        """A field's stored values; those of cells that cannot be read are absent."""
-        firsts = self.firsts[name]
-        modality, _ = self.typed[name]
-        values, failures = build_column(cache, modality, list(self.contents[name]), lambda: self._raws(name, firsts))
-        ids = np.array(self.ids[name], dtype=np.int32)
-        if failures:
-            bad = np.flatnonzero(np.isin(ids, list(failures)))
-            self.unread += [
-                (number, name, failures[content])
-                for number, content in zip(bad.tolist(), ids[bad].tolist(), strict=True)
-            ]
-        return replace(
-            values, slots=np.append(values.slots, -1).astype(np.int32)[ids]
-        )  # content -1 reads the appended -1
-
-    def _raws(self, name: str, rows: list[int]) -> Iterator[Any]:
-        """The raw values of a field in some records, in order; an error where a file has gone since."""
-        modality, column = self.typed[name]
-        wanted = iter(rows)
-        next_row = next(wanted, None)
-        number = 0
-        for record in self.origin.records([column]):
-            if next_row is None:
-                return
-            if isinstance(record, Record):
-                if number == next_row:
-                    try:
-                        yield self.origin.raw(record, column, modality)
-                    except DataError as error:
-                        yield error
-                    next_row = next(wanted, None)
-                number += 1
-
-    def reject(self, number: int, name: str | None, reason: str) -> None:
-        self.faults.setdefault(number, (name, reason))
-
-    def set_aside_empty(self, columns: Mapping[str, Column]) -> None:
-        """Reject every record that has no field, for the reason of its first bad cell if it has one."""
-        first: dict[int, tuple[str, str]] = {}
-        for number, name, reason in self.unread:
-            first.setdefault(number, (name, reason))
-        nothing = (None, f"no field is present ({', '.join(self.typed)})")
-        empty = ~np.any([column.present for column in columns.values()], axis=0)
-        for number in np.flatnonzero(empty).tolist():
-            self.reject(number, *first.get(number, nothing))
-
-    @property
-    def rejected(self) -> list[Rejection]:
-        """Every row that is set aside so far, in the order of the source."""
-        faulty = [(number, Rejection(*self.records[number], *fault)) for number, fault in self.faults.items()]
-        return [rejection for _, rejection in sorted([*self.unparsed, *faulty], key=lambda found: found[0])]
-
-    @property
-    def bad(self) -> list[Rejection]:
-        """Every cell of the other rows that cannot be read, in the order of the source."""
-        kept = sorted((cell for cell in self.unread if cell[0] not in self.faults), key=lambda cell: cell[0])
-        return [Rejection(*self.records[number], name, reason) for number, name, reason in kept]
-
-    def raise_first(self) -> None:
-        """Refuse the first bad cell or row."""
-        if self.faults or self.unparsed or self.unread:
-            cells = [(number, Rejection(*self.records[number], *found)) for number, *found in self.unread]
-            faulty = [(number, Rejection(*self.records[number], *fault)) for number, fault in self.faults.items()]
-            raise DataError(str(min([*self.unparsed, *cells, *faulty], key=lambda found: found[0])[1]))

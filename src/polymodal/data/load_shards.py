@@ -19,8 +19,10 @@ import torch
 from polymodal.data.cache import cache_folder
 from polymodal.data.columns import Column, ColumnWriter
 from polymodal.data.fields import describe_fields, parse_fields
+from polymodal.data.passes import Pass
 from polymodal.data.places import place_of, remember
 from polymodal.data.rows import Rows
+from polymodal.data.shard_groups import Groups, settle
 from polymodal.data.sharded_rows import ShardedRows, ShardStore
 from polymodal.data.shards import FETCHERS, Shard, ShardCache, ShardSource, bytes_of, find_shards, open_columns
 from polymodal.data.sources import Record, Rejection
@@ -30,7 +32,7 @@ from polymodal.files import atomic_file, atomic_folder, digest, short_digest, wr
 from polymodal.modalities import Modality
 from polymodal.nn.random import fold, make_keys, uniform
 
-FORMAT = 1
+FORMAT = 2
 """Of the manifests and of what lies beside them."""
 _MOST_REJECTIONS = 20
 """Of each shard, that are kept with their reasons."""
@@ -51,6 +53,7 @@ class Manifest:
         rejected: Some of the rows that were set aside: file, row, field and reason.
         bad_cells: Some of the cells that are missing as they cannot be read: file, row, field and reason.
         lost: Number of rows and of cells that were set aside.
+        groups: Which rows share something that tells which row it is; None where rows are not grouped.
     """
 
     present: np.ndarray
@@ -63,10 +66,12 @@ class Manifest:
     rejected: list[list[Any]]
     bad_cells: list[list[Any]]
     lost: tuple[int, int]
+    groups: Groups | None = None
 
     def write(self, file: Path) -> None:
         arrays = {"present": np.packbits(self.present, axis=1), "split": self.split, "index": self.index}
-        known = {name: value for name, value in vars(self).items() if name not in arrays}
+        known = {name: value for name, value in vars(self).items() if name not in arrays and name != "groups"}
+        arrays |= self.groups.arrays() if self.groups is not None else {}
         with atomic_file(file) as partial:
             np.savez(partial, known=np.array(json.dumps(known)), **arrays)  # type: ignore[arg-type]
 
@@ -77,7 +82,8 @@ class Manifest:
             with np.load(file) as arrays:
                 known, count = json.loads(str(arrays["known"])), len(arrays["index"])
                 present = np.unpackbits(arrays["present"], axis=1, count=count).astype(bool)
-                return cls(present=present, split=arrays["split"], index=arrays["index"], **known)
+                groups = Groups.read(arrays) if "groups_group" in arrays else None
+                return cls(present=present, split=arrays["split"], index=arrays["index"], groups=groups, **known)
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
 
@@ -128,7 +134,8 @@ class _Loader:
             fields = {
                 name: {"modality": modality, "column": column} for name, (modality, column) in self.fields.items()
             }
-            data = self.load(str(path), fields, cache=folder, group=False, part=True, **settings, **self.opener)
+            passes: list[Pass] = []
+            data = self.load(str(path), fields, cache=folder, part=passes.append, **settings, **self.opener)
             with ExitStack() as stack:
                 origin = stack.enter_context(self.source.opened(replace(self.shards[shard], name=str(path))))
                 records = sum(isinstance(found, Record) for found in origin.records(()))
@@ -138,13 +145,18 @@ class _Loader:
             split[np.isin(rows.index, data.splits[name].index)] = place
         if named in SPLITS[1:]:
             split[:] = SPLITS.index(named)
+        groups = None
+        if settings["group"]:
+            shared, said = ([its[i] for i in rows.index.tolist()] for its in (passes[0].shared, passes[0].named))
+            said = [named] * len(rows) if named in SPLITS[1:] else said
+            groups = Groups.of(shared, said, settings["validation"], settings["test"])
         rejected, bad_cells = (
             [list(vars(each).values()) for each in some[:_MOST_REJECTIONS]] for some in (data.rejected, data.bad_cells)
         )
         Manifest(
             np.stack([rows.columns[name].present for name in self.fields]), split, rows.index, records,
             [rows.columns[name].key for name in self.fields], bytes_of(folder), rows.fingerprint, rejected,
-            bad_cells, (len(data.rejected), len(data.bad_cells)),
+            bad_cells, (len(data.rejected), len(data.bad_cells)), groups,
         ).write(self._file(shard))  # fmt: skip
         return rows
 
@@ -169,6 +181,7 @@ def load_shards(
     make_data: Callable[..., Any],
     *,
     key: str | None,
+    group: bool,
     split: str | None,
     validation: float,
     test: float,
@@ -189,7 +202,7 @@ def load_shards(
     folder, opener = cache_folder(cache), {"encoding": encoding}
     base, shards = folder / "shards", find_shards(source)
     order = uniform(fold(make_keys(0, 1), torch.arange(len(shards)))).argsort(stable=True).tolist()
-    settings = {"key": key, "split": split, "validation": validation, "test": test, "strict": strict}
+    settings = {"key": key, "group": group, "split": split, "validation": validation, "test": test, "strict": strict}
     typed, settings, notes, sampled = _prepared(
         [shards[place] for place in order], fields, settings, opener, base, load, sample_rows
     )
@@ -221,6 +234,13 @@ def load_shards(
     local = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     index = np.concatenate([m.index + offset for m, offset in zip(manifests, offsets, strict=True)])
     codes = np.concatenate([manifest.split for manifest in manifests])
+    if groups := [manifest.groups for manifest in manifests if manifest.groups is not None]:
+        codes, large = settle(groups, codes)
+        if large:
+            notes.append(
+                f"{large:,} of {len(codes):,} rows are one group, as they share pictures, sounds or long texts, and "
+                "are trained on where no split is named for them; data.group: false takes them apart"
+            )
     present = dict(zip(typed, np.concatenate([manifest.present for manifest in manifests], axis=1), strict=True))
     visited = np.empty(len(shards), dtype=np.int64)
     visited[order] = np.arange(len(shards))
@@ -261,7 +281,7 @@ def load_shards(
         bad_cells=[Rejection(*each) for manifest in manifests for each in manifest.bad_cells],
         notes=[printable(note) for note in notes],
         settings={
-            "key": key, "group": False, "split": split, "validation": validation, "test": test, "limit": None,
+            "key": key, "group": group, "split": split, "validation": validation, "test": test, "limit": None,
             "root": None, "follow_links": False, "encoding": encoding, "shards": given, "source": place_of(source),
         },
     )  # fmt: skip
@@ -305,9 +325,7 @@ def _prepared(
         if settings["split"] is not None or is_split_column(names):
             said = {split_name(cell) for cell in names if cell is not None}
             settings |= {name: 0.0 for name in SPLITS[1:] if name in said}
-        data = load(
-            ShardSource(local, base, opener), fields, cache=base / "sample", group=False, limit=sample_rows, **settings
-        )
+        data = load(ShardSource(local, base, opener), fields, cache=base / "sample", limit=sample_rows, **settings)
     typed = {name: (modality, data.train.names[name]) for name, modality in data.fields.items()}
     tree = describe_fields(data.fields, data.train.names)
     known = {"fields": tree, "settings": settings, "notes": data.notes, "shards": len(local)}

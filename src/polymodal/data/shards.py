@@ -21,7 +21,7 @@ from filelock import FileLock
 from polymodal.data.cache import cache_folder
 from polymodal.data.columns import Column
 from polymodal.data.rows import Derive, Rows
-from polymodal.data.sources import Record, Rejection, Source, open_source
+from polymodal.data.sources import Block, Rejection, Source, open_source
 from polymodal.data.sources.shards import expand
 from polymodal.errors import DataError
 from polymodal.files import atomic_file, check_seal, short_digest
@@ -131,10 +131,10 @@ class ShardSource(Source):
         with shard.fetched(self.scratch) as path:
             yield open_source(str(path), self.scratch, **self.opener)
 
-    def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
+    def blocks(self, columns: Collection[str]) -> Iterator[Block | Rejection]:
         for shard in self.shards:
             with self.opened(shard) as source:
-                yield from source.records(columns)
+                yield from source.blocks(columns)
 
     def columns(self) -> list[str]:
         """Those of the first shard: the others are taken to have no more."""

@@ -90,14 +90,25 @@ def connected(columns: Iterable[np.ndarray], rows: int) -> np.ndarray:
             the same value.
         rows: N.
     """
-    ends, count = [np.empty((2, 0), dtype=np.int64)], rows
+    ends = [np.empty((2, 0), dtype=np.int64)]
     for values in columns:
         has = np.flatnonzero(values >= 0)
-        ends.append(np.stack([has, rows + values[has]]))
-        count = max(count, rows + int(values.max(initial=-1)) + 1)
+        ends.append(np.stack([has, values[has]]))
     near, far = np.concatenate(ends, axis=1)
-    graph = coo_array((np.ones(len(near), dtype=bool), (near, far)), shape=(count, count))
-    return np.unique(connected_components(graph, directed=False)[1][:rows], return_inverse=True)[1]
+    return joined(near, far, rows)
+
+
+def joined(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """(N,) a number from 0 for each row, equal where rows share a value, at any remove.
+
+    Args:
+        rows: (E,) row ...
+        values: (E,) ... and number from 0 of a value that it has.
+        count: N.
+    """
+    nodes = count + int(values.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, count + values)), shape=(nodes, nodes))
+    return np.unique(connected_components(graph, directed=False)[1][:count], return_inverse=True)[1]
 
 
 def group_keys(keys: Sequence[bytes], contents: Sequence[Sequence[bytes]]) -> list[bytes | None]:

@@ -8,11 +8,12 @@ from polymodal.evaluation.scorecard import (
     Score,
     Scorecard,
     all_directions,
+    draw_samples,
     evaluate,
     single_directions,
 )
 
 __all__ = [
-    "Card", "Fault", "Judge", "Sample", "Score", "Scorecard", "Section", "all_directions", "evaluate",
-    "single_directions", "write_page", "write_report",
+    "Card", "Fault", "Judge", "Sample", "Score", "Scorecard", "Section", "all_directions", "draw_samples",
+    "evaluate", "single_directions", "write_page", "write_report",
 ]  # fmt: skip

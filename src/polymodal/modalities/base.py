@@ -25,6 +25,9 @@ from polymodal.types import Space
 
 _PREVIEW_PIXELS = 256
 
+Stored = tuple[np.ndarray, Sequence[int] | None]
+"""Stored values: (n, *space.shape) and None; where an axis varies (sum of lengths, *space.rest) and the n lengths."""
+
 
 @dataclass(frozen=True)
 class ColumnSample:
@@ -168,8 +171,8 @@ class Modality(ABC):
             DataError: The value cannot be decoded or is not of this modality; says why in a few words.
         """
 
-    def read_many(self, raws: Sequence[Any]) -> np.ndarray | None:
-        """``read`` of many values at once, (n, *space.shape), where that is quicker; no axis may vary.
+    def read_many(self, raws: Sequence[Any]) -> "Stored | None":
+        """``read`` of many values at once, where that is quicker.
 
         Returns:
             The very numbers that ``read`` gives, or None: then each is read by itself. It is None wherever ``read``

@@ -78,14 +78,14 @@ def _is_written_out(raw: Any) -> bool:
 
 def _of_array(array: np.ndarray, inner: Callable[[Any], bytes]) -> bytes:
     if array.dtype.kind in "biuf":  # most are
-        return digest(b"array", _form(array.dtype.str, array.shape), np.ascontiguousarray(array).tobytes())
+        return digest(b"array", _form(array.dtype.str, array.shape), array.tobytes())
     shape = repr(array.shape).encode()
     if array.dtype.names:
         return digest(b"record", shape, inner({name: array[name] for name in array.dtype.names}))
     if array.dtype.kind in "OT":  # references to objects, or to strings of any length
         return digest(b"objects", shape, *map(inner, array.flat))
     kind = array.dtype.name if array.dtype.kind == "V" else array.dtype.str  # kinds that NumPy does not know are all V
-    return digest(b"array", _form(kind, array.shape), np.ascontiguousarray(array).tobytes())
+    return digest(b"array", _form(kind, array.shape), array.tobytes())
 
 
 @lru_cache(maxsize=256)

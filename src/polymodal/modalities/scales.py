@@ -149,7 +149,7 @@ class Sample:
     def add(self, numbers: np.ndarray) -> None:
         """One more row (S,)."""
         if self.count % self.stride == 0:
-            self.values.append(numbers)
+            self.values.append(numbers.copy())  # not a view, which would keep the others
             if len(self.values) * max(len(numbers), 1) > MOST_VALUES * 64 or len(self.values) > MOST_VALUES:
                 self.values, self.stride = self.values[::2], 2 * self.stride
         self.count += 1

@@ -1,7 +1,7 @@
 """Text: strings <-> ids of bytes, or of a vocabulary learned by byte pair encoding."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,8 +11,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+<<<<<<< HEAD
 from polymodal.errors import ConfigError, DataError, quote
 from polymodal.modalities.base import ColumnSample, Modality, read_file, usual_limit
+=======
+from polymodal.errors import ConfigError, DataError
+from polymodal.modalities.base import ColumnSample, Modality, Stored, read_file, usual_limit
+>>>>>>> bulk
 from polymodal.types import Space
 
 _TAUGHT = 1 << 12
@@ -111,6 +116,20 @@ class Text(Modality):
         ids[:-1] += self.SHIFT
         ids[-1] = self.END
         return ids
+
+    def read_many(self, raws: Sequence[Any]) -> Stored | None:
+        if self.tokenizer is not None or not all(isinstance(raw, str) for raw in raws):
+            return None
+        try:
+            encoded = [raw.encode() for raw in raws]
+        except UnicodeEncodeError:
+            return None
+        lengths = [len(text) + 1 for text in encoded]
+        if max(lengths, default=1) > self.max_length:
+            return None
+        ids = np.frombuffer(b"\0".join([*encoded, b""]), dtype=np.uint8).astype(self.dtype) + self.SHIFT
+        ids[np.cumsum(lengths) - 1] = self.END
+        return ids, lengths
 
     @classmethod
     def groups(cls, raw: Any) -> bool:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, quote
 from polymodal.files import write_array
-from polymodal.modalities.base import ColumnSample, Modality
+from polymodal.modalities.base import ColumnSample, Modality, Stored
 from polymodal.modalities.moments import given_moments
 from polymodal.modalities.npy import NPY, load_npy
 from polymodal.modalities.numbers import column_numbers, column_size, is_number, parse_vector
@@ -23,6 +24,7 @@ from polymodal.modalities.text import shown
 from polymodal.types import Space
 
 _MOST_NUMBERS = 1 << 24
+_NUMBERS_TOGETHER = 1 << 14
 FAR = 3.0
 """Standard deviations from the mean, on a scale that is not linear, beyond which a value counts as one that far away
 where values are averaged."""
@@ -92,12 +94,11 @@ class Vector(Modality):
     def prepare(self, raws: Iterable[Any]) -> None:
         if self.scale is not None and self.mean is not None and self.std is not None:
             return
-        sample = Sample(self.size)
-        for raw in raws:
-            try:
-                sample.add(self._numbers(raw))
-            except DataError:
-                continue  # the build refuses the same cell, and says so with its row
+        sample, raws = Sample(self.size), iter(raws)
+        while some := list(islice(raws, max(1, _NUMBERS_TOGETHER // self.size))):
+            for numbers in map(self._numbers_or_none, some) if (many := self._many(some)) is None else many:
+                if numbers is not None:  # the build refuses the same cell, and says so with its row
+                    sample.add(numbers)
         if sample.count:
             fitted = sample.fit(self.scale, self.knots)
             self.scale, self.knots = fitted.scale, fitted.knots
@@ -113,14 +114,25 @@ class Vector(Modality):
             raise DataError(f"{most:g} standard deviations from the mean, beyond 32 bits")
         return deviations.astype(self.dtype)
 
-    def read_many(self, raws: Sequence[Any]) -> np.ndarray | None:
-        if not all(isinstance(raw, np.ndarray) and raw.dtype.kind == "f" and raw.shape == (self.size,) for raw in raws):
-            return None
-        numbers = np.stack(raws).astype(np.float64)
-        if not (np.abs(numbers) <= LARGEST).all():
+    def read_many(self, raws: Sequence[Any]) -> Stored | None:
+        if (numbers := self._many(raws)) is None:
             return None
         deviations = self._scales.standardise(numbers)
-        return deviations.astype(self.dtype) if (np.abs(deviations) <= LARGEST).all() else None
+        return (deviations.astype(self.dtype), None) if (np.abs(deviations) <= LARGEST).all() else None
+
+    def _many(self, raws: Sequence[Any]) -> np.ndarray | None:
+        """The numbers of arrays as given (n, size), in 64-bit floats; None if they are no such arrays."""
+        shape = (self.size,)
+        if not all(type(raw) is np.ndarray and raw.dtype.kind == "f" and raw.shape == shape for raw in raws):
+            return None
+        numbers = np.stack(raws).astype(np.float64)
+        return numbers if (np.abs(numbers) <= LARGEST).all() else None
+
+    def _numbers_or_none(self, raw: Any) -> np.ndarray | None:
+        try:
+            return self._numbers(raw)
+        except DataError:
+            return None
 
     def _numbers(self, raw: Any) -> np.ndarray:
         """Raw -> the numbers as given (size,), in 64-bit floats."""

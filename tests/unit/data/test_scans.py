@@ -49,7 +49,7 @@ def test_the_second_load_reads_no_row(tmp_path, monkeypatch):
     first = pm.load(table, FIELDS, cache=tmp_path / "cache")
     assert (len(first.rejected), len(first.bad_cells)) == (2, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Tables, "_read", lambda *_: pytest.fail("a row was read"))
+        patch.setattr(Tables, "blocks", lambda *_: pytest.fail("a row was read"))
         second = pm.load(table, FIELDS, cache=tmp_path / "cache")
     assert told(second) == told(first)
     assert str(second.train[0]) == str(first.train[0])

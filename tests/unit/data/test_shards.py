@@ -137,3 +137,47 @@ def test_an_order_visits_every_row_once_and_windows_one_after_the_other():
     for begin in (0, 7, 20):  # from anywhere, the same
         assert torch.equal(Order(order.sizes, 2).at(key, places[begin:]), rows[begin:])
     assert not torch.equal(order.at(make_keys(4, 1), places), rows)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_rows_that_share_something_are_in_one_split_wherever_they_lie(tmp_path, gaps):
+    """As they are if all lie in one table: a row shares a text with another, which shares one with a third."""
+    random, story = np.random.default_rng(0), "one of the long texts that tell which row it is, as pictures do: no."
+    tables = []
+    for shard in range(6):
+        rows = {
+            "one": [f"{story} {random.integers(60)}" for _ in range(40)],
+            "two": [f"{story} {100 + random.integers(400)}" for _ in range(40)],
+            "name": [f"{shard} {n}" for n in range(40)],
+        }
+        rows["one"][:36] = [None] * 36  # or all would be one group
+        rows["two"][:9] = [f"{story} {shard}000"] * 9
+        if gaps:
+            rows["split"] = ["test" if n % 5 == shard else None for n in range(40)]
+        tables.append(pa.table(rows))
+        pq.write_table(tables[-1], tmp_path / f"rows-{shard}.parquet")
+    # In one shard most rows share a text, of all rows few.
+    tables.append(
+        pa.table({"one": [None] * 9, "two": [f"{story} 7"] * 8 + [None], "name": [f"6 {n}" for n in range(9)]})
+    )
+    pq.write_table(tables[-1], tmp_path / "rows-6.parquet")
+    fields = {name: {"modality": "text", "max_length": 80} for name in ("one", "two", "name")}
+    options = {"validation": 0.2, "test": 0.3, "cache": tmp_path / "cache"}
+    whole = pm.load(pa.concat_tables(tables, promote_options="default"), fields, **options)
+    parts = pm.load(str(tmp_path / "rows-*.parquet"), fields, shards={"window": 2}, **options)
+    for name, rows in whole.splits.items():
+        assert sorted(rows.index.tolist()) == sorted(parts.splits[name].index.tolist()), name
+    assert parts.settings["group"] is True
+    alone = pm.load(str(tmp_path / "rows-*.parquet"), fields, shards={"window": 2}, group=False, **options)
+    assert sorted(alone.train.index.tolist()) != sorted(parts.train.index.tolist())
+
+
+def test_most_rows_in_one_group_are_trained_on(tmp_path):
+    texts = ["the one long text that nearly all rows of all shards have in common, as it happens"] * 12
+    for shard in range(3):
+        table = {"text": [*texts, None], "name": [f"{shard} {n}" for n in range(13)]}
+        pq.write_table(pa.table(table), tmp_path / f"rows-{shard}.parquet")
+    fields = {"text": pm.Text(max_length=100), "name": pm.Text()}
+    data = pm.load(str(tmp_path / "*.parquet"), fields, shards={"window": 2}, cache=tmp_path / "cache", test=0.4)
+    assert {*range(39)} - {12, 25, 38} <= {*data.train.index.tolist()}
+    assert any(note.startswith("36 of 39 rows are one group") for note in data.notes)

@@ -6,11 +6,11 @@ from typing import Any
 
 from polymodal.data.paths import Files
 from polymodal.data.sources import builtin, folders, hugging_face, memory, shards, tables
-from polymodal.data.sources.base import Record, Rejection, Source
+from polymodal.data.sources.base import Block, Record, Rejection, Source
 from polymodal.data.sources.builtin import BUILTIN
 from polymodal.errors import DataError
 
-__all__ = ["BUILTIN", "Record", "Rejection", "Source", "open_source"]
+__all__ = ["BUILTIN", "Block", "Record", "Rejection", "Source", "open_source"]
 
 
 def open_source(

@@ -1,4 +1,4 @@
-"""Arrow: record batches -> rows. Cells are taken as they are; the field's modality decodes pictures and sound."""
+"""Arrow: record batches -> blocks of rows. Cells are taken as they are; the field's modality decodes media."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from polymodal.data.paths import Files
-from polymodal.data.sources.base import Record, Source
+from polymodal.data.sources.base import Block, Source
 from polymodal.data.sources.reading import check_unpacked
 from polymodal.errors import DataError
 
@@ -46,7 +46,7 @@ class ArrowTable(Source):
     def columns(self) -> list[str]:
         return list(self._names)
 
-    def records(self, columns: Collection[str]) -> Iterator[Record]:
+    def blocks(self, columns: Collection[str]) -> Iterator[Block]:
         wanted = [name for name in self._names if name in columns]
         # A table without columns would have no rows.
         try:
@@ -71,8 +71,8 @@ def from_arrow(
     batches: Iterable[pa.RecordBatch | pa.Table],
     classes: dict[str, list[str]],
     packed: int | None = None,
-) -> Iterator[Record]:
-    """Records of Arrow batches.
+) -> Iterator[Block]:
+    """The rows of Arrow batches.
 
     Args:
         file: That holds them.
@@ -93,10 +93,10 @@ def from_arrow(
         for start in range(0, batch.num_rows, rows):
             part = batch.slice(start, rows) if rows < batch.num_rows else batch
             names = part.schema.names
-            columns = [_cells(part.column(name), classes.get(name)) for name in names]
-            for cells in zip(*columns, strict=True) if columns else repeat((), part.num_rows):
-                row += 1
-                yield Record(file, row, dict(zip(names, cells, strict=True)))
+            places = [*zip(repeat(file), range(row + 1, row + part.num_rows + 1))]
+            cells = {name: _cells(part.column(name), classes.get(name)) for name in names}
+            row += part.num_rows
+            yield Block(places, cells, [None] * part.num_rows)
 
 
 def classes(schema: pa.Schema) -> dict[str, list[str]]:

@@ -1,10 +1,11 @@
 """What every source is: rows in a fixed order."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from polymodal.data.cells import resolve
 from polymodal.data.paths import Files
@@ -13,6 +14,7 @@ from polymodal.errors import DataError, printable, unknown
 from polymodal.modalities import Modality
 
 _PEEK_ROWS = 1000
+_BLOCK_ROWS, _BLOCK_BYTES = 256, 1 << 26
 
 
 @dataclass(slots=True)
@@ -30,6 +32,46 @@ class Record:
     row: int
     cells: dict[str, Any]
     split: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory its texts, files and arrays take."""
+        parts = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in self.cells.values()]
+        return sum(len(part) for part in parts if isinstance(part, str | bytes)) + sum(
+            part.nbytes for part in parts if isinstance(part, np.ndarray)
+        )
+
+
+@dataclass(slots=True)
+class Block:
+    """Rows one after another, column by column, as the source has them.
+
+    Attributes:
+        places: Of each row, the file that holds it and its place in that, as of ``Record``.
+        cells: By column, of each row; None where a row lacks the column.
+        splits: Of each row, what the name of its file or folder seems to say, or None.
+    """
+
+    places: Sequence[tuple[str, int]]
+    cells: dict[str, list[Any]]
+    splits: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of a column, which the block may lack."""
+        cells = self.cells.get(name)
+        return [None] * len(self) if cells is None else cells
+
+    def head(self, rows: int) -> "Block":
+        """The first rows."""
+        return Block(self.places[:rows], {name: its[:rows] for name, its in self.cells.items()}, self.splits[:rows])
+
+    def records(self) -> Iterator[Record]:
+        """Its rows."""
+        for (file, row), split, *cells in zip(self.places, self.splits, *self.cells.values(), strict=True):
+            yield Record(file, row, dict(zip(self.cells, cells, strict=True)), split)
 
 
 @dataclass(frozen=True)
@@ -53,10 +95,11 @@ class Rejection:
         return printable(f"{self.file}, row {self.row}{field}: {self.reason}")
 
 
-class Source(ABC):
+class Source:
     """Rows in a fixed order, only ever read from the first to the last, so that they may be more than memory holds.
 
-    Nothing that the user owns is written.
+    Nothing that the user owns is written. A source defines ``records``, or ``blocks`` where it has columns; the other
+    follows from it.
 
     Args:
         name: For messages.
@@ -73,13 +116,25 @@ class Source(ABC):
         self._notes: dict[str, None] = {}
         self._columns_read: dict[str, list[Any]] = {}
 
-    @abstractmethod
     def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
         """All rows in order, with at least these columns' cells; absent ones may be left out.
 
         Raises:
             DataError: A file as a whole cannot be read.
         """
+        for found in self.blocks(columns):
+            if isinstance(found, Block):
+                yield from found.records()
+            else:
+                yield found
+
+    def blocks(self, columns: Collection[str]) -> Iterator[Block | Rejection]:
+        """All rows in order, some at a time, with these columns' cells or more.
+
+        Raises:
+            DataError: A file as a whole cannot be read.
+        """
+        return in_blocks(self.records(columns), columns)
 
     def stamp(self) -> list[list[Any]] | None:
         """Path, size and times of each file that its cells are in; None if it has none, or one has just been changed.
@@ -109,7 +164,11 @@ class Source(ABC):
         Raises:
             DataError: The cell could not be read, or is a path of no file that may be read.
         """
-        return resolve(record.cells.get(column), modality, self.files, record.file)
+        return self.raw_of(record.cells.get(column), modality, record.file)
+
+    def raw_of(self, cell: Any, modality: Modality, file: str) -> Any:
+        """The raw value of a cell that is in a file of the source; as ``raw``."""
+        return resolve(cell, modality, self.files, file)
 
     def check(self, column: str, what: str) -> None:
         """Refuse a column that no row has.
@@ -142,6 +201,29 @@ class Source(ABC):
         return self._columns_read[name]
 
 
+def in_blocks(rows: Iterable[Record | Rejection], columns: Collection[str]) -> Iterator[Block | Rejection]:
+    """Rows in order, those between two rejections together, with the cells of these columns."""
+    together: list[Record] = []
+    size = 0
+    for found in rows:
+        if isinstance(found, Record):
+            together.append(found)
+            size += found.nbytes
+        if together and (isinstance(found, Rejection) or len(together) == _BLOCK_ROWS or size > _BLOCK_BYTES):
+            yield _block(together, columns)
+            together, size = [], 0
+        if isinstance(found, Rejection):
+            yield found
+    if together:
+        yield _block(together, columns)
+
+
+def _block(records: list[Record], columns: Collection[str]) -> Block:
+    there = [name for name in columns if any(name in record.cells for record in records)]
+    cells: dict[str, list[Any]] = {name: [record.cells.get(name) for record in records] for name in there}
+    return Block([(record.file, record.row) for record in records], cells, [record.split for record in records])
+
+
 class Splits(Source):
     """Sources one after another, each a split of its own.
 
@@ -162,11 +244,12 @@ class Splits(Source):
     def notes(self) -> list[str]:
         return [*super().notes, *(f"{split}: {note}" for split, part in self.parts.items() for note in part.notes)]
 
-    def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
+    def blocks(self, columns: Collection[str]) -> Iterator[Block | Rejection]:
         for name, part in self.parts.items():
             split = split_in_name(name)
-            for found in part.records(columns):
-                if isinstance(found, Record):
-                    yield Record(name, found.row, {"split": split or name, **found.cells}, split)
+            for found in part.blocks(columns):
+                if isinstance(found, Block):
+                    cells = {"split": [split or name] * len(found), **found.cells}
+                    yield Block([(name, row) for _, row in found.places], cells, [split] * len(found))
                 else:
                     yield replace(found, file=name)

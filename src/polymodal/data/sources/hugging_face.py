@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from polymodal.data.paths import Files
 from polymodal.data.sources.arrow import BATCH_ROWS, ArrowTable
-from polymodal.data.sources.base import Record, Source, Splits
+from polymodal.data.sources.base import Block, Source, Splits
 from polymodal.errors import DataError
 
 
@@ -47,15 +47,16 @@ class DatasetTable(ArrowTable):
         self._media = [name for name, kind in features.items() if trusted and type(kind).__name__ in media]
         self._anywhere = Files(Path("/"))
 
-    def records(self, columns: Collection[str]) -> Iterator[Record]:
-        for record in super().records(columns):
-            for name in self._media:
-                cell = record.cells.get(name)
-                if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
-                    record.cells[name] = self._file(cell["path"])
-            yield record
+    def blocks(self, columns: Collection[str]) -> Iterator[Block]:
+        for block in super().blocks(columns):
+            for name in {*self._media} & {*block.cells}:
+                block.cells[name] = [self._file(cell) for cell in block.cells[name]]
+            yield block
 
-    def _file(self, path: str) -> Path | DataError:
+    def _file(self, cell: Any) -> Any:
+        path = cell.get("path") if isinstance(cell, dict) and cell.get("bytes") is None else None
+        if not path:
+            return cell
         try:
             return self._anywhere.find(os.path.abspath(path))
         except DataError as error:

@@ -34,7 +34,8 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return cells
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=distinct)
+_DECODERS = {False: json.JSONDecoder(object_pairs_hook=distinct), True: json.JSONDecoder()}
+"""By whether a text is known to have no key twice in an object."""
 
 
 def _check_values(text: str) -> None:
@@ -56,14 +57,21 @@ def loads(content: bytes | str) -> Any:
     """
     text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
     _check_values(text)
-    return _DECODER.decode(text)
+    return _DECODERS[False].decode(text)
 
 
-def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
-    """One JSON object per line, or all the same a list of them; empty lines are skipped."""
+def read_lines(path: Path, file: str, unchecked: bool = False) -> Iterator[Record | Rejection]:
+    """One JSON object per line, or all the same a list of them; empty lines are skipped.
+
+    Args:
+        path: Path of the file.
+        file: Its name.
+        unchecked: Whether it is known that no object has a key twice, which takes longest to find out.
+    """
     if _is_list(path):
-        yield from read_document(path, file)
+        yield from read_document(path, file, unchecked)
         return
+    decoder = _DECODERS[unchecked]
     with open_binary(path) as source:
         for number, line in enumerate(lines(source), 1):
             if len(line) > MOST_LINE_BYTES:
@@ -74,7 +82,7 @@ def read_lines(path: Path, file: str) -> Iterator[Record | Rejection]:
                 if not text:
                     continue
                 _check_values(text)
-                cells, end = _DECODER.raw_decode(text)
+                cells, end = decoder.raw_decode(text)
                 if end < len(text):
                     raise ValueError(f"more text from character {end + 1}")
             except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
@@ -120,10 +128,10 @@ def _begins_list(head: bytes) -> bool:
     return _LIST.match(head.decode("utf-8", "replace")) is not None
 
 
-def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
+def read_document(path: Path, file: str, unchecked: bool = False) -> Iterator[Record | Rejection]:
     """A list of objects, bare or under ``data``; an object of columns; or an object per line.
 
-    Only a part of the file is in memory at a time, but for columns.
+    Only a part of the file is in memory at a time, but for columns. Arguments as of ``read_lines``.
 
     Raises:
         DataError: It is none of these.
@@ -132,7 +140,7 @@ def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
         head = source.read(_PEEK_BYTES)
     if _begins_list(head):
         with open_binary(path) as source, io.TextIOWrapper(source, encoding="utf-8-sig") as text:
-            yield from _elements(text, file)
+            yield from _elements(text, file, _DECODERS[unchecked])
         return
     with open_binary(path) as source:
         whole = source.read(MOST_LINE_BYTES + 1)
@@ -150,7 +158,7 @@ def read_document(path: Path, file: str) -> Iterator[Record | Rejection]:
             f'{path.name}: no rows; a list of objects is right, alone or as {{"data": [...]}}, or an object per line, '
             "or one of columns that are lists"
         )
-    yield from read_lines(path, file)
+    yield from read_lines(path, file, unchecked)
 
 
 def _columns(document: bytes) -> dict[str, list[Any]] | None:
@@ -170,7 +178,7 @@ def _columns(document: bytes) -> dict[str, list[Any]] | None:
     return None if any(isinstance(cell, dict) for column in lists for cell in column) else columns  # lists of records
 
 
-def _elements(source: io.TextIOWrapper, file: str) -> Iterator[Record | Rejection]:
+def _elements(source: io.TextIOWrapper, file: str, decoder: json.JSONDecoder) -> Iterator[Record | Rejection]:
     text = source.read(_CHUNK_CHARACTERS)
     start = _LIST.match(text)
     place = start.end() if start else 0
@@ -183,7 +191,7 @@ def _elements(source: io.TextIOWrapper, file: str) -> Iterator[Record | Rejectio
             return
         try:
             _check_values(text)
-            cells, end = _DECODER.raw_decode(text, place)
+            cells, end = decoder.raw_decode(text, place)
         except (ValueError, RecursionError) as error:  # broken, or it ends in what is not read yet
             text, place = text[place:], 0
             more = source.read(max(_CHUNK_CHARACTERS, len(text))) if len(text) <= MOST_LINE_BYTES else ""

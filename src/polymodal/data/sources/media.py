@@ -72,8 +72,8 @@ class MediaFiles(Source):
             dict.fromkeys([*fixed, "label", *(super().columns() if "json" in found else ()), "__key__", "split"])
         )
 
-    def raw(self, record: Record, column: str, modality: Modality) -> Any:
-        return resolve(record.cells.get(column), modality, self.files)  # these paths start from the data folder
+    def raw_of(self, cell: Any, modality: Modality, file: str) -> Any:
+        return resolve(cell, modality, self.files)  # these paths start from the data folder
 
     def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
         known = {*media(), "label", "__key__", "split", *_NOTES.values()} - {"json"}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.parquet
 from polymodal.data.cells import SETTLE_SECONDS
 from polymodal.data.paths import Files
 from polymodal.data.sources.arrow import check_names, classes, from_arrow
-from polymodal.data.sources.base import Record, Rejection, Source
+from polymodal.data.sources.base import Block, Record, Rejection, Source, in_blocks
 from polymodal.data.sources.delimited import SEPARATORS, DelimitedFile
 from polymodal.data.sources.json_rows import read_document, read_lines
 from polymodal.data.sources.reading import BROKEN
@@ -75,34 +76,44 @@ class Tables(Source):
                 raise _unreadable(path, error) from error
         if _ends(path, DELIMITED):
             return list(self._open(path).columns)
-        rows = islice(self._read(file, path, ()), most_rows)
+        rows = islice(self._rows(file, path), most_rows)
         return list(dict.fromkeys(name for row in rows if isinstance(row, Record) for name in row.cells))
 
-    def records(self, columns: Collection[str]) -> Iterator[Record | Rejection]:
+    def blocks(self, columns: Collection[str]) -> Iterator[Block | Rejection]:
         for file, path in self.tables.items():
             split = split_in_path(file)
-            for found in self._read(file, path, columns):
-                if split is not None and isinstance(found, Record):
-                    found.split = split
+            parquet = _ends(path, PARQUET)
+            for found in self._parquet(file, path, columns) if parquet else in_blocks(self._rows(file, path), columns):
+                if split is not None and isinstance(found, Block):
+                    found.splits = [split] * len(found)
                 yield found
 
-    def _read(self, file: str, path: Path, columns: Collection[str]) -> Iterator[Record | Rejection]:
-        try:
-            if path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
-                raise DataError(f"{file}: a pointer of Git LFS in place of the file; `git lfs pull` fetches it")
-            if _ends(path, PARQUET):
-                if path not in self._checked:
-                    check_parquet(path)
-                    self._checked.add(path)
-                yield from _parquet(file, path, columns)
-            elif _ends(path, DELIMITED):
+    def _parquet(self, file: str, path: Path, columns: Collection[str]) -> Iterator[Block]:
+        """Read by parts of row groups, and only the columns that are asked for."""
+        with _reading(file, path):
+            if path not in self._checked:
+                check_parquet(path)
+                self._checked.add(path)
+            with pa.parquet.ParquetFile(path) as table:
+                names = table.schema_arrow.names
+                check_names(file, names)
+                wanted = [name for name in names if name in columns]
+                batches = table.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False)
+                yield from from_arrow(file, batches, classes(table.schema_arrow), path.stat().st_size)
+
+    def _rows(self, file: str, path: Path) -> Iterator[Record | Rejection]:
+        """Those of text, with all of their cells."""
+        with _reading(file, path):
+            if _ends(path, DELIMITED):
                 yield from self._text(file, self._open(path))
-            else:
-                yield from (read_lines if _ends(path, JSON_LINES) else read_document)(path, file)
-        except DataError:
-            raise
-        except (*BROKEN, pa.ArrowException, ValueError) as error:
-            raise _unreadable(path, error) from error
+                return
+            sound, read = path in self._checked, read_lines if _ends(path, JSON_LINES) else read_document
+            faults = 0
+            for found in read(path, file, unchecked=sound):
+                faults += isinstance(found, Rejection)
+                yield found
+            if not faults:  # what was in no row twice need not be looked for again
+                self._checked.add(path)
 
     def _open(self, path: Path) -> DelimitedFile:
         if path not in self._delimited:
@@ -131,18 +142,21 @@ class Tables(Source):
                 yield Record(file, number, dict(zip(names, cells, strict=True)))
 
 
-def _parquet(file: str, path: Path, columns: Collection[str]) -> Iterator[Record]:
-    """Read by parts of row groups, and only the columns that are asked for."""
-    with pa.parquet.ParquetFile(path) as table:
-        names = table.schema_arrow.names
-        check_names(file, names)
-        wanted = [name for name in names if name in columns]
-        batches = table.iter_batches(_BATCH_ROWS, columns=wanted)
-        yield from from_arrow(file, batches, classes(table.schema_arrow), path.stat().st_size)
-
-
 def _ends(path: Path, endings: tuple[str, ...]) -> bool:
     return path.name.lower().endswith(endings)
+
+
+@contextmanager
+def _reading(file: str, path: Path) -> Iterator[None]:
+    """Says which file it is that cannot be read."""
+    try:
+        if path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
+            raise DataError(f"{file}: a pointer of Git LFS in place of the file; `git lfs pull` fetches it")
+        yield
+    except DataError:
+        raise
+    except (*BROKEN, pa.ArrowException, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from polymodal import stopping
 from polymodal.data import Rows, overlap, overlap_notes
 from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
+from polymodal.evaluation.scorecard.drawn_groups import DrawnGroups
 from polymodal.evaluation.scorecard.evaluator import Evaluator, model_hash
 from polymodal.evaluation.scorecard.scorecard import Sample, Score, Scorecard
 from polymodal.evaluation.scorecard.workers import measure_all
@@ -23,6 +25,9 @@ from polymodal.model import Model
 
 Direction = tuple[Sequence[str], str]
 """Fields that are given, and the one that is generated."""
+
+DRAWN = "drawn"
+"""In the folder of results: samples that were drawn to be scored."""
 
 
 def single_directions(model: Model) -> list[Direction]:
@@ -105,22 +110,12 @@ def evaluate(
         ConfigError: A direction, an option or a field is wrong.
         DataError: No direction has a row.
     """
-    chosen = single_directions(model) if directions is None else [(tuple(given), to) for given, to in directions]
     options = {name: dict(given) for name, given in (options or {}).items()}
-    for given, to in chosen:
-        if not given:
-            raise ConfigError(f"directions: '{to}' has no inputs; name at least one field")
-        check_fields(model, dict.fromkeys(given), [to], {to: options.get(to, {})})
-        for name in (*given, to):
-            if name not in rows.fields:
-                raise ConfigError(f"{direction_name(given, to)}: the data has no field '{name}'")
-    for what, number in (("n_rows", n_rows), ("n_samples", n_samples), ("samples", samples)):
-        if number < 1:
-            raise ConfigError(f"{what}: {number} is not at least 1")
+    chosen = _checked(model, rows, directions, options, n_rows=n_rows, n_samples=n_samples, samples=samples)
     rows = rows.written_by(model.modalities)
     evaluator = Evaluator(
-        model, rows, training, judge,
-        n_rows=n_rows, n_samples=n_samples, shown=samples, seed=seed, options=options, thorough=thorough,
+        model, rows, training, judge, n_rows=n_rows, n_samples=n_samples, shown=samples, seed=seed, options=options,
+        thorough=thorough, drawn=Path(folder) / DRAWN if folder else None,
     )  # fmt: skip
     wanted = [*chosen, *(((), name) for name in model.codecs if codecs and name in rows.fields)]
     results, files = measure_all(evaluator, wanted, Path(folder) if folder else None, workers, progress)
@@ -150,6 +145,79 @@ def evaluate(
     parts = [_score(metric, result, seed) for result in results if not result.inputs for metric in result.results]
     faults = [fault for result in results for fault in result.faults]
     return Scorecard(title, scores, shown, rows.fields, facts, notes, faults, parts, files)
+
+
+def draw_samples(
+    model: Model,
+    rows: Rows,
+    folder: Path,
+    shard: tuple[int, int],
+    *,
+    directions: Sequence[Direction] | None = None,
+    n_rows: int = 200,
+    n_samples: int = 1,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    thorough: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[int, int]:
+    """Draws the samples that ``evaluate`` scores, of a share of the groups of rows, and keeps them for it.
+
+    Args:
+        model: The same as in ``evaluate``, likewise all arguments that are not named here.
+        folder: Where ``evaluate`` keeps results.
+        shard: ``(i, n)`` draws every n-th group from the i-th on, from 1, so that n calls on n machines draw all.
+
+    Returns:
+        Number of groups of this share that are there, and of all groups.
+
+    Raises:
+        ConfigError: A direction, an option or a field is wrong, or the shard is none.
+    """
+    if not 1 <= shard[0] <= shard[1]:
+        raise ConfigError(f"shard: {shard[0]}/{shard[1]} is none; 1/{shard[1]} to {shard[1]}/{shard[1]} are")
+    options = {name: dict(given) for name, given in (options or {}).items()}
+    chosen = _checked(model, rows, directions, options, n_rows=n_rows, n_samples=n_samples)
+    evaluator = Evaluator(
+        model, rows.written_by(model.modalities), None, None, n_rows=n_rows, n_samples=n_samples, shown=1, seed=seed,
+        options=options, thorough=thorough,
+    )  # fmt: skip
+    groups = DrawnGroups(folder / DRAWN, shard)
+    with stopping.finishing():
+        for place, (given, to) in enumerate(chosen):
+            if progress:
+                progress(place, len(chosen), direction_name(given, to))
+            evaluator.draw(given, to, groups)
+            stopping.stop_if_asked()
+    return groups.done, groups.asked
+
+
+def _checked(
+    model: Model,
+    rows: Rows,
+    directions: Sequence[Direction] | None,
+    options: Mapping[str, Mapping[str, Any]],
+    **counts: int,
+) -> list[Direction]:
+    """The directions.
+
+    Raises:
+        ConfigError: One is wrong, or an option, a field or a number.
+    """
+    chosen: list[Direction] = single_directions(model)
+    if directions is not None:
+        chosen = [(tuple(given), to) for given, to in directions]
+    for given, to in chosen:
+        if not given:
+            raise ConfigError(f"directions: '{to}' has no inputs; name at least one field")
+        check_fields(model, dict.fromkeys(given), [to], {to: options.get(to, {})})
+        for name in (*given, to):
+            if name not in rows.fields:
+                raise ConfigError(f"{direction_name(given, to)}: the data has no field '{name}'")
+    for what, number in counts.items():
+        if number < 1:
+            raise ConfigError(f"{what}: {number} is not at least 1")
+    return chosen
 
 
 def _score(metric: MetricResult, result: DirectionResult, seed: int) -> Score:

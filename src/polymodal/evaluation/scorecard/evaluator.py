@@ -6,7 +6,8 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.direction_result import DirectionResult, Pick
 from polymodal.evaluation.scorecard.distribution_metrics import DistributionMetrics
+from polymodal.evaluation.scorecard.drawn_groups import DrawnGroups
 from polymodal.evaluation.scorecard.faults import find_faults
 from polymodal.evaluation.scorecard.likelihood import likelihood
 from polymodal.evaluation.scorecard.memorisation import Nearest, TrainingSet, near_copies
@@ -49,6 +51,7 @@ class Evaluator:
         seed: Seed of everything that is random.
         options: Sampling options of the heads, by field.
         thorough: Whether more than the agreement with the inputs is measured.
+        drawn: Folder of samples that other processes may have drawn, which are not drawn again.
     """
 
     def __init__(
@@ -64,8 +67,9 @@ class Evaluator:
         seed: int,
         options: Mapping[str, Mapping[str, Any]],
         thorough: bool = True,
+        drawn: Path | None = None,
     ):
-        self.thorough = thorough
+        self.thorough, self.drawn, self.groups = thorough, drawn, DrawnGroups(drawn)
         self.model, self.rows, self.judge, self.training = model, rows, judge, training
         self.n_rows, self.n_samples, self.shown, self.seed, self.options = n_rows, n_samples, shown, seed, options
         self._general_notes: list[str] = []
@@ -141,7 +145,7 @@ class Evaluator:
             examiner.notes.append(f"{name}: not scored, no row has all of its fields.")
             return DirectionResult(tuple(given), to, [], [])
         rows, clusters = self.rows.select(index), clusters_of(examiner, index, [*given, to])
-        batch = rows.decode(rows.only(*dict.fromkeys([*given, to])).batch(np.arange(len(rows))))
+        batch = _batch(rows, given, to)
         options, answer = dict(self.options.get(to, {})), self.answer_options(to)
         self.tell(f"generates {len(rows):,} values")
         answers = self._generate(batch, given, to, answer)
@@ -163,16 +167,56 @@ class Evaluator:
         shown = made.pick(torch.tensor(picked, dtype=torch.int64))
         return DirectionResult(tuple(given), to, index.tolist(), results, faults, [], picks, shown)
 
+    def draw(self, inputs: Sequence[str], output: str, shard: DrawnGroups) -> None:
+        """Draws the samples by which a direction is scored, of the groups of rows that are this process's."""
+        index = choose_rows(self.rows, [*inputs, output], self.n_rows, self.seed)
+        batch, varies = _batch(self.rows.select(index), inputs, output), self.model.modalities[output].space.varies
+        options, answer = dict(self.options.get(output, {})), self.answer_options(output)
+        for how in [answer, *([options] if self.thorough and options != answer else [])]:
+            for number in range(self._count(how)):
+                for start, end in shard.ranges(len(index)):
+                    make = partial(self._group, batch, inputs, output, how, number, start, end)
+                    shard.draw(self._drawn_name(inputs, output, how, number, start), make, varies)
+
+    def drawn_key(self, inputs: Sequence[str], output: str) -> str:
+        """A digest of what the samples of a direction depend on besides their options; their files begin with it."""
+        facts = {name: self._facts[name] for name in ("model", "data", "rows", "seed")}
+        return short_digest(json.dumps([FORMAT, facts, list(inputs), output], sort_keys=True), size=12)
+
+    def _drawn_name(self, inputs: Sequence[str], to: str, options: Mapping[str, Any], number: int, start: int) -> str:
+        how = short_digest(json.dumps(dict(options), sort_keys=True), size=4)
+        return f"{self.drawn_key(inputs, to)}-{how}-{number}-{start}"
+
+    def _count(self, options: Mapping[str, Any]) -> int:
+        """Samples of each input; only one where nothing is drawn, as all would be the same."""
+        return 1 if options.get("temperature") == 0 and not self.model.fusion.joint else self.n_samples
+
     def _generate(self, batch: Batch, given: Sequence[str], to: str, options: Mapping[str, Any]) -> list[Field]:
-        """A field for each sample of the inputs; only one where nothing is drawn, as all would be the same."""
-        everywhere, keys = torch.ones(len(batch[to]), dtype=torch.bool), make_keys(self.seed, len(batch[to]))
-        inputs, visible = {name: batch[name] for name in given}, dict.fromkeys(given, everywhere)
-        certain = options.get("temperature") == 0 and not self.model.fusion.joint
-        streams = [fold(keys, number) if number else keys for number in range(1 if certain else self.n_samples)]
-        return [
-            generate_rows(self.model, inputs, visible, {to: everywhere}, stream, {to: options})[to]
-            for stream in streams
-        ]
+        """A field for each sample of the inputs."""
+        varies, made = self.model.modalities[to].space.varies, []
+        for number in range(self._count(options)):
+            parts = []
+            for start, end in self.groups.ranges(len(batch[to])):
+                name = self._drawn_name(given, to, options, number, start) if self.drawn else ""
+                part = self.groups.read(name, varies)
+                parts.append(self._group(batch, given, to, options, number, start, end) if part is None else part)
+            made.append(Field.stack(parts))
+        return made
+
+    def _group(
+        self, batch: Batch, given: Sequence[str], to: str, options: Mapping[str, Any], number: int, start: int, end: int
+    ) -> Field:
+        """One sample of each of some rows of a direction."""
+        everywhere, some = torch.ones(end - start, dtype=torch.bool), torch.arange(start, end)
+        keys = make_keys(self.seed, len(batch[to]))[some]
+        inputs, visible = {name: batch[name].pick(some) for name in given}, dict.fromkeys(given, everywhere)
+        stream = fold(keys, number) if number else keys
+        return generate_rows(self.model, inputs, visible, {to: everywhere}, stream, {to: options})[to]
+
+
+def _batch(rows: Rows, given: Sequence[str], to: str) -> Batch:
+    """The values of a direction's fields in model form."""
+    return rows.decode(rows.only(*dict.fromkeys([*given, to])).batch(np.arange(len(rows))))
 
 
 def model_hash(model: Model) -> str:

@@ -78,12 +78,14 @@ def _measure(evaluator: Evaluator, inputs: Sequence[str], output: str, file: Pat
     result = evaluator.measure(inputs, output)
     if file is not None:
         result.save(file)
+        if inputs:
+            evaluator.groups.forget(evaluator.drawn_key(inputs, output))
     return result
 
 
 def _portable(evaluator: Evaluator) -> dict[str, Any]:
     """The arguments from which a worker makes an evaluator."""
-    names = ("judge", "n_rows", "n_samples", "shown", "seed", "options", "thorough")
+    names = ("judge", "n_rows", "n_samples", "shown", "seed", "options", "thorough", "drawn")
     return {name: getattr(evaluator, name) for name in names} | {
         "model": deepcopy(evaluator.model).to("cpu"),
         "rows": _without_source(evaluator.rows),
