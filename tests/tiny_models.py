@@ -154,3 +154,30 @@ def autoencoder(folder: Path, kind: str) -> Path:
             encoder_qkv_multiscales=((), (), ()), decoder_qkv_multiscales=((), (), ()), scaling_factor=0.3,
         )  # fmt: skip
     return _saved(folder, model)
+
+
+def sound_codec(folder: Path, kind: str) -> Path:
+    """A codec of sound at 4,000 Hz with frames of 64 samples, whose codebooks are spread out."""
+    torch.manual_seed(0)
+    size = {"codebook_size": 16, "sampling_rate": 4000}
+    if kind == "encodec":
+        model: Any = transformers.EncodecModel(transformers.EncodecConfig(
+            **size, target_bandwidths=[1.0], hidden_size=8, num_filters=4, upsampling_ratios=[8, 8], num_lstm_layers=1,
+            codebook_dim=8,
+        ))  # fmt: skip
+    elif kind == "mimi":
+        model = transformers.MimiModel(transformers.MimiConfig(
+            **size, hidden_size=8, num_filters=4, upsampling_ratios=[8, 4], num_hidden_layers=1, intermediate_size=16,
+            num_attention_heads=2, num_key_value_heads=2, codebook_dim=4, vector_quantization_hidden_dimension=4,
+            num_quantizers=4, upsample_groups=8, layer_scale_initial_scale=0.5,
+        ))  # fmt: skip
+    else:
+        model = transformers.DacModel(transformers.DacConfig(
+            **size, encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=[8, 8], n_codebooks=4,
+            codebook_dim=4,
+        ))  # fmt: skip
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if ("embed" in name and "avg" not in name) or "codebook.weight" in name:
+                tensor.normal_()
+    return _saved(folder, model)
