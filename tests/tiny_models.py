@@ -181,3 +181,28 @@ def sound_codec(folder: Path, kind: str) -> Path:
             if ("embed" in name and "avg" not in name) or "codebook.weight" in name:
                 tensor.normal_()
     return _saved(folder, model)
+
+
+def hifigan(folder: Path, **arguments: Any) -> Path:
+    """A vocoder of spectrograms of 20 bands with frames of 16 samples at 16,000 Hz."""
+    torch.manual_seed(0)
+    config = transformers.SpeechT5HifiGanConfig(
+        **{"model_in_dim": 20, "upsample_initial_channel": 8, "upsample_rates": [4, 4], "initializer_range": 0.3,
+           "upsample_kernel_sizes": [8, 8], "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]],
+           **arguments}
+    )  # fmt: skip
+    return _saved(folder, transformers.SpeechT5HifiGan(config))
+
+
+def univnet(folder: Path, **arguments: Any) -> Path:
+    """A vocoder of spectrograms of 20 bands with frames of 16 samples at 24,000 Hz, and its feature extractor."""
+    torch.manual_seed(0)
+    config = transformers.UnivNetConfig(
+        model_in_channels=4, model_hidden_channels=4, num_mel_bins=20, resblock_kernel_sizes=[3, 3],
+        resblock_stride_sizes=[4, 4], resblock_dilation_sizes=[[1, 3], [1, 3]], kernel_predictor_num_blocks=1,
+        kernel_predictor_hidden_channels=4, initializer_range=0.3,
+    )  # fmt: skip
+    transformers.UnivNetFeatureExtractor(
+        num_mel_bins=20, hop_length=16, win_length=256, filter_length=256, model_in_channels=4, **arguments
+    ).save_pretrained(folder)
+    return _saved(folder, transformers.UnivNetModel(config))
