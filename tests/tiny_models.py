@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 SMALL: dict[str, Any] = {
@@ -31,6 +32,16 @@ def save_tokenizer(folder: Path) -> int:
 def _saved(folder: Path, model: Any) -> Path:
     model.save_pretrained(folder)
     return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Those of a saved model by name."""
+    return load_file(folder / "model.safetensors")
+
+
+def replace_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Gives a saved model others."""
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 def bert(folder: Path) -> Path:
