@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 SMALL: dict[str, Any] = {
@@ -31,6 +32,16 @@ def save_tokenizer(folder: Path) -> int:
 def _saved(folder: Path, model: Any) -> Path:
     model.save_pretrained(folder)
     return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Those of a saved model by name."""
+    return load_file(folder / "model.safetensors")
+
+
+def replace_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Gives a saved model others."""
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 def bert(folder: Path) -> Path:
@@ -154,3 +165,55 @@ def autoencoder(folder: Path, kind: str) -> Path:
             encoder_qkv_multiscales=((), (), ()), decoder_qkv_multiscales=((), (), ()), scaling_factor=0.3,
         )  # fmt: skip
     return _saved(folder, model)
+
+
+def sound_codec(folder: Path, kind: str) -> Path:
+    """A codec of sound at 4,000 Hz with frames of 64 samples, whose codebooks are spread out."""
+    torch.manual_seed(0)
+    size = {"codebook_size": 16, "sampling_rate": 4000}
+    if kind == "encodec":
+        model: Any = transformers.EncodecModel(transformers.EncodecConfig(
+            **size, target_bandwidths=[1.0], hidden_size=8, num_filters=4, upsampling_ratios=[8, 8], num_lstm_layers=1,
+            codebook_dim=8,
+        ))  # fmt: skip
+    elif kind == "mimi":
+        model = transformers.MimiModel(transformers.MimiConfig(
+            **size, hidden_size=8, num_filters=4, upsampling_ratios=[8, 4], num_hidden_layers=1, intermediate_size=16,
+            num_attention_heads=2, num_key_value_heads=2, codebook_dim=4, vector_quantization_hidden_dimension=4,
+            num_quantizers=4, upsample_groups=8, layer_scale_initial_scale=0.5,
+        ))  # fmt: skip
+    else:
+        model = transformers.DacModel(transformers.DacConfig(
+            **size, encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=[8, 8], n_codebooks=4,
+            codebook_dim=4,
+        ))  # fmt: skip
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if ("embed" in name and "avg" not in name) or "codebook.weight" in name:
+                tensor.normal_()
+    return _saved(folder, model)
+
+
+def hifigan(folder: Path, **arguments: Any) -> Path:
+    """A vocoder of spectrograms of 20 bands with frames of 16 samples at 16,000 Hz."""
+    torch.manual_seed(0)
+    config = transformers.SpeechT5HifiGanConfig(
+        **{"model_in_dim": 20, "upsample_initial_channel": 8, "upsample_rates": [4, 4], "initializer_range": 0.3,
+           "upsample_kernel_sizes": [8, 8], "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]],
+           **arguments}
+    )  # fmt: skip
+    return _saved(folder, transformers.SpeechT5HifiGan(config))
+
+
+def univnet(folder: Path, **arguments: Any) -> Path:
+    """A vocoder of spectrograms of 20 bands with frames of 16 samples at 24,000 Hz, and its feature extractor."""
+    torch.manual_seed(0)
+    config = transformers.UnivNetConfig(
+        model_in_channels=4, model_hidden_channels=4, num_mel_bins=20, resblock_kernel_sizes=[3, 3],
+        resblock_stride_sizes=[4, 4], resblock_dilation_sizes=[[1, 3], [1, 3]], kernel_predictor_num_blocks=1,
+        kernel_predictor_hidden_channels=4, initializer_range=0.3,
+    )  # fmt: skip
+    transformers.UnivNetFeatureExtractor(
+        num_mel_bins=20, hop_length=16, win_length=256, filter_length=256, model_in_channels=4, **arguments
+    ).save_pretrained(folder)
+    return _saved(folder, transformers.UnivNetModel(config))

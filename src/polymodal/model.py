@@ -99,6 +99,7 @@ class Model(nn.Module):
             if role != "input":
                 if parts.codec:
                     codecs[name], chosen["codec"] = build_sized(recipe, "codec", parts.codec, f"{where}.codec", space)
+                    _bind(codecs[name], modality, f"{where}.codec")
                     space = codecs[name].latent
                 part = parts.head or default_head(space)
                 heads[name], chosen["head"] = build_sized(recipe, "head", part, f"{where}.head", space, width)
@@ -366,7 +367,7 @@ class Model(nn.Module):
         return result
 
 
-def _bind(part: Encoder | Head, modality: Modality, where: str) -> None:
+def _bind(part: Encoder | Codec | Head, modality: Modality, where: str) -> None:
     """Tells a part whose values it reads or makes."""
     try:
         part.bind(modality)
@@ -374,7 +375,7 @@ def _bind(part: Encoder | Head, modality: Modality, where: str) -> None:
         raise ConfigError(f"{where}.{error}") from None
 
 
-def default_encoder(modality: Modality) -> dict[str, str]:
+def default_encoder(modality: Modality) -> Part:
     """The encoder of a field whose recipe names none."""
     space = modality.space
     if space.kind == "discrete":
@@ -382,6 +383,8 @@ def default_encoder(modality: Modality) -> dict[str, str]:
     if space.is_set:
         return {"kind": "points"}
     kind = {0: "vector", 2: "picture"}.get(len(space.grid), "patches")
+    if modality.waveform_hz is not None:
+        return {"kind": "waveform", "sample_rate_hz": modality.waveform_hz}
     if modality.transform is not None:  # neighbouring channels are bands of a spectrogram
         kind = "spectrogram"
     return {"kind": kind if ENCODERS[kind].accepts(space) is None else "patches"}

@@ -28,11 +28,11 @@ from polymodal.serving import Engine, Figures, Runs, make_app  # noqa: E402
 
 
 @contextmanager
-def serving(folders, *, engine=None, signer=None, **settings):
+def serving(folders, *, engine=None, signer=None, adapters=None, **settings):
     """A server at a free port of loopback; gives its address."""
     figures = Figures()
     engine = engine or (lambda pipeline: Engine(pipeline, watch=figures.sampled))
-    runs = Runs(folders, engine=engine, signer=signer)
+    runs = Runs(folders, engine=engine, signer=signer, adapters=adapters)
     config = uvicorn.Config(make_app(runs, figures, **settings), port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

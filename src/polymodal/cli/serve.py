@@ -29,6 +29,13 @@ curl localhost:8000/v1/images/generations -H 'content-type: application/json' -d
 """,
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs, or NAME=FOLDER")
+    parser.add_argument(
+        "--adapter",
+        metavar="RUN:NAME=FOLDER",
+        nargs="+",
+        default=[],
+        help="runs that share a pretrained network with one of these, which requests name RUN:NAME",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument("--port", type=int, default=8000, help="the port to listen at; 0 for any that is free")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="a file with a key in each line")
@@ -88,7 +95,10 @@ def run(args: Any) -> None:
         device=args.device,
         engine=engine,
         signer=Signer(*args.sign) if args.sign else None,
+        adapters=_adapters(args.adapter),
     )
+    if args.refuse_copies and any(runs.adapters.values()):
+        raise ConfigError("--refuse-copies: knows the rows of runs, not of adapters; serve each as a run of its own")
     runs.open(next(iter(runs.folders)))  # what is wrong with it is said before anything listens
     app = make_app(
         runs,
@@ -117,6 +127,19 @@ def _folders(texts: list[str]) -> dict[str, Path]:
             raise ConfigError(f"{text}: there is no folder {folder}")
         folders[name] = folder
     return folders
+
+
+def _adapters(texts: list[str]) -> dict[str, dict[str, Path]]:
+    found: dict[str, dict[str, Path]] = {}
+    for text in texts:
+        name, place = _pair(text, "--adapter", "RUN:NAME=FOLDER")
+        run, colon, adapter = name.rpartition(":")
+        if not (colon and run and adapter):
+            raise ConfigError(f"--adapter {text}: is not of the form RUN:NAME=FOLDER")
+        if not Path(place).is_dir():
+            raise ConfigError(f"--adapter {text}: there is no folder {place}")
+        found.setdefault(run, {})[adapter] = Path(place)
+    return found
 
 
 def _keys(file: Path | None) -> list[str]:

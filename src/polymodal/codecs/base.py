@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from polymodal.arguments import check_constructor
+from polymodal.modalities import Modality
 from polymodal.types import Field, Losses, Space
 
 
@@ -51,6 +52,13 @@ class Codec(nn.Module, ABC):
     def digest(self) -> str:
         """Names weights that it computes with and that are none of its parameters; empty if there are none."""
         return ""
+
+    def bind(self, modality: Modality) -> None:
+        """Says whose values it compresses; the model calls it once.
+
+        Raises:
+            ConfigError: It cannot compress this modality.
+        """
 
     def release(self) -> None:
         """Gives back memory that is not needed while the model trains."""

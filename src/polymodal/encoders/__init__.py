@@ -8,6 +8,7 @@ from polymodal.encoders.pretrained import PretrainedEncoder
 from polymodal.encoders.sequence import SequenceEncoder
 from polymodal.encoders.spectrogram import SpectrogramEncoder
 from polymodal.encoders.vector import VectorEncoder
+from polymodal.encoders.waveform import WaveformEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
     "patches": PatchEncoder,
@@ -17,4 +18,5 @@ ENCODERS: dict[str, type[Encoder]] = {
     "sequence": SequenceEncoder,
     "spectrogram": SpectrogramEncoder,
     "vector": VectorEncoder,
+    "waveform": WaveformEncoder,
 }

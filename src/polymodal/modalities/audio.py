@@ -1,4 +1,4 @@
-"""Audio: any file that libsndfile or PyAV reads <-> a log-mel spectrogram."""
+"""Audio: any file that libsndfile or PyAV reads <-> a log-mel spectrogram, or its samples in frames."""
 
 import io
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import soundfile
@@ -25,7 +25,7 @@ from polymodal.modalities.mel import MelTransform
 from polymodal.modalities.recordings import check, check_length, decode, seconds_of
 from polymodal.modalities.text import shown
 from polymodal.nn.random import make_keys
-from polymodal.types import Space
+from polymodal.types import Field, Space
 
 # Brings speech at usual loudness to 0.4 +- 0.75: digital silence becomes -2.3, a loud vowel +2.
 LOG_MEL_MEAN = -5.5
@@ -83,7 +83,7 @@ class Waveform:
 
 
 class Audio(Modality):
-    """Sound as a standardised log-mel spectrogram (mels, frames), whose length varies.
+    """Sound as a standardised log-mel spectrogram (mels, frames), or as its samples (hop_length, frames).
 
     A clip of s seconds has ceil(s * sample_rate_hz / hop_length) frames.
 
@@ -95,6 +95,8 @@ class Audio(Modality):
         n_fft: Samples that a frame covers.
         f_min_hz: Lower end of the bands.
         f_max_hz: Upper end of the bands; None for half the sample rate.
+        form: What the model is given: the ``spectrogram``, which tells no phases, or the ``samples`` themselves, cut
+            into frames and with zeros at the end, as a codec of sound needs them.
 
     Attributes:
         transform: Samples <-> log-mels, before they are standardised.
@@ -123,6 +125,7 @@ class Audio(Modality):
         n_fft: int = 1024,
         f_min_hz: float = 0.0,
         f_max_hz: float | None = None,
+        form: Literal["spectrogram", "samples"] = "spectrogram",
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.max_seconds = max_seconds
@@ -131,6 +134,7 @@ class Audio(Modality):
         self.n_fft = n_fft
         self.f_min_hz = f_min_hz
         self.f_max_hz = f_max_hz
+        self.form = form
         top = sample_rate_hz / 2 if f_max_hz is None else f_max_hz
         if sample_rate_hz < 1:
             raise ConfigError(f"audio: sample_rate_hz={sample_rate_hz}; must be at least 1")
@@ -157,11 +161,12 @@ class Audio(Modality):
             f_max_hz=top,
         )
         frames = self.transform.stft.frames(round(max_seconds * sample_rate_hz))
-        self.space = Space("continuous", (mels, frames), varies=1)
+        self.waveform_hz = sample_rate_hz if form == "samples" else None
+        self.space = Space("continuous", (hop_length if form == "samples" else mels, frames), varies=1)
         self.vocoder: Callable[[Tensor], Tensor] | None = None
 
     def read(self, raw: Any) -> np.ndarray:
-        """Path, bytes, ``Waveform``, (samples, rate) or samples at ``sample_rate_hz`` -> (frames, mels) float16.
+        """Path, bytes, ``Waveform``, (samples, rate) or samples at ``sample_rate_hz`` -> (frames, channels) float16.
 
         ``{"array": samples, "sampling_rate": rate}`` is right as well.
 
@@ -169,6 +174,8 @@ class Audio(Modality):
         [-1, 1] by their type's range.
         """
         samples = self.samples(raw)
+        if self.form == "samples":
+            return np.pad(samples, (0, -len(samples) % self.hop_length)).reshape(-1, self.hop_length).astype(np.float16)
         with torch.inference_mode():
             log_mel = self.transform.log_mel(torch.from_numpy(samples)[None])[0]
             return ((log_mel.T - LOG_MEL_MEAN) / LOG_MEL_SCALE).to(torch.float16).numpy()
@@ -218,18 +225,33 @@ class Audio(Modality):
         return samples
 
     def to_model(self, stored: Tensor) -> Tensor:
-        """(B, L, mels) -> (B, mels, L) float32."""
+        """(B, L, channels) -> (B, channels, L) float32."""
         return stored.mT.float()
 
     def write(self, value: Tensor) -> Waveform:
-        """(mels, L) -> sound of L * hop_length samples, by the vocoder or Griffin-Lim; always the same sound."""
+        """(channels, L) -> sound of L * hop_length samples; of a spectrogram by the vocoder or Griffin-Lim.
+
+        It is always the same sound, and no longer than ``max_seconds``, though the last frame may be.
+        """
         with torch.inference_mode():
-            mel = value[None].float().clamp(max=(_LOUDEST - LOG_MEL_MEAN) / LOG_MEL_SCALE)
-            samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
-        samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+            if self.form == "samples":
+                samples = value.mT.flatten().float().cpu().numpy()
+            else:
+                mel = value[None].float().clamp(max=(_LOUDEST - LOG_MEL_MEAN) / LOG_MEL_SCALE)
+                samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
+        samples = np.nan_to_num(samples[: int(self.max_seconds * self.sample_rate_hz)], posinf=0.0, neginf=0.0)
         return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)
 
+    def spectrogram(self, field: Field) -> Field:
+        """Values in model form -> their standardised log-mels (B, mels, L), which they are in the form of that name."""
+        if self.form == "spectrogram":
+            return field
+        log_mel = self.transform.log_mel((field.value * field.real).mT.flatten(1).cpu()).to(field.value.device)
+        return field.with_value((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE)
+
     def portable(self) -> dict[str, Any]:
+        if self.form == "samples":
+            return super().portable()
         names = ("sample_rate_hz", "mels", "hop_length", "n_fft", "f_min_hz")
         top = self.sample_rate_hz / 2 if self.f_max_hz is None else self.f_max_hz
         kept = {name: getattr(self, name) for name in names}
@@ -299,6 +321,8 @@ class Audio(Modality):
         return PILImage.fromarray(grey).convert("RGB").resize((side, side))
 
     def with_vocoder(self, vocoder: nn.Module) -> Self:
+        if self.form == "samples":
+            return super().with_vocoder(vocoder)
         voiced = copy(self)
         voiced.vocoder = vocoder
         return voiced

@@ -148,7 +148,9 @@ class Modality(ABC):
             ``names_file`` for exceptions.
         prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
         most_bytes: Larger files are not read into memory.
-        transform: Samples <-> log-mels, where the model's form is a standardised log-mel spectrogram of sound.
+        transform: Samples <-> log-mels, of sound.
+        waveform_hz: Samples per second, where the model's form is sound itself, cut into frames (samples, frames), and
+            not its standardised log-mel spectrogram (bands, frames).
     """
 
     space: Space
@@ -159,6 +161,7 @@ class Modality(ABC):
     prepares_on: ClassVar[Literal["train", "all"]] = "train"
     most_bytes: ClassVar[int] = 1 << 30
     transform: MelTransform | None = None
+    waveform_hz: int | None = None
 
     @abstractmethod
     def read(self, raw: Any) -> np.ndarray:
@@ -281,4 +284,4 @@ class Modality(ABC):
         Raises:
             ConfigError: There is no spectrogram that it could be made of.
         """
-        raise ConfigError(f"vocoder: makes sound of spectrograms, not of {type(self).__name__}")
+        raise ConfigError(f"vocoder: makes sound of spectrograms, not of {self!r}")

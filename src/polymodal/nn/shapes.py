@@ -29,6 +29,11 @@ def fixed_shapes() -> Iterator[None]:
         _FIXED.reset(token)
 
 
+def shapes_are_fixed() -> bool:
+    """Whether this is within ``fixed_shapes``, where a row's result may not depend on how many are computed with it."""
+    return _FIXED.get()
+
+
 def longest(mask: Tensor) -> int:
     """How many places (L,) of a mask (B, L) some row needs: all of them where shapes are fixed."""
     return mask.shape[1] if _FIXED.get() or not len(mask) else int(mask.sum(1).max())

@@ -85,7 +85,7 @@ class PretrainedSource:
         """The model, frozen, in evaluation mode and in 32 bits on the CPU; on the meta device, if that is the default.
 
         Args:
-            kind: ``AutoModel`` or another of the automatic classes of transformers, or a class of diffusers.
+            kind: ``AutoModel`` or another of the classes of transformers, or a class of diffusers.
 
         Raises:
             CheckpointError: The files do not hold the weights that the configuration describes, or hold no model of
@@ -112,7 +112,9 @@ class PretrainedSource:
         claimed = claimed_weights(self.folder)
         with self._reading(), without_memory(len(claimed)):
             if _of_transformers(kind):
-                network = kind.from_config(self.config, trust_remote_code=False)
+                # An automatic class has the one, a class of a single architecture the other.
+                automatic = hasattr(kind, "from_config")
+                network = kind.from_config(self.config, trust_remote_code=False) if automatic else kind(self.config)
             else:
                 network = kind.from_config(kind.load_config(self.folder, local_files_only=True))
         described, there = (sum(t.numel() for t in ts) for ts in (network.parameters(), claimed.values()))

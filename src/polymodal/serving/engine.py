@@ -2,7 +2,7 @@
 
 A row's sample is the same to the last bit alone and beside others: batches have one number of rows, shapes are those
 of the spaces (``nn.shapes``), and rows meet only if the same fields are given, asked for and sampled with the same
-options.
+options and the same adapter.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ class _Row:
     to: tuple[str, ...] = field(compare=False)
     key: Tensor = field(compare=False)
     options: Options = field(compare=False)
+    adapter: str = field(compare=False)
     made: Future[Made] = field(compare=False, default_factory=Future)
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Rows of one kind can be sampled together."""
-        return tuple(self.given), self.to, repr({name: sorted(part.items()) for name, part in self.options.items()})
+        options = repr({name: sorted(part.items()) for name, part in self.options.items()})
+        return tuple(self.given), self.to, options, self.adapter
 
 
 class Engine:
@@ -76,7 +78,9 @@ class Engine:
         self.pipeline, self.batch_rows, self.most_waiting, self.watch = pipeline, batch_rows, most_waiting, watch
         self.withhold = withhold
         self._waiting: list[_Row] = []
-        self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
+        self._calls: list[tuple[Callable[[], Any], Future[Any], str]] = []
+        self._adapters: dict[str, Mapping[str, Tensor]] = {}
+        self._worn = ""
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._open = True
@@ -87,6 +91,21 @@ class Engine:
     def waiting(self) -> int:
         """Rows that wait."""
         return len(self._waiting)
+
+    @property
+    def adapter_bytes(self) -> int:
+        """Of the weights that are kept of adapters, and of the model's own in their place."""
+        return sum(weight.nbytes for weights in self._adapters.values() for weight in weights.values())
+
+    def adopt(self, adapters: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Weights by the name of an adapter, all with the same keys, which rows and calls may ask for from now on.
+
+        Args:
+            adapters: On the model's device; none of them is called "", which is the model as it is.
+        """
+        state = self.pipeline.model.state_dict()
+        own = {name: state[name].clone() for name in next(iter(adapters.values()), {})}
+        self._adapters = {"": own, **adapters} if adapters else {}
 
     def read(self, given: Mapping[str, Any], to: Sequence[str], options: Options | None = None) -> dict[str, Field]:
         """Raw values -> fields of one row, as long as their spaces allow; in the caller's thread.
@@ -109,7 +128,14 @@ class Engine:
         return {name: value.pad(model.modalities[name].space.max_length) for name, value in fields.items()}
 
     def submit(
-        self, given: dict[str, Field], to: Sequence[str], *, n: int = 1, seed: int = 0, options: Options | None = None
+        self,
+        given: dict[str, Field],
+        to: Sequence[str],
+        *,
+        n: int = 1,
+        seed: int = 0,
+        options: Options | None = None,
+        adapter: str = "",
     ) -> list[Future[Made]]:
         """Samples 0 to n - 1 of a seed, as futures of objects by field; cancelled ones are not computed.
 
@@ -119,6 +145,7 @@ class Engine:
             n: Number of samples.
             seed: Sample k of a seed is the same however many are drawn.
             options: Options of the heads by field.
+            adapter: One that was adopted; the model as it is if empty.
 
         Raises:
             ApiError: Too many rows wait, or the server stops.
@@ -136,7 +163,15 @@ class Engine:
                 )
             keys = make_keys(seed, n)
             rows = [
-                _Row(now + k * ROW_SECONDS, next(self._numbers), given, tuple(to), keys[k : k + 1], options or {})
+                _Row(
+                    now + k * ROW_SECONDS,
+                    next(self._numbers),
+                    given,
+                    tuple(to),
+                    keys[k : k + 1],
+                    options or {},
+                    adapter,
+                )
                 for k in range(n)
             ]
             for row in rows:
@@ -144,8 +179,8 @@ class Engine:
             self._changed.notify()
         return [row.made for row in rows]
 
-    def call(self, work: Callable[[], Any]) -> Future[Any]:
-        """The result of ``work``, which uses the model, called in the model's thread between two batches.
+    def call(self, work: Callable[[], Any], adapter: str = "") -> Future[Any]:
+        """The result of ``work``, which uses the model with an adapter, called in its thread between two batches.
 
         Raises:
             ApiError: Too many wait, or the server stops.
@@ -156,7 +191,7 @@ class Engine:
                 raise ApiError(503, "the server is stopping", code="stopping", retry_after=5)
             if len(self._calls) >= self.most_waiting:
                 raise ApiError(429, f"{len(self._calls)} calls wait already", code="rate_limit_exceeded", retry_after=5)
-            self._calls.append((work, future))
+            self._calls.append((work, future, adapter))
             self._changed.notify()
         return future
 
@@ -175,16 +210,27 @@ class Engine:
                     return
                 calls, self._calls = self._calls[:1], self._calls[1:]  # between two there are rows
                 rows = self._next()
-            for work, future in calls:
+            for work, future, adapter in calls:
                 if future.set_running_or_notify_cancel():  # from here on nobody can cancel it
+                    self._wear(adapter)
                     _settle([future], lambda work: [work()], work)
             if rows:
                 began = time.perf_counter()
                 self._answer(rows)
                 self.watch(len(rows), time.perf_counter() - began)
 
+    @torch.no_grad()
+    def _wear(self, adapter: str) -> None:
+        """Puts the weights of an adapter into the model, unless they are there."""
+        if adapter != self._worn:
+            state = self.pipeline.model.state_dict()
+            for name, weight in self._adapters[adapter].items():
+                state[name].copy_(weight)
+            self._worn = adapter
+
     def _answer(self, rows: Sequence[_Row]) -> None:
         """Gives each row its sample; if they cannot be made together, each alone, so that one fails no other."""
+        self._wear(rows[0].adapter)
         try:
             made = self._sample(rows)
         except Exception:

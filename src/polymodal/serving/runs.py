@@ -1,4 +1,7 @@
-"""The runs that a server answers with: opened when they are asked for, closed again when memory is short."""
+"""The runs that a server answers with: opened when they are asked for, closed again when memory is short.
+
+Runs that share a pretrained network with another are its adapters: ``run:adapter`` is answered by the same model.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from polymodal.embedding import AlignedEmbedder
 from polymodal.errors import ConfigError
 from polymodal.modalities.audio import Waveform
 from polymodal.search import stored_embedder
+from polymodal.serving.adapters import find_adapters, load_adapter
 from polymodal.serving.engine import Engine
 from polymodal.serving.errors import ApiError
 from polymodal.serving.media import PICTURES, SOUNDS, picture_bytes, sound_bytes
@@ -31,21 +36,23 @@ class Run:
 
     Attributes:
         name: By which requests ask for it.
+        pipeline: The run itself; that of an adapter has the model of the run that it belongs to.
         engine: The thread that owns its model.
         roles: What its fields are on OpenAI's routes.
+        adapter: Which of the engine's adapters the model wears for it.
+        adapters: Those that belong to it, by name.
         used: When it was last asked for, by ``time.monotonic``.
         sign: Puts what is to be said of a file into it.
     """
 
     name: str
+    pipeline: Generator
     engine: Engine
     roles: Roles
+    adapter: str = ""
+    adapters: dict[str, Run] = field(default_factory=dict)
     used: float = 0.0
     sign: Sign = unsigned
-
-    @property
-    def pipeline(self) -> Generator:
-        return self.engine.pipeline
 
     def picture(self, picture: PILImage.Image, kind: str, size: str | None = None, quality: int = 95) -> bytes:
         """As ``picture_bytes``, signed."""
@@ -74,8 +81,8 @@ class Run:
 
     @property
     def memory_bytes(self) -> int:
-        """Of its weights."""
-        return sum(p.numel() * p.element_size() for p in self.pipeline.model.parameters())
+        """Of its weights, and of those of its adapters and their like of its own."""
+        return sum(p.nbytes for p in self.pipeline.model.parameters()) + self.engine.adapter_bytes
 
 
 class Runs:
@@ -90,6 +97,10 @@ class Runs:
         device: Where models compute.
         engine: Makes the engine of a model.
         signer: Signs what is generated, if anything does.
+        adapters: By run, folders of adapters by name, beside those that lie in the run's own folder.
+
+    Raises:
+        ConfigError: An adapter is of a run that there is not.
     """
 
     def __init__(
@@ -103,26 +114,39 @@ class Runs:
         device: str | None = None,
         engine: Callable[[Generator], Engine] = Engine,
         signer: Signer | None = None,
+        adapters: Mapping[str, Mapping[str, Path]] | None = None,
     ):
         self.folders, self.roles, self.any_model = dict(folders), dict(roles or {}), any_model
         self.most_bytes, self.idle_seconds, self.device, self._engine = most_bytes, idle_seconds, device, engine
         self.started, self.signer = int(time.time()), signer
+        if unknown := sorted((adapters or {}).keys() - self.folders.keys()):
+            raise ConfigError(f"adapter: there is no run '{unknown[0]}'; there are {', '.join(self.folders)}")
+        self.adapters = {
+            name: find_adapters(folder) | dict((adapters or {}).get(name, {})) for name, folder in self.folders.items()
+        }
+        self._adapted = {f"{name}:{each}": (name, each) for name, its in self.adapters.items() for each in its}
         self._open: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
         self._opening = {name: threading.Lock() for name in self.folders}
 
     def find(self, name: str | None) -> str:
-        """The name of the run that a request means.
+        """The name of the run, or ``run:adapter``, that a request means.
 
         Raises:
             ApiError: There is none.
         """
-        if name in self.folders:
+        if name in self.folders or name in self._adapted:
             return str(name)
         if (name is None and len(self.folders) == 1) or self.any_model:
             return next(iter(self.folders))
-        known = ", ".join(self.folders)
+        known = ", ".join(self.names)
         raise ApiError(404, f"model: there is no '{name}'; there are {known}", param="model", code="model_not_found")
+
+    @property
+    def names(self) -> list[str]:
+        """All that requests can name: each run, then its adapters."""
+        adapted = {name: [each for each, (run, _) in self._adapted.items() if run == name] for name in self.folders}
+        return [each for name in self.folders for each in (name, *adapted[name])]
 
     def open(self, name: str | None) -> Run:
         """The run that a request means, opened if it is not; others may be closed for it. Blocks.
@@ -131,10 +155,14 @@ class Runs:
 
         Raises:
             ApiError: There is none.
-            CheckpointError: Its folder cannot be read.
-            ConfigError: It lacks a field that was chosen.
+            CheckpointError: Its folder, or that of an adapter, cannot be read.
+            ConfigError: It lacks a field that was chosen, or an adapter does not fit it.
         """
-        name = self.find(name)
+        run, adapter = self._adapted.get(found := self.find(name), (found, ""))
+        base = self._opened_or_open(run)
+        return base.adapters[adapter] if adapter else base
+
+    def _opened_or_open(self, name: str) -> Run:
         with self._lock:
             if name in self._open:
                 return self._touch(name)
@@ -151,10 +179,19 @@ class Runs:
 
     def _opened(self, name: str) -> Run:
         pipeline = open_run(self.folders[name], device=self.device)
-        roles, sign = Roles.of(pipeline, self.roles), unsigned
+        weights = {each: load_adapter(pipeline, folder) for each, folder in self.adapters[name].items()}
+        roles = Roles.of(pipeline, self.roles)
+        run = Run(name, pipeline, self._engine(pipeline), roles)
+        run.engine.adopt(weights)
+        for adapter in weights:
+            own = copy(pipeline)
+            own.run, own.training = self.adapters[name][adapter], None
+            run.adapters[adapter] = Run(f"{name}:{adapter}", own, run.engine, roles, adapter)
         if self.signer is not None:
-            sign = partial(self.signer.sign, run=name, digest=digest_of(pipeline.model))
-        return Run(name, self._engine(pipeline), roles, sign=sign)
+            for each in (run, *run.adapters.values()):
+                digest = run.engine.call(partial(digest_of, pipeline.model), each.adapter).result()
+                each.sign = partial(self.signer.sign, run=each.name, digest=digest)
+        return run
 
     def _touch(self, name: str) -> Run:
         self._open.move_to_end(name)

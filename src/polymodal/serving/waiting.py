@@ -56,7 +56,9 @@ async def sample(
         DataError: A value cannot be read.
     """
     fields = await run_in_threadpool(run.engine.read, given, to, options)
-    return await wait(request, run.engine.submit(fields, to, n=n, seed=new_seed(seed), options=options))
+    return await wait(
+        request, run.engine.submit(fields, to, n=n, seed=new_seed(seed), options=options, adapter=run.adapter)
+    )
 
 
 async def call(request: Request, run: Run, work: Any) -> Any:
@@ -65,7 +67,7 @@ async def call(request: Request, run: Run, work: Any) -> Any:
     Raises:
         ApiError: It took too long, or the client has gone.
     """
-    return (await wait(request, [run.engine.call(work)]))[0]
+    return (await wait(request, [run.engine.call(work, run.adapter)]))[0]
 
 
 def new_seed(seed: int | None) -> int:

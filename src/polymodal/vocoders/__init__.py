@@ -2,7 +2,8 @@
 
 from polymodal.vocoders.base import Vocoder
 from polymodal.vocoders.istft import IstftVocoder
+from polymodal.vocoders.pretrained import PretrainedVocoder
 
-VOCODERS: dict[str, type[Vocoder]] = {"istft": IstftVocoder}
+VOCODERS: dict[str, type[Vocoder]] = {"istft": IstftVocoder, "pretrained": PretrainedVocoder}
 
 __all__ = ["VOCODERS", "Vocoder"]

@@ -39,6 +39,8 @@ class Vocoder(nn.Module, ABC):
     @classmethod
     def accepts(cls, modality: Modality) -> str | None:
         """None if it can make this modality heard, else the reason why not."""
+        if modality.waveform_hz:
+            return "makes sound of spectrograms, and with form: samples there is nothing to be made"
         return None if modality.transform else "makes sound of spectrograms"
 
     @abstractmethod

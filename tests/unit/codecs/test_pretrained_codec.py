@@ -11,7 +11,8 @@ import polymodal as pm
 import tiny_models
 from contract.spaces import assert_well_formed
 from polymodal.checkpoint import find
-from polymodal.codecs.pretrained import KINDS, PretrainedCodec
+from polymodal.codecs.pretrained import PretrainedCodec
+from polymodal.codecs.pretrained_pictures import PICTURE_KINDS
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.types import Field, Space
 
@@ -21,10 +22,10 @@ diffusers = pytest.importorskip("diffusers")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("autoencoders")
-    return {kind: str(tiny_models.autoencoder(root / kind, kind)) for kind in KINDS}
+    return {kind: str(tiny_models.autoencoder(root / kind, kind)) for kind in PICTURE_KINDS}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PICTURE_KINDS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_is_the_model_s_own_encoder_and_decoder(folders, kind, channels):
     space = Space("continuous", (channels, 16, 12), bounds=(-1.0, 1.0))

@@ -121,6 +121,19 @@ def test_what_does_not_fit_is_refused(folders):
     assert "reads texts" in str(PretrainedEncoder.accepts(pm.Vector(3).space))
 
 
+def test_sound_in_the_form_of_samples_is_heard_as_it_is(folders):
+    audio = pm.Audio(max_seconds=1.0, form="samples")
+    clip = (0.3 * np.sin(np.arange(9984) / 7)).astype(np.float32)
+    field = Field.full(audio.to_model(torch.from_numpy(audio.read(clip))[None]), varies=1)
+    heard = make(folders("whisper"), audio)(field)
+    network = transformers.AutoModel.from_pretrained(folders("whisper")).get_encoder().eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folders("whisper"))
+    with torch.no_grad():
+        features = extractor(clip, sampling_rate=16_000, return_tensors="pt").input_features
+        expected = network(features).last_hidden_state
+    torch.testing.assert_close(heard.x, expected[:, : heard.x.shape[1]], rtol=0.05, atol=0.05)  # samples in 16 bits
+
+
 def test_a_frozen_encoder_reads_each_distinct_row_once_and_is_then_out_of_memory(folders, tmp_path, monkeypatch):
     read: Counter[str] = Counter()
     plain = PretrainedEncoder._read_words

@@ -20,6 +20,7 @@ from polymodal.evaluation.scorecard.faults import COPIES, SAME, find_faults
 from polymodal.evaluation.scorecard.memorisation import TrainingSet, near_copies
 from polymodal.generation import read
 from polymodal.modalities import MODALITIES, Modality
+from polymodal.modalities.audio import LOG_MEL_SCALE
 from polymodal.types import Field, Space
 
 COLOURS = ("red", "green", "blue")
@@ -210,3 +211,20 @@ def test_a_vector_needs_no_judge():
     assert error.values == pytest.approx([0.01, 4.0])
     assert kind.right(real, made).tolist() == [1, 0]
     assert kind.likeness(real, made) == pytest.approx([np.exp(-0.01), np.exp(-4.0)])
+
+
+def test_sound_is_compared_and_judged_alike_in_both_of_its_forms():
+    forms = [pm.Audio(max_seconds=0.5, mels=64, form=form) for form in ("spectrogram", "samples")]
+    random = np.random.default_rng(0)
+    clips = [0.1 * random.normal(size=size).astype(np.float32) for size in (6000, 8000)]
+    distances = []
+    for audio in forms:
+        kind, field = find_kind(audio), Field.stack([read("s", audio, clip) for clip in clips])
+        quiet = field.value * 0.5 if audio.form == "samples" else field.value - np.log(2) / LOG_MEL_SCALE
+        half = field.with_value(quiet)
+        distances.append([float(result.values.mean()) for result in kind.reconstruction(field, half, field)])
+        tokens = kind.encoder(16)(field)
+        assert tokens.mask.sum(1).tolist() == [3, 4]
+        drawn = kind.draw(field.pick(torch.tensor([1])), torch.zeros(field.value.shape[1:]))
+        assert ("<audio" if audio.form == "samples" else "<img") in drawn
+    np.testing.assert_allclose(distances[0], distances[1], rtol=1e-3, atol=1e-5)  # in decibels; halved, 6

@@ -9,6 +9,7 @@ import torch
 
 from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.audio import Audio, Waveform
+from polymodal.types import Field
 
 RATE = 16_000
 
@@ -68,6 +69,39 @@ def test_length_is_kept_to_the_hop(samples):
 def test_longest_clip_fills_the_space():
     audio = Audio(max_seconds=1.3, mels=40)
     assert audio.to_model(torch.from_numpy(audio.read(tone(1.3)))[None]).shape[1:] == audio.space.shape
+
+
+@pytest.mark.parametrize("form", ["spectrogram", "samples"])
+def test_the_longest_sound_that_is_written_is_read_again(form):
+    audio = Audio(max_seconds=0.3, form=form)
+    sound = back(audio, audio.read(tone(0.3)))
+    assert audio.read(sound).shape[0] == audio.space.max_length
+    assert audio.read(audio.encode(sound)).shape[0] == audio.space.max_length
+
+
+@pytest.mark.parametrize("samples", [1, 255, 257, 16_000])
+def test_in_the_form_of_samples_it_is_the_sound_itself(samples):
+    audio, clip = Audio(form="samples"), tone(samples / RATE)
+    stored = audio.read(clip)
+    assert stored.shape == (-(-samples // 256), 256)
+    assert audio.to_model(torch.from_numpy(stored)[None]).shape[1:] == (256, len(stored))
+    made = back(audio, stored)
+    np.testing.assert_allclose(made.samples[:samples], clip, atol=3e-4)  # of 16 bits
+    assert not made.samples[samples:].any()
+    field = Field.full(audio.to_model(torch.from_numpy(stored)[None]), varies=1)
+    seen = audio.spectrogram(field)
+    expected = Audio().to_model(torch.from_numpy(Audio().read(clip))[None])
+    loud = expected > -1.0  # what is quieter drowns in the rounding of samples to 16 bits
+    torch.testing.assert_close(seen.value[loud], expected[loud], atol=0.05, rtol=0)
+    assert torch.equal(Audio().spectrogram(field).value, field.value)
+
+
+def test_samples_are_not_made_heard_by_a_vocoder():
+    audio = Audio(form="samples")
+    with pytest.raises(ConfigError, match="vocoder: makes sound of spectrograms"):
+        audio.with_vocoder(torch.nn.Identity())
+    assert audio.state()["form"] == "samples"
+    assert audio.portable() == {"form": "array"}
 
 
 def test_write_brings_the_tone_back_and_is_deterministic():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from markupsafe import Markup
 from torch import Tensor
 
-from polymodal.encoders import Encoder, SpectrogramEncoder
+from polymodal.encoders import Encoder, SpectrogramEncoder, WaveformEncoder
 from polymodal.evaluation.kinds.base import Kind
 from polymodal.evaluation.kinds.drawing import coloured_bands
 from polymodal.evaluation.metrics import log_spectral_distance, mel_cepstral_distortion
 from polymodal.evaluation.metrics.result import MetricResult
-from polymodal.modalities.audio import LOG_MEL_MEAN, LOG_MEL_SCALE
+from polymodal.modalities.audio import LOG_MEL_MEAN, LOG_MEL_SCALE, Audio
 from polymodal.types import Field
 
 
@@ -20,7 +20,8 @@ class AudioKind(Kind):
     speech, fine_detail, tower, frechet_metric = True, True, "audio", "Fréchet audio distance"
 
     def reconstruction(self, real: Field, copy: Field, other: Field) -> list[MetricResult]:
-        true, ours, theirs = (field.value.double() * LOG_MEL_SCALE + LOG_MEL_MEAN for field in (real, copy, other))
+        seen = [self.spectrogram(field).value.double() for field in (real, copy, other)]
+        true, ours, theirs = (log_mel * LOG_MEL_SCALE + LOG_MEL_MEAN for log_mel in seen)
         return [
             MetricResult(
                 name, distance(true, ours, real.mask).numpy(), ceiling=0.0, higher_is_better=False,
@@ -32,8 +33,17 @@ class AudioKind(Kind):
             )
         ]  # fmt: skip
 
+    def spectrogram(self, field: Field) -> Field:
+        """Values as log-mels, whatever form the model is given."""
+        assert isinstance(self.modality, Audio)
+        return self.modality.spectrogram(field)
+
     def encoder(self, width: int) -> Encoder:
+        if self.modality.waveform_hz:
+            return WaveformEncoder(self.space, width, sample_rate_hz=self.modality.waveform_hz)
         return SpectrogramEncoder(self.space, width)
 
     def draw(self, field: Field, part: Tensor) -> Markup:
+        if self.modality.waveform_hz:
+            return super().draw(field, part)
         return coloured_bands(field.value[0], part)

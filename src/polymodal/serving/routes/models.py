@@ -1,4 +1,4 @@
-"""``/v1/models``: the runs."""
+"""``/v1/models``: the runs and their adapters."""
 
 from typing import Literal
 
@@ -28,9 +28,9 @@ class Models(BaseModel):
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> Models:
-    """The runs that requests can name."""
+    """The runs, and adapters of runs, that requests can name."""
     runs: Runs = request.app.state.runs
-    return Models(data=[Model(id=name, created=runs.started) for name in runs.folders])
+    return Models(data=[Model(id=name, created=runs.started) for name in runs.names])
 
 
 @router.get("/v1/models/{model:path}")
