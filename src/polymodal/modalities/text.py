@@ -11,13 +11,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-<<<<<<< HEAD
 from polymodal.errors import ConfigError, DataError, quote
-from polymodal.modalities.base import ColumnSample, Modality, read_file, usual_limit
-=======
-from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.base import ColumnSample, Modality, Stored, read_file, usual_limit
->>>>>>> bulk
 from polymodal.types import Space
 
 _TAUGHT = 1 << 12
