@@ -175,7 +175,7 @@ def rows_of(source: Any, fields: Mapping[str, Mapping[str, Any]]) -> Rows:
     """All rows of a source, with those of some fields that it has.
 
     Args:
-        source: As of ``load``.
+        source: What ``load`` takes: a file, a folder, a data set's name, or rows in memory.
         fields: By name; each names its ``column``.
 
     Raises:

@@ -111,8 +111,13 @@ def embed_many(
 
     Args:
         model: Trained with an alignment.
-        tables: The same as in ``fill_many``, likewise ``output``, ``run``, ``overwrite``, ``root``, ``print_progress``
-            and ``bulk``.
+        tables: Paths or URLs of Parquet files, of folders that have them, or patterns; see ``make_plan``.
+        output: The folder for the files, or its URL.
+        run: Folder that the model is from; of engine ``ray``, one that every machine sees.
+        overwrite: Replace an older output, and begin anew.
+        root: A folder that paths in cells may start from and lead to, besides that of the tables.
+        print_progress: Whether to tell how far it is.
+        bulk: Who does it: arguments of ``do_groups``.
         reference: Gives the rows whose encodings are typical, best those of training; called by whoever begins.
 
     Returns:

@@ -71,7 +71,7 @@ class Groups:
 def settle(shards: Sequence[Groups], splits: np.ndarray) -> tuple[np.ndarray, int]:
     """The splits of all rows, those of groups that are in several shards decided by the least name of the whole group.
 
-    As in ``group_keys``, a group of more than half of all rows is trained on.
+    A group of more than half of all rows is trained on, as ``group_keys`` has it.
 
     Args:
         shards: The groups of each shard.

@@ -164,9 +164,17 @@ def draw_samples(
     """Draws the samples that ``evaluate`` scores, of a share of the groups of rows, and keeps them for it.
 
     Args:
-        model: The same as in ``evaluate``, likewise all arguments that are not named here.
+        model: To be evaluated.
+        rows: On which it is evaluated, with the model's fields.
         folder: Where ``evaluate`` keeps results.
         shard: ``(i, n)`` draws every n-th group from the i-th on, from 1, so that n calls on n machines draw all.
+        directions: Inputs and output of each; by default each field alone to every other field.
+        n_rows: Most rows of a direction.
+        n_samples: Samples of each input, from heads that draw.
+        seed: Seed of the choice of rows and of the samples.
+        options: Sampling options of the heads, by field.
+        thorough: Whether what only thorough scores need is drawn too.
+        progress: Called before each direction with its number from 0, the count of all and its name.
 
     Returns:
         Number of groups of this share that are there, and of all groups.
