@@ -55,6 +55,11 @@ RECIPE: dict[str, Any] = {
 }
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their number: those of a WAV file tell when it was made, and all workers need one name."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing is cached outside the tests, and one thread makes sums repeatable."""
