@@ -12,7 +12,7 @@ import numpy as np
 from polymodal.data.cache import cache_folder
 from polymodal.data.cells import is_absent
 from polymodal.data.fields import parse_fields, reserved
-from polymodal.data.sources import Record, Rejection, Source, builtin, open_source
+from polymodal.data.sources import Block, Record, Rejection, Source, builtin, open_source
 from polymodal.data.splits import is_split_column
 from polymodal.errors import DataError, printable
 from polymodal.modalities import MODALITIES, ColumnSample, Modality
@@ -139,21 +139,23 @@ def _spread(origin: Source, names: Sequence[str]) -> tuple[list[tuple[int, Recor
     """Records evenly apart, with their numbers, by one pass; and the lengths of all texts, in bytes, by column."""
     kept: list[tuple[int, Record]] = []
     lengths = {name: array("Q") for name in names}
-    number, step, size = -1, 1, 0
-    for found in origin.records(names):
-        if not isinstance(found, Record):
+    start, step, size = 0, 1, 0
+    for found in origin.blocks(names):
+        if not isinstance(found, Block):
             continue
-        number += 1
-        texts = [(name, cell) for name, cell in found.cells.items() if isinstance(cell, str) and cell]
-        for name, text in texts:
-            if name in lengths:
-                lengths[name].append(len(text) if text.isascii() else len(text.encode(errors="replace")))
-        if number % step == 0:
-            kept.append((number, found))
-            size += found.nbytes
+        for name in lengths.keys() & found.cells.keys():
+            texts = (cell for cell in found.cells[name] if isinstance(cell, str) and cell)
+            lengths[name].extend(len(t) if t.isascii() else len(t.encode(errors="replace")) for t in texts)
+        number = start + -start % step
+        while number < start + len(found):
+            record = found.record(number - start)
+            kept.append((number, record))
+            size += record.nbytes
             if len(kept) > _SAMPLE_ROWS or (size > _SAMPLE_BYTES and len(kept) > 2 * _FEWEST_IDS):
                 kept, step = kept[::2], 2 * step
                 size = sum(record.nbytes for _, record in kept)
+            number += step - number % step
+        start += len(found)
     return kept, lengths
 
 

@@ -68,6 +68,12 @@ class Block:
         """The first rows."""
         return Block(self.places[:rows], {name: its[:rows] for name, its in self.cells.items()}, self.splits[:rows])
 
+    def record(self, place: int) -> Record:
+        """One of its rows."""
+        return Record(
+            *self.places[place], {name: cells[place] for name, cells in self.cells.items()}, self.splits[place]
+        )
+
     def records(self) -> Iterator[Record]:
         """Its rows."""
         for (file, row), split, *cells in zip(self.places, self.splits, *self.cells.values(), strict=True):
