@@ -217,3 +217,24 @@ def univnet(folder: Path, **arguments: Any) -> Path:
         num_mel_bins=20, hop_length=16, win_length=256, filter_length=256, model_in_channels=4, **arguments
     ).save_pretrained(folder)
     return _saved(folder, transformers.UnivNetModel(config))
+
+
+def denoiser(folder: Path, kind: str, channels: int = 4) -> Path:
+    """A network of diffusers for pictures of so many channels, which attends to tokens of width 8."""
+    import diffusers
+
+    torch.manual_seed(0)
+    if kind == "UNet2DConditionModel":
+        model: Any = diffusers.UNet2DConditionModel(
+            sample_size=8, in_channels=channels, out_channels=channels, block_out_channels=(8, 8), layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=8,
+            attention_head_dim=4, norm_num_groups=4,
+        )  # fmt: skip
+    else:
+        model = diffusers.PixArtTransformer2DModel(
+            num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=2, sample_size=8,
+            cross_attention_dim=16, caption_channels=8, norm_num_groups=4,
+        )  # fmt: skip
+        torch.nn.init.normal_(model.proj_out.weight, std=0.1)
+    return _saved(folder, model)

@@ -12,17 +12,18 @@ from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.arguments import Sides, Sizes
 from polymodal.errors import ConfigError
 from polymodal.heads.base import Head
 from polymodal.heads.lengths import Lengths
+from polymodal.heads.pretrained_network import PretrainedBackbone, PretrainedNetwork
 from polymodal.nn.backbones import BACKBONES
 from polymodal.nn.bounds import clamp_to_bounds
 from polymodal.nn.guidance import guide
 from polymodal.nn.ode import SOLVERS, euler, solve
-from polymodal.nn.parameterisation import PredictData, PredictVelocity
+from polymodal.nn.parameterisation import Parameterisation, PredictData, PredictVelocity
 from polymodal.nn.patches import Patches
 from polymodal.nn.random import fold, normal, uniform
 from polymodal.nn.shapes import longest
@@ -59,6 +60,9 @@ class Flow(Head):
     Args:
         space: Continuous (channels, *grid) of up to three dimensions, of which any axis may vary.
         width: Width of the context.
+        network: A network of diffusers in place of one that begins from nothing, such as ``{kind: pretrained, model:
+            FOLDER/unet}``; see ``PretrainedNetwork``. Its patches are of one place, and all that follows up to
+            ``predict`` says nothing then.
         hidden_size: Width of the network; that of the context if not given.
         depth: Transformer blocks.
         heads: Attention heads.
@@ -109,6 +113,7 @@ class Flow(Head):
         space: Space,
         width: int,
         *,
+        network: PretrainedNetwork | None = None,
         hidden_size: PositiveInt | None = None,
         depth: NonNegativeInt = 4,
         heads: PositiveInt = 4,
@@ -137,8 +142,7 @@ class Flow(Head):
         self.space, self.repeats, self.shortcuts = space, repeats, shortcuts
         self.time_mean, self.time_std = time_mean, time_std
         self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
-        self.parameterisation = PredictData(space, weight_cap) if predict == "data" else PredictVelocity()
-        self.patches = Patches(space, 1 if space.is_set else patch)
+        self.patches = Patches(space, 1 if space.is_set or network else patch)
         self.sizes = {"patch": self.patches.argument}
         self.members = members if space.is_set else None
         backbone = BACKBONES["set" if space.is_set else "unet" if channels else "transformer"]
@@ -149,8 +153,15 @@ class Flow(Head):
             sizes = {"channels": channels, "attention": attention, "heads": heads, "sketch": sketch}
         else:
             sizes |= {"factorised": factorised, "in_step": in_step}
-        levels = len(SHORTCUTS) if shortcuts else 0
-        self.network = backbone(self.patches, width, hidden_size or width, levels, **sizes)
+        if network is not None:
+            if shortcuts or predict == "data":
+                raise ConfigError("network: what a pretrained one predicts is given, and it knows no shortcuts")
+            self.network: nn.Module = PretrainedBackbone(self.patches, width, network)
+            self.parameterisation: Parameterisation = self.network.parameterisation
+        else:
+            levels = len(SHORTCUTS) if shortcuts else 0
+            self.network = backbone(self.patches, width, hidden_size or width, levels, **sizes)
+            self.parameterisation = PredictData(space, weight_cap) if predict == "data" else PredictVelocity()
         self.length = Lengths(width, space.max_length) if space.variable else None
 
     @classmethod

@@ -4,6 +4,7 @@ A point of the flow is x_t = (1 - t) noise + t data; its velocity is data - nois
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +14,16 @@ from polymodal.types import Space
 
 SHORTEST = 1e-3
 """Least remaining time by which predicted data are turned into a velocity."""
+
+
+class Parameterisation(Protocol):
+    """What each of the classes here is."""
+
+    def velocity(self, out: Tensor, x: Tensor, time: Tensor) -> Tensor: ...
+
+    def weight(self, time: Tensor) -> Tensor: ...
+
+    def error(self, time: Tensor) -> Tensor: ...
 
 
 class PredictVelocity:
@@ -57,3 +68,50 @@ class PredictData:
     def error(self, time: Tensor) -> Tensor:
         """The squared error (B,) of what the network puts out beside that of the velocity."""
         return (1 - time).square()
+
+
+@dataclass(frozen=True)
+class PredictNoise:
+    """The network puts out the noise, from which the velocity follows; its loss is that of the noise.
+
+    Source: Ho et al., "Denoising diffusion probabilistic models", 2020, equation 14.
+
+    Args:
+        shortest: Time of the most noise that the network knows, above 0; before it, x is taken to be there.
+    """
+
+    shortest: float = SHORTEST
+
+    def velocity(self, out: Tensor, x: Tensor, time: Tensor) -> Tensor:
+        """As of ``PredictVelocity``."""
+        return (x - out) / time.clamp(min=self.shortest)[:, None, None]
+
+    def weight(self, time: Tensor) -> Tensor:
+        """As of ``PredictVelocity``."""
+        return self.error(time)
+
+    def error(self, time: Tensor) -> Tensor:
+        """As of ``PredictVelocity``."""
+        return time.clamp(min=self.shortest).square()
+
+
+class PredictAngle:
+    """The network puts out how x, divided by its deviation, moves as it turns from data to noise: ``v``.
+
+    With a = t / s and b = (1 - t) / s, where s^2 = t^2 + (1 - t)^2, it is v = a noise - b data.
+
+    Source: Salimans and Ho, "Progressive distillation for fast sampling of diffusion models", 2022, appendix D.
+    """
+
+    def velocity(self, out: Tensor, x: Tensor, time: Tensor) -> Tensor:
+        """As of ``PredictVelocity``."""
+        square = (time.square() + (1 - time).square())[:, None, None]
+        return ((2 * time - 1)[:, None, None] * x / square) - out * square.rsqrt()
+
+    def weight(self, time: Tensor) -> Tensor:
+        """As of ``PredictVelocity``."""
+        return self.error(time)
+
+    def error(self, time: Tensor) -> Tensor:
+        """As of ``PredictVelocity``."""
+        return time.square() + (1 - time).square()

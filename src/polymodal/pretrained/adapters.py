@@ -34,8 +34,9 @@ _ATTENTION = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "out_proj"),  # LLaMA and its kin, CLIP, Whisper
     *("query", "key", "value", "q", "k", "v", "o"),  # BERT, ViT; T5
     *("c_attn", "query_key_value", "qkv_proj"),  # GPT-2, GPT-NeoX, Phi
+    *("to_q", "to_k", "to_v"),  # diffusers
 )
-"""Names of the matrices of attention in the models of transformers."""
+"""Names of the matrices of attention in the models of transformers and diffusers."""
 
 
 class Lora(nn.Module):
@@ -62,6 +63,8 @@ class Lora(nn.Module):
             raise ConfigError("adapter: is made by PEFT; install it: pip install 'polymodal[pretrained]'") from None
         wanted = arguments.modules or _ATTENTION
         layers = int(getattr(network.config, "num_hidden_layers", 0))
+        if arguments.last and not layers:
+            raise ConfigError("adapter.last: the network has no blocks in one row; leave it out")
         first = layers - arguments.last if arguments.last else 0
         targets = [
             name

@@ -145,7 +145,6 @@ def recipe(model: str, latent: str, head: dict) -> dict:
     ("kind", "latent", "head"),
     [
         ("encodec", "codes", {"kind": "autoregressive", "depth": 1, "heads": 2}),
-        ("mimi", "codes", {"kind": "masked", "depth": 1, "heads": 2}),
         ("dac", "continuous", {"kind": "flow", "depth": 1, "heads": 2, "steps": 2}),
     ],
 )
