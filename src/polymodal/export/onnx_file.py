@@ -132,12 +132,16 @@ def _check_installed() -> None:
 
 def _refuse_parts(module: Direction, direction: str) -> None:
     """Refuses what is known not to become a graph."""
-    for name in module.given:
-        encoder = module.model.encoders[name]
-        if not encoder.trains:
+    model, to = module.model, module.to_field
+    parts: dict[str, Any] = {f"encoder of '{name}'": model.encoders[name] for name in module.given}
+    still = [name for name, encoder in parts.items() if not encoder.trains]
+    parts |= {f"codec of '{name}'": codec for name, codec in model.codecs.items() if name == to}
+    parts[f"head of '{to}'"] = model.heads[to]
+    for name, part in parts.items():
+        if name in still or any(getattr(inner, "digest", "") for inner in part.modules()):
             raise ConfigError(
-                f"{direction}: is not exported: the encoder of '{name}' brings weights of its own "
-                f"({type(encoder).__name__}); export that from where it comes from"
+                f"{direction}: is not exported: the {name} brings weights of its own ({type(part).__name__}); export "
+                "that from where it comes from"
             )
     if getattr(module.options, "truncation", 0):
         raise ConfigError(f"{direction}: is not exported: truncation needs a function that ONNX lacks (erfinv)")

@@ -291,6 +291,7 @@ class Sound(Array):
             previous = rebuilt
             spectrum = spectrum * (linear / np.maximum(np.abs(spectrum), 1e-16))
         samples = self.overlapped(spectrum)[self.left : self.left + len(linear) * self.hop].astype(np.float32)
+        samples = samples[: self.facts.get("most_samples")]  # the last frame may end behind the longest sound
         return samples / max(1.0, np.abs(samples).max(initial=0.0))
 
     def cut(self, padded):

@@ -255,6 +255,7 @@ class Audio(Modality):
         names = ("sample_rate_hz", "mels", "hop_length", "n_fft", "f_min_hz")
         top = self.sample_rate_hz / 2 if self.f_max_hz is None else self.f_max_hz
         kept = {name: getattr(self, name) for name in names}
+        kept["most_samples"] = int(self.max_seconds * self.sample_rate_hz)
         return {"form": "sound", **kept, "f_max_hz": top, "mel_mean": LOG_MEL_MEAN, "mel_scale": LOG_MEL_SCALE}
 
     @classmethod

@@ -108,6 +108,7 @@ def test_sound(tmp_path):
     assert same.read(samples) == pytest.approx(value, abs=2e-3)  # polymodal stores 16 bits
     made = same.write(value)
     assert made == pytest.approx(modality.write(torch.from_numpy(value)).samples, abs=1e-3)
+    assert len(same.write(model_form(modality, np.zeros(2000, np.float32)))) == 2000  # of 32 frames of 64 samples
     same.save(made, tmp_path / "made.wav")
     expected = same.read(made)
     loud = expected > -1  # 16 bits of a file say little of what is nearly silent

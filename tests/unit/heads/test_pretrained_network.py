@@ -13,6 +13,7 @@ from contract.spaces import WIDTH, make_context, make_field
 from polymodal.checkpoint import find
 from polymodal.config import build_part
 from polymodal.errors import CheckpointError, ConfigError
+from polymodal.export.onnx_file import export_direction
 from polymodal.heads.pretrained_network import NETWORK_KINDS, PretrainedBackbone, PretrainedNetwork
 from polymodal.nn.patches import Patches
 from polymodal.nn.random import make_keys, normal
@@ -133,6 +134,8 @@ def test_a_run_holds_what_learns_and_opens_again(tmp_path, tune):
     assert (checkpoint.path / "adapters").is_dir() == (tune == "lora")
     mine, theirs = (np.asarray(each.generate({"c": "a"}, to="p")["p"][0]) for each in (run, pm.open(run.run)))
     np.testing.assert_array_equal(mine, theirs)
+    with refused("c->p: is not exported", "the head of 'p' brings weights of its own", by=ConfigError):
+        export_direction(run.model, ["c"], "p", tmp_path / "model.onnx")
 
 
 def test_what_does_not_fit_is_refused(folders, tmp_path):
