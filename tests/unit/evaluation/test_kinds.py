@@ -225,6 +225,20 @@ def test_sound_is_compared_and_judged_alike_in_both_of_its_forms():
         distances.append([float(result.values.mean()) for result in kind.reconstruction(field, half, field)])
         tokens = kind.encoder(16)(field)
         assert tokens.mask.sum(1).tolist() == [3, 4]
+        assert kind.seen(field).value.shape == (2, 64, 32)  # also where copies are looked for, and fine detail
         drawn = kind.draw(field.pick(torch.tensor([1])), torch.zeros(field.value.shape[1:]))
         assert ("<audio" if audio.form == "samples" else "<img") in drawn
     np.testing.assert_allclose(distances[0], distances[1], rtol=1e-3, atol=1e-5)  # in decibels; halved, 6
+
+
+def test_copies_of_sound_are_found_whatever_the_phases():
+    random, rate = np.random.default_rng(0), 4000
+    tones = [np.sin(2 * np.pi * (200 + 90 * n) * np.arange(1600) / rate) for n in range(16)]
+    clips = [(0.3 * tone).astype(np.float32) + 0.01 * random.normal(size=1600).astype(np.float32) for tone in tones]
+    audio = pm.Audio(sample_rate_hz=rate, max_seconds=0.4, mels=16, n_fft=256, hop_length=64, form="samples")
+    rows = pm.load([{"s": clip, "split": "train"} for clip in clips], {"s": audio}, validation=0).train
+    shifted = Field.stack([read("s", audio, -clip) for clip in clips])  # sounds the same, and has no number in common
+    training = TrainingSet(rows, Examiner(rows, None))
+    nearest = training.nearest("s", shifted)
+    assert nearest.copies.all()
+    assert nearest.rows.tolist() == list(range(16))

@@ -115,6 +115,10 @@ class Kind:
         """
         return []
 
+    def seen(self, field: Field) -> Field:
+        """Values in the form in which they are compared number by number, which may be another than the model's."""
+        return field
+
     def reconstruction(self, real: Field, copy: Field, other: Field) -> list[MetricResult]:
         """Metrics of what a codec gives back of real values that only this modality has.
 

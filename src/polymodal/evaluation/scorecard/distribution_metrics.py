@@ -70,7 +70,7 @@ class DistributionMetrics:
         if not kind.classes:
             results += self._in_features(to, real, made, clusters)
             if kind.fine_detail:
-                results.append(_fine_detail(real, made))
+                results.append(_fine_detail(kind.seen(real), kind.seen(made)))
             results += self._spread(to, real, samples)
         results += kind.compare_sets(real, made)
         return [result.in_clusters(clusters) for result in results]

@@ -13,7 +13,7 @@ from torch import Tensor
 from polymodal.data import Rows
 from polymodal.evaluation.examiner import Examiner
 from polymodal.evaluation.metrics.result import MetricResult
-from polymodal.types import Field, Space
+from polymodal.types import Field
 
 COPY = 1 / 3
 """A value is a near-copy if its nearest training value is nearer than this share of the mean of the next ones."""
@@ -61,7 +61,7 @@ class TrainingSet:
 
     def nearest(self, name: str, field: Field) -> Nearest | None:
         """The nearest training values by the numbers themselves, such as pixels; None if there are too few."""
-        return self._nearest(name, _flat(field, self.training.fields[name].space), self._numbers(name))
+        return self._nearest(name, self._flat(name, field), self._numbers(name))
 
     def nearest_judged(self, name: str, field: Field) -> Nearest | None:
         """The nearest training values in the judge's space; None if it does not know the field or there are too few."""
@@ -81,10 +81,15 @@ class TrainingSet:
     def _numbers(self, name: str) -> Iterable[Tensor]:
         """The distinct values (n, F), some at a time; they are read once if they are few enough to be held."""
         space = self.training.fields[name].space
-        parts = (_flat(part, space) for part in self._values(name))
+        parts = (self._flat(name, part) for part in self._values(name))
         if name not in self._kept and 4 * len(self._rows(name)) * prod(space.shape) <= _HELD_BYTES:
             self._kept[name] = list(parts)
         return self._kept.get(name, parts)
+
+    def _flat(self, name: str, field: Field) -> Tensor:
+        """(n, F) numbers, of which those that vary in length are padded to the greatest length."""
+        padded = field.pad(self.training.fields[name].space.max_length)
+        return self.examiner.kinds[name].seen(padded).value.flatten(1)
 
     def _rows(self, name: str) -> np.ndarray:
         """Training rows of the distinct values of a field."""
@@ -133,8 +138,3 @@ def near_copies(training: TrainingSet, to: str, real: Field, made: Field) -> tup
         about = {"ceiling": share, "higher_is_better": False, "aspect": "memorisation"}
         results.append(MetricResult(metric, copies, **about))  # type: ignore[arg-type]
     return results, shown
-
-
-def _flat(field: Field, space: Space) -> Tensor:
-    """(n, F) numbers, of which those that vary in length are padded to the greatest length."""
-    return field.pad(space.max_length).value.flatten(1)
