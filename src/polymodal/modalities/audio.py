@@ -37,7 +37,7 @@ _MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"FORM", b".snd", b"ca
 """How files of sound begin."""
 _SHORT_SECONDS = 2.0
 """Of a clip that is no burden, however short the others are."""
-_LOUDEST = 20.0
+_LOUDEST_BAND = 20.0
 """Natural logarithm of a magnitude that no sound has, and whose square is a number yet."""
 _WAVE_BARS = 64
 """Of the drawing of a sound on a page."""
@@ -237,7 +237,7 @@ class Audio(Modality):
             if self.form == "samples":
                 samples = value.mT.flatten().float().cpu().numpy()
             else:
-                mel = value[None].float().clamp(max=(_LOUDEST - LOG_MEL_MEAN) / LOG_MEL_SCALE)
+                mel = value[None].float().clamp(max=(_LOUDEST_BAND - LOG_MEL_MEAN) / LOG_MEL_SCALE)
                 samples = (self.vocoder or self._griffin_lim)(mel)[0].cpu().numpy()
         samples = np.nan_to_num(samples[: int(self.max_seconds * self.sample_rate_hz)], posinf=0.0, neginf=0.0)
         return Waveform(samples / max(1.0, np.abs(samples).max(initial=0.0)), self.sample_rate_hz)

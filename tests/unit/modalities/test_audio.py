@@ -144,7 +144,7 @@ def test_waveform_saves_by_suffix(tmp_path):
         ((tone(0.1), 10**9), "at most 768,000"),
         ((tone(0.1)[:1], 192_000), "no sample is left"),
         ((tone(0.1), "16k"), "must be a number"),
-        (1e20 * tone(0.1), "full scale is 1"),
+        (1e20 * tone(0.1), "full scale is 1, and at most 100 are read"),
         (np.zeros(100, np.uint8), "uint8"),
         ((tone(0.1), 0), "sample rate 0"),
         ("clip.wav", "not audio: str"),
