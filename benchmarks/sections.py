@@ -364,7 +364,8 @@ FLAGSHIP = Section(
     "`any-to-any` unchanged on `fashion`, all three fields, 16 minutes of the processor's time, by judges that the "
     "generator shares nothing with. `directions` are shares of held-out rows that are of the right class; `pictures` "
     "are of held-out captions, and `floor` is of real pictures that the judge has not learned from; `joint` is from "
-    "nothing. Of a real picture the judge sees the class in 0.939, which bounds what can be said of a picture. One seed.",
+    "nothing. Of a real picture the judge sees the class in 0.939, which bounds what can be said of a picture; one "
+    "seed.",
     NO_PEER + "the bars are our own.",
     [
         Bar("the least of six directions, share of real", lambda r: r["seeds"]["0"]["directions"]["least"], 0.93),
