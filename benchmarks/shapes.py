@@ -48,11 +48,10 @@ def nearest(train: Rows, test: Rows, given: str) -> torch.Tensor:
 
 
 def score(
-    made: torch.Tensor, real: torch.Tensor, train: torch.Tensor, classes: dict[str, np.ndarray]
+    made: torch.Tensor, real: torch.Tensor, train: torch.Tensor, own: torch.Tensor, classes: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    """All figures of shapes (n, 3, points) that stand for the real ones of n rows."""
-    between = chamfer_matrix(real, made)
-    inner, own = chamfer_matrix(made, made), chamfer_matrix(real, real)
+    """All figures of shapes (n, 3, points) that stand for the real ones of n rows, whose ``own`` distances are known."""
+    between, inner = chamfer_matrix(real, made), chamfer_matrix(made, made)
     found = classes["train"][chamfer_matrix(made[..., :512], train[..., :512]).argmin(1).numpy()]
     return {
         "1-NNA": nearest_neighbour_accuracy(own, between, inner),
@@ -99,10 +98,10 @@ def main() -> None:
                 "retrieval": shapes["train"][nearest(train, test, given)],
                 "category": shapes["train"][torch.tensor(alike)],
             }
-            found = {}
+            found, test_part = {}, shapes["test"][..., : arguments.points]
+            own = chamfer_matrix(test_part, test_part)
             for name, candidate in candidates.items():
-                part = (shape[..., : arguments.points] for shape in (candidate, shapes["test"], shapes["train"]))
-                found[name] = score(*part, classes)
+                found[name] = score(candidate[..., : arguments.points], test_part, shapes["train"], own, classes)
                 print(recipe, seed, name, {key: round(value, 3) for key, value in found[name].items()}, flush=True)
             found["real"]["right"] = score_of_real(shapes, classes)
             result.setdefault(recipe, {})[f"seed {seed}"] = found
