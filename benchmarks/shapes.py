@@ -50,7 +50,7 @@ def nearest(train: Rows, test: Rows, given: str) -> torch.Tensor:
 def score(
     made: torch.Tensor, real: torch.Tensor, train: torch.Tensor, own: torch.Tensor, classes: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    """All figures of shapes (n, 3, points) that stand for the real ones of n rows, whose ``own`` distances are known."""
+    """All figures of shapes (n, 3, points) in the place of real ones, whose ``own`` distances are known."""
     between, inner = chamfer_matrix(real, made), chamfer_matrix(made, made)
     found = classes["train"][chamfer_matrix(made[..., :512], train[..., :512]).argmin(1).numpy()]
     return {
