@@ -221,7 +221,7 @@ def work_of_process(engine_name: str, batch: int, width: int, file: Path) -> Non
     if engine_name == "data_parallel" and engine.world_size > 1:
         from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-        def hook(state: Any, bucket: Any) -> Any:
+        def hook(state: Any, bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
             reduced[0] += bucket.buffer().nbytes
             return allreduce_hook(state, bucket)
 

@@ -120,7 +120,7 @@ def main() -> None:
         megabytes = 1e-6 * float(data.train.store.bytes.sum()) / 10  # type: ignore[attr-defined]
         shards = {"window": 2, "sample_rows": 500, "cache_megabytes": megabytes}
         data = pm.load(source, FIELDS, cache=cache, shards=shards)
-        memory = pm.load(folder, data.fields, group=False, cache=cache)
+        memory = pm.load(folder, data.fields, cache=cache)
         memory.train.order = data.train.order
         mine, seconds = train(memory, args.width, args.steps, Path(place) / "memory")
         ShardCache.rows = counted  # type: ignore[method-assign]
