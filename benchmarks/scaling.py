@@ -132,7 +132,7 @@ def predictions(device: Device) -> list[dict[str, Any]]:
 # What follows is measured.
 
 
-def make_model() -> tuple[Any, Any]:
+def make_model(width: int) -> tuple[Any, Any]:
     """A model and its rows: pictures, texts and labels at random, some cells of which are missing."""
     import polymodal as pm
     from polymodal.config import load_recipe
@@ -155,7 +155,7 @@ def make_model() -> tuple[Any, Any]:
         "colour": {"modality": "label"},
     }  # fmt: skip
     data = pm.load(rows, fields, validation=0, test=0)
-    recipe = resolve(load_recipe({"width": 128, "fields": fields}), data.fields)
+    recipe = resolve(load_recipe({"width": width, "fields": fields}), data.fields)
     torch.manual_seed(0)
     return Model(recipe, data.fields), data.train
 
@@ -186,7 +186,7 @@ def counted() -> Iterator[dict[str, int]]:
             made.__call__ = before[kind]
 
 
-def work_of_process(engine_name: str, batch: int, file: Path) -> None:
+def work_of_process(engine_name: str, batch: int, width: int, file: Path) -> None:
     """Some steps in this process; what they took is written to a file by the first one."""
     from polymodal.checkpoint import trained_parameters
     from polymodal.config import TrainConfig
@@ -199,7 +199,7 @@ def work_of_process(engine_name: str, batch: int, file: Path) -> None:
 
     torch.set_num_threads(1)
     engine: Any = MADE[engine_name]("no")
-    model, rows = make_model()
+    model, rows = make_model(width)
     config, names = TrainConfig(batch_size=batch), dict.fromkeys(model.modalities, True)
 
     def draw(present: Any, keys: Any) -> Any:
@@ -221,7 +221,7 @@ def work_of_process(engine_name: str, batch: int, file: Path) -> None:
     if engine_name == "data_parallel" and engine.world_size > 1:
         from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-        def hook(state: Any, bucket: Any) -> Any:
+        def hook(state: Any, bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
             reduced[0] += bucket.buffer().nbytes
             return allreduce_hook(state, bucket)
 
@@ -262,27 +262,29 @@ def probe(megabytes: int = 16, times: int = 5) -> float:
     return (time.process_time() - begin) / (times * buffer.nbytes)
 
 
-def run(engine: str, processes: int, batch: int) -> dict[str, Any]:
+def run(engine: str, processes: int, batch: int, width: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
         launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
-        words = [__file__, "--process", engine, "--batch", str(batch), "--json", str(file)]
+        words = [__file__, "--process", engine, "--batch", str(batch), "--width", str(width), "--json", str(file)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *(launch if processes > 1 else []), *words]
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
         return dict(json.loads(file.read_text()))
 
 
-def measure() -> list[dict[str, Any]]:
+def measure(width: int) -> list[dict[str, Any]]:
     """Lines of measured and of predicted costs; predictions use one process and the probe of two."""
-    alone = {batch: run("data_parallel", 1, batch) for batch in (BATCH, BATCH // 4)}
+    alone = {batch: run("data_parallel", 1, batch, width) for batch in (BATCH, BATCH // 4)}
     seconds = {batch: result["processes"][0]["seconds"] for batch, result in alone.items()}
     per_row = (seconds[BATCH] - seconds[BATCH // 4]) / (BATCH - BATCH // 4)
     fixed, flops = seconds[BATCH] - BATCH * per_row, alone[BATCH]["flops"] / BATCH
     lines, per_byte = [], 0.0
     for processes in PROCESSES:
         for engine in ENGINES:
-            result = run(engine, processes, BATCH) if processes > 1 or engine != "data_parallel" else alone[BATCH]
+            result = (
+                run(engine, processes, BATCH, width) if processes > 1 or engine != "data_parallel" else alone[BATCH]
+            )
             each = result["processes"]
             work = Workload(result["weights"], result["in_blocks"], BATCH, flops, result["lengths"])
             per_byte = per_byte or max(one["all_reduce_seconds_per_byte"] for one in each)
@@ -312,17 +314,18 @@ def show(title: str, lines: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true", help="measure at 1, 2 and 4 processes")
+    parser.add_argument("--width", type=int, default=128, help="of the model that is measured")
     parser.add_argument("--json", type=Path, default=Path("runs/scaling.json"), help="where the result is written")
     parser.add_argument("--process", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=BATCH, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.process:
-        work_of_process(args.process, args.batch, args.json)
+        work_of_process(args.process, args.batch, args.width, args.json)
         return
     device, begin = Device(), time.perf_counter()
     result: dict[str, Any] = {"device": asdict(device), "predicted": predictions(device)}
     if args.measure:
-        result["measured"] = measure()
+        result["width"], result["measured"] = args.width, measure(args.width)
         show("measured here, and what the model of the costs says", result["measured"])
     show("predicted for GPUs as of Device, 16 rows of 1,024 tokens on each", result["predicted"])
     save(about(time.perf_counter() - begin, seed=0) | result, args.json)

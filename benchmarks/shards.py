@@ -1,6 +1,6 @@
 """Training from shards on a server far away, beside the same rows in memory.
 
-    python benchmarks/shards.py [--shards 40] [--rows 64] [--steps 60]
+    python benchmarks/shards.py [--shards 40] [--rows 64] [--steps 60] [--width 96] [--side 32]
 
 A server on this machine waits 20 ms before each answer. The cache holds a tenth of the decoded rows, so that every
 shard is fetched and decoded again in each epoch. Compared are the weights, which must be the same to the bit, and the
@@ -30,7 +30,7 @@ from polymodal.data.shards import ShardCache
 from record import about, save
 
 LATENCY_SECONDS = 0.02
-FIELDS = {
+FIELDS: dict[str, dict[str, Any]] = {
     "picture": {"modality": "image", "size": 32},
     "name": {"modality": "text", "max_length": 16},
     "colour": {"modality": "label"},
@@ -79,8 +79,8 @@ def write(folder: Path, shards: int, rows: int) -> None:
         pq.write_table(pa.table(cells), folder / f"rows-{shard:03d}.parquet")
 
 
-def train(data: pm.Data, steps: int, run: Path) -> tuple[dict[str, torch.Tensor], float]:
-    recipe = {"width": 96, "fields": FIELDS, "train": {"steps": steps, "batch_size": 32, "validate_every": 1.0}}
+def train(data: pm.Data, width: int, steps: int, run: Path) -> tuple[dict[str, torch.Tensor], float]:
+    recipe = {"width": width, "fields": FIELDS, "train": {"steps": steps, "batch_size": 32, "validate_every": 1.0}}
     begin = time.process_time()
     model = pm.fit(recipe, data, run=run, print_progress=False).model
     return model.state_dict(), time.process_time() - begin
@@ -91,9 +91,12 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=40)
     parser.add_argument("--rows", type=int, default=64, help="of each shard")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--width", type=int, default=96, help="of the model")
+    parser.add_argument("--side", type=int, default=32, help="of the pictures that it sees, in pixels")
     parser.add_argument("--json", type=Path, default=Path("runs/shards.json"), help="where the result is written")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    FIELDS["picture"]["size"] = args.side
     began, waits = time.perf_counter(), [0, 0]
 
     found = ShardCache.rows
@@ -117,15 +120,16 @@ def main() -> None:
         megabytes = 1e-6 * float(data.train.store.bytes.sum()) / 10  # type: ignore[attr-defined]
         shards = {"window": 2, "sample_rows": 500, "cache_megabytes": megabytes}
         data = pm.load(source, FIELDS, cache=cache, shards=shards)
-        memory = pm.load(folder, data.fields, group=False, cache=cache)
+        memory = pm.load(folder, data.fields, cache=cache)
         memory.train.order = data.train.order
-        mine, seconds = train(memory, args.steps, Path(place) / "memory")
+        mine, seconds = train(memory, args.width, args.steps, Path(place) / "memory")
         ShardCache.rows = counted  # type: ignore[method-assign]
-        theirs, longer = train(data, args.steps, Path(place) / "shards")
+        theirs, longer = train(data, args.width, args.steps, Path(place) / "shards")
         server.terminate()
         server.join()
     result = {
-        "rows": len(data.train), "epochs": args.steps * 32 / len(data.train), "cache_megabytes": megabytes,
+        "width": args.width, "side": args.side, "rows": len(data.train),
+        "epochs": args.steps * 32 / len(data.train), "cache_megabytes": megabytes,
         "same_weights": all(torch.equal(mine[name], value) for name, value in theirs.items()),
         "processor_seconds_in_memory": seconds, "processor_seconds_from_shards": longer, "ratio": longer / seconds,
         "uses_of_shards": waits[0], "share_waited_for": waits[1] / max(1, waits[0]),

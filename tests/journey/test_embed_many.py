@@ -1,6 +1,7 @@
 """Many tables embedded in groups of rows, by whoever comes, and searched from the disk."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,9 @@ import pyarrow.parquet
 import pytest
 
 import polymodal as pm
+from polymodal.bulk.embedding import EmbedTask, moments_of
+from polymodal.bulk.plan import make_plan
+from polymodal.bulk.worker import Job, Worker
 from polymodal.cli.main import main
 
 ROWS = {"a": 90, "b": 40}
@@ -51,6 +55,13 @@ def test_shards_embed_what_one_process_embeds_and_a_search_finds_it(aligned, tab
         model.search(GIVEN, "place", index=tmp_path / "two")
     assert main([*words, "1/2"]) == 0
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+    # What an actor of Ray does, once it has been sent the job.
+    manifest = json.loads((tmp_path / "one" / ".embed" / "manifest.json").read_text())
+    job = Job(make_plan(tables, 64), str(tmp_path / "sent"), EmbedTask(moments_of(manifest)))
+    worker = Worker(model.model, pickle.loads(pickle.dumps(job)))
+    assert [worker.do(number) for number in range(3)] == [True] * 3
+    assert contents(tmp_path / "sent").items() < contents(tmp_path / "one").items()
 
     hits = model.search(GIVEN, "place", index=tmp_path / "one", k=5)
     in_memory = model.search(GIVEN, "place", index=tables, k=5)
