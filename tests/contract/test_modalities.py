@@ -241,3 +241,11 @@ def test_unknown_names():
         build("vector", where="fields.v")
     with pytest.raises(ConfigError, match=r"^fields.p.channels: 2 is neither 3 \(colour\) nor 1 \(grey\)$"):
         build("image", where="fields.p", channels=2)
+
+
+def test_a_class_that_is_not_registered_is_named():
+    class Smell(Text):
+        pass
+
+    with pytest.raises(ConfigError, match="modality: Smell is not registered"):
+        kind_of(Smell(8))

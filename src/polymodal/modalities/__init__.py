@@ -76,5 +76,14 @@ def build(kind: str, /, *, where: str = "field", **arguments: Any) -> Modality:
 
 
 def kind_of(modality: Modality) -> str:
-    """Its name in ``MODALITIES``."""
-    return next(kind for kind, known in MODALITIES.items() if type(modality) is known)
+    """Its name in ``MODALITIES``.
+
+    Raises:
+        ConfigError: It has none, as a class of somebody's own that is not registered.
+    """
+    for kind, known in MODALITIES.items():
+        if type(modality) is known:
+            return kind
+    raise ConfigError(
+        f"modality: {type(modality).__name__} is not registered; add it to polymodal.modalities.MODALITIES"
+    )
