@@ -49,14 +49,14 @@ class Storage:
         """The bytes of a file; None if it is not there."""
         try:
             return self._files.cat_file(self._path(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def size(self, name: str) -> int | None:
         """The bytes that a file has; None if it is not there."""
         try:
             return self._files.info(self._path(name))["size"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def names(self, folder: str = "") -> set[str]:
