@@ -119,7 +119,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
         contact(strips).save(folder / "strips.png")
         for number, clip in enumerate(clips[:SHOWN]):
             clip.save(folder / f"{number}.mp4")
-        frames = [clip.frames[..., 0] for clip in clips]
+        frames = [lasting(clip.frames[..., 0], len(real[0])) for clip in clips]
         scores = scored(frames, rows, judge, known)
         if "picture" in given:
             errors = [np.abs(made[0].astype(float) - own[0]).mean() for made, own in zip(frames, real, strict=True)]
@@ -136,6 +136,11 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
 def source(arguments: argparse.Namespace) -> str:
     """The data set, with its options; in one voice, as nothing that is measured is heard."""
     return f"moving:train={arguments.train or DEFAULT_TRAIN},voices=1"
+
+
+def lasting(clip: np.ndarray, count: int) -> np.ndarray:
+    """So many frames of a clip; one that is shorter stands still at its end."""
+    return clip[np.minimum(np.arange(count), len(clip) - 1)]
 
 
 def clips_of(rows: Rows) -> list[np.ndarray]:
