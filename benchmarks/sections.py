@@ -774,7 +774,7 @@ SECTIONS: dict[str, Section] = {
         "tracked, path by tracking; held-out pairs of class and motion are in no training row. `presenter`: the "
         "opening of the mouth as pixels show it, against the truth, and against what a judge hears in speech that was "
         "made; voices and sentences are in no training row. `mouth`: that opening alone, as a series, by "
-        "`speech-to-mouth`.",
+        "`speech-to-mouth`. `emoji-motion`: whether the nearest clip in pixels has the asked name.",
         "none of the libraries that these pages compare with trains video on two cores in ten minutes.",
         [
             _moving("text-to-video", "class", 0.9),
