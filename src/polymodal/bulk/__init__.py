@@ -183,7 +183,7 @@ def do_groups(
     Args:
         model: Any.
         job: What to do.
-        title: Of the progress.
+        title: What the progress is called.
         run: Folder that the model is from; of engine ``ray``, one that every machine sees.
         engine: ``local`` is this process; ``ray`` are actors on a cluster of Ray.
         address: Address of the cluster; None for one that is running here, or else that is begun here and now.

@@ -40,7 +40,7 @@ class EmbedTask:
     """Embeds the fields of rows; see ``polymodal.bulk.worker.Task``.
 
     Attributes:
-        moments: Of the encodings of each field that is embedded, as of ``AlignedEmbedder``.
+        moments: Mean and deviation of the encodings of each embedded field, for ``AlignedEmbedder``.
     """
 
     moments: Mapping[str, Moments]

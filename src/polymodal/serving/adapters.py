@@ -33,7 +33,7 @@ def load_adapter(pipeline: Generator, folder: Path) -> dict[str, Tensor]:
 
     Args:
         pipeline: The open run.
-        folder: Of the other run, or of a checkpoint or what was saved of it.
+        folder: The folder of the other run, of a checkpoint, or of what was saved of it.
 
     Raises:
         CheckpointError: There is none, or it is not whole.

@@ -20,7 +20,7 @@ class DrawnGroups:
     """Samples of the rows of directions, group by group.
 
     Args:
-        folder: Of the files; None keeps none.
+        folder: Where the files are kept; None keeps none.
         shard: ``(i, n)``: of the groups that ``draw`` is asked for, every n-th from the i-th on is this process's.
     """
 
