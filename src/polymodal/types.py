@@ -291,7 +291,7 @@ class Context:
 
         Args:
             other: As many rows, of inputs whose tokens are as many.
-            share: Of the other.
+            share: How much of the other context is in the mixture.
         """
 
         def mix(one: Tensor, two: Tensor) -> Tensor:

@@ -275,7 +275,7 @@ class Clock:
         steps: number of steps.
         step: Steps taken before.
         seconds: Time spent before.
-        kind: Of the minutes: the ``wall``'s, or the ``processor``'s time of this process.
+        kind: Which clock the minutes are of: the ``wall``'s, or the ``processor``'s time of this process.
         late: Seconds that the time budget is less, half of it at most.
         validating: Seconds that validations took before.
         choice: Whether something is to be chosen at the end.
