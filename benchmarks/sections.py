@@ -57,6 +57,10 @@ class Section:
         return rows
 
 
+def _same_bytes(result: Result) -> float:
+    return result["pairs"]["same_bytes"] / result["pairs"]["pairs"]
+
+
 def _step(networks: str, method: str, ours: str, wanted: float) -> Bar:
     what = f"{method}, {networks}, {'bare' if 'bare' in ours else 'whole'} step: times MultiVae's samples/s"
     return Bar(what, lambda result: result[networks][method][ours]["times_multivae"], wanted)
@@ -794,6 +798,27 @@ SECTIONS: dict[str, Section] = {
                     for seed in r["mouth"].values()
                 ),
                 1.0,
+            ),
+        ],
+    ),
+    "serving": Section(
+        "Serving",
+        "python benchmarks/serving.py RUN --openai-tests FOLDER",
+        "A server in a process of its own, asked over loopback by clients that share its two cores, so that times are "
+        "by the clock. `client`: the tests of openai-python's `tests/api_resources`; those that fail are listed in the "
+        "JSON by what was said: routes that there are none of, and requests with bytes that are no picture or sound. "
+        "`requests`: made up by schemathesis from the page on OpenAPI.",
+        NO_PEER + "servers of single models, such as vLLM, batch within a decoding step and use GPUs.",
+        [
+            Bar("pairs whose bytes are the same alone and among others", _same_bytes, 1.0),
+            Bar("times serial throughput, 16 clients", lambda result: result["throughput"]["ratio"], 3.0),
+            Bar("honest requests that failed", lambda result: result["load"]["failed"], 0, at_most=True),
+            Bar("seconds to the first picture, cold", lambda r: r["cold"]["first_picture_seconds"], 5.0, at_most=True),
+            Bar(
+                "kinds of answers that OpenAPI does not tell",
+                lambda result: len(result["requests"]["failures"]),
+                0,
+                at_most=True,
             ),
         ],
     ),

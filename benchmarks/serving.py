@@ -1,18 +1,22 @@
 """What a server stands: the same bytes alone and among others, many clients at once, the tests of OpenAI's client.
 
-    python benchmarks/serving.py RUN [--seconds 120] [--clients 16] [--pairs 100] [--examples 1000]
-                                     [--openai-tests FOLDER] [--tests-python PYTHON]
+    python benchmarks/serving.py RUN [--parts cold pairs throughput load requests client] [--seconds 120] [--clients 16]
+                                     [--pairs 100] [--examples 1000] [--openai-tests FOLDER] [--tests-python PYTHON]
 
 RUN is a finished run with a text, a picture and a sound, such as `make demo` leaves. The server is a process of its
 own and shares the machine's cores with the clients, so times are by the clock. FOLDER is a checkout of openai-python,
 whose `tests/api_resources` are run against the server, by `--tests-python`, which has the packages that they need;
 the tests that fail are listed with what the server said. ``schemathesis`` makes that many examples of requests a route,
 valid and not, from the page on OpenAPI: none may fail in the server, or be answered by what the page does not tell.
+What the page says does not depend on how good a run is, so a small one that draws quickly does for that part.
+
+Each part is written to benchmarks/results/serving.json when it is done, with the call that it is of; the others stay.
 """
 
 import argparse
 import base64
 import io
+import json
 import os
 import random
 import re
@@ -228,35 +232,54 @@ def client_tests(address: str, folder: Path, python: str) -> dict[str, Any]:
     return {"tests": len(cases), "passed": passed, "failures": sorted(listed, key=lambda part: -part["count"])}
 
 
+OF_A_PART = ("command", "commit", "minutes_in_all", "share_of_others")
+PARTS = ("cold", "pairs", "throughput", "load", "requests", "client")
+
+
+def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a part, of a server of its own."""
+    run, clients = arguments.run, arguments.clients
+    if part == "cold":
+        return {"first_picture_seconds": first_picture(run)}
+    with serving(run, *["--any-model"] * (part == "client")) as (address, process):
+        match part:
+            case "pairs":
+                return pairs(address, arguments.pairs, clients - 1)
+            case "throughput":
+                return throughput(address, clients, min(20.0, arguments.seconds))
+            case "load":
+                return load(address, process, clients, arguments.seconds)
+            case "requests":
+                return made_requests(address, arguments.examples)
+            case _:
+                return client_tests(address, arguments.openai_tests, arguments.tests_python)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=100)
-    parser.add_argument("--examples", type=int, default=0, metavar="N", help="of schemathesis, a route")
-    parser.add_argument("--openai-tests", type=Path, metavar="FOLDER")
+    parser.add_argument("--examples", type=int, default=1000, metavar="N", help="of schemathesis, a route")
+    parser.add_argument("--openai-tests", type=Path, metavar="FOLDER", help="needed for the part `client`")
     parser.add_argument("--tests-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--output", type=Path, default=RESULTS / "serving.json")
     arguments = parser.parse_args()
+    if "client" in arguments.parts and not arguments.openai_tests:
+        parser.error("the part `client` needs --openai-tests, a checkout of openai-python")
     random.seed(0)
-    began = time.perf_counter()
-    result: dict[str, Any] = {"cold": {"first_picture_seconds": first_picture(arguments.run)}}
-    with serving(arguments.run) as (address, process):
-        result["pairs"] = pairs(address, arguments.pairs, arguments.clients - 1)
-        result["throughput"] = throughput(address, arguments.clients, min(20.0, arguments.seconds))
-        result["load"] = load(address, process, arguments.clients, arguments.seconds)
-    if arguments.examples:
-        with serving(arguments.run) as (address, _):
-            result["schemathesis"] = made_requests(address, arguments.examples)
-    if arguments.openai_tests:
-        with serving(arguments.run, "--any-model") as (address, _):
-            result["client"] = client_tests(address, arguments.openai_tests, arguments.tests_python)
-    for part, figures in result.items():
+    results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    for part in arguments.parts:
+        began = time.perf_counter()
+        figures = measure(part, arguments)
         print(part, {name: value for name, value in figures.items() if name != "failures"})
-    for failure in result.get("client", {}).get("failures", []):
-        print(f"{failure['count']:4d}  {failure['said']}")
-    save({**about(time.perf_counter() - began, seed=0), **result}, arguments.output)
+        for failure in figures.get("failures", []):
+            print(f"{failure['count']:4d}  {failure['said']}" if part == "client" else f"      {failure}")
+        known = about(time.perf_counter() - began, seed=0)
+        results |= {"machine": known["machine"], part: {name: known[name] for name in OF_A_PART} | figures}
+        save(results, arguments.output)
 
 
 if __name__ == "__main__":
