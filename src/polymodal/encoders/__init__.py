@@ -1,6 +1,7 @@
 """FEATURE: field -> tokens."""
 
 from polymodal.encoders.base import Encoder
+from polymodal.encoders.frames import FramesEncoder
 from polymodal.encoders.patches import PatchEncoder
 from polymodal.encoders.picture import PictureEncoder
 from polymodal.encoders.points import PointsEncoder
@@ -11,6 +12,7 @@ from polymodal.encoders.vector import VectorEncoder
 from polymodal.encoders.waveform import WaveformEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
+    "frames": FramesEncoder,
     "patches": PatchEncoder,
     "picture": PictureEncoder,
     "points": PointsEncoder,

@@ -1,14 +1,13 @@
 """Pictures -> tokens: a convolutional stem, then a transformer over the cells of its last map."""
 
-import math
-
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal.arguments import Stages
 from polymodal.encoders.augment import jitter_picture
 from polymodal.encoders.base import Encoder
+from polymodal.nn.conv import stem
 from polymodal.nn.embeddings import grid_positions
 from polymodal.nn.transformer import Transformer
 from polymodal.types import Field, Space, Tokens
@@ -56,13 +55,7 @@ class PictureEncoder(Encoder):
         super().__init__()
         self.muon = muon
         self.augment, self.rotate_degrees, self.erase, self.noise = augment, rotate_degrees, erase, noise
-        sizes = [space.channels, *(min(channels * 2**stage, width) for stage in range(stages - 1)), width]
-        self.stem = nn.Sequential()
-        for source, target in zip(sizes, sizes[1:], strict=False):
-            self.stem.append(nn.Conv2d(source, target, 3, stride=2, padding=1))
-            self.stem.append(nn.GroupNorm(math.gcd(8, target), target))
-            self.stem.append(nn.SiLU())
-        self.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stem = stem(space.channels, channels, stages, width)
         grid = tuple(-(-side // 2**stages) for side in space.grid)
         self.positions: Tensor
         self.register_buffer("positions", grid_positions(grid, width), persistent=False)

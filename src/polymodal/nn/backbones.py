@@ -118,6 +118,8 @@ class TransformerBackbone(nn.Module):
 class UNetBackbone(nn.Module):
     """A U-Net over the grid of the patches, modulated by time and pooled context; it starts as zero.
 
+    A side of one patch is none: a clip cut into patches that last as long as it is a picture of many channels.
+
     Args:
         patches: Of the values, of which the first side alone may vary.
         width: W.
@@ -126,8 +128,8 @@ class UNetBackbone(nn.Module):
         channels: Channels of each level of the U-Net, from the finest.
         attention: Whether its coarsest level attends to the context's tokens.
         heads: Attention heads there.
-        sketch: Whether its coarsest level begins with a sketch, place by place, of what the condition says; not where a
-            side varies.
+        sketch: Whether its coarsest level begins with a sketch, place by place, of what the condition says; not where
+            more than one patch lies along a side that varies.
 
     Raises:
         ConfigError: Another side than the first varies, or the grid has no dimensions, or more than three.
@@ -149,11 +151,14 @@ class UNetBackbone(nn.Module):
         if patches.space.varies not in (None, 1):
             raise ConfigError("channels: of a U-Net's grid the first side alone may vary; another does in this field")
         self.condition = FlowCondition(width, hidden_size, levels)
-        self.varies = patches.space.variable
+        cells = (
+            tuple(side for side in patches.cells if side > 1) or patches.cells[:1]
+        )  # nothing to convolve along one place
+        self.varies = patches.space.variable and patches.cells[0] > 1
         own = width if attention else None
         self.unet = UNet(
             patches.features,
-            patches.cells,
+            cells,
             hidden_size,
             channels,
             blocks=1,

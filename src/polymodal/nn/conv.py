@@ -48,6 +48,25 @@ def halving(inputs: int, outputs: int, dims: int) -> Convolution:
     return layer
 
 
+def stem(inputs: int, channels: int, stages: int, outputs: int) -> nn.Sequential:
+    """Convolutions of pictures (B, inputs, H, W), each of which halves the sides -> (B, outputs, ...).
+
+    Args:
+        inputs: Channels of a picture.
+        channels: Of the first stage; each later one has twice as many, at most ``outputs``.
+        stages: How many.
+        outputs: Channels of the last stage.
+    """
+    sizes = [inputs, *(min(channels * 2**stage, outputs) for stage in range(stages - 1)), outputs]
+    layers = nn.Sequential()
+    for source, target in zip(sizes, sizes[1:], strict=False):
+        layers.append(nn.Conv2d(source, target, 3, stride=2, padding=1))
+        layers.append(nn.GroupNorm(math.gcd(8, target), target))
+        layers.append(nn.SiLU())
+    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return layers
+
+
 def modulated(x: Tensor, modulation: Tensor) -> Tensor:
     """Channels of x (B, C, *grid), scaled and shifted by ``modulation`` (B, 2 * C): scales less one, then shifts.
 

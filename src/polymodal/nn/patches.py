@@ -43,7 +43,7 @@ class Patches:
         self.space, self.axis = space, None if space.varies is None else space.varies - 1
         self.cells = tuple(-(-length // side) for length, side in zip(grid, sides, strict=True))
         self.patch = tuple(
-            side if axis == self.axis else -(-length // count)
+            side if axis == self.axis and count > 1 else -(-length // count)
             for axis, (length, side, count) in enumerate(zip(grid, sides, self.cells, strict=True))
         )
         self.features = space.channels * math.prod(self.patch)

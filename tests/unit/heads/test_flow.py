@@ -51,6 +51,10 @@ SPACES = {
         Space("continuous", (2, 5, 4, 4), varies=1),
         {"patch": (1, 2, 2), "channels": (8, 16)},
     ),
+    "clip as a picture, by a U-Net": (
+        Space("continuous", (2, 5, 4, 4), varies=1),
+        {"patch": (5, 1, 1), "channels": (8, 16), "sketch": True},
+    ),
     "sequence by a U-Net": (Space("continuous", (4, 12), varies=1), {"patch": 2, "channels": (8, 16)}),
     "pages of any height": (Space("continuous", (2, 3, 9, 4), varies=2), {"patch": (2, 2, 3)}),
     "odd picture": (Space("continuous", (3, 7, 10)), {"patch": 4}),
@@ -82,6 +86,12 @@ def test_sample_k_equals_that_sample_alone(kind):
 def test_a_unet_says_what_it_cannot_model(space, says):
     with pytest.raises(ConfigError, match=says):
         Flow(space, 16, channels=(8, 16))
+
+
+def test_patches_as_long_as_a_clip_are_convolved_as_a_picture():
+    head = Flow(Space("continuous", (2, 5, 4, 4), varies=1), 16, patch=(5, 1, 1), channels=(8, 16), sketch=True)
+    assert head.network.unet.proj_in.weight.shape == (8, 2 * 5, 3, 3)
+    assert head.network.unet.sketch is not None
 
 
 def test_predicted_data_are_held_to_the_bounds():

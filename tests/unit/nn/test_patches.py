@@ -15,6 +15,7 @@ SPACES = [
     (Space("continuous", (2, 5, 9), varies=2), 2),
     (Space("continuous", (2, 5, 6, 7), varies=1), (2, 3, 4)),
     (Space("continuous", (2, 5, 6, 7), varies=2), 2),
+    (Space("continuous", (2, 5, 6, 7), varies=1), (64, 2, 64)),
 ]
 
 
@@ -48,6 +49,10 @@ def test_a_shorter_value_has_the_first_tokens_of_a_longer_one(space, patch):
     mask = torch.arange(space.max_length) < torch.tensor([[1], [space.max_length]])
     zeroed = value * mask.view(2, *(len(mask[0]) if axis == space.varies else 1 for axis in range(len(space.shape))))
     assert torch.equal(patches.cut(zeroed)[0].any(1), patches.mask(mask)[0])
+
+
+def test_a_patch_larger_than_the_grid_becomes_the_grid():
+    assert Patches(Space("continuous", (2, 5, 6, 7), varies=1), (64, 2, 64)).patch == (5, 2, 7)
 
 
 def test_noise_is_standard_normal_in_any_order():
