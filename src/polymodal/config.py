@@ -312,7 +312,7 @@ class Recipe(_Strict):
             ``sizes.scaled``. Wider networks want a lower ``train.learning_rate``.
         from_scratch: Whether all is learned from the run's own rows, in its own minutes, in place of parts that come
             trained: those that ``defaults.MODALITY.from_scratch`` names take the place of these, and others that come
-            trained are refused.
+            trained are refused. A run stores the parts, not this word.
         fusion: The part that joins the fields.
         alignment: The part that pulls the fields of a row together; none if not given.
         tasks: What is given in training.

@@ -130,8 +130,8 @@ class Model(nn.Module):
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
         if recipe.from_scratch:
             self._refuse_trained()
-        resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion, "size": "small"}
-        self.recipe = recipe.model_copy(update=resolved)
+        resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
+        self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
         still = [encoder for encoder in encoders.values() if not encoder.trains]
         self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
         for module in self._still:

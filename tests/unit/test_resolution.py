@@ -133,6 +133,7 @@ def test_from_scratch_any_to_any_brings_nothing_with_it():
         again = Model(model.recipe, LARGE)
     assert isinstance(model.codecs["picture"], KLAutoencoder)
     assert again.recipe == model.recipe
+    assert not model.recipe.from_scratch  # as that of a run of before the word, which goes on with it
     assert not list(replaced(recipe, LARGE))
 
 
