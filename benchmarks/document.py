@@ -18,7 +18,9 @@ from sections import NO_PEER, SECTIONS, Section
 
 PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
 DECISIONS = RESULTS.parent / "decisions.md"
-FACTS = {"command", "commit", "machine", "seed", "minutes_in_all", "share_of_others", "versions", "bar", "bars"}
+FACTS = {
+    "calls", "command", "commit", "machine", "seed", "minutes_in_all", "share_of_others", "versions", "bar", "bars"
+}  # fmt: skip
 """Keys that are no figures, or that the page shows elsewhere."""
 HEAD = """# Benchmarks
 

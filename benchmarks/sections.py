@@ -411,8 +411,8 @@ SECTIONS: dict[str, Section] = {
         "back (32 numbers for 8 x 8 pixels), beside codecs that learn from 768 photographs in a run's own 0.6 minutes "
         "of the processor: `any-to-any`'s, with 16 numbers, and one with 32. Peak signal-to-noise ratio in decibels, "
         "and distance of structure, 1 - SSIM. `generation`: names of furniture -> icons of 64 x 64 pixels from 512 "
-        "rows, by `any-to-any` with either codec: share of icons in which a classifier sees the name's category, and "
-        "kernel distance in its features.",
+        "rows, by `any-to-any` as it is, with the codec that comes trained, and `from_scratch`, with its own: share of "
+        "icons in which a classifier sees the name's category, and kernel distance in its features.",
         NO_PEER + "one seed.",
         [
             Bar(

@@ -52,17 +52,34 @@ class SmallParts(Parts):
 
 
 class DefaultParts(Parts):
-    """The parts of one modality's fields; of ``small`` ones those that it names, and no codec unless it names one."""
+    """The parts of one modality's fields.
 
+    Attributes:
+        from_scratch: Those in place of what comes trained, for recipes with ``from_scratch`` and for fields that the
+            codec does not take.
+        small: Those of small fields, as far as it names them; they have no codec unless it names one.
+    """
+
+    from_scratch: Parts | None = None
     small: SmallParts | None = None
 
-    def of(self, space: Space | None) -> Parts:
+    def of(self, space: Space | None, from_scratch: bool = False) -> Parts:
         """Those of a field of a space; if it is not known, of a large one."""
-        if self.small is None or space is None or math.prod(space.grid) > self.small.places:
-            return self
-        given = {name: getattr(self.small, name) for name in Parts.model_fields}
-        kept = {name: getattr(self, name) for name in ("encoder", "head", "vocoder") if given[name] is None}
-        return Parts(**given | kept)
+        parts = self.model_dump(include=set(Parts.model_fields))
+        if self.from_scratch and (from_scratch or self.refusal(space)):
+            parts |= self.from_scratch.model_dump(exclude_none=True)
+        if self.small and self._is_small(space):
+            parts |= {"codec": None} | self.small.model_dump(exclude={"places"}, exclude_none=True)
+        return Parts(**parts)
+
+    def refusal(self, space: Space | None) -> str | None:
+        """None if the codec takes fields of a space, or they need none, else the reason why not."""
+        if self.codec is None or space is None or self._is_small(space):
+            return None
+        return CODECS[self.codec["kind"]].accepts(space)
+
+    def _is_small(self, space: Space | None) -> bool:
+        return self.small is not None and space is not None and math.prod(space.grid) <= self.small.places
 
 
 class FieldConfig(Parts):
@@ -293,6 +310,9 @@ class Recipe(_Strict):
         width: Width of the tokens and of the context.
         size: Scales the width and all parts: ``tiny``, ``small`` (as the recipe says), ``base`` or ``large``; see
             ``sizes.scaled``. Wider networks want a lower ``train.learning_rate``.
+        from_scratch: Whether all is learned from the run's own rows, in its own minutes, in place of parts that come
+            trained: those that ``defaults.MODALITY.from_scratch`` names take the place of these, and others that come
+            trained are refused. A run stores the parts, not this word.
         fusion: The part that joins the fields.
         alignment: The part that pulls the fields of a row together; none if not given.
         tasks: What is given in training.
@@ -305,6 +325,7 @@ class Recipe(_Strict):
     defaults: dict[str, DefaultParts] = {}
     width: int = Field(192, ge=8)
     size: Literal["tiny", "small", "base", "large"] = "small"
+    from_scratch: bool = False
     fusion: Part = {"kind": "attention"}
     alignment: Part | None = None
     tasks: TasksConfig = TasksConfig()
@@ -319,7 +340,7 @@ class Recipe(_Strict):
             space: Its space, where that is known: small fields may have defaults of their own.
         """
         field = self.fields[name]
-        default = self.defaults.get(field.modality, DefaultParts()).of(space)
+        default = self.defaults.get(field.modality, DefaultParts()).of(space, self.from_scratch)
         return Parts(**{part: _merge(getattr(default, part), getattr(field, part)) for part in Parts.model_fields})
 
 
@@ -396,7 +417,12 @@ def check_recipe(recipe: Recipe) -> None:
     places: dict[str, tuple[Parts, Parts]] = {
         f"defaults.{name}": (parts, parts) for name, parts in recipe.defaults.items()
     }
-    places |= {f"defaults.{name}.small": (parts.small,) * 2 for name, parts in recipe.defaults.items() if parts.small}
+    places |= {
+        f"defaults.{name}.{which}": (others, others)
+        for name, parts in recipe.defaults.items()
+        for which in ("from_scratch", "small")
+        if (others := getattr(parts, which))
+    }
     places |= {f"fields.{name}": (field, recipe.parts(name)) for name, field in recipe.fields.items()}
     for place, (given, merged) in places.items():
         for family in Parts.model_fields:

@@ -128,12 +128,26 @@ class Model(nn.Module):
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
-        resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion, "size": "small"}
-        self.recipe = recipe.model_copy(update=resolved)
+        if recipe.from_scratch:
+            self._refuse_trained()
+        resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
+        self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
         still = [encoder for encoder in encoders.values() if not encoder.trains]
         self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
         for module in self._still:
             module.requires_grad_(False).eval()
+
+    def _refuse_trained(self) -> None:
+        """Refuses parts that bring weights with them.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        for path, part in self.named_modules():
+            if getattr(part, "reference", {}) or not getattr(type(part), "trains", True):
+                family, name, *_ = path.split(".")
+                where = f"fields.{name}.{family.removesuffix('s')}"
+                raise ConfigError(f"{where}: comes trained, which from_scratch does without; name a kind that learns")
 
     @property
     def players(self) -> tuple[str, ...]:

@@ -42,6 +42,23 @@ def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping
     return recipe.model_copy(update={"fields": fields})
 
 
+def replaced(recipe: Recipe, modalities: Mapping[str, Modality]) -> Iterator[str]:
+    """Fields for which a run learns parts of its own, as the codec that they have by default does not take them.
+
+    Args:
+        recipe: With the fields of the data.
+        modalities: By field.
+    """
+    for name, field in recipe.fields.items():
+        default, space = recipe.defaults.get(field.modality), modalities[name].space
+        own = recipe.from_scratch or field.codec or field.role == "input"
+        if default and default.codec and default.from_scratch and not own and (reason := default.refusal(space)):
+            yield (
+                f"{name}: codec {default.codec['kind']} {reason}, not {space}; "
+                f"defaults.{field.modality}.from_scratch takes its place"
+            )
+
+
 def check_fit(recipe: Recipe, modalities: Mapping[str, Modality]) -> None:
     """Refuses a recipe whose parts do not fit its fields or each other, before any data are read.
 

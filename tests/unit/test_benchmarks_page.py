@@ -65,3 +65,16 @@ def test_a_part_whose_peer_is_missing_is_left_out(tmp_path):
     how = "pip install --no-deps --target nothing multivae==1.0.3 pythae==0.1.2"
     assert f"steps is left out, as its peer is not installed: {how}" in told
     assert not list(tmp_path.iterdir())
+
+
+def test_figures_of_parts_that_are_not_named_stay_with_their_call(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    pieced, output = importlib.import_module("trained_parts").pieced, tmp_path / "result.json"
+    first = pieced({"command": "a", "commit": "1", "seed": 0}, {"reconstruction": [1], "generation": [2]}, output)
+    assert (first["command"], first["commit"], first["generation"]) == ("a", "1", [2])
+    output.write_text(json.dumps(first))
+    second = pieced({"command": "b", "commit": "2", "seed": 0}, {"generation": [3]}, output)
+    assert (second["reconstruction"], second["generation"]) == ([1], [3])
+    assert (second["command"], second["commit"]) == ("a\nb", "reconstruction 1; generation 2")
+    output.write_text(json.dumps(second))
+    assert pieced({"command": "b", "commit": "2"}, {"reconstruction": [4]}, output)["commit"] == "2"

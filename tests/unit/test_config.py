@@ -200,6 +200,44 @@ def test_small_fields_have_parts_of_their_own():
     assert large.head == recipe.parts("icon").head == {"kind": "flow", "depth": 1, "repeats": 2}
 
 
+SCRATCH = {
+    "codec": {"kind": "trained"},
+    "head": {"kind": "flow", "channels": [8]},
+    "from_scratch": {"codec": {"kind": "kl"}, "head": {"kind": "flow", "depth": 3}},
+    "small": {"places": 1024, "head": {"kind": "flow", "depth": 1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("from_scratch", "space", "codec", "head"),
+    [
+        (False, Space("continuous", (3, 64, 64), bounds=(-1, 1)), "trained", {"channels": [8]}),
+        (False, None, "trained", {"channels": [8]}),
+        (False, Space("continuous", (4, 64, 64), bounds=(-1, 1)), "kl", {"depth": 3}),  # it takes no four channels
+        (True, Space("continuous", (3, 64, 64), bounds=(-1, 1)), "kl", {"depth": 3}),
+        (True, None, "kl", {"depth": 3}),
+        (False, Space("continuous", (3, 32, 32), bounds=(-1, 1)), None, {"depth": 1}),
+        (True, Space("continuous", (3, 32, 32), bounds=(-1, 1)), None, {"depth": 1}),
+        (False, Space("continuous", (4, 32, 32), bounds=(-1, 1)), None, {"depth": 1}),
+    ],
+)
+def test_one_word_leaves_out_what_comes_trained(from_scratch, space, codec, head):
+    tree = {
+        "fields": {"icon": {"modality": "image"}}, "from_scratch": from_scratch,
+        "defaults": {"image": SCRATCH | {"encoder": {"kind": "picture"}}},
+    }  # fmt: skip
+    parts = load_recipe(tree).parts("icon", space)
+    assert parts.encoder == {"kind": "picture"}  # those that have no other name for it stay
+    assert (parts.codec, parts.head) == (codec and {"kind": codec}, {"kind": "flow"} | head)
+
+
+def test_a_wrong_part_in_place_of_what_comes_trained_is_named():
+    with refused("defaults.image.from_scratch.codec: 'latnet' is unknown", "'latent'", by=ConfigError):
+        load_recipe({}, {"defaults.image.from_scratch.codec": {"kind": "kl", "latnet": 4}})
+    with refused("from_scratch", "'perhaps'", by=ConfigError):
+        load_recipe({"from_scratch": "perhaps"})
+
+
 def test_a_wrong_part_of_small_fields_is_named():
     with pytest.raises(ConfigError, match=r"defaults\.image\.small\.head: 'chanels' is unknown"):
         load_recipe({"defaults": {"image": {"small": {"places": 9, "head": {"kind": "flow", "chanels": [8]}}}}})

@@ -1,5 +1,6 @@
 """Whether the parts of a recipe fit its fields is known without data, and without memory for weights."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 import polymodal as pm
 from contract.spaces import SPACES, WIDTH, needs_model
 from polymodal.codecs import CODECS
+from polymodal.codecs.kl import KLAutoencoder
+from polymodal.codecs.trained import TrainedAutoencoder
 from polymodal.config import build_part, load_recipe, recipe_names, recipe_notes
 from polymodal.data import infer_fields, parse_fields
 from polymodal.encoders import ENCODERS
@@ -16,7 +19,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.modalities import Modality
 from polymodal.model import Model
-from polymodal.resolution import check_fit, resolve, untaught
+from polymodal.resolution import check_fit, replaced, resolve, untaught
 from refusals import refused
 
 PLACE = {"modality": "vector", "size": 2, "head": {"kind": "flow", "depth": 1, "heads": 2}}
@@ -108,6 +111,50 @@ def test_shipped_recipes_fit(name):
 def test_what_does_not_fit_is_told_without_data(changes, parts):
     with refused(*parts, by=ConfigError):
         check_fit(load_recipe({}, changes), FIELDS)
+
+
+LARGE = {"name": pm.Text(), "picture": pm.Image(size=64)}
+
+
+@pytest.mark.parametrize(("size", "patch"), [(64, 1), (40, 1), (100, 2), (128, 2), (256, 4)])
+def test_pictures_of_any_to_any_have_the_codec_that_comes_trained_and_at_most_64_tokens(size, patch):
+    fields = LARGE | {"picture": pm.Image(size=size)}
+    with torch.device("meta"):
+        model = Model(resolve(load_recipe("any-to-any"), fields), fields)
+    assert isinstance(model.codecs["picture"], TrainedAutoencoder)
+    assert model.recipe.fields["picture"].head["patch"] == patch
+    assert math.prod(model.heads["picture"].patches.cells) <= 64
+
+
+def test_from_scratch_any_to_any_brings_nothing_with_it():
+    recipe = resolve(load_recipe("any-to-any", {"from_scratch": True}), LARGE)
+    with torch.device("meta"):
+        model = Model(recipe, LARGE)
+        again = Model(model.recipe, LARGE)
+    assert isinstance(model.codecs["picture"], KLAutoencoder)
+    assert again.recipe == model.recipe
+    assert not model.recipe.from_scratch  # as that of a run of before the word, which goes on with it
+    assert not list(replaced(recipe, LARGE))
+
+
+@pytest.mark.parametrize("codec", [{"kind": "trained"}, {"kind": "trained", "tune": True}])
+def test_what_comes_trained_is_refused_from_scratch(codec):
+    for place in ("fields.picture.codec", "defaults.image.from_scratch.codec"):
+        changes = {"from_scratch": True, "fields.picture": {"modality": "image"}, place: codec}
+        with refused("fields.picture.codec: comes trained", "from_scratch", "kind", by=ConfigError):
+            check_fit(load_recipe("any-to-any", changes), LARGE)
+
+
+def test_it_is_told_where_the_codec_that_comes_trained_does_not_take_a_field():
+    defaults = {"codec": {"kind": "trained"}, "from_scratch": {"codec": {"kind": "kl"}}}
+    recipe = resolve(load_recipe({}, {"defaults.audio": defaults, "defaults.image": defaults}), FIELDS)
+    (line,) = replaced(recipe, FIELDS)
+    assert line.startswith("speech: codec trained compresses pictures")
+    assert "defaults.audio.from_scratch" in line
+    with torch.device("meta"):
+        codecs = Model(recipe, FIELDS).codecs
+    assert isinstance(codecs["speech"], KLAutoencoder)
+    assert isinstance(codecs["picture"], TrainedAutoencoder)
 
 
 def test_a_part_that_looks_at_its_weights_is_left_to_the_real_model(monkeypatch):

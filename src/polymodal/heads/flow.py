@@ -67,7 +67,8 @@ class Flow(Head):
         depth: Transformer blocks.
         heads: Attention heads.
         patch: Side of the patches that become tokens, or one for each axis; one that is larger than the grid becomes
-            the grid. By default powers of two that give at most 1,024 tokens, the longest sides being cut most.
+            the grid. By default powers of two that give at most ``tokens``, the longest sides being cut most.
+        tokens: Most tokens where ``patch`` is not given.
         factorised: Whether the transformer's blocks attend within a frame and over time in turn, for videos of more
             than about 1,000 tokens.
         in_step: Whether half of the attention heads of the transformer begin by looking at what is given where the
@@ -118,6 +119,7 @@ class Flow(Head):
         depth: NonNegativeInt = 4,
         heads: PositiveInt = 4,
         patch: Sides | None = None,
+        tokens: PositiveInt = 1024,
         factorised: bool = False,
         in_step: bool = False,
         channels: Sizes | None = None,
@@ -142,7 +144,7 @@ class Flow(Head):
         self.space, self.repeats, self.shortcuts = space, repeats, shortcuts
         self.time_mean, self.time_std = time_mean, time_std
         self.options = FlowOptions(steps=steps, solver=solver, guidance=guidance, guidance_interval=guidance_interval)
-        self.patches = Patches(space, 1 if space.is_set or network else patch)
+        self.patches = Patches(space, 1 if space.is_set or network else patch, tokens)
         self.sizes = {"patch": self.patches.argument}
         self.members = members if space.is_set else None
         backbone = BACKBONES["set" if space.is_set else "unet" if channels else "transformer"]

@@ -27,7 +27,7 @@ from polymodal.generation import sample_grid
 from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
-from polymodal.resolution import resolve, untaught
+from polymodal.resolution import replaced, resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
 from polymodal.training.adaptation import Adaptation
@@ -125,7 +125,7 @@ def _train(
     config = recipe.train
     model.to(engine.device)
     if engine.main:
-        for line in _chosen(model):
+        for line in (*replaced(recipe, data.fields), *_chosen(model)):
             _log.info("%s", line)
         _log.info(
             "checkpoints: the newest %d are kept, of %s MB at most, and the newest however large it is "

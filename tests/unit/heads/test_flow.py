@@ -176,6 +176,13 @@ def test_a_patch_fits_the_grid(shape, patch, fits):
     assert again.sizes == head.sizes
 
 
+def test_patches_grow_until_there_are_few_tokens():
+    sides = {(8, 8): 1, (13, 13): 2, (16, 8): (2, 1), (32, 32): 4}
+    for grid, patch in sides.items():
+        assert Flow(Space("continuous", (2, *grid)), 16, tokens=64, depth=1).sizes == {"patch": patch}
+    assert Flow(Space("continuous", (2, 32, 32)), 16, tokens=64, patch=2, depth=1).sizes == {"patch": 2}
+
+
 @pytest.mark.parametrize(
     ("patch", "parts"),
     [(0, ("patch.0", "not 0")), ((), ("patch", "at least 1")), ((2, 2, 2), ("patch: 3 sides", "2 axes"))],
