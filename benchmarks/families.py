@@ -90,10 +90,12 @@ class Evaluator:
     def train(self, recipe: str, name: str, source: str = "fashion", **settings: Any) -> tuple[pm.Generator, Data]:
         """The trained generator of a recipe, from its folder if it is there, and its data."""
         chosen = {"train.minutes": self.minutes, "train.clock": "processor", "train.seed": self.seed, **settings}
+        rows: str | Data = source
         if not load_recipe(recipe).fields:  # those that take all fields are to learn no more than the others
-            chosen |= {"fields.picture": FIELDS["picture"], "fields.caption": FIELDS["caption"] | {"tokenizer": "bpe"}}
             chosen["tasks.inputs"] = {"picture": 0.0}
-        model = pm.fit(recipe, source, run=self.folder / name, set=chosen)
+            known = {"picture": FIELDS["picture"], "caption": FIELDS["caption"] | {"tokenizer": "bpe"}}
+            rows = pm.load(source, fields=known)
+        model = pm.fit(recipe, rows, run=self.folder / name, set=chosen)
         return model, model.data()
 
     def paint(self, model: pm.Generator, rows: Rows, count: int | None = None, **options: Any) -> tuple[Tensor, float]:
