@@ -8,10 +8,12 @@ Every held-out piece has one shape made for it; both are of unit scale. `real` i
 of the training groups score in their place. `retrieval` takes the shape of the training piece whose name (by its words
 and letters) or icon (by its pixels) is nearest; `category` a random training shape of the right category. `right` is
 the share of shapes whose nearest training shape is of the piece's category. Bars: COV and `right` at least 0.7 of real
-ones'; icon -> shape nearer than a random shape of the category. Prints and writes benchmarks/results/shapes.json.
+ones'; icon -> shape nearer than a random shape of the category. Prints and writes benchmarks/results/shapes.json, in
+which what other recipes and seeds gave stays.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes"))
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / "shapes.json")
     arguments = parser.parse_args()
-    began, result = time.monotonic(), {}
+    began = time.monotonic()
+    result = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     source = "furniture" + (f":folder={arguments.folder}" if arguments.folder else "")
     for recipe in arguments.recipes:
         for seed in arguments.seeds:
@@ -104,8 +107,8 @@ def main() -> None:
                 found[name] = score(candidate[..., : arguments.points], test_part, shapes["train"], own, classes)
                 print(recipe, seed, name, {key: round(value, 3) for key, value in found[name].items()}, flush=True)
             found["real"]["right"] = score_of_real(shapes, classes)
-            result.setdefault(recipe, {})[f"seed {seed}"] = found
-    save(result | about(time.monotonic() - began), arguments.output)
+            result.setdefault(recipe, {})[f"seed {seed}"] = {"minutes": arguments.minutes, **found}
+            save(result | about(time.monotonic() - began), arguments.output)
 
 
 def score_of_real(shapes: dict[str, torch.Tensor], classes: dict[str, np.ndarray]) -> float:

@@ -4,13 +4,12 @@ Source: Achlioptas et al., "Learning representations and generative models for 3
 minimum matching distance); Yang et al., "PointFlow", 2019, section 5.1 (1-nearest-neighbour accuracy).
 """
 
+import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from polymodal.errors import DataError
-
-_PAIRS = 1 << 25
-"""Distances of points that are held at a time."""
 
 
 def chamfer_distance(first: Tensor, second: Tensor) -> Tensor:
@@ -22,9 +21,7 @@ def chamfer_distance(first: Tensor, second: Tensor) -> Tensor:
         DataError: The shapes do not fit.
     """
     _check(first, second)
-    step = max(1, _PAIRS // (first.shape[2] * second.shape[2]))
-    parts = zip(first.split(step), second.split(step), strict=True)
-    return torch.cat([_chamfer(one, other) for one, other in parts]) if len(first) else first.new_zeros(0)
+    return _tensor([_chamfer(one, other) for one, other in zip(_trees(first), _trees(second), strict=True)], first)
 
 
 def chamfer_matrix(first: Tensor, second: Tensor) -> Tensor:
@@ -34,12 +31,8 @@ def chamfer_matrix(first: Tensor, second: Tensor) -> Tensor:
         DataError: The shapes do not fit.
     """
     _check(first, second[:1].expand(len(first), -1, -1))
-    step = max(1, _PAIRS // (first.shape[2] * second.shape[2]))
-    rows = []
-    for one in first:
-        parts = [_chamfer(one.expand(len(part), -1, -1), part) for part in second.split(step)]
-        rows.append(torch.cat(parts))
-    return torch.stack(rows)
+    others = _trees(second)
+    return _tensor([[_chamfer(one, other) for other in others] for one in _trees(first)], first)
 
 
 def nearest_neighbour_accuracy(real: Tensor, between: Tensor, made: Tensor) -> float:
@@ -67,9 +60,16 @@ def matched_share(between: Tensor) -> float:
     return len(between.argmin(0).unique()) / len(between)
 
 
-def _chamfer(first: Tensor, second: Tensor) -> Tensor:
-    squared = torch.cdist(first.mT.float(), second.mT.float()).square()
-    return squared.amin(2).mean(1) + squared.amin(1).mean(1)
+def _trees(shapes: Tensor) -> list[KDTree]:
+    return [KDTree(points) for points in shapes.mT.double().cpu().numpy()]
+
+
+def _chamfer(first: KDTree, second: KDTree) -> float:
+    return sum(float(np.square(one.query(other.data)[0]).mean()) for one, other in ((first, second), (second, first)))
+
+
+def _tensor(distances: list[float] | list[list[float]], like: Tensor) -> Tensor:
+    return torch.tensor(distances, dtype=torch.float32, device=like.device)
 
 
 def _check(first: Tensor, second: Tensor) -> None:
