@@ -50,6 +50,7 @@ def connect(address: str | None, *, log_to_driver: bool = False) -> bool:
 
     if ray.is_initialized():
         return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported, nor collected by one more process
     place = address or os.environ.get("RAY_ADDRESS")
     if place and place not in _NAMES:
         _check_answers(place)

@@ -104,8 +104,8 @@ def test_what_is_sent_to_be_drawn_are_the_rows_that_are_drawn_from(trained, tmp_
     model = pm.open(trained)
     rows = model.data().train
     settings = {"n_rows": 6, "n_samples": 1, "shown": 1, "seed": 0, "options": {}}
-    evaluator = Evaluator(model.model, rows, None, None, drawn=tmp_path, **settings)
-    work = evaluator.draw_work([(("name", "tone"), "colour"), (("picture",), "place")], tmp_path / "here")
+    evaluator = Evaluator(model.model, rows, None, None, drawn=tmp_path / "here", **settings)
+    work = evaluator.draw_work([(("name", "tone"), "colour"), (("picture",), "place")])
     assert [(group.start, group.end) for group in work.groups if group.output == "place"] == [(0, 4), (4, 6)]
     sent = pickle.loads(pickle.dumps(replace(work, folder=tmp_path / "there")))
     assert {*sent.columns} == {"name", "tone", "colour", "picture", "place"}
@@ -116,3 +116,5 @@ def test_what_is_sent_to_be_drawn_are_the_rows_that_are_drawn_from(trained, tmp_
     here, there = ({file.name: file.read_bytes() for file in its.folder.iterdir()} for its in (work, sent))
     assert here == there
     assert len(here) == len(work.groups)
+    with pytest.raises(pm.ConfigError, match="kept in the folder of a run; this model is of none"):
+        Evaluator(model.model, rows, None, None, **settings).draw_work([])

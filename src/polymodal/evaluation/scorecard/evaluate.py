@@ -106,7 +106,7 @@ def evaluate(
         bulk: Who draws the samples before they are scored here, such as ``{"engine": "ray", "workers": 4}``; see
             ``polymodal.bulk.share``. None draws them here.
         progress: Called before each direction with its number from 0, the count of all and its name; and again, with
-            what is being done behind the name.
+            what is being done behind the name. Before that, where others draw, after each group of rows.
 
     Raises:
         ConfigError: A direction, an option or a field is wrong, or nobody can draw.
@@ -203,14 +203,8 @@ def _draw(
     progress: Callable[[int, int, str], None] | None,
     directions: Sequence[Direction],
 ) -> tuple[int, int]:
-    """Has the samples of directions drawn, and kept; numbers of groups as of ``draw_samples``.
-
-    Raises:
-        ConfigError: The evaluator keeps nothing, or ``share`` refuses.
-    """
-    if evaluator.drawn is None:
-        raise ConfigError("bulk: what others draw is kept in the folder of a run; this model is of none")
-    work = evaluator.draw_work(directions, evaluator.drawn)
+    """Has the samples of directions drawn, and kept; numbers of groups as of ``draw_samples``."""
+    work = evaluator.draw_work(directions)
     own, each = share(evaluator.model, work, len(work.groups), run=run, **bulk)
     for done, number in enumerate(each, 1):
         if progress:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from polymodal.data import Rows
+from polymodal.errors import ConfigError
 from polymodal.evaluation.examiner import Examiner, direction_name
 from polymodal.evaluation.judges import recogniser
 from polymodal.evaluation.judges.embedder import Embedder
@@ -168,8 +169,14 @@ class Evaluator:
         shown = made.pick(torch.tensor(picked, dtype=torch.int64))
         return DirectionResult(tuple(given), to, index.tolist(), results, faults, [], picks, shown)
 
-    def draw_work(self, directions: Sequence[Direction], folder: Path) -> DrawWork:
-        """Drawing the samples by which directions are scored, which processes share."""
+    def draw_work(self, directions: Sequence[Direction]) -> DrawWork:
+        """Drawing the samples by which directions are scored, which processes share.
+
+        Raises:
+            ConfigError: There is no folder to keep them in.
+        """
+        if self.drawn is None:
+            raise ConfigError("bulk: what others draw is kept in the folder of a run; this model is of none")
         chosen = {
             (tuple(inputs), output): choose_rows(self.rows, [*inputs, output], self.n_rows, self.seed)
             for inputs, output in directions
@@ -185,7 +192,7 @@ class Evaluator:
         fields = dict.fromkeys(name for inputs, output in chosen for name in (*inputs, output))
         places = {direction: np.searchsorted(rows, index) for direction, index in chosen.items()}
         columns = self.rows.only(*fields).select(rows).columns
-        return DrawWork(groups, columns, places, folder.absolute(), self.seed, torch.get_num_threads())
+        return DrawWork(groups, columns, places, self.drawn.absolute(), self.seed, torch.get_num_threads())
 
     def _ways(self, output: str) -> list[dict[str, Any]]:
         """Options by which a field is drawn: for its answers, and for what is measured of samples as a set."""
