@@ -114,9 +114,8 @@ def _on_ray(model: Model, run: str, work: Work, *, device: str | None, address: 
     there = ray.cluster_resources()
     gpu = device.startswith("cuda") if device else there.get("GPU", 0) >= 1
     # An actor takes the cores that it computes with, but no more than a machine has.
-    cores = min(work.threads, max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))
-    needs = {"num_gpus": 1} if gpu else {"num_cpus": max(1, cores)}
-    count = workers or max(1, int(there.get("GPU", 1) if gpu else there.get("CPU", 1) // max(1, cores)))
+    cores = max(1, min(work.threads, max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes())))
+    count = workers or max(1, int(there.get("GPU", 1) if gpu else there.get("CPU", 1) // cores))
 
     def do(groups: Sequence[int]) -> Iterator[tuple[int, bool]]:
         # Items lie in the store already: tasks that read them would wait for cores that the actors hold.
@@ -126,7 +125,8 @@ def _on_ray(model: Model, run: str, work: Work, *, device: str | None, address: 
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(count, len(groups))),
             fn_constructor_args=(run, digest, work, "cuda" if gpu else device or "cpu"),
-            **needs,
+            num_cpus=None if gpu else cores,
+            num_gpus=1 if gpu else None,
         )
         for row in done.iter_rows():
             if row["error"]:

@@ -22,6 +22,9 @@ from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
+Direction = tuple[Sequence[str], str]
+"""Fields that are given, and the one that is generated."""
+
 GROUP_ROWS = 4 * CHUNK
 """Rows whose samples are drawn together, by the same calls of the model wherever that is."""
 
@@ -84,7 +87,7 @@ class DrawWork:
     Attributes:
         groups: What is drawn.
         columns: Stored values of the rows that are drawn from, of every field.
-        places: By inputs and output, the rows of a direction among these.
+        places: By direction, its rows among these.
         folder: Where samples are kept; every machine sees it.
         seed: Of the samples.
         threads: That compute.
@@ -92,7 +95,7 @@ class DrawWork:
 
     groups: Sequence[DrawnGroup]
     columns: Mapping[str, Column]
-    places: Mapping[tuple[Sequence[str], str], np.ndarray]
+    places: Mapping[Direction, np.ndarray]
     folder: Path
     seed: int
     threads: int

@@ -17,7 +17,8 @@ from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
-from polymodal.evaluation.scorecard.evaluator import Direction, Evaluator, model_hash
+from polymodal.evaluation.scorecard.drawn_groups import Direction
+from polymodal.evaluation.scorecard.evaluator import Evaluator, model_hash
 from polymodal.evaluation.scorecard.scorecard import Sample, Score, Scorecard
 from polymodal.evaluation.scorecard.workers import measure_all
 from polymodal.generation import check_fields, write

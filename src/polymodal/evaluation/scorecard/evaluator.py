@@ -22,7 +22,7 @@ from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.direction_result import DirectionResult, Pick
 from polymodal.evaluation.scorecard.distribution_metrics import DistributionMetrics
-from polymodal.evaluation.scorecard.drawn_groups import DrawnGroup, DrawWork, batch_of, group_ranges
+from polymodal.evaluation.scorecard.drawn_groups import Direction, DrawnGroup, DrawWork, batch_of, group_ranges
 from polymodal.evaluation.scorecard.faults import find_faults
 from polymodal.evaluation.scorecard.likelihood import likelihood
 from polymodal.evaluation.scorecard.memorisation import Nearest, TrainingSet, near_copies
@@ -31,9 +31,6 @@ from polymodal.evaluation.scorecard.row_choice import choose_rows, clusters_of
 from polymodal.files import short_digest
 from polymodal.model import Model
 from polymodal.types import Batch, Field
-
-Direction = tuple[Sequence[str], str]
-"""Fields that are given, and the one that is generated."""
 
 FORMAT = 3
 """Of what is measured. Raise it when anything that is measured changes: results in files are then measured again."""
@@ -177,7 +174,7 @@ class Evaluator:
         """
         if self.drawn is None:
             raise ConfigError("bulk: what others draw is kept in the folder of a run; this model is of none")
-        chosen = {
+        chosen: dict[Direction, np.ndarray] = {
             (tuple(inputs), output): choose_rows(self.rows, [*inputs, output], self.n_rows, self.seed)
             for inputs, output in directions
         }

@@ -17,7 +17,8 @@ from polymodal import stopping
 from polymodal.data import Rows
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
-from polymodal.evaluation.scorecard.evaluator import Direction, Evaluator
+from polymodal.evaluation.scorecard.drawn_groups import Direction
+from polymodal.evaluation.scorecard.evaluator import Evaluator
 
 _evaluator: Evaluator | None = None
 """The evaluator of a worker process."""
@@ -29,7 +30,7 @@ def measure_all(
     folder: Path | None,
     workers: int,
     progress: Callable[[int, int, str], None] | None,
-    draw: Callable[[Sequence[Direction]], None] | None = None,
+    draw: Callable[[Sequence[Direction]], object] | None = None,
 ) -> tuple[list[DirectionResult], dict[str, str]]:
     """The results of the directions in their order, and the name of each result's file by direction.
 
