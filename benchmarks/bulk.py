@@ -116,8 +116,14 @@ if bulk.get("engine") == "ray":
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200_000_000, log_to_driver=False)
 pm.open(run).fill(tables, output, compare=False, bulk=bulk)
 own = psutil.Process()
-spent = sum(sum(process.cpu_times()[:2]) for process in [own, *own.children(recursive=True)])
-print(json.dumps({"seconds": spent}))
+works, ray_alone = 0.0, 0.0
+for process in [own, *own.children(recursive=True)]:
+    spent = sum(process.cpu_times()[:4])  # with that of children that have ended
+    if process == own or "MapBatches" in process.name() + "".join(process.cmdline()):
+        works += spent
+    else:
+        ray_alone += spent
+print(json.dumps({"works": works, "ray": ray_alone}))
 """
 
 
@@ -160,25 +166,35 @@ def of_fill(folder: Path, run: Path, rows: int) -> dict[str, Any]:
     """Processor time of all processes, here and on Ray, for a table and for a fifth of it.
 
     The difference is what the rows cost; the rest is what starting costs: of Ray, a cluster and actors that load torch.
+    Ray's own processes, which are neither the one that fills nor an actor, take a share of a core as long as they
+    live, whatever is done: what they add to a row is the more, the longer others keep the actors from their work.
     """
     found: dict[str, Any] = {}
     for name, bulk in {"local": {}, "ray, 2 actors": {"engine": "ray", "workers": 2}}.items():
-        seconds = {}
+        spent = {}
         for count in (rows // 5, rows):
             tables, output = folder / f"tables-{count}", folder / f"{name}-{count}"
             if not tables.exists():
                 tables.mkdir()
                 write_table(tables / "0.parquet", count, gaps=0.3)
-            ran = measured(FILL, run, tables, output, json.dumps({"group_rows": 256} | bulk))
-            seconds[count] = ran["seconds"]
-        beginning = (5 * seconds[rows // 5] - seconds[rows]) / 4
+            spent[count] = measured(FILL, run, tables, output, json.dumps({"group_rows": 256} | bulk))
+        seconds, small = spent[rows], spent[rows // 5]
+        a_row = {kind: 1000 * (seconds[kind] - small[kind]) / (rows - rows // 5) for kind in seconds}
         found[name] = {
             "rows": rows,
-            "seconds": seconds[rows],
-            "seconds to begin": beginning,
-            "milliseconds a row": 1000 * (seconds[rows] - beginning) / rows,
+            "seconds": sum(seconds.values()),
+            "seconds to begin": sum(seconds.values()) - rows * sum(a_row.values()) / 1000,
+            "milliseconds a row": sum(a_row.values()),
+            "of which Ray's own processes": a_row["ray"],
             "same bytes": digests(output) == digests(folder / f"local-{rows}"),
         }
+    here, there = found["local"], found["ray, 2 actors"]
+    found["ray over local"] = {
+        "in all": there["seconds"] / here["seconds"],
+        "a row": there["milliseconds a row"] / here["milliseconds a row"],
+        "a row, without Ray's own processes": (there["milliseconds a row"] - there["of which Ray's own processes"])
+        / here["milliseconds a row"],
+    }
     return found
 
 

@@ -15,7 +15,7 @@ ROOT = Path(polymodal.__file__).parent
 
 LAYERS = [
     ["types", "errors", "files", "migration", "stopping", "launch"],
-    ["arguments", "claims", "device", "progress", "yaml_text"],
+    ["arguments", "claims", "device", "progress", "ray_cluster", "yaml_text"],
     ["nn", "checkpoint_pieces"],
     ["modalities"],
     ["data"],

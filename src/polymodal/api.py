@@ -190,7 +190,7 @@ class Generator:
             table: A .parquet, .jsonl, .csv or .tsv file; a data frame of pandas or polars; an Arrow table; or Parquet
                 files, as a list, a folder, a pattern or URLs.
             output: The file to write, or the folder or its URL for Parquet files; not for a table in memory.
-            bulk: How Parquet files are filled to a folder, as of ``polymodal.bulk.do_groups``: ``engine``, ``address``,
+            bulk: How Parquet files are filled to a folder, as of ``polymodal.bulk.share``: ``engine``, ``address``,
                 ``workers``, ``device``, ``shard``; and ``group_rows`` and ``lease_seconds``.
             confidence: Add columns with the probability that each filled cell is right. The run is calibrated on its
                 validation rows first, if it is not yet.
@@ -377,7 +377,7 @@ class Generator:
         training = self.training if training is None else training
         if isinstance(judge, str | Path):
             judge = load_judge(judge, rows if training is None else training)
-        cells: dict[str, Any] = {"folder": self.run / "evaluation" / "cells"} if self.run else {}
+        cells: dict[str, Any] = {"folder": self.run / "evaluation" / "cells", "run": self.run} if self.run else {}
         with messages_shown(print_progress):
             judge = judge or kept.judge(self.run, self.fields, training, judge_steps, print_progress)
             with Progress("scoring", shown=print_progress and "progress" not in options) as bar:

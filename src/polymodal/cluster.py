@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polymodal import ray_cluster
 from polymodal.errors import ConfigError, PolymodalError, TrainingError
 from polymodal.preparation import describe_data, prepare
 
@@ -47,16 +48,14 @@ def train_on_ray(
         What to know of the data, in lines.
 
     Raises:
-        ConfigError: Ray is not installed, or the recipe is wrong.
+        ConfigError: Ray is not installed or does not answer, or the recipe is wrong.
         DataError: The data are wrong.
         TrainingError: It failed too often; says why the last time.
     """
-    try:
+    with ray_cluster.needed():
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchTrainer
-    except ImportError:
-        raise ConfigError("--engine ray: needs Ray; pip install 'polymodal[scale]'") from None
 
     if workers < 1:
         raise ConfigError(f"--workers: {workers} is not at least 1")
@@ -70,9 +69,7 @@ def train_on_ray(
     if not isinstance(given["source"], str | Path):
         raise ConfigError("data: rows in memory are on one machine only; name files that all machines reach")
     del data
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address=address, log_to_driver=True)
+    started = ray_cluster.connect(address, log_to_driver=True)
     storage = _storage(run)
     shutil.rmtree(storage, ignore_errors=True)
     storage.mkdir(parents=True)

@@ -1,17 +1,20 @@
 """``evaluate`` loads the run's own data again, scores every direction and shows the samples."""
 
 import json
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 import polymodal as pm
 from polymodal.cli.main import main
-from polymodal.evaluation.scorecard import drawn_groups, evaluator
+from polymodal.evaluation.scorecard import drawn_groups
+from polymodal.evaluation.scorecard.evaluator import Evaluator
 
 SINGLE = 5 * 4
 
@@ -87,13 +90,31 @@ def test_shards_draw_what_is_then_scored(trained, tmp_path, monkeypatch, capsys)
     assert 0 < counts[0] < counts[1] < counts[2]
     assert f"of {counts[2]} groups are drawn" in capsys.readouterr().out
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, "generate_rows", lambda *_: pytest.fail("something was drawn again"))
+        patch.setattr(drawn_groups, "generate_rows", lambda *_: pytest.fail("something was drawn again"))
         assert main(["evaluate", str(tmp_path / "shared"), *options]) == 0
-    found = []
-    for run in ("whole", "shared"):
-        scores = json.loads((tmp_path / run / "evaluation" / "test.json").read_text())["scores"]
-        found.append([score | {"seconds": 0} for score in scores])
-    assert found[0] == found[1]
+    whole, shared = ((tmp_path / run / "evaluation" / "test.json").read_bytes() for run in ("whole", "shared"))
+    assert whole == shared
     assert not list(drawn.iterdir())
     assert main(["evaluate", str(tmp_path / "shared"), "--shard", "4/3"]) == 2
     assert "shard: 4/3 is none; 1/3 to 3/3 are" in capsys.readouterr().err
+
+
+def test_what_is_sent_to_be_drawn_are_the_rows_that_are_drawn_from(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawn_groups, "GROUP_ROWS", 4)
+    model = pm.open(trained)
+    rows = model.data().train
+    settings = {"n_rows": 6, "n_samples": 1, "shown": 1, "seed": 0, "options": {}}
+    evaluator = Evaluator(model.model, rows, None, None, drawn=tmp_path / "here", **settings)
+    work = evaluator.draw_work([(("name", "tone"), "colour"), (("picture",), "place")])
+    assert [(group.start, group.end) for group in work.groups if group.output == "place"] == [(0, 4), (4, 6)]
+    sent = pickle.loads(pickle.dumps(replace(work, folder=tmp_path / "there")))
+    assert {*sent.columns} == {"name", "tone", "colour", "picture", "place"}
+    assert max(len(column.values) for name, column in sent.columns.items() if column.offsets is None) <= 2 * 6
+    for its in (work, sent):
+        do = its.start(model.model)
+        assert all(do(number) for number in range(len(work.groups)))
+    here, there = ({file.name: file.read_bytes() for file in its.folder.iterdir()} for its in (work, sent))
+    assert here == there
+    assert len(here) == len(work.groups)
+    with pytest.raises(pm.ConfigError, match="kept in the folder of a run; this model is of none"):
+        Evaluator(model.model, rows, None, None, **settings).draw_work([])

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from polymodal import stopping
-from polymodal.bulk import embedding, engines
+from polymodal.bulk import embedding
 from polymodal.bulk.embedding import EmbeddedTables, EmbedTask, is_embedded
-from polymodal.bulk.engines import Engine
+from polymodal.bulk.engines import share
 from polymodal.bulk.filling import FillTask
 from polymodal.bulk.leases import SECONDS
 from polymodal.bulk.plan import GROUP_ROWS, Plan, make_plan
 from polymodal.bulk.storage import Storage
-from polymodal.bulk.worker import Job, Task, one_thread
+from polymodal.bulk.worker import Job, Task, computing_threads
 from polymodal.cell_filler import Filling
 from polymodal.checkpoint import digest_of
 from polymodal.data import Rejection, Rows
@@ -28,7 +26,17 @@ from polymodal.model import Model
 from polymodal.progress import Progress
 from polymodal.tables import TABLES
 
-__all__ = ["GROUP_ROWS", "EmbeddedTables", "Plan", "embed_many", "fill_many", "is_embedded", "is_many", "make_plan"]
+__all__ = [
+    "GROUP_ROWS",
+    "EmbeddedTables",
+    "Plan",
+    "embed_many",
+    "fill_many",
+    "is_embedded",
+    "is_many",
+    "make_plan",
+    "share",
+]
 
 _MOST_LISTED = 1000
 """Of what could not be read."""
@@ -133,7 +141,7 @@ def embed_many(
     if begun is not None:  # as whoever began has measured: another processor would round otherwise
         moments = embedding.moments_of(json.loads(begun))
     else:
-        with one_thread():
+        with computing_threads(Job.threads):
             moments = AlignedEmbedder.measure(model, reference()).moments
     job = _job(tables, output, EmbedTask(moments), root, bulk or {})
     done = do_groups(
@@ -169,14 +177,10 @@ def do_groups(
     job: Job,
     *,
     title: str,
-    run: str | Path | None = None,
-    engine: Engine = "local",
-    address: str | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     print_progress: bool = True,
+    shard: tuple[int, int] = (1, 1),
+    **who: Any,
 ) -> Filled:
     """Sees that groups of rows are done, beside others that do the same.
 
@@ -184,48 +188,31 @@ def do_groups(
         model: Any.
         job: What to do.
         title: What the progress is called.
-        run: Folder that the model is from; of engine ``ray``, one that every machine sees.
-        engine: ``local`` is this process; ``ray`` are actors on a cluster of Ray.
-        address: Address of the cluster; None for one that is running here, or else that is begun here and now.
-        workers: Actors; None for as many as the cluster has GPUs or cores.
-        device: Where the actors compute, such as ``cuda``; None for GPUs if the cluster has any.
-        shard: ``(i, n)`` does every n-th group from the i-th on, from 1, so that n calls on n machines do all.
         overwrite: Replace an older output, and begin anew.
         print_progress: Whether to tell how far it is.
+        shard: ``(i, n)`` does every n-th group from the i-th on, from 1, so that n calls on n machines do all.
+        who: Who does it: further arguments of ``engines.share``.
 
     Raises:
         ConfigError: An argument is wrong, or the task cannot be done.
         DataError: The tables cannot be read.
         CheckpointError: The output's folder has something else in it, or was begun with other settings.
     """
-    plan, storage, (place, count) = job.plan, Storage(job.output), shard
-    if engine not in ("local", "ray"):
-        raise ConfigError(f"engine: '{engine}' is neither 'local' nor 'ray'")
-    if not 1 <= place <= count:
-        raise ConfigError(f"shard: {place}/{count} is none; 1/{count} to {count}/{count} are")
-    if overwrite and count > 1:
+    plan, storage = job.plan, Storage(job.output)
+    if overwrite and shard[1] > 1:
         raise ConfigError("overwrite: would take from the other shards what they have done; delete the folder before")
-    if engine == "ray":
-        if run is None:
-            raise ConfigError("engine: ray needs a run, whose folder every machine sees; this model is of none")
-        do = engines.on_ray(model, str(Path(run).absolute()), job, device=device, address=address, workers=workers)
-    else:
-        do = engines.local(model, job)
+    own, each = share(model, job, len(plan), shard=shard, **who)
     _claim(storage, job, digest_of(model), overwrite)
-    own = range(place - 1, len(plan), count)
     rows = sum(plan[number].rows for number in own)
-    # Actors have their groups alone, so that there is nothing to finish here.
-    finishing = stopping.finishing() if engine == "local" else nullcontext()
-    with Progress(title, shown=print_progress) as bar, finishing:
+    with Progress(title, shown=print_progress) as bar:
         done = 0
-        for number in engines.until_done(do, own):
+        for number in each:
             done += plan[number].rows
             bar.at(*share_done(done, rows))
-            stopping.stop_if_asked()
     job.remove_torn(storage)
     filled = _sum(storage, job, own)
     if len(storage.names(job.notes)) == len(plan):
-        everything = filled if count == 1 else _sum(storage, job, range(len(plan)))
+        everything = filled if len(own) == len(plan) else _sum(storage, job, range(len(plan)))
         summary = {"rows": everything.rows, "filled": everything.filled, "unsure": everything.unsure}
         summary["unreadable"] = len(everything.rejected) + everything.unlisted
         storage.write(f"{job.task.kept}/summary.json", json.dumps(summary, indent=1).encode())

@@ -22,6 +22,22 @@ Write = Callable[[RowGroup, Path], dict[str, Any]]
 """Writes the file of a group of rows; what is to be noted of it, ``rows`` and ``rejected`` among it."""
 
 
+class Work(Protocol):
+    """Groups of rows that any process does by their numbers, with a model. It can be sent to others."""
+
+    @property
+    def threads(self) -> int:
+        """That compute a group: sums depend on how many share them, and the result must not."""
+
+    def start(self, model: Model) -> Callable[[int], bool]:
+        """What sees that a group is done, wherever that is; False if another process is at it.
+
+        Raises:
+            ConfigError: It cannot be done by this model or on these tables.
+            DataError: The tables cannot be read.
+        """
+
+
 class Task(Protocol):
     """What is done with every group of rows. It can be sent to workers."""
 
@@ -43,7 +59,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers have in common, and can be sent to them.
+    """What all workers have in common: the ``Work`` of writing a file for each group of rows.
 
     Attributes:
         plan: Groups of rows.
@@ -58,6 +74,11 @@ class Job:
     task: Task
     root: str | None = None
     lease_seconds: float = SECONDS
+    threads = 1  # so that the bytes of a file are the same wherever it is made
+
+    def start(self, model: Model) -> Callable[[int], bool]:
+        """See ``Work``."""
+        return Worker(model, self).do
 
     @property
     def notes(self) -> str:
@@ -127,7 +148,7 @@ class Worker:
         part = self.job.plan.part(number)
         with self._leases.hold(f"{self.job.leases}/{part}") as held:
             if held and not self.job.note_of(self.storage, number):  # else another has just finished it
-                with one_thread(), self.storage.writing(part) as partial:
+                with computing_threads(self.job.threads), self.storage.writing(part) as partial:
                     note = self._write(self.job.plan[number], partial)
                     note |= {"bytes": partial.stat().st_size, "sha256": file_sha256(partial)}
                 # It comes last: what is noted is done.
@@ -142,10 +163,10 @@ def read_file_rows(file: InputFile, start: int, rows: int, whole_groups: bool = 
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread computes: sums depend on how many threads share them, and the result must not."""
+def computing_threads(count: int) -> Iterator[None]:
+    """So many threads compute: sums depend on how many share them, and the result must not."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -1,17 +1,22 @@
 """Options of the commands that work on many tables, by as many processes as there are."""
 
-from argparse import ArgumentTypeError, _ArgumentGroup
+from argparse import ArgumentParser, ArgumentTypeError, _ArgumentGroup
 from typing import Any
 
 _NAMES = ("engine", "address", "workers", "shard", "group_rows")
 
 
-def add_bulk(options: _ArgumentGroup) -> None:
-    """Adds the options that say who does it."""
+def add_engine(options: ArgumentParser | _ArgumentGroup) -> None:
+    """Adds the options that say which machines do it."""
     options.add_argument(
         "--engine", choices=["local", "ray"], help="this process (local, the default), or a cluster of Ray"
     )
     options.add_argument("--address", metavar="HOST:PORT", help="of the cluster (default: one here, begun if need be)")
+
+
+def add_bulk(options: _ArgumentGroup) -> None:
+    """Adds the options that say who does it."""
+    add_engine(options)
     options.add_argument(
         "--workers", metavar="COUNT", type=int, help="actors of Ray (default: as many as GPUs or cores)"
     )
@@ -28,8 +33,8 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def bulk_of(args: Any) -> dict[str, Any]:
-    """What was given, as of ``polymodal.bulk.do_groups``."""
-    given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
+    """What was given, as of ``polymodal.bulk.share``, and ``group_rows``."""
+    given = {name: value for name in _NAMES if (value := getattr(args, name, None)) is not None}
     return given | ({"device": args.device} if args.engine == "ray" and args.device else {})
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from polymodal.cli.bulk import shard
+from polymodal.cli.bulk import add_engine, bulk_of, shard
 from polymodal.cli.output import console
 from polymodal.cli.parser import Commands, add_command, add_device
 from polymodal.errors import ConfigError, unknown
@@ -22,12 +22,14 @@ def add(commands: Commands, arguments: list[str]) -> None:
         details="Generates every field from others and scores it: agreement with the inputs, quality, variety,\n"
         "likelihood and nearness to training rows. A judge names what pictures and sound show; it is trained on the\n"
         "real training rows first, unless --judge gives one. Scores are written to RUN/evaluation, as JSON and as an\n"
-        "HTML page with samples. You can stop it at any time: the same command continues.",
+        "HTML page with samples. You can stop it at any time: the same command continues. Of many rows, samples are\n"
+        "drawn by a cluster of Ray with --engine ray, or by N jobs with --shard I/N; scores are the same.",
         examples="""
 polymodal evaluate runs/mine
 polymodal evaluate runs/mine --directions all --samples 2 --workers 2
 polymodal evaluate runs/mine --split validation --rows 50 --report report.html
 polymodal evaluate runs/mine --judge judges/mine
+polymodal evaluate runs/mine --rows 50000 --engine ray --workers 16
 polymodal evaluate runs/mine --rows 50000 --shard 3/16
 """,
     )
@@ -43,7 +45,13 @@ polymodal evaluate runs/mine --rows 50000 --shard 3/16
     )
     parser.add_argument("--only", metavar="FIELD", nargs="+", help="use only these fields")
     parser.add_argument("--samples", type=int, default=1, help="the number of samples for each input")
-    parser.add_argument("--workers", type=int, default=0, help="further processes; 0 computes in this one")
+    parser.add_argument(
+        "--workers",
+        metavar="COUNT",
+        type=int,
+        help="further processes (default: none); actors of Ray (default: as many as GPUs or cores)",
+    )
+    add_engine(parser)
     parser.add_argument(
         "--shard",
         metavar="I/N",
@@ -68,7 +76,8 @@ def run(args: Any) -> None:
     from polymodal.evaluation.report import unable_judges
     from polymodal.files import write_file
 
-    model = open_run(args.folder, device=args.device)
+    ray = args.engine == "ray"
+    model = open_run(args.folder, device=None if ray else args.device)
     data = model.data(args.data)
     rows = data.splits[args.split]
     if not len(rows):
@@ -88,8 +97,9 @@ def run(args: Any) -> None:
         all_directions(model.model, seed=args.seed) if args.directions == "all" else single_directions(model.model)
     )
     directions = [(given, to) for given, to in directions if {*given, to} <= kept]
+    bulk = bulk_of(args) if ray or args.shard else {}
     if args.shard:
-        _draw(args, model, rows, directions)
+        _draw(args, model, rows, directions, bulk)
         return
     # What the model may have copied, and what a judge learns from, are the rows that it was trained on.
     training = model.trained_on() if args.data else data.train
@@ -103,7 +113,7 @@ def run(args: Any) -> None:
     scorecard = model.evaluate(
         rows, training=training, judge=args.judge, judge_steps=args.judge_steps, directions=directions,
         n_rows=args.rows, n_samples=args.samples, seed=args.seed, codecs=not args.quick, thorough=not args.quick,
-        workers=args.workers, title=args.split,
+        workers=0 if ray else args.workers or 0, title=args.split, bulk=bulk,
     )  # fmt: skip
     folder = args.folder / "evaluation"
     folder.mkdir(exist_ok=True)
@@ -122,15 +132,15 @@ def run(args: Any) -> None:
     print(write_report(scorecard, args.report or folder / f"{name}.html", run=args.folder))
 
 
-def _draw(args: Any, model: Any, rows: Any, directions: Any) -> None:
+def _draw(args: Any, model: Any, rows: Any, directions: Any, bulk: dict[str, Any]) -> None:
     """Draws a share of the samples, and prints how much that is."""
     from polymodal.evaluation import draw_samples
     from polymodal.progress import Progress
 
     with Progress("drawing", shown=True) as bar:
         done, count = draw_samples(
-            model.model, rows, args.folder / "evaluation" / "cells", args.shard, directions=directions,
-            n_rows=args.rows, n_samples=args.samples, seed=args.seed, thorough=not args.quick,
+            model.model, rows, args.folder / "evaluation" / "cells", bulk=bulk, run=args.folder,
+            directions=directions, n_rows=args.rows, n_samples=args.samples, seed=args.seed, thorough=not args.quick,
             progress=lambda place, count, name: bar.at(place / count, name),
         )  # fmt: skip
     print(f"{done:,} of {count:,} groups are drawn, those of shard {args.shard[0]}/{args.shard[1]}")

@@ -67,6 +67,18 @@ class Column:
         """The rows at ``rows`` (n,)."""
         return replace(self, slots=self.slots[rows])
 
+    def compact(self) -> "Column":
+        """This column, in memory, without the values that none of its rows has."""
+        used, slots = np.unique(self.slots, return_inverse=True)
+        absent = int((used < 0).sum())
+        used, slots = used[absent:], slots.reshape(-1) - absent
+        if self.offsets is None:
+            return replace(self, values=self.values[used], slots=slots)
+        begins, lengths = self.offsets[used], np.diff(self.offsets)[used]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
+        return replace(self, values=self.values[places], offsets=offsets, slots=slots)
+
     def batch(self, rows: np.ndarray) -> Field:
         """Stored values of the rows at ``rows`` (B,); the axis that varies is where the model form has it, padded."""
         slots = self.slots[rows]

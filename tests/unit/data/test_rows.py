@@ -74,6 +74,18 @@ def test_the_axis_that_varies_comes_last():
     assert (field.value[0, :, 3:] == 0).all()
 
 
+def test_compact_columns_have_the_same_rows_and_no_other_values(rows):
+    some = rows.select(np.array([9, 1, 9, 3, 0, 2]))
+    for name, column in some.columns.items():
+        compact = column.compact()
+        assert [*compact.batch(np.arange(6)).value.flatten()] == [*column.batch(np.arange(6)).value.flatten()], name
+        assert compact.present.tolist() == column.present.tolist()
+        assert compact.lengths.tolist() == column.lengths.tolist()
+        assert compact.values.size < column.values.size
+        assert not isinstance(compact.values.base, np.memmap)
+        assert len(column.take(np.array([], dtype=np.int64)).compact().values) == 0
+
+
 def test_views(rows):
     some = rows.select(torch.tensor([5, 1, 1]))
     assert some.column("number") == [5, 1, 1]

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polymodal import stopping
+from polymodal.bulk import share
 from polymodal.data import Rows, overlap, overlap_notes
 from polymodal.errors import ConfigError, DataError
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
-from polymodal.evaluation.scorecard.drawn_groups import DrawnGroups
+from polymodal.evaluation.scorecard.drawn_groups import Direction
 from polymodal.evaluation.scorecard.evaluator import Evaluator, model_hash
 from polymodal.evaluation.scorecard.scorecard import Sample, Score, Scorecard
 from polymodal.evaluation.scorecard.workers import measure_all
 from polymodal.generation import check_fields, write
 from polymodal.model import Model
-
-Direction = tuple[Sequence[str], str]
-"""Fields that are given, and the one that is generated."""
 
 DRAWN = "drawn"
 """In the folder of results: samples that were drawn to be scored."""
@@ -74,6 +72,8 @@ def evaluate(
     title: str = "test",
     folder: str | Path | None = None,
     workers: int = 0,
+    run: str | Path | None = None,
+    bulk: Mapping[str, Any] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Scorecard:
     """Scores a model on rows, one direction after the other.
@@ -103,11 +103,14 @@ def evaluate(
         folder: Where the results of each direction are kept, in a file named by all that they depend on. What is there
             is not measured again, so that a call that was stopped goes on.
         workers: Processes that share the directions; 0 for this one alone.
+        run: Folder that the model is from, which actors of Ray load it from.
+        bulk: Who draws the samples before they are scored here, such as ``{"engine": "ray", "workers": 4}``; see
+            ``polymodal.bulk.share``. None draws them here.
         progress: Called before each direction with its number from 0, the count of all and its name; and again, with
-            what is being done behind the name.
+            what is being done behind the name. Before that, where others draw, after each group of rows.
 
     Raises:
-        ConfigError: A direction, an option or a field is wrong.
+        ConfigError: A direction, an option or a field is wrong, or nobody can draw.
         DataError: No direction has a row.
     """
     options = {name: dict(given) for name, given in (options or {}).items()}
@@ -118,7 +121,8 @@ def evaluate(
         thorough=thorough, drawn=Path(folder) / DRAWN if folder else None,
     )  # fmt: skip
     wanted = [*chosen, *(((), name) for name in model.codecs if codecs and name in rows.fields)]
-    results, files = measure_all(evaluator, wanted, Path(folder) if folder else None, workers, progress)
+    draw = partial(_draw, evaluator, run, bulk, progress) if bulk else None
+    results, files = measure_all(evaluator, wanted, Path(folder) if folder else None, workers, progress, draw)
     notes = list(dict.fromkeys(note for result in results for note in result.notes))
     if judge is not None and training is not None and not judge.learned_from(training):
         notes.append("The judge learned from other rows than the model; those that are scored may be among them.")
@@ -151,8 +155,9 @@ def draw_samples(
     model: Model,
     rows: Rows,
     folder: Path,
-    shard: tuple[int, int],
     *,
+    bulk: Mapping[str, Any],
+    run: str | Path | None = None,
     directions: Sequence[Direction] | None = None,
     n_rows: int = 200,
     n_samples: int = 1,
@@ -167,37 +172,46 @@ def draw_samples(
         model: To be evaluated.
         rows: On which it is evaluated, with the model's fields.
         folder: Where ``evaluate`` keeps results.
-        shard: ``(i, n)`` draws every n-th group from the i-th on, from 1, so that n calls on n machines draw all.
+        bulk: Which share, and who draws it, such as ``{"shard": (1, 16)}``; see ``polymodal.bulk.share``.
+        run: Folder that the model is from, which actors of Ray load it from.
         directions: Inputs and output of each; by default each field alone to every other field.
         n_rows: Most rows of a direction.
         n_samples: Samples of each input, from heads that draw.
         seed: Seed of the choice of rows and of the samples.
         options: Sampling options of the heads, by field.
         thorough: Whether what only thorough scores need is drawn too.
-        progress: Called before each direction with its number from 0, the count of all and its name.
+        progress: Called after each group with how many are drawn, the count of all of the share and the direction.
 
     Returns:
-        Number of groups of this share that are there, and of all groups.
+        Number of groups of this share, which are there now, and of all groups.
 
     Raises:
-        ConfigError: A direction, an option or a field is wrong, or the shard is none.
+        ConfigError: A direction, an option or a field is wrong, the shard is none, or nobody can draw.
     """
-    if not 1 <= shard[0] <= shard[1]:
-        raise ConfigError(f"shard: {shard[0]}/{shard[1]} is none; 1/{shard[1]} to {shard[1]}/{shard[1]} are")
     options = {name: dict(given) for name, given in (options or {}).items()}
     chosen = _checked(model, rows, directions, options, n_rows=n_rows, n_samples=n_samples)
     evaluator = Evaluator(
         model, rows.written_by(model.modalities), None, None, n_rows=n_rows, n_samples=n_samples, shown=1, seed=seed,
-        options=options, thorough=thorough,
+        options=options, thorough=thorough, drawn=folder / DRAWN,
     )  # fmt: skip
-    groups = DrawnGroups(folder / DRAWN, shard)
-    with stopping.finishing():
-        for place, (given, to) in enumerate(chosen):
-            if progress:
-                progress(place, len(chosen), direction_name(given, to))
-            evaluator.draw(given, to, groups)
-            stopping.stop_if_asked()
-    return groups.done, groups.asked
+    return _draw(evaluator, run, bulk, progress, chosen)
+
+
+def _draw(
+    evaluator: Evaluator,
+    run: str | Path | None,
+    bulk: Mapping[str, Any],
+    progress: Callable[[int, int, str], None] | None,
+    directions: Sequence[Direction],
+) -> tuple[int, int]:
+    """Has the samples of directions drawn, and kept; numbers of groups as of ``draw_samples``."""
+    work = evaluator.draw_work(directions)
+    own, each = share(evaluator.model, work, len(work.groups), run=run, **bulk)
+    for done, number in enumerate(each, 1):
+        if progress:
+            group = work.groups[number]
+            progress(done, len(own), f"{direction_name(group.inputs, group.output)}: drawn")
+    return len(own), len(work.groups)
 
 
 def _checked(

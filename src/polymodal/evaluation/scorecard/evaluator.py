@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,22 +15,21 @@ import numpy as np
 import torch
 
 from polymodal.data import Rows
+from polymodal.errors import ConfigError
 from polymodal.evaluation.examiner import Examiner, direction_name
 from polymodal.evaluation.judges import recogniser
 from polymodal.evaluation.judges.embedder import Embedder
 from polymodal.evaluation.metrics.result import MetricResult
 from polymodal.evaluation.scorecard.direction_result import DirectionResult, Pick
 from polymodal.evaluation.scorecard.distribution_metrics import DistributionMetrics
-from polymodal.evaluation.scorecard.drawn_groups import DrawnGroups
+from polymodal.evaluation.scorecard.drawn_groups import Direction, DrawnGroup, DrawWork, batch_of, group_ranges
 from polymodal.evaluation.scorecard.faults import find_faults
 from polymodal.evaluation.scorecard.likelihood import likelihood
 from polymodal.evaluation.scorecard.memorisation import Nearest, TrainingSet, near_copies
 from polymodal.evaluation.scorecard.reconstruction import reconstruction
 from polymodal.evaluation.scorecard.row_choice import choose_rows, clusters_of
 from polymodal.files import short_digest
-from polymodal.generation import generate_rows
 from polymodal.model import Model
-from polymodal.nn.random import fold, make_keys
 from polymodal.types import Batch, Field
 
 FORMAT = 3
@@ -69,7 +68,7 @@ class Evaluator:
         thorough: bool = True,
         drawn: Path | None = None,
     ):
-        self.thorough, self.drawn, self.groups = thorough, drawn, DrawnGroups(drawn)
+        self.thorough, self.drawn = thorough, drawn
         self.model, self.rows, self.judge, self.training = model, rows, judge, training
         self.n_rows, self.n_samples, self.shown, self.seed, self.options = n_rows, n_samples, shown, seed, options
         self._general_notes: list[str] = []
@@ -145,7 +144,7 @@ class Evaluator:
             examiner.notes.append(f"{name}: not scored, no row has all of its fields.")
             return DirectionResult(tuple(given), to, [], [])
         rows, clusters = self.rows.select(index), clusters_of(examiner, index, [*given, to])
-        batch = _batch(rows, given, to)
+        batch = batch_of(rows, given, to)
         options, answer = dict(self.options.get(to, {})), self.answer_options(to)
         self.tell(f"generates {len(rows):,} values")
         answers = self._generate(batch, given, to, answer)
@@ -167,25 +166,59 @@ class Evaluator:
         shown = made.pick(torch.tensor(picked, dtype=torch.int64))
         return DirectionResult(tuple(given), to, index.tolist(), results, faults, [], picks, shown)
 
-    def draw(self, inputs: Sequence[str], output: str, shard: DrawnGroups) -> None:
-        """Draws the samples by which a direction is scored, of the groups of rows that are this process's."""
-        index = choose_rows(self.rows, [*inputs, output], self.n_rows, self.seed)
-        batch, varies = _batch(self.rows.select(index), inputs, output), self.model.modalities[output].space.varies
-        options, answer = dict(self.options.get(output, {})), self.answer_options(output)
-        for how in [answer, *([options] if self.thorough and options != answer else [])]:
-            for number in range(self._count(how)):
-                for start, end in shard.ranges(len(index)):
-                    make = partial(self._group, batch, inputs, output, how, number, start, end)
-                    shard.draw(self._drawn_name(inputs, output, how, number, start), make, varies)
+    def draw_work(self, directions: Sequence[Direction]) -> DrawWork:
+        """Drawing the samples by which directions are scored, which processes share.
 
-    def drawn_key(self, inputs: Sequence[str], output: str) -> str:
+        Raises:
+            ConfigError: There is no folder to keep them in.
+        """
+        if self.drawn is None:
+            raise ConfigError("bulk: what others draw is kept in the folder of a run; this model is of none")
+        chosen: dict[Direction, np.ndarray] = {
+            (tuple(inputs), output): choose_rows(self.rows, [*inputs, output], self.n_rows, self.seed)
+            for inputs, output in directions
+        }
+        rows = np.unique(np.concatenate([*chosen.values(), np.zeros(0, np.int64)]))
+        groups = [
+            group
+            for (inputs, output), index in chosen.items()
+            for how in self._ways(output)
+            for of_sample in self._groups(inputs, output, how, len(index))
+            for group in of_sample
+        ]
+        fields = dict.fromkeys(name for inputs, output in chosen for name in (*inputs, output))
+        places = {direction: np.searchsorted(rows, index) for direction, index in chosen.items()}
+        columns = self.rows.only(*fields).select(rows).columns
+        return DrawWork(groups, columns, places, self.drawn.absolute(), self.seed, torch.get_num_threads())
+
+    def _ways(self, output: str) -> list[dict[str, Any]]:
+        """Options by which a field is drawn: for its answers, and for what is measured of samples as a set."""
+        options, answer = dict(self.options.get(output, {})), self.answer_options(output)
+        return [answer, *([options] if self.thorough and options != answer else [])]
+
+    def forget(self, inputs: Sequence[str], output: str) -> None:
+        """Removes samples that were kept of a direction, which has been measured."""
+        for file in self.drawn.glob(f"{self._drawn_key(inputs, output)}-*.safetensors") if self.drawn else ():
+            file.unlink(missing_ok=True)
+
+    def _drawn_key(self, inputs: Sequence[str], output: str) -> str:
         """A digest of what the samples of a direction depend on besides their options; their files begin with it."""
         facts = {name: self._facts[name] for name in ("model", "data", "rows", "seed")}
         return short_digest(json.dumps([FORMAT, facts, list(inputs), output], sort_keys=True), size=12)
 
-    def _drawn_name(self, inputs: Sequence[str], to: str, options: Mapping[str, Any], number: int, start: int) -> str:
+    def _groups(
+        self, inputs: Sequence[str], output: str, options: Mapping[str, Any], rows: int
+    ) -> list[list[DrawnGroup]]:
+        """Groups of rows, for each sample of the inputs."""
         how = short_digest(json.dumps(dict(options), sort_keys=True), size=4)
-        return f"{self.drawn_key(inputs, to)}-{how}-{number}-{start}"
+        key = self._drawn_key(inputs, output) if self.drawn else ""
+        return [
+            [
+                DrawnGroup(f"{key}-{how}-{number}-{start}", inputs, output, options, number, start, end)
+                for start, end in group_ranges(rows)
+            ]
+            for number in range(self._count(options))
+        ]
 
     def _count(self, options: Mapping[str, Any]) -> int:
         """Samples of each input; only one where nothing is drawn, as all would be the same."""
@@ -193,30 +226,15 @@ class Evaluator:
 
     def _generate(self, batch: Batch, given: Sequence[str], to: str, options: Mapping[str, Any]) -> list[Field]:
         """A field for each sample of the inputs."""
-        varies, made = self.model.modalities[to].space.varies, []
-        for number in range(self._count(options)):
-            parts = []
-            for start, end in self.groups.ranges(len(batch[to])):
-                name = self._drawn_name(given, to, options, number, start) if self.drawn else ""
-                part = self.groups.read(name, varies)
-                parts.append(self._group(batch, given, to, options, number, start, end) if part is None else part)
+        made = []
+        for groups in self._groups(given, to, options, len(batch[to])):
+            kept = [group.read(self.drawn, self.model) if self.drawn else None for group in groups]
+            parts = [
+                group.draw(self.model, batch, self.seed) if part is None else part
+                for group, part in zip(groups, kept, strict=True)
+            ]
             made.append(Field.stack(parts))
         return made
-
-    def _group(
-        self, batch: Batch, given: Sequence[str], to: str, options: Mapping[str, Any], number: int, start: int, end: int
-    ) -> Field:
-        """One sample of each of some rows of a direction."""
-        everywhere, some = torch.ones(end - start, dtype=torch.bool), torch.arange(start, end)
-        keys = make_keys(self.seed, len(batch[to]))[some]
-        inputs, visible = {name: batch[name].pick(some) for name in given}, dict.fromkeys(given, everywhere)
-        stream = fold(keys, number) if number else keys
-        return generate_rows(self.model, inputs, visible, {to: everywhere}, stream, {to: options})[to]
-
-
-def _batch(rows: Rows, given: Sequence[str], to: str) -> Batch:
-    """The values of a direction's fields in model form."""
-    return rows.decode(rows.only(*dict.fromkeys([*given, to])).batch(np.arange(len(rows))))
 
 
 def model_hash(model: Model) -> str:

@@ -17,6 +17,7 @@ from polymodal import stopping
 from polymodal.data import Rows
 from polymodal.evaluation.examiner import direction_name
 from polymodal.evaluation.scorecard.direction_result import DirectionResult
+from polymodal.evaluation.scorecard.drawn_groups import Direction
 from polymodal.evaluation.scorecard.evaluator import Evaluator
 
 _evaluator: Evaluator | None = None
@@ -25,10 +26,11 @@ _evaluator: Evaluator | None = None
 
 def measure_all(
     evaluator: Evaluator,
-    directions: Sequence[tuple[Sequence[str], str]],
+    directions: Sequence[Direction],
     folder: Path | None,
     workers: int,
     progress: Callable[[int, int, str], None] | None,
+    draw: Callable[[Sequence[Direction]], object] | None = None,
 ) -> tuple[list[DirectionResult], dict[str, str]]:
     """The results of the directions in their order, and the name of each result's file by direction.
 
@@ -38,6 +40,7 @@ def measure_all(
         folder: Where results are kept, and read if they are there already; None keeps none.
         workers: Number of processes; 0 for this one alone.
         progress: See ``evaluate``.
+        draw: Draws the samples of directions that are not measured yet, before they are.
     """
     results: dict[int, DirectionResult] = {}
     files: list[Path | None] = [None] * len(directions)
@@ -52,6 +55,8 @@ def measure_all(
             progress(len(results), len(directions), f"{name}: {part}" if part else name)
 
     missing = [i for i in range(len(directions)) if i not in results]
+    if draw and (undrawn := [directions[i] for i in missing if directions[i][0]]):
+        draw(undrawn)
     if workers < 2 or len(missing) < 2:
         with stopping.finishing():
             for i in missing:
@@ -79,7 +84,7 @@ def _measure(evaluator: Evaluator, inputs: Sequence[str], output: str, file: Pat
     if file is not None:
         result.save(file)
         if inputs:
-            evaluator.groups.forget(evaluator.drawn_key(inputs, output))
+            evaluator.forget(inputs, output)
     return result
 
 
