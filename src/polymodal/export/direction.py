@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class Direction(nn.Module):
         first = torch.arange(mask.shape[1]) == 0
         field = Field(value, mask | (first & ~given), torch.ones_like(mask[:, 0]), space.varies)
         tokens = self.model.tokens(name, {name: field})
-        return Tokens(tokens.x, tokens.mask & given)
+        return replace(tokens, mask=tokens.mask & given)
 
 
 def _apart(model: Model) -> Model:

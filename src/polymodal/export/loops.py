@@ -203,7 +203,7 @@ class Steps:
             if block.crosses:
                 cross: Any = block.cross
                 key, value = cross._split(context.tokens @ cross.key_value.weight, 2).unbind()
-                self.contexts.append((key.contiguous(), value.contiguous()))
+                self.contexts.append((_own(key), _own(value)))
             else:
                 self.contexts.append(None)
 

@@ -13,8 +13,12 @@ from polymodal.cli.main import main
 from polymodal.config import load_recipe
 from polymodal.errors import ConfigError
 from polymodal.export import CLOSE, export_direction, parse_direction
-from polymodal.modalities import Image, Label, Text, Vector
+from polymodal.export.direction import Direction
+from polymodal.export.onnx_file import made_up
+from polymodal.modalities import Image, Label, Series, Text, Vector
 from polymodal.model import Model
+from polymodal.nn.random import make_keys
+from polymodal.nn.shapes import fixed_shapes
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -77,6 +81,35 @@ def test_every_head_draws_the_same(name, tmp_path):
 def test_every_fusion_tells_the_same(fusion, tmp_path):
     model = model_of("vector", {"kind": "mixture", "heads": 2}, None, fusion)
     assert export_direction(model, ["colour", "place"], "out", tmp_path / "model.onnx").difference <= CLOSE
+
+
+@pytest.mark.slow
+def test_a_context_of_one_token_is_attended_to(tmp_path):
+    """Its keys and values lie one after the other as they are, and no two inputs of a loop may share memory."""
+    model = model_of("text", {"kind": "autoregressive", **SMALL}, None, "poe")
+    assert export_direction(model, ["colour"], "out", tmp_path / "model.onnx").difference <= CLOSE
+
+
+def test_values_in_step_see_where_what_is_given_is():
+    head = {**FLOW, "in_step": True, "steps": 2}
+    fields = {
+        "heard": {"modality": "series", "max_seconds": 1.6, "encoder": {"kind": "patches", "patch": 2, **SMALL}},
+        "out": {"modality": "series", "max_seconds": 0.8, "head": head, "role": "output"},
+    }
+    recipe = load_recipe({"width": 16, "fields": fields})
+    made = {"heard": Series(max_seconds=1.6), "out": Series(max_seconds=0.8)}
+    torch.manual_seed(0)
+    model = Model(recipe, made).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    keys, present = make_keys(0, 4), torch.tensor([True, True, True, False])
+    heard = made_up(made["heard"].space, keys)
+    value, mask = Direction(model, ["heard"], "out").eval()(keys, heard.value, heard.mask & present[:, None])
+    with fixed_shapes():
+        own = model.sample({"heard": heard}, {"heard": present}, {"out": torch.ones_like(present)}, keys)["out"]
+    assert torch.equal(mask, own.mask)
+    torch.testing.assert_close(value, own.value, rtol=CLOSE, atol=CLOSE)
 
 
 def test_a_file_draws_what_the_run_draws_without_polymodal(trained, tmp_path):
