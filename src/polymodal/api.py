@@ -44,7 +44,7 @@ class Generator:
 
     def __init__(self, model: Model, run: Path | None = None, training: Rows | None = None):
         flatten_parameters(model)
-        self.model, self.run, self.training = model.eval(), run, training
+        self.model, self.recipe, self.run, self.training = model.eval(), model.recipe, run, training
         self._meter: FamiliarityMeter | None = None
 
     def __repr__(self) -> str:
@@ -464,12 +464,12 @@ class Generator:
             DataError: The source is wrong, or it is not given and only the run, which may be anybody's, names it.
         """
         if source is None:
-            places.check_known(self.model.recipe.data.source, cache_folder())
+            places.check_known(self.recipe.data.source, cache_folder())
         try:
-            source_or_own = self.model.recipe.data.source if source is None else source
+            source_or_own = self.recipe.data.source if source is None else source
             if source_or_own is None:
                 raise ConfigError("data: the run was trained on rows in memory and knows no source; give --data")
-            options = self.model.recipe.data.model_dump(exclude={"source"})
+            options = self.recipe.data.model_dump(exclude={"source"})
             return load(source_or_own, self._fields(), strict=strict, **options).in_memory
         except DataError as error:
             if source is not None:
@@ -478,14 +478,14 @@ class Generator:
 
     def trained_on(self) -> Rows | None:
         """The rows that the model was trained on; None if the run has no source, or it is no longer at its place."""
-        if self.training is None and self.model.recipe.data.source is not None:
+        if self.training is None and self.recipe.data.source is not None:
             with suppress(DataError):
                 self.training = self.data().train
         return self.training
 
     def _fields(self) -> dict[str, Any]:
         """The model's fields as ``load`` takes them."""
-        recipe = self.model.recipe.fields
+        recipe = self.recipe.fields
         return {
             name: {"modality": recipe[name].modality, **modality.state(), "column": recipe[name].column or name}
             for name, modality in self.fields.items()

@@ -1,17 +1,20 @@
 """Adapters by request: runs that share one pretrained network are answered by one model."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
 import polymodal as pm
 import tiny_models
 from polymodal.checkpoint import digest_of
 from polymodal.cli.main import main
-from polymodal.errors import CheckpointError, ConfigError
+from polymodal.errors import CheckpointError, ConfigError, DataError
 from refusals import refused
 
 pytest.importorskip("uvicorn")
@@ -127,10 +130,63 @@ def test_what_does_not_fit_is_refused_in_a_line(runs, tmp_path, capsys):
         open_with(tmp_path)
     with refused("adapter: ", "no run 'other'", "base", by=ConfigError):
         Runs({"base": runs["base"]}, adapters={"other": {"x": runs["second"]}})
-    for text, said in (
-        ("second=x", "RUN:NAME=FOLDER"),
-        ("base:second=nowhere", "there is no folder nowhere"),
-        (f"base:second={runs['second']}", "--refuse-copies"),
-    ):
+    with refused("base: near-copies", "rows in memory", by=ConfigError):
+        Runs({"base": runs["base"]}, refuse_copies=True).open("base")
+    for text, said in (("second=x", "RUN:NAME=FOLDER"), ("base:second=nowhere", "there is no folder nowhere")):
         assert main(["serve", f"base={runs['base']}", "--adapter", text, "--refuse-copies"]) != 0
         assert said in capsys.readouterr().err
+
+
+def drawn(folder, model, seed, column):
+    """A run that draws pictures, of noise of a seed, beside a pretrained encoder."""
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    for n in range(6):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{n}.png")
+    rows = [{"word": f"w{n}", column: f"{n}.png"} for n in range(6)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    head = {"kind": "decoder", "hidden_size": 8}
+    recipe = {
+        "width": 16,
+        "fields": {
+            "word": {"modality": "text", "max_length": 8, "role": "input",
+                     "encoder": {"kind": "pretrained", "model": model}},
+            "picture": {"modality": "image", "size": 8, "column": column, "role": "output", "head": head},
+        },
+        "data": {"validation": 0.0, "test": 0.0},
+        "train": {"steps": 1, "batch_size": 4, "seed": seed},
+    }  # fmt: skip
+    return pm.fit(recipe, str(folder / "rows.jsonl"), run=folder / "run").run
+
+
+def test_what_an_adapter_draws_is_no_copy_of_its_own_rows_or_of_its_run_s(tmp_path):
+    bert = str(tiny_models.bert(tmp_path / "bert"))
+    base, second = (drawn(tmp_path / name, bert, seed, name) for seed, name in enumerate(("base", "second")))
+    adapters = {"base": {"second": second, "same": base}}
+    opened = Runs({"base": base}, adapters=adapters, refuse_copies=True)
+    try:
+        engine, pictures = opened.open("base").engine, {}
+        for each in ("base", "base:second"):
+            rows = opened.open(each).pipeline.data().train.only("picture")
+            pictures[each] = rows.decode(rows.batch(np.arange(6)))
+
+        def withheld(of, adapter):
+            return [error.message.partition(",")[0] for error in engine.withhold(pictures[of], adapter) if error]
+
+        copies = [f"picture: the sample is a near-copy of row {n + 1} of the training data" for n in range(6)]
+        for adapter in ("", "second", "same"):
+            assert withheld("base", adapter) == copies
+        assert withheld("base:second", "second") == [
+            line.replace("training data", "adapter's training data") for line in copies
+        ]
+        assert withheld("base:second", "") == withheld("base:second", "same") == []
+        seen, check = [], engine.withhold
+        engine.withhold = lambda made, adapter: seen.append(adapter) or check(made, adapter)
+        for adapter in ("", "second"):
+            engine.submit(engine.read({}, ["picture"]), ["picture"], adapter=adapter)[0].exception(timeout=60)
+        assert seen == ["", "second"]
+    finally:
+        opened.close()
+    (tmp_path / "second" / "rows.jsonl").unlink()
+    with refused("base:second: near-copies", str(tmp_path / "second"), by=DataError):
+        Runs({"base": base}, adapters=adapters, refuse_copies=True).open("base")

@@ -128,7 +128,7 @@ def test_near_copies_of_training_rows_are_withheld(trained):
     (real,) = [copies.check({"picture": rows.decode(rows.batch(np.arange(3)))["picture"]})]
     assert [error.status for error in real] == [403, 403, 403]
     assert f"row {rows.index[0] + 1} of the training data" in real[0].message
-    engine = Engine(pipeline, withhold=lambda made: [real[0], *[None] * (len(made["picture"]) - 1)])
+    engine = Engine(pipeline, withhold=lambda made, adapter: [real[0], *[None] * (len(made["picture"]) - 1)])
     try:
         first, second = engine.submit(engine.read({}, ["picture"]), ["picture"], n=2, seed=0)
         with pytest.raises(ApiError, match="near-copy"):

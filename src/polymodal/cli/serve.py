@@ -65,7 +65,7 @@ def run(args: Any) -> None:
     try:
         import uvicorn
 
-        from polymodal.serving import Addresses, Copies, Engine, Figures, Runs, Signer, make_app
+        from polymodal.serving import Addresses, Engine, Figures, Runs, Signer, make_app
     except ImportError as error:
         raise ConfigError(
             f"serve: the package {error.name} is not installed; `pip install 'polymodal[serve]'`"
@@ -84,7 +84,6 @@ def run(args: Any) -> None:
             batch_rows=args.batch_rows,
             most_waiting=args.most_waiting,
             watch=figures.sampled,
-            withhold=Copies(pipeline.data().train).check if args.refuse_copies else None,
         )
 
     runs = Runs(
@@ -96,9 +95,8 @@ def run(args: Any) -> None:
         engine=engine,
         signer=Signer(*args.sign) if args.sign else None,
         adapters=_adapters(args.adapter),
+        refuse_copies=args.refuse_copies,
     )
-    if args.refuse_copies and any(runs.adapters.values()):
-        raise ConfigError("--refuse-copies: knows the rows of runs, not of adapters; serve each as a run of its own")
     runs.open(next(iter(runs.folders)))  # what is wrong with it is said before anything listens
     app = make_app(
         runs,

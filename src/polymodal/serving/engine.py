@@ -63,7 +63,8 @@ class Engine:
         batch_rows: Rows of every batch; where fewer wait, the rest is computed in vain, so that bits do not change.
         most_waiting: Rows that may wait; more are refused.
         watch: Called with the rows of each batch and the seconds that it took.
-        withhold: What is generated, by field -> for each row an error that is answered in its place, or None.
+        withhold: What is generated, by field, and the name of the adapter -> for each row an error that is answered in
+            its place, or None.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Engine:
         batch_rows: int = 8,
         most_waiting: int = 256,
         watch: Callable[[int, float], None] = lambda rows, seconds: None,
-        withhold: Callable[[Mapping[str, Field]], Sequence[ApiError | None]] | None = None,
+        withhold: Callable[[Mapping[str, Field], str], Sequence[ApiError | None]] | None = None,
     ):
         self.pipeline, self.batch_rows, self.most_waiting, self.watch = pipeline, batch_rows, most_waiting, watch
         self.withhold = withhold
@@ -268,7 +269,7 @@ class Engine:
             made = model.sample(batch, visible, to, keys, first.options)
         own = torch.arange(len(rows))
         made = {name: field.to("cpu").pick(own) for name, field in made.items()}
-        withheld = self.withhold(made) if self.withhold else [None] * len(rows)
+        withheld = self.withhold(made, first.adapter) if self.withhold else [None] * len(rows)
         written = {name: write(model.modalities[name], field) for name, field in made.items()}
         return [error or {name: things[k] for name, things in written.items()} for k, error in enumerate(withheld)]
 

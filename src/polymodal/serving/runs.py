@@ -19,10 +19,11 @@ from PIL import Image as PILImage
 from polymodal.api import Generator, open_run
 from polymodal.checkpoint import digest_of
 from polymodal.embedding import AlignedEmbedder
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, DataError
 from polymodal.modalities.audio import Waveform
 from polymodal.search import stored_embedder
 from polymodal.serving.adapters import find_adapters, load_adapter
+from polymodal.serving.copies import Copies
 from polymodal.serving.engine import Engine
 from polymodal.serving.errors import ApiError
 from polymodal.serving.media import PICTURES, SOUNDS, picture_bytes, sound_bytes
@@ -98,6 +99,7 @@ class Runs:
         engine: Makes the engine of a model.
         signer: Signs what is generated, if anything does.
         adapters: By run, folders of adapters by name, beside those that lie in the run's own folder.
+        refuse_copies: Whether near-copies of what a run or its adapter was trained on are withheld; see ``Copies``.
 
     Raises:
         ConfigError: An adapter is of a run that there is not.
@@ -115,10 +117,11 @@ class Runs:
         engine: Callable[[Generator], Engine] = Engine,
         signer: Signer | None = None,
         adapters: Mapping[str, Mapping[str, Path]] | None = None,
+        refuse_copies: bool = False,
     ):
         self.folders, self.roles, self.any_model = dict(folders), dict(roles or {}), any_model
         self.most_bytes, self.idle_seconds, self.device, self._engine = most_bytes, idle_seconds, device, engine
-        self.started, self.signer = int(time.time()), signer
+        self.started, self.signer, self.refuse_copies = int(time.time()), signer, refuse_copies
         if unknown := sorted((adapters or {}).keys() - self.folders.keys()):
             raise ConfigError(f"adapter: there is no run '{unknown[0]}'; there are {', '.join(self.folders)}")
         self.adapters = {
@@ -156,7 +159,9 @@ class Runs:
         Raises:
             ApiError: There is none.
             CheckpointError: Its folder, or that of an adapter, cannot be read.
-            ConfigError: It lacks a field that was chosen, or an adapter does not fit it.
+            ConfigError: It lacks a field that was chosen, an adapter does not fit it, or it does not know what it was
+                trained on where near-copies of that are withheld.
+            DataError: What it was trained on cannot be read where near-copies of that are withheld.
         """
         run, adapter = self._adapted.get(found := self.find(name), (found, ""))
         base = self._opened_or_open(run)
@@ -179,19 +184,33 @@ class Runs:
 
     def _opened(self, name: str) -> Run:
         pipeline = open_run(self.folders[name], device=self.device)
-        weights = {each: load_adapter(pipeline, folder) for each, folder in self.adapters[name].items()}
+        loaded = {each: load_adapter(pipeline, folder) for each, folder in self.adapters[name].items()}
         roles = Roles.of(pipeline, self.roles)
+        adapters = {each: copy(pipeline) for each in loaded}
+        for adapter, own in adapters.items():
+            own.run, own.recipe, own.training = self.adapters[name][adapter], loaded[adapter][1], None
+        copies = self._copies(name, pipeline, adapters) if self.refuse_copies else None
         run = Run(name, pipeline, self._engine(pipeline), roles)
-        run.engine.adopt(weights)
-        for adapter in weights:
-            own = copy(pipeline)
-            own.run, own.training = self.adapters[name][adapter], None
+        run.engine.adopt({adapter: weights for adapter, (weights, _) in loaded.items()})
+        run.engine.withhold = copies.check if copies else run.engine.withhold
+        for adapter, own in adapters.items():
             run.adapters[adapter] = Run(f"{name}:{adapter}", own, run.engine, roles, adapter)
         if self.signer is not None:
             for each in (run, *run.adapters.values()):
                 digest = run.engine.call(partial(digest_of, pipeline.model), each.adapter).result()
                 each.sign = partial(self.signer.sign, run=each.name, digest=digest)
         return run
+
+    def _copies(self, name: str, pipeline: Generator, adapters: Mapping[str, Generator]) -> Copies:
+        """What a run and its adapters were trained on, to look for near-copies."""
+        rows = {}
+        for adapter, own in {"": pipeline, **adapters}.items():
+            try:
+                rows[adapter] = own.data().train
+            except (ConfigError, DataError) as error:
+                whose = f"{name}:{adapter}" if adapter else name
+                raise type(error)(f"{whose}: near-copies of its training rows cannot be looked for: {error}") from None
+        return Copies(rows.pop(""), rows)
 
     def _touch(self, name: str) -> Run:
         self._open.move_to_end(name)
