@@ -44,7 +44,7 @@ class SoundAutoencoder:
         latent: Space of what the head is given.
 
     Raises:
-        ConfigError: The codec has fewer codebooks, or hears more than one channel.
+        ConfigError: The codec has fewer codebooks, hears more than one channel, or needs more than codes to be decoded.
         CheckpointError: The source must not be read, or holds no codec that is known.
     """
 
@@ -59,9 +59,10 @@ class SoundAutoencoder:
         self.space, self.source, self.kind = space, source, config.model_type
         if self.kind not in SOUND_KINDS:
             raise CheckpointError(f"{source.folder}: its config.json describes none of {', '.join(SOUND_KINDS)}")
-        if getattr(config, "audio_channels", 1) != 1 or getattr(config, "normalize", False):
+        if strange := _strange(config):
             raise ConfigError(
-                f"model: {source.place} hears two channels, or scales what it hears; take one that does not"
+                f"model: {source.place} {strange}; take a codec of one channel that hears a sound as it is and as a "
+                "whole, as EnCodec's of 24,000 samples per second, Mimi and DAC do"
             )
         self.hop = config.frame_size if self.kind == "mimi" else config.hop_length
         there = config.n_codebooks if self.kind == "dac" else config.num_quantizers
@@ -186,6 +187,17 @@ class SoundAutoencoder:
         steps = 2 * torch.arange(self.codebooks, device=device)[:, None] + 1
         z = self._quantised(network, (steps * torch.arange(self.size, device=device) % self.size)[None])[0]
         return z.mean(1, keepdim=True), z.var(1).mean().sqrt().clamp(min=_FEWEST)
+
+
+def _strange(config: Any) -> str | None:
+    """What a codec does that no field of sound has a place for, as EnCodec's of 48,000 samples per second does."""
+    if (channels := getattr(config, "audio_channels", 1)) != 1:
+        return f"hears {channels} channels, and a field of sound has one"
+    if getattr(config, "normalize", False):
+        return "divides a sound by its loudness, which its codes do not tell (normalize)"
+    if getattr(config, "chunk_length_s", None) is not None:
+        return f"cuts a sound into pieces of {config.chunk_length_s:g} s that overlap (chunk_length_s)"
+    return None
 
 
 def _longest(lengths: Tensor) -> int:

@@ -187,13 +187,17 @@ def test_what_does_not_fit_is_refused(folders, tmp_path):
         PretrainedCodec(space, model=str(tiny_models.bert(tmp_path / "bert")))
     with refused("latent: ", "leave them out for pictures", by=ConfigError):
         PretrainedCodec(pm.Image(size=16).space, model=folders["dac"], latent="codes")
-    stereo = transformers.EncodecConfig(audio_channels=2, normalize=True)
     transformers.EncodecModel(transformers.EncodecConfig(num_filters=2, hidden_size=4)).save_pretrained(
         tmp_path / "two"
     )
-    stereo.save_pretrained(tmp_path / "two")
-    with refused("model: ", "two channels", by=ConfigError):
-        PretrainedCodec(space, model=str(tmp_path / "two"))
+    for settings, said in (
+        ({"audio_channels": 2, "normalize": True, "chunk_length_s": 1.0, "overlap": 0.01}, "hears 2 channels"),
+        ({"normalize": True}, "divides a sound by its loudness"),
+        ({"chunk_length_s": 1.0, "overlap": 0.01}, "pieces of 1 s that overlap"),
+    ):
+        transformers.EncodecConfig(**settings).save_pretrained(tmp_path / "two")
+        with refused("model: ", str(tmp_path / "two"), said, "take a codec of one channel", by=ConfigError):
+            PretrainedCodec(space, model=str(tmp_path / "two"))
     sound = Waveform(np.zeros(400, np.float32), 16_000)
     field = {"modality": "audio", "form": "samples", "vocoder": {"kind": "istft"}}
     with pytest.raises(ConfigError, match="nothing to be made"):
