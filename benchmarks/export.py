@@ -13,6 +13,7 @@ other recipes gave before stays. The extra ``export`` is needed.
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,16 +111,26 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    results, minutes = known.get("results", {}), known.get("minutes_in_all", 0.0)
+    results, calls, minutes = known.get("results", {}), known.get("calls", {}), known.get("minutes_in_all", 0.0)
     begin = time.perf_counter()
     for recipe in arguments.recipes:
+        results = {name: result for name, result in results.items() if not name.startswith(f"{recipe}, ")}
         for name, result in measured(recipe, arguments.folder, arguments.repeats):
             results[name] = result
             refused = sum("refused" in one for one in results.values())
             told = about(60 * minutes + time.perf_counter() - begin, seed=0)
-            told |= {"versions": {"onnxruntime": onnxruntime.__version__}}
-            counts = {"directions": len(results), "refused": refused, "repeats": arguments.repeats}
-            save(told | counts | {"results": results}, arguments.output)
+            calls[recipe] = {"command": told["command"], "commit": told["commit"]}
+            told |= {"versions": {"onnxruntime": onnxruntime.__version__}} | of_all(calls)
+            counts = {"directions": len(results), "refused": refused, "recipes": len(calls)}
+            counts |= {"recipes_of_the_package": len(recipe_names())}
+            save(told | counts | {"calls": calls, "results": results}, arguments.output)
+
+
+def of_all(calls: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The commands whose results stand, and the versions that they measured; of several, how many recipes of each."""
+    counts = Counter(str(call["commit"]) for call in calls.values())
+    versions = [f"{commit} ({count} recipes)" for commit, count in counts.items()] if len(counts) > 1 else [*counts]
+    return {"command": "\n".join({call["command"]: None for call in calls.values()}), "commit": "; ".join(versions)}
 
 
 if __name__ == "__main__":
