@@ -1,13 +1,14 @@
 """Every direction of every recipe as a file of ONNX: how near it is to PyTorch, or why it is refused; and how fast.
 
-    python benchmarks/export.py [--recipes any-to-any translation] [--folder runs/export] [--repeats 5]
+    python benchmarks/export.py [--recipes any-to-any translation] [--fields picture] [--repeats 5]
+        [--folder runs/export]
 
 A model of each recipe is made for a table of 32 rows, with weights that are moved at random, so that none of them is
 the zero that it starts as. Every field that it generates is exported with all inputs, any of which a row may lack, so
 that one file is all directions to it; the exporter checks it against PyTorch with rows that have all, some and none of
 the inputs. If it stands, it is timed with all inputs: the processor's time of one sample in one thread, of onnxruntime
-and of our own generation in turns, each the least of the repeats. Writes benchmarks/results/export.json, in which what
-other recipes gave before stays. The extra ``export`` is needed.
+and of our own generation in turns, each the least of the repeats. Writes benchmarks/results/export.json, in which
+other files stay as they were measured before. The extra ``export`` is needed.
 """
 
 import argparse
@@ -53,9 +54,10 @@ def model_of(recipe: str, folder: Path) -> Model:
     return model
 
 
-def directions(model: Model) -> list[tuple[list[str], str]]:
-    """To each field from all inputs, any of which a row may lack: one file for all directions to a field."""
-    return [([name for name in model.encoders if name != to], to) for to in model.heads]
+def directions(model: Model, fields: list[str]) -> list[tuple[list[str], str]]:
+    """To each of some fields, or to all, from all inputs, any of which a row may lack: one file for all directions."""
+    wanted = [to for to in model.heads if not fields or to in fields]
+    return [([name for name in model.encoders if name != to], to) for to in wanted]
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
@@ -84,10 +86,10 @@ def timed(model: Model, given: list[str], to: str, path: Path, repeats: int) -> 
     return min(one), min(other)
 
 
-def measured(recipe: str, folder: Path, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def measured(recipe: str, fields: list[str], folder: Path, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each direction of a recipe, with difference, size and times, or why it is refused."""
     model = model_of(recipe, folder)
-    for given, to in directions(model):
+    for given, to in directions(model, fields):
         path, name = folder / f"{recipe}.onnx", f"{'+'.join(given)}->{to}"
         result: dict[str, Any] = {"head": type(model.heads[to]).__name__}
         try:
@@ -105,6 +107,7 @@ def main() -> None:
     """Exports, times and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", default=recipe_names(), choices=recipe_names())
+    parser.add_argument("--fields", nargs="+", default=[], help="that files are written to; all by default")
     parser.add_argument("--folder", type=Path, default=Path("runs/export"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS / "export.json")
@@ -114,22 +117,21 @@ def main() -> None:
     results, calls, minutes = known.get("results", {}), known.get("calls", {}), known.get("minutes_in_all", 0.0)
     begin = time.perf_counter()
     for recipe in arguments.recipes:
-        results = {name: result for name, result in results.items() if not name.startswith(f"{recipe}, ")}
-        for name, result in measured(recipe, arguments.folder, arguments.repeats):
+        for name, result in measured(recipe, arguments.fields, arguments.folder, arguments.repeats):
             results[name] = result
             refused = sum("refused" in one for one in results.values())
             told = about(60 * minutes + time.perf_counter() - begin, seed=0)
-            calls[recipe] = {"command": told["command"], "commit": told["commit"]}
+            calls[name] = {"command": told["command"], "commit": told["commit"]}
             told |= {"versions": {"onnxruntime": onnxruntime.__version__}} | of_all(calls)
-            counts = {"directions": len(results), "refused": refused, "recipes": len(calls)}
-            counts |= {"recipes_of_the_package": len(recipe_names())}
-            save(told | counts | {"calls": calls, "results": results}, arguments.output)
+            counts = {"directions": len(results), "refused": refused, "recipes_of_the_package": len(recipe_names())}
+            counts["recipes"] = len({name.split(", ")[0] for name in results})
+            save(told | counts | {"calls": calls, "results": dict(sorted(results.items()))}, arguments.output)
 
 
 def of_all(calls: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The commands whose results stand, and the versions that they measured; of several, how many recipes of each."""
+    """The commands whose results stand, and the versions that they measured; of several, how many files of each."""
     counts = Counter(str(call["commit"]) for call in calls.values())
-    versions = [f"{commit} ({count} recipes)" for commit, count in counts.items()] if len(counts) > 1 else [*counts]
+    versions = [f"{commit} ({count} files)" for commit, count in counts.items()] if len(counts) > 1 else [*counts]
     return {"command": "\n".join({call["command"]: None for call in calls.values()}), "commit": "; ".join(versions)}
 
 
