@@ -1,6 +1,7 @@
 """Molecules from properties, and properties from molecules, on scaffolds that no training molecule has.
 
     python benchmarks/molecules.py [--minutes 10] [--seeds 0 1] [--samples 1000] [--folder runs/molecules]
+        [--guidance 1 2] [--temperature 0.7 1]
 
 - ``from nothing``: validity, uniqueness and novelty of molecules that `property-to-molecule` makes of nothing, and
   their Fréchet ChemNet distance from training molecules, beside that of other training molecules.
@@ -10,14 +11,16 @@
 - ``melting point``: of test molecules, by `molecule-to-property` (the mean of several draws), by a random forest of
   scikit-learn on Morgan fingerprints, and by the training rows' mean, in kelvin.
 
-Drawings of what was made lie in each run's folder ``made``. A run that is there is not trained again, and one that was
-stopped goes on. Prints the scores and writes benchmarks/results/molecules.json. The extras ``molecules`` and ``bench``
-are needed.
+Molecules are drawn as the recipe says, or with each guidance and temperature that are given, which have lines of their
+own. Drawings of what was made lie in each run's folder ``made``. A run that is there is not trained again, and one that
+was stopped goes on. Prints the scores and writes benchmarks/results/molecules.json. The extras ``molecules`` and
+``bench`` are needed.
 """
 
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +39,15 @@ from polymodal.generation import contact, generate_rows, write
 from polymodal.guess import guess_rows
 from polymodal.modalities.chemistry import PROPERTIES, fingerprints, parse
 from polymodal.nn.random import make_keys
+from polymodal.types import Batch
 from record import RESULTS, about, figure, save
 
 SOURCES = {
     "property-to-molecule": "molecules:compounds={compounds}",
     "molecule-to-property": "molecules:compounds={measured},measured=true",
 }
+SAMPLING = ("guidance", "temperature")
+"""Sampling options of the head that draws molecules."""
 DRAWN = (4, 6)
 """Lines of molecules to look at, and of how many."""
 
@@ -58,20 +64,39 @@ def some(rows: Rows, count: int) -> Rows:
     return rows.select(np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)))
 
 
-def show(model: pm.Generator, made: list[Any], name: str) -> None:
+def settings(arguments: argparse.Namespace) -> list[dict[str, float]]:
+    """Each combination of the sampling options that were given; one of none, which are the recipe's, where none was."""
+    given = {name: vars(arguments)[name] for name in SAMPLING if vars(arguments)[name]}
+    return [dict(zip(given, values, strict=True)) for values in product(*given.values())]
+
+
+def titled(part: str, options: dict[str, float]) -> str:
+    """A part with its sampling options, such as ``from nothing, guidance 2``."""
+    return ", ".join([part, *(f"{name} {value:g}" for name, value in options.items())])
+
+
+def show(model: pm.Generator, made: list[Any], title: str) -> None:
     """The first molecules, drawn on a sheet."""
     folder, (lines, columns) = model.run / "made", DRAWN
     folder.mkdir(exist_ok=True)
     pictures = [model.fields["structure"].thumbnail(one, 200) for one in made[: lines * columns]]
-    contact([pictures[line * columns : (line + 1) * columns] for line in range(lines)]).save(folder / f"{name}.png")
+    sheet = contact([pictures[line * columns : (line + 1) * columns] for line in range(lines)])
+    sheet.save(folder / f"{title.replace(', ', '-').replace(' ', '-')}.png")
 
 
-def from_nothing(model: pm.Generator, samples: int, seed: int) -> dict[str, float]:
+def drawn(
+    model: pm.Generator, batch: Batch, given: dict[str, torch.Tensor], seed: int, rows: int, options: dict[str, float]
+) -> list[Any]:
+    """A molecule of each row."""
+    to, keys = {"structure": torch.ones(rows, dtype=torch.bool)}, make_keys(seed, rows)
+    field = generate_rows(model.model, batch, given, to, keys, {"structure": options})["structure"]
+    return write(model.fields["structure"], field)
+
+
+def from_nothing(model: pm.Generator, samples: int, seed: int, options: dict[str, float]) -> dict[str, float]:
     training = model.data().train.column("structure")
-    everywhere = torch.ones(samples, dtype=torch.bool)
-    field = generate_rows(model.model, {}, {}, {"structure": everywhere}, make_keys(seed, samples))["structure"]
-    made = write(model.fields["structure"], field)
-    show(model, made, "from-nothing")
+    made = drawn(model, {}, {}, seed, samples, options)
+    show(model, made, titled("from nothing", options))
     order = np.random.default_rng(seed).permutation(len(training))
     first, second = ([training[place] for place in order[part * samples : (part + 1) * samples]] for part in (0, 1))
     return {
@@ -83,15 +108,12 @@ def from_nothing(model: pm.Generator, samples: int, seed: int) -> dict[str, floa
     }
 
 
-def from_properties(model: pm.Generator, samples: int, seed: int) -> dict[str, float]:
+def from_properties(model: pm.Generator, samples: int, seed: int, options: dict[str, float]) -> dict[str, float]:
     data = model.data()
     rows = some(data.test, samples)
     batch, known = everything(rows), everything(data.train)
-    everywhere = torch.ones(len(rows), dtype=torch.bool)
-    given = {name: batch[name].present for name in PROPERTIES}
-    field = generate_rows(model.model, batch, given, {"structure": everywhere}, make_keys(seed, len(rows)))["structure"]
-    made = write(model.fields["structure"], field)
-    show(model, made, "from-properties")
+    made = drawn(model, batch, {name: batch[name].present for name in PROPERTIES}, seed, len(rows), options)
+    show(model, made, titled("from properties", options))
     wanted, found = described(rows.column("structure")), described(made)
     training = described(data.train.column("structure"))
     ours, theirs = (torch.cat([values[name].value for name in PROPERTIES], dim=1) for values in (batch, known))
@@ -106,7 +128,7 @@ def from_properties(model: pm.Generator, samples: int, seed: int) -> dict[str, f
     return scores
 
 
-def melting_point(model: pm.Generator, samples: int, seed: int) -> dict[str, float]:
+def melting_point(model: pm.Generator, samples: int, seed: int, _: dict[str, float]) -> dict[str, float]:
     data, name = model.data(), "melting_point"
 
     def complete(rows: Rows) -> Rows:
@@ -146,6 +168,10 @@ def main() -> None:
     parser.add_argument("--compounds", type=int, default=20_000, help="of property-to-molecule's data")
     parser.add_argument("--measured", type=int, default=12_000, help="compounds of molecule-to-property's data")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    for name in SAMPLING:
+        parser.add_argument(
+            f"--{name}", type=float, nargs="+", default=[], help="of molecules; the recipe's if not given"
+        )
     parser.add_argument("--folder", type=Path, default=Path("runs/molecules"))
     parser.add_argument("--output", type=Path, default=RESULTS / "molecules.json")
     arguments = parser.parse_args()
@@ -156,10 +182,13 @@ def main() -> None:
         for part in arguments.parts:
             recipe, score = PARTS[part]
             model = train(recipe, arguments, seed)
-            scores = {"steps": find(model.run).step, **score(model, arguments.samples, seed)}
-            results.setdefault(part, {})[f"seed {seed}"] = scores
-            save({**about(time.perf_counter() - begin), "results": results}, arguments.output)
-            Console().print(f"{part}, seed {seed}: " + ", ".join(f"{name} {figure(x)}" for name, x in scores.items()))
+            for options in settings(arguments) if "structure" in model.outputs else [{}]:
+                scores = {"steps": find(model.run).step, **score(model, arguments.samples, seed, options)}
+                title = titled(part, options)
+                results.setdefault(title, {})[f"seed {seed}"] = scores
+                save({**about(time.perf_counter() - begin), "results": results}, arguments.output)
+                told = ", ".join(f"{name} {figure(x)}" for name, x in scores.items())
+                Console().print(f"{title}, seed {seed}: {told}")
 
 
 if __name__ == "__main__":
