@@ -396,10 +396,10 @@ SECTIONS: dict[str, Section] = {
     "families": FAMILIES,
     "guidance": Section(
         "How the flow on pixels is guided",
-        "python benchmarks/families.py --parts guidance --minutes 2 --samples 300 --epochs 2 "
+        "OMP_NUM_THREADS=1 python benchmarks/families.py --parts guidance --minutes 6 --samples 500 "
         "--output benchmarks/results/guidance.json",
-        "`text-to-image-flow` after minutes of one core, on validation rows of `fashion`, of which neither it nor the "
-        "classifier that judges has learned: from which time on it is guided, and how strongly. ADR 14 chose 2.3 from "
+        "`text-to-image-flow` after six minutes of one core, on validation rows of `fashion`, of which neither it nor "
+        "the classifier that judges has learned: from which time on it is guided, and how strongly. ADR 14 chose 2.3 from "
         "0.4 on rows that it was scored on.",
         NO_PEER + "it is a choice of a recipe's options; a model that trains longer may want less guidance.",
     ),
