@@ -399,8 +399,8 @@ SECTIONS: dict[str, Section] = {
         "OMP_NUM_THREADS=1 python benchmarks/families.py --parts guidance --minutes 6 --samples 500 "
         "--output benchmarks/results/guidance.json",
         "`text-to-image-flow` after six minutes of one core, on validation rows of `fashion`, of which neither it nor "
-        "the classifier that judges has learned: from which time on it is guided, and how strongly. ADR 14 chose 2.3 from "
-        "0.4 on rows that it was scored on.",
+        "the classifier that judges has learned: from which time on it is guided, and how strongly. ADR 14 chose 2.3 "
+        "from 0.4 on rows that it was scored on.",
         NO_PEER + "it is a choice of a recipe's options; a model that trains longer may want less guidance.",
     ),
     "recipes": Section(
