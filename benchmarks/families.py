@@ -271,8 +271,8 @@ def _sheet(model: pm.Generator, made: Tensor, rows: Rows, count: int = 10) -> An
 
 def guidance(bench: Evaluator) -> None:
     """What is chosen about the guidance of the flow on pixels, chosen on rows that no score is of."""
-    model, _ = bench.train(PICTURES["pixel-flow"], PICTURES["pixel-flow"])
-    rows = bench.data.validation
+    model, data = bench.train(PICTURES["pixel-flow"], PICTURES["pixel-flow"])
+    rows = data.validation  # read as the model reads them
     real = bench.classifier.features(column(rows, "picture"))[: bench.samples]
     columns = ("coherence", "kernel distance", "FID", "recall")
     table = Table("from", "scale", *columns, title=f"Guidance on {len(real):,} validation rows")
