@@ -31,7 +31,7 @@ from polymodal.data.moving.tracking import masses
 from polymodal.evaluation.metrics import frechet_distance
 from polymodal.generation import contact, write
 from polymodal.modalities.video import film_strip
-from polymodal.types import Field
+from polymodal.types import Batch, Field
 
 JUDGED_ON = 12_000
 """Pictures that the judge learns from, of those that no row of the data set shows."""
@@ -111,7 +111,7 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
         if recipe not in arguments.recipes:
             continue
         model = trained(recipe, source(arguments), arguments, seed)
-        made = Ours(model, seed)(everything(rows.only(*given)), ["video"], len(rows))["video"]
+        made = Ours(model, seed)(asked(model, rows, *given), ["video"], len(rows))["video"]
         clips = write(model.model.modalities["video"], made)
         folder = arguments.folder / f"{recipe}-seed-{seed}" / "made"
         folder.mkdir(exist_ok=True)
@@ -128,9 +128,16 @@ def measure(arguments: argparse.Namespace, seed: int, results: Results) -> None:
     if "video-to-text" not in arguments.recipes:
         return
     model = trained("video-to-text", source(arguments), arguments, seed)
-    made = Ours(model, seed)(everything(rows.only("video")), ["caption"], len(rows))["caption"]
+    made = Ours(model, seed)(asked(model, rows, "video"), ["caption"], len(rows))["caption"]
     found = [told(text) for text in write(model.model.modalities["caption"], made)]
     keep(agreement([label for label, _ in found], [motion for _, motion in found], rows), "video-to-text")
+
+
+def asked(model: pm.Generator, rows: Rows, *names: str) -> Batch:
+    """Fields of test rows as the model reads them: ids of a vocabulary of its own, not of another reading's."""
+    own = first(model.data().test, len(rows))
+    assert own.column("caption") == rows.column("caption")
+    return everything(own.only(*names))
 
 
 def source(arguments: argparse.Namespace) -> str:
