@@ -57,6 +57,14 @@ class Section:
         return rows
 
 
+def _icons(figure: str, beside: str) -> Callable[[Result], float]:
+    def share(result: Result) -> float:
+        of = {row["codec"]: row for row in result["generation"]}
+        return of["trained"][figure] / of[beside][figure]
+
+    return share
+
+
 SHAPES = ("text-to-shape", "image-to-shape")
 
 
@@ -432,6 +440,12 @@ SECTIONS: dict[str, Section] = {
                 4.0,
             )
             for side in (64, 128, 256)
+        ]
+        + [
+            Bar(
+                "kernel distance of icons over that of a codec of the run's own", _icons("kernel", "its own"), 0.5, True
+            ),
+            Bar("right categories of icons over real ones'", _icons("category", "real"), 0.6),
         ],
     ),
     "shapes": Section(
@@ -845,6 +859,17 @@ SECTIONS: dict[str, Section] = {
                 0,
                 at_most=True,
             ),
+        ],
+    ),
+    "shards": Section(
+        "Training from shards",
+        "python benchmarks/shards.py",
+        "A training from shards on a server that waits 20 ms before each answer, with a cache of a tenth of the "
+        "decoded rows, beside the same rows in memory: weights, and the processor's time.",
+        NO_PEER + "the server is on the same machine.",
+        [
+            Bar("the same weights, to the bit", lambda result: result["same_weights"], 1),
+            Bar("processor's time over that from memory", lambda result: result["ratio"], 1.1, at_most=True),
         ],
     ),
 }
