@@ -37,6 +37,9 @@ JUDGED_ON = 12_000
 """Pictures that the judge learns from, of those that no row of the data set shows."""
 LOOKED_AT = (1, 5, 10, 14)
 """Frames of a clip that the judge looks at."""
+LEAST_UNIT = 0.05
+"""Of a feature's deviation: what hardly varies among real clips, as how much of a thing there is in a frame, would else be
+all that counts."""
 SHOWN = 12
 """Clips of each recipe that are kept as films and on a sheet."""
 
@@ -174,7 +177,7 @@ def retrieved(rows: Rows, train: Rows) -> Rows:
 def scored(clips: Sequence[np.ndarray], rows: Rows, judge: Judge, known: torch.Tensor) -> Scores:
     """Scores of clips made for rows, and the distance of their features from those that are known of real clips."""
     classes, features = judge.look(clips)
-    unit = known.std(0).clamp(min=1e-3)
+    unit = known.std(0).clamp(min=LEAST_UNIT)
     distance = frechet_distance(known / unit, features / unit)
     return agreement(classes, [motion_of(clip) for clip in clips], rows) | {"Fréchet distance": distance}
 
