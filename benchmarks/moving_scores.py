@@ -38,7 +38,7 @@ JUDGED_ON = 12_000
 LOOKED_AT = (1, 5, 10, 14)
 """Frames of a clip that the judge looks at."""
 LEAST_UNIT = 0.05
-"""Of a feature's deviation: what hardly varies among real clips, as how much of a thing there is in a frame, would else be
+"""Of a feature's deviation: what hardly varies among real clips, as how much of a thing a frame shows, would else be
 all that counts."""
 SHOWN = 12
 """Clips of each recipe that are kept as films and on a sheet."""
