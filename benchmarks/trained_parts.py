@@ -23,6 +23,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from set_metrics import kernel_distance
 
 PARTS = ("reconstruction", "generation")
 PHOTOGRAPHS, ROWS, DRAWS = 768, 512, 4
+CODECS = ("its own", "trained")
 FURNITURE = {
     "name": {"modality": "text", "max_length": 48},
     "icon": {"modality": "image", "size": 64},
@@ -108,7 +110,7 @@ def reconstruction(folder: Path, sides: list[int], minutes: float) -> list[dict[
     return rows
 
 
-def generation(minutes: float, seed: int, sheets: Path) -> list[dict[str, Any]]:
+def generation(minutes: float, seed: int, sheets: Path, codecs: Sequence[str]) -> list[dict[str, Any]]:
     """Scores of icons from names, by codec; a sheet of them is left in a folder."""
     data = pm.load("furniture:meshes=false", FURNITURE)
     judge = Classifier.train(data.train, data.test, picture="icon", label="category", epochs=12, width=16, seed=seed)
@@ -116,10 +118,10 @@ def generation(minutes: float, seed: int, sheets: Path) -> list[dict[str, Any]]:
     asked = [{"name": name} for name in data.test.column("name")]
     truth = data.test.decode(data.test.batch(np.arange(len(data.test))))["icon"].value
     rows: list[dict[str, Any]] = [{"codec": "real", "category": judge.accuracy}]
-    for name, from_scratch in {"its own": True, "trained": False}.items():
+    for name in codecs:
         with tempfile.TemporaryDirectory() as run:
             settings = {"train.minutes": minutes, "train.clock": "processor", "train.seed": seed}
-            settings["from_scratch"] = from_scratch
+            settings["from_scratch"] = name == "its own"
             model = pm.fit(
                 "any-to-any", replace(data, train=train), run=Path(run) / "run", print_progress=False, set=settings
             )
@@ -128,7 +130,7 @@ def generation(minutes: float, seed: int, sheets: Path) -> list[dict[str, Any]]:
         icons = torch.stack([image.to_model(torch.from_numpy(image.read(icon))) for icon in made])
         right = [a == b for a, b in zip(judge.predict(icons), data.test.column("category") * DRAWS, strict=True)]
         distance = kernel_distance(judge.features(truth), judge.features(icons))
-        rows.append({"codec": name, "category": float(np.mean(right)), "kernel": distance})
+        rows.append({"codec": name, "minutes": minutes, "category": float(np.mean(right)), "kernel": distance})
         print(rows[-1], flush=True)
         first = [[made[draw * len(asked) + place] for place in range(16)] for draw in range(3)]
         contact([[data.test[place]["icon"] for place in range(16)], *first]).save(sheets / f"{name}.png")
@@ -145,6 +147,12 @@ def pieced(told: dict[str, Any], result: dict[str, Any], output: Path) -> dict[s
     return told | {"calls": calls} | {part: result.get(part, known.get(part)) for part in PARTS if part in calls}
 
 
+def kept(output: Path, measured: Sequence[str]) -> list[dict[str, Any]]:
+    """Of a file, the icons by codecs that were not measured now."""
+    known = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    return [row for row in known.get("generation", []) if row["codec"] not in measured]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -152,6 +160,7 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--run-minutes", type=float, default=2.0)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--codecs", nargs="+", choices=CODECS, default=CODECS, help="of `generation`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "trained_parts.json")
     arguments = parser.parse_args()
@@ -160,9 +169,9 @@ def main() -> None:
     if "reconstruction" in arguments.parts:
         result["reconstruction"] = reconstruction(arguments.folder, arguments.sides, arguments.minutes)
     if "generation" in arguments.parts:
-        result["generation"] = generation(arguments.run_minutes, arguments.seed, arguments.folder)
-    settings = {"minutes": arguments.minutes, "run_minutes": arguments.run_minutes}
-    told = about(time.perf_counter() - begin, seed=arguments.seed) | settings
+        rows = generation(arguments.run_minutes, arguments.seed, arguments.folder, arguments.codecs)
+        result["generation"] = rows + kept(arguments.output, [row["codec"] for row in rows])
+    told = about(time.perf_counter() - begin, seed=arguments.seed) | {"minutes": arguments.minutes}
     save(pieced(told, result, arguments.output), arguments.output)
 
 
