@@ -345,7 +345,7 @@ def sample_grid(
         rows: Of which the first are taken.
         folder: To write to.
         count: Rows.
-        seed: Of the samples.
+        seed: Random seed of the samples.
         until: A time of ``time.monotonic`` after which no direction is begun.
     """
     folder.mkdir(parents=True, exist_ok=True)

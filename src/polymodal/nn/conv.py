@@ -53,8 +53,8 @@ def stem(inputs: int, channels: int, stages: int, outputs: int) -> nn.Sequential
 
     Args:
         inputs: Channels of a picture.
-        channels: Of the first stage; each later one has twice as many, at most ``outputs``.
-        stages: How many.
+        channels: Channels of the first stage; each later stage has twice as many, at most ``outputs``.
+        stages: Number of stages.
         outputs: Channels of the last stage.
     """
     sizes = [inputs, *(min(channels * 2**stage, outputs) for stage in range(stages - 1)), outputs]

@@ -34,7 +34,7 @@ class DrawnGroup:
     """Rows of a direction whose samples are drawn together.
 
     Attributes:
-        name: Of the file that keeps the samples, by all that they depend on.
+        name: Name of the file that keeps the samples; it depends on all that they depend on.
         inputs: Fields that are given.
         output: The field that is generated.
         options: Sampling options of its head.
@@ -89,7 +89,7 @@ class DrawWork:
         columns: Stored values of the rows that are drawn from, of every field.
         places: By direction, its rows among these.
         folder: Where samples are kept; every machine sees it.
-        seed: Of the samples.
+        seed: Random seed of the samples.
         threads: That compute.
     """
 
