@@ -8,7 +8,7 @@ from refusals import check_message
 WRONG = [
     ("defaults.image.head.deth=3", ("defaults.image.head", "'deth'", "'depth'")),
     ("defaults.image.head.steps=0", ("defaults.image.head.steps", "not 0")),
-    ("defaults.image.head.heads=3", ("fields.picture.head.heads: 3", "256")),
+    ("defaults.image.head.heads=5", ("fields.picture.head.heads: 5", "192")),
     ("defaults.audio.codec.patch=few", ("defaults.audio.codec.patch", "'few'")),
     ("defaults.text.encoder.depth=-1", ("defaults.text.encoder.depth", "not -1")),
     ("defaults.audio.vocoder={kind: istft, width: 0}", ("defaults.audio.vocoder.width", "not 0")),
