@@ -22,7 +22,7 @@ uvicorn = pytest.importorskip("uvicorn")
 
 from test_serve import picture_url, serving  # noqa: E402
 
-from polymodal.serving import Addresses, Copies, Engine, Signer  # noqa: E402
+from polymodal.serving import Addresses, Copies, Engine, Runs, Signer  # noqa: E402
 from polymodal.serving.addresses import is_public  # noqa: E402
 from polymodal.serving.errors import ApiError  # noqa: E402
 
@@ -143,6 +143,28 @@ def test_a_run_whose_data_nobody_named_is_not_searched_for_copies(trained, tmp_p
     monkeypatch.setenv("POLYMODAL_CACHE", str(tmp_path / "cache"))
     assert main(["serve", str(run), "--refuse-copies", "--port", "0"]) != 0
     assert "never named on this machine" in capsys.readouterr().err
+    source = pm.open(trained).recipe.data.source
+    training = pm.open(trained).data(source).train
+    named = Runs({"mine": run}, refuse_copies=True, data={"mine": source})
+    try:
+        (found,) = named.open("mine").engine.withhold(training.decode(training.batch(np.arange(1))), "")
+        assert found.status == 403
+    finally:
+        named.close()
+
+
+def test_where_the_training_rows_are_is_said_for_a_run_that_is_served(trained, capsys):
+    for words, said in (
+        (["--data", "x.csv"], "--refuse-copies"),
+        (["--refuse-copies", "--data", "nowhere.csv"], "nowhere.csv"),
+        (["--refuse-copies", "--data", "run=nowhere.csv"], "nowhere.csv"),
+        (["--refuse-copies", "--data", "run:none=nowhere.csv"], "no run 'run:none'"),
+    ):
+        assert main(["serve", f"run={trained}", "--port", "0", *words]) != 0
+        assert said in capsys.readouterr().err
+    both = [f"run={trained}", f"other={trained}"]
+    assert main(["serve", *both, "--port", "0", "--refuse-copies", "--data", "nowhere.csv"]) != 0
+    assert "RUN=SOURCE" in capsys.readouterr().err
 
 
 @contextmanager

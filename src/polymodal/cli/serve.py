@@ -51,6 +51,13 @@ curl localhost:8000/v1/images/generations -H 'content-type: application/json' -d
         help="PEM files with which pictures, sound and clips are signed as made by this run (C2PA)",
     )
     parser.add_argument("--refuse-copies", action="store_true", help="withhold near-copies of the training rows")
+    parser.add_argument(
+        "--data",
+        metavar="RUN=SOURCE",
+        nargs="+",
+        default=[],
+        help="where the training rows of a run, or RUN:NAME, are, for --refuse-copies; SOURCE alone for a single run",
+    )
     parser.add_argument("--allow-urls", action="store_true", help="fetch pictures that requests name, if public")
     parser.add_argument("--device", help="where models compute, such as cuda or cpu")
     parser.add_argument("--batch-rows", type=int, default=8, help="samples that are computed together")
@@ -76,7 +83,10 @@ def run(args: Any) -> None:
     for name in ("batch_rows", "most_waiting", "most_seconds", "most_body_mb", "memory_gb"):
         if getattr(args, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(args, name):g}: must be above 0")
+    if args.data and not args.refuse_copies:
+        raise ConfigError("--data: is read for --refuse-copies, which is not given")
     figures, most_body_bytes = Figures(), int(args.most_body_mb * 1e6)
+    folders, adapters = _folders(args.runs), _adapters(args.adapter)
 
     def engine(pipeline: Any) -> Engine:
         return Engine(
@@ -87,15 +97,16 @@ def run(args: Any) -> None:
         )
 
     runs = Runs(
-        _folders(args.runs),
+        folders,
         roles=dict(_pair(text, "--map", "prompt=name") for text in args.map),
         any_model=args.any_model,
         most_bytes=int(args.memory_gb * (1 << 30)),
         device=args.device,
         engine=engine,
         signer=Signer(*args.sign) if args.sign else None,
-        adapters=_adapters(args.adapter),
+        adapters=adapters,
         refuse_copies=args.refuse_copies,
+        data=_data(args.data, list(folders)),
     )
     runs.open(next(iter(runs.folders)))  # what is wrong with it is said before anything listens
     app = make_app(
@@ -137,6 +148,19 @@ def _adapters(texts: list[str]) -> dict[str, dict[str, Path]]:
         if not Path(place).is_dir():
             raise ConfigError(f"--adapter {text}: there is no folder {place}")
         found.setdefault(run, {})[adapter] = Path(place)
+    return found
+
+
+def _data(texts: list[str], runs: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, source = text.partition("=")
+        if equals and name.partition(":")[0] in runs:
+            found[name] = source
+        elif len(runs) == 1:  # an equals sign may be one of the source's own, as in emoji:concepts=200
+            found[runs[0]] = text
+        else:
+            raise ConfigError(f"--data {text}: is not of the form RUN=SOURCE, with one of {', '.join(runs)} as RUN")
     return found
 
 

@@ -100,9 +100,10 @@ class Runs:
         signer: Signs what is generated, if anything does.
         adapters: By run, folders of adapters by name, beside those that lie in the run's own folder.
         refuse_copies: Whether near-copies of what a run or its adapter was trained on are withheld; see ``Copies``.
+        data: Sources of these rows, by run or ``run:adapter``, where they are no longer as the run names them.
 
     Raises:
-        ConfigError: An adapter is of a run that there is not.
+        ConfigError: An adapter, or data, are of a run that there is not.
     """
 
     def __init__(
@@ -118,16 +119,20 @@ class Runs:
         signer: Signer | None = None,
         adapters: Mapping[str, Mapping[str, Path]] | None = None,
         refuse_copies: bool = False,
+        data: Mapping[str, str] | None = None,
     ):
         self.folders, self.roles, self.any_model = dict(folders), dict(roles or {}), any_model
         self.most_bytes, self.idle_seconds, self.device, self._engine = most_bytes, idle_seconds, device, engine
         self.started, self.signer, self.refuse_copies = int(time.time()), signer, refuse_copies
+        self.data = dict(data or {})
         if unknown := sorted((adapters or {}).keys() - self.folders.keys()):
             raise ConfigError(f"adapter: there is no run '{unknown[0]}'; there are {', '.join(self.folders)}")
         self.adapters = {
             name: find_adapters(folder) | dict((adapters or {}).get(name, {})) for name, folder in self.folders.items()
         }
         self._adapted = {f"{name}:{each}": (name, each) for name, its in self.adapters.items() for each in its}
+        if unknown := sorted(self.data.keys() - {*self.names}):
+            raise ConfigError(f"data: there is no run '{unknown[0]}'; there are {', '.join(self.names)}")
         self._open: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
         self._opening = {name: threading.Lock() for name in self.folders}
@@ -205,10 +210,10 @@ class Runs:
         """What a run and its adapters were trained on, to look for near-copies."""
         rows = {}
         for adapter, own in {"": pipeline, **adapters}.items():
+            whose = f"{name}:{adapter}" if adapter else name
             try:
-                rows[adapter] = own.data().train
+                rows[adapter] = own.data(self.data.get(whose)).train
             except (ConfigError, DataError) as error:
-                whose = f"{name}:{adapter}" if adapter else name
                 raise type(error)(f"{whose}: near-copies of its training rows cannot be looked for: {error}") from None
         return Copies(rows.pop(""), rows)
 
