@@ -186,7 +186,7 @@ def encode(
             if name in always:
                 blank = model.tokens(name, model.blank(name))
                 x, mask = (t.expand(len(read[name]), *t.shape[1:]) for t in (0.0 * blank.x, blank.mask))
-                tokens[name] = Tokens(x, torch.zeros_like(mask), blank.places)
+                tokens[name] = Tokens(x, torch.zeros_like(mask), blank.places, blank.ordered)
             continue
         rows, own_keys = len(read[name]), None if keys is None else fold(keys, place)
         if len(index) == rows:  # nothing is to be picked out, nor put back in its place
@@ -196,7 +196,7 @@ def encode(
         part = model.tokens(name, batch, index, None if own_keys is None else own_keys[index])
         x = part.x.new_zeros(rows, *part.x.shape[1:]).index_copy(0, index, part.x)
         mask = part.mask.new_zeros(rows, part.mask.shape[1]).index_copy(0, index, part.mask)
-        tokens[name] = Tokens(x, mask, part.places)
+        tokens[name] = Tokens(x, mask, part.places, part.ordered)
     return tokens
 
 
@@ -230,7 +230,7 @@ def fuse(
         x, mask = (part.x, part.mask) if copies == 1 else (part.x.repeat(copies, 1, 1), part.mask.repeat(copies, 1))
         if copies > 1 or not exact:
             mask = mask & visible[name].to(model.device, non_blocking=True)[:, None]
-        seen[name] = Tokens(x, mask, part.places)
+        seen[name] = Tokens(x, mask, part.places, part.ordered)
     return model.fusion(seen, rows, model.device, None if keys is None else fold(keys, FUSION))
 
 

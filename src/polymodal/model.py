@@ -221,9 +221,12 @@ class Model(nn.Module):
             source = name + FEATURES
         field = batch[source] if index is None else batch[source].pick(index)
         if encoder.trains:
-            return encoder(field, keys)
-        tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
-        return dataclasses.replace(tokens, x=self.projections[name](tokens.x))
+            tokens = encoder(field, keys)
+        else:
+            tokens = encoder(field) if source == name else Tokens(field.value, field.mask)
+            tokens = dataclasses.replace(tokens, x=self.projections[name](tokens.x))
+        space = self.modalities[name].space
+        return dataclasses.replace(tokens, ordered=space.kind == "discrete" and space.variable)
 
     def given(self, name: str, batch: Batch) -> Field | None:
         """What a batch holds of a field that is read: its value, or the features of an encoder that does not learn."""

@@ -225,11 +225,29 @@ class Tokens:
         mask: (B, N), True = real.
         places: (N,) where along the axis that varies each of them is, from 0 to 1 at the end of the longest value; None
             where no axis does, or nobody is told.
+        ordered: Whether they are in an order of which no times are known, as the pieces of a text.
     """
 
     x: Tensor
     mask: Tensor
     places: Tensor | None = None
+    ordered: bool = False
+
+    @property
+    def places_in_row(self) -> Tensor | None:
+        """(B, N, 2) the places of each row's tokens, and of ``ordered`` ones the share of the row that lies before the
+        token's middle; negative where there is none, as for a single token, and None where no token has any.
+        """
+        if self.places is None and not self.ordered:
+            return None
+        there = torch.arange(self.x.shape[1], device=self.x.device, dtype=torch.float32)
+        both = torch.full((*self.mask.shape, 2), -1.0, device=self.x.device)
+        if self.places is not None:
+            both[..., 0] = self.places
+        if self.ordered:
+            count = self.mask.sum(1, keepdim=True)
+            both[..., 1] = torch.where(count > 1, (there + 0.5) / count.clamp(min=1), -1.0)
+        return both
 
     @property
     def mean(self) -> Tensor:
@@ -255,7 +273,8 @@ class Context:
         nothing: In training, the context of one row in which nothing is visible, for heads that learn guided samples.
         latent: (B, Z), the draw of a joint latent that all of it was made from, where the fusion has one.
         private: By field, (B, D), what the head of that field alone is told.
-        places: (B, N), those of the tokens, negative for tokens that have none; None if no token has one.
+        places: (B, N, 2), where the tokens are in time and in order, as ``Tokens.places_in_row`` tells it; None if no
+            token has a place.
     """
 
     tokens: Tensor
@@ -273,7 +292,7 @@ class Context:
             return self
         own = self.private[name]
         tokens, mask = torch.cat([self.tokens, own[:, None]], dim=1), pad(self.mask, (0, 1), value=True)
-        places = None if self.places is None else pad(self.places, (0, 1), value=-1.0)
+        places = None if self.places is None else pad(self.places, (0, 0, 0, 1), value=-1.0)
         others = replace(self, nothing=self.nothing and self.nothing.of(name), private={}, places=places)
         return replace(others, tokens=tokens, mask=mask, pooled=self.pooled + own)
 
@@ -310,8 +329,10 @@ class Context:
         masks = [pad(c.mask, (0, longest - c.mask.shape[1])) for c in (self, other)]
         places = None
         if self.places is not None or other.places is not None:
-            known = [c.mask.to(c.tokens.dtype).fill_(-1.0) if c.places is None else c.places for c in (self, other)]
-            places = torch.cat([pad(each, (0, longest - each.shape[1]), value=-1.0) for each in known])
+            known = [
+                c.tokens.new_full((*c.mask.shape, 2), -1.0) if c.places is None else c.places for c in (self, other)
+            ]
+            places = torch.cat([pad(each, (0, 0, 0, longest - each.shape[1]), value=-1.0) for each in known])
         return Context(torch.cat(tokens), torch.cat(masks), torch.cat([self.pooled, other.pooled]), places=places)
 
 

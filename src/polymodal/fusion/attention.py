@@ -41,15 +41,16 @@ class AttentionFusion(Fusion):
     ) -> Context:
         parts = [self.register.expand(rows, -1, -1)]
         masks = [torch.ones(rows, 1, dtype=torch.bool, device=device)]
-        at = [torch.full((1,), -1.0, device=device)]
+        at = [torch.full((rows, 1, 2), -1.0, device=device)]
         for name in self.fields:
             if name in tokens:
                 own = tokens[name]
                 parts.append(own.x + self.marks[name])
                 masks.append(own.mask)
-                at.append(torch.full((own.x.shape[1],), -1.0, device=device) if own.places is None else own.places)
-        told = any(part.places is not None for part in tokens.values())
-        places = torch.cat(at).expand(rows, -1) if told else None
+                where = own.places_in_row
+                at.append(torch.full((*own.mask.shape, 2), -1.0, device=device) if where is None else where)
+        told = any(part.places is not None or part.ordered for part in tokens.values())
+        places = torch.cat(at, dim=1) if told else None
         x, mask, places = _pack(torch.cat(parts, dim=1), torch.cat(masks, dim=1), places)
         x = self.transformer(x, mask=mask)
         weight = mask.to(x.dtype)[..., None]
@@ -66,5 +67,5 @@ def _pack(x: Tensor, mask: Tensor, places: Tensor | None) -> tuple[Tensor, Tenso
     if x.device.type != "cpu" or torch.compiler.is_exporting():
         return x, mask, places
     order = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : longest(mask)]
-    places = None if places is None else places.gather(1, order)
+    places = None if places is None else places.gather(1, order[..., None].expand(-1, -1, 2))
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, order), places

@@ -72,8 +72,8 @@ class Flow(Head):
         factorised: Whether the transformer's blocks attend within a frame and over time in turn, for videos of more
             than about 1,000 tokens.
         in_step: Whether half of the attention heads of the transformer begin by looking at what is given where the
-            value itself is, for values that go in step with it, as a mouth with speech. Both have to vary in length
-            along the same time, so that their longest values are equally long.
+            value itself is, for values that go in step with it, as a mouth with speech, or speech with its text. What
+            has times of its own has to be as long at its longest; of a text the share of its length counts.
         channels: Of the levels of a U-Net over the patches, from the finest, in place of the transformer. It is for
             grids of which no side but the first varies. Convolutions learn the texture of pictures sooner.
         attention: Whether the coarsest level of a U-Net attends to the context's tokens, in place of seeing the pooled

@@ -56,7 +56,8 @@ class TransformerBackbone(nn.Module):
         heads: Attention heads.
         factorised: Whether blocks attend within a frame and over time in turn; see ``Transformer``.
         in_step: Whether half of the attention heads look at first at those tokens of the context that are at the same
-            place along the axis that varies: their logits fall with the distance, by a slope that is learned.
+            place along the axis that varies, or at the same share of their own length where they are in an order that
+            has no times: their logits fall with the distance, by a slope that is learned.
 
     Raises:
         ConfigError: ``in_step`` of values of which no axis varies.
@@ -92,24 +93,28 @@ class TransformerBackbone(nn.Module):
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
-    def bias(self, x: Tensor, context: Context) -> Tensor | None:
+    def bias(self, x: Tensor, mask: Tensor, context: Context) -> Tensor | None:
         """Of the logits of attention by tokens (B, N, F) to a context of B / k rows: (B / k, heads, k N, M).
 
-        Source: the linear biases of Press et al., "Train short, test long" (ALiBi), 2022, with slopes that are learned.
+        Source: the linear biases of Press et al., "Train short, test long" (ALiBi), 2022, with slopes that are learned;
+        for what is only in an order, the diagonal of Tachibana et al., "Efficiently trainable text-to-speech system
+        based on deep convolutional networks with guided attention", 2018, section 4.
         """
         own = self.patches.places(x)
         if self.slopes is None or context.places is None or own is None:
             return None
-        cells = self.patches.cells[self.patches.axis or 0]
-        apart = cells * (own[:, None] - context.places[:, None]).abs() * (context.places[:, None] >= 0)  # (B / k, N, M)
-        return (-self.slopes[:, None, None] * apart[:, None]).repeat(1, 1, len(x) // len(context.places), 1)
+        draws, cells = len(x) // len(context.places), self.patches.cells[self.patches.axis or 0]
+        time, order = context.places[:, None].unbind(-1)  # (B / k, 1, M) each
+        length = (own * mask[::draws]).amax(1)[:, None, None] + 0.5 / cells  # the row's own, as a share of the longest
+        apart = (own[:, None] - time).abs() * (time >= 0) + (own[:, None] - length * order).abs() * (order >= 0)
+        return (-cells * self.slopes[:, None, None] * apart[:, None]).repeat(1, 1, draws, 1)
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor, context: Context, level: Tensor | None = None) -> Tensor:
         """Tokens (B, N, F) with mask (B, N), times (B,), a context of B / k rows and levels (B,) -> (B, N, F)."""
         h = self.proj_in(x) + self.patches.trim(self.positions, x.shape[1])
         condition = self.condition(time, context.pooled, level)
         h = self.transformer(
-            h, mask=mask, context=context.tokens, context_mask=context.mask, context_bias=self.bias(x, context),
+            h, mask=mask, context=context.tokens, context_mask=context.mask, context_bias=self.bias(x, mask, context),
             condition=condition, frame=self.frame,
         )  # fmt: skip
         return self.proj_out(h)

@@ -12,7 +12,7 @@ from polymodal.heads.flow import SHORTCUTS, Flow
 from polymodal.model import Model
 from polymodal.nn.random import fold, make_keys, normal, uniform
 from polymodal.resolution import resolve
-from polymodal.types import Context, Field, Space
+from polymodal.types import Context, Field, Space, Tokens
 from refusals import refused
 
 
@@ -332,10 +332,10 @@ def test_a_value_in_step_begins_by_looking_where_it_is():
     """Else a flow has to learn, of every place, which of the tokens are of its own time, whatever their rate."""
     head = Flow(Space("continuous", (1, 20), varies=1), 16, depth=1, heads=4, patch=2, in_step=True)
     given = context(3, tokens=1 + 40)  # a token without a place, and forty for the ten of the value
-    places = torch.cat([-torch.ones(1), (torch.arange(40) + 0.5) / 40])
-    given = replace(given, places=places.expand(3, -1))
+    times = torch.cat([-torch.ones(1), (torch.arange(40) + 0.5) / 40])
+    given = replace(given, places=torch.stack([times, -torch.ones(41)], dim=1).expand(3, -1, -1))
     x = torch.zeros(3 * 2, 8, 2)  # two draws of each row, of values that are shorter than the longest
-    bias = head.network.bias(x, given).detach()
+    bias = head.network.bias(x, torch.ones(6, 8, dtype=torch.bool), given).detach()
     assert bias.shape == (3, 4, 2 * 8, 41)
     assert (bias[..., 0] == 0).all()
     assert (bias[:, 2:] == 0).all()
@@ -344,7 +344,24 @@ def test_a_value_in_step_begins_by_looking_where_it_is():
         assert set(own.topk(2).indices.tolist()) == {4 * token + 1, 4 * token + 2}  # the middle two of its four
         assert torch.equal(own, bias[2, 0, 8 + token, 1:])
         assert own[4 * token + 6] == pytest.approx(float(own.max()) - 1.0)  # one token of the value further
-    assert head.network.bias(x, context(3)) is None
+    assert head.network.bias(x, torch.ones(6, 8, dtype=torch.bool), context(3)) is None
+
+
+def test_a_value_in_step_with_what_has_an_order_alone_begins_along_the_diagonal():
+    """As speech with its text: of both, the share of their own length counts."""
+    head = Flow(Space("continuous", (1, 20), varies=1), 16, depth=1, heads=4, patch=2, in_step=True)
+    real = torch.arange(10) < torch.tensor([[10], [4]])  # of tokens, two for each of the text's, and as many as those
+    text = Tokens(torch.zeros(2, 5, 16), torch.arange(5) < torch.tensor([[5], [4]]), ordered=True)
+    given = replace(context(2, tokens=5), places=text.places_in_row)
+    bias = head.network.bias(torch.zeros(4, 10, 2), real.repeat_interleave(2, 0), given).detach()
+    for token in range(10):
+        assert bias[0, 0, token].argmax() == token // 2
+        assert torch.equal(bias[0, 0, token], bias[0, 0, 10 + token])  # another draw of the row
+    for token in range(4):
+        assert bias[1, 0, token].argmax() == token
+        assert bias[1, 0, token, token] == pytest.approx(0.0, abs=1e-5)
+        assert bias[1, 1, token, 0] == pytest.approx(-0.5 * token, abs=1e-5)  # the next head's slope is a half
+    assert (bias[:, 2:] == 0).all()
 
 
 def test_in_step_needs_an_axis_that_varies():
@@ -367,7 +384,8 @@ def test_the_places_of_tokens_reach_the_head(encoder, factor):
     context, _ = model.condition({"sound": sound}, {"sound": visible}, make_keys(0, 3)).of("mouth")
     assert context.mask.sum(1).tolist() == [1 + -(-30 // factor), 1, 1 + 24 // factor]
     for row in (0, 2):
-        places = context.places[row][context.mask[row]]
+        places, orders = context.places[row][context.mask[row]].unbind(1)
+        assert (orders == -1).all()
         expected = (torch.arange(len(places) - 1) + 0.5) * factor / 40
         torch.testing.assert_close(places, torch.cat([-torch.ones(1), expected]))
     made = model.heads["mouth"].sample(
