@@ -138,7 +138,7 @@ def summarise(folder: Path, packages: str, minutes: float, held_out: int) -> dic
         sizes[name] = {"processor_minutes": trained / 60, "steps": find(run).step}
         if name != "from nothing":
             head = model.model.heads["short"]
-            base = sum(p.numel() for n, p in head._network[0].named_parameters() if "lora_" not in n)
+            base = sum(p.numel() for n, p in head._network.network.named_parameters() if "lora_" not in n)
             held = sum(w.numel() for w in weights_of(model.model).values())
             sizes[name] |= {
                 "base": base,

@@ -223,6 +223,10 @@ class TrainConfig(_Strict):
         precision: ``no`` is 32-bit; ``auto`` is bf16 where a GPU has it, else ``no``; ``fast`` is that, and bf16 on a
             processor with units for it (AMX, AVX-512 BF16) too; ``convolutions`` is that for U-Nets alone, as small
             transformers are slower in it there.
+        cache_precision: On disk, of what parts that do not learn make of training rows, and codecs: ``bf16``, half the
+            room, or ``no`` for 32 bits.
+        gradient_checkpointing: Keep of each block of transformers and U-Nets only what goes in, and compute the block
+            again when its gradient is taken: the same gradients in much less memory, and about a third more time.
         compile: Compile all networks but LSTMs with ``torch.compile``, which takes minutes and needs a C++ compiler.
         engine: The part that runs the steps: ``data_parallel`` gives each process all weights and some of the rows.
         balance: The part that weighs the fields' losses against each other.
@@ -262,6 +266,8 @@ class TrainConfig(_Strict):
     clip: float = Field(1.0, gt=0)
     ema_length: float | None = Field(None, ge=0.03, le=0.2)
     precision: Literal["auto", "fast", "convolutions", "no", "bf16", "fp16"] = "auto"
+    cache_precision: Literal["bf16", "no"] = "bf16"
+    gradient_checkpointing: bool = False
     compile: bool = False
     engine: Part = {"kind": "data_parallel"}
     balance: Part = {"kind": "fixed"}
@@ -280,7 +286,7 @@ class TrainConfig(_Strict):
     def _engine_by_name(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
 
-    @field_validator("precision", mode="before")
+    @field_validator("precision", "cache_precision", mode="before")
     @classmethod
     def _yaml_no(cls, value: Any) -> Any:
         return "no" if value is False else value  # YAML reads an unquoted no as false
@@ -414,15 +420,10 @@ def check_recipe(recipe: Recipe) -> None:
         needed = {key for key, parameter in constructor.items() if parameter.default is parameter.empty}
         if needed <= field.arguments.keys():  # else the data have what is missing
             build(field.modality, where=f"fields.{name}", **field.arguments)
-    places: dict[str, tuple[Parts, Parts]] = {
-        f"defaults.{name}": (parts, parts) for name, parts in recipe.defaults.items()
-    }
-    places |= {
-        f"defaults.{name}.{which}": (others, others)
-        for name, parts in recipe.defaults.items()
-        for which in ("from_scratch", "small")
-        if (others := getattr(parts, which))
-    }
+    places: dict[str, tuple[Parts, Parts]] = {}
+    for name, parts in recipe.defaults.items():
+        kinds: dict[str, Parts | None] = {"": parts, ".from_scratch": parts.from_scratch, ".small": parts.small}
+        places |= {f"defaults.{name}{which}": (each, each) for which, each in kinds.items() if each}
     places |= {f"fields.{name}": (field, recipe.parts(name)) for name, field in recipe.fields.items()}
     for place, (given, merged) in places.items():
         for family in Parts.model_fields:

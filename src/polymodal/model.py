@@ -133,7 +133,7 @@ class Model(nn.Module):
         resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
         self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
         still = [encoder for encoder in encoders.values() if not encoder.trains]
-        self._still: list[nn.Module] = [*still, *codecs.values(), *vocoders.values()]
+        self._still: list[Encoder | Codec | Vocoder] = [*still, *codecs.values(), *vocoders.values()]
         for module in self._still:
             module.requires_grad_(False).eval()
 
@@ -186,6 +186,11 @@ class Model(nn.Module):
         for part in self._still:
             part.eval()
         return self
+
+    def release(self) -> None:
+        """Gives back the memory of parts that come trained, which are loaded again where they are needed."""
+        for part in self._still:
+            part.release()
 
     @property
     def device(self) -> torch.device:

@@ -47,5 +47,5 @@ def test_a_language_model_learns_a_task_from_a_hundred_rows(tmp_path):
     greedy = {"b": {"temperature": 0.0}}
     assert model.generate({"a": "two"}, to="b", options=greedy)["b"] == ["TWO"]
     assert model.generate({"a": "seven"}, to="b", options=greedy)["b"] == ["SEVEN"]  # which no row has
-    base = sum(p.numel() for n, p in model.model.heads["b"]._network[0].named_parameters() if "lora_" not in n)
+    base = sum(p.numel() for n, p in model.model.heads["b"]._network.network.named_parameters() if "lora_" not in n)
     assert sum(p.numel() for p in model.model.heads["b"].adapter.parameters()) < 0.02 * base

@@ -6,14 +6,13 @@ from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
-from torch import nn
 
 from polymodal.codecs.base import Codec
 from polymodal.codecs.pretrained_pictures import PictureAutoencoder
 from polymodal.codecs.pretrained_sound import SoundAutoencoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Modality
-from polymodal.pretrained import PretrainedSource
+from polymodal.pretrained import LazyNetwork, PretrainedSource
 from polymodal.types import Field, Space
 
 
@@ -55,12 +54,12 @@ class PretrainedCodec(Codec):
             raise ConfigError("latent: codes and codebooks are those of sound; leave them out for pictures")
         self.source = PretrainedSource(model, packages=("transformers" if sound else "diffusers",))
         self.reference = self.source.reference
-        self._network: tuple[nn.Module, ...] = ()  # in a tuple it is no module of this one, whose weights are saved
         self._autoencoder: SoundAutoencoder | PictureAutoencoder
         if sound:
             self._autoencoder = SoundAutoencoder(space, self.source, latent, codebooks)
         else:
             self._autoencoder = PictureAutoencoder(space, self.source)
+        self._network = LazyNetwork(self._autoencoder.load)
         self.latent = self._autoencoder.latent
 
     @property
@@ -79,7 +78,7 @@ class PretrainedCodec(Codec):
             self._autoencoder.check(modality)
 
     def release(self) -> None:
-        self._network = ()
+        self._network.release()
 
     @torch.no_grad()
     def encode(self, field: Field) -> Field:
@@ -91,6 +90,6 @@ class PretrainedCodec(Codec):
 
     def _on(self, device: torch.device) -> Any:
         """The network, loaded anew for another device, as some keep what they have computed of their weights."""
-        if not self._network or next(self._network[0].parameters()).device != device:
-            self._network = (self._autoencoder.load().to(device),)
-        return self._network[0]
+        if (network := self._network.network) is not None and next(network.parameters()).device != device:
+            self._network.release()
+        return self._network.on(device)

@@ -11,6 +11,8 @@ from torch import Tensor
 from polymodal.types import Field
 
 _VALUES, _OFFSETS = "values.npy", "offsets.npy"
+BF16 = np.dtype("V2")
+"""Two bytes, as files of NumPy have numbers of bf16, for which it has no type."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Column:
             return np.zeros((len(slots), *self.values.shape[1:]), self.values.dtype)
         value = self.values[np.maximum(slots, 0)]
         if not present.all():
-            value[~present] = 0
+            value[~present] = np.zeros((), value.dtype)
         return value
 
     def _variable(self, slots: np.ndarray, present: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +108,7 @@ class Column:
             value = np.zeros((*mask.shape, *self.values.shape[1:]), self.values.dtype)
         else:
             value = self.values[np.where(mask, starts[:, None] + steps, starts[present][0])]
-            value[~mask] = 0
+            value[~mask] = np.zeros((), value.dtype)
         assert self.varies is not None
         return np.moveaxis(value, 1, 1 + self.varies), mask
 
@@ -156,5 +158,14 @@ class ColumnWriter:
         self._lengths.extend(lengths or [])
 
 
+def stored(value: Tensor) -> np.ndarray:
+    """A tensor as an array that a column holds."""
+    value = value.cpu().contiguous()
+    return value.view(torch.int16).numpy().view(BF16) if value.dtype == torch.bfloat16 else value.numpy()
+
+
 def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))
+    array = np.ascontiguousarray(array)
+    return (
+        torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BF16 else torch.from_numpy(array)
+    )

@@ -16,7 +16,7 @@ from polymodal.encoders.base import Encoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
-from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
+from polymodal.pretrained import LazyNetwork, Lora, LoraArguments, PretrainedSource
 from polymodal.pretrained.layers import blocks_of, hidden_before
 from polymodal.types import Field, Space, Tokens
 
@@ -67,7 +67,7 @@ class PretrainedEncoder(Encoder):
         self.trains = adapter is not None
         self._form = "words" if space.kind == "discrete" else "pixels" if len(space.grid) == 2 else "samples"
         self._modality: Modality | None = None
-        self._network: tuple[nn.Module, ...] = ()  # in a tuple it is no module of this one, whose weights are saved
+        self._network = LazyNetwork(self._load)
         config = self._tower_of(self.source.config, "_config")
         self.width = config.hidden_size
         if layer is not None and hasattr(config, "depths"):
@@ -76,8 +76,9 @@ class PretrainedEncoder(Encoder):
         if layer is not None and not 0 <= layer <= layers:
             raise ConfigError(f"layer: {layer} is none of the {layers + 1} of {model}; 0 to {layers} are")
         if adapter is not None:
-            self._network = (self._load(),)
-            self.adapter = Lora(self._network[0], adapter)
+            network = self._load()
+            self._network = LazyNetwork(network)
+            self.adapter = Lora(network, adapter)
             self.project = Linear(self.width, width, bias=True)
 
     @property
@@ -100,15 +101,12 @@ class PretrainedEncoder(Encoder):
 
     def release(self) -> None:
         """Gives back the memory of a frozen model, which is loaded again when it is needed."""
-        if not self.trains:
-            self._network = ()
+        self._network.release()
 
     def forward(self, field: Field, keys: Tensor | None = None) -> Tokens:
         assert self._modality is not None, "bind() says whose values these are"
-        if not self._network:
-            self._network = (self._load(),)
         device = field.value.device
-        network = self._network[0].to(device)
+        network = self._network.on(device)
         values = [self._modality.write(value.detach()) for value in field.values()]
         with nullcontext() if self.trains else torch.no_grad():
             x, mask = getattr(self, f"_read_{self._form}")(network, values, device)
@@ -187,7 +185,9 @@ class PretrainedEncoder(Encoder):
         from transformers import AutoModel
 
         network = self._tower_of(self.source.load(AutoModel), "_model")
-        return network.get_encoder() if network.config.is_encoder_decoder else network
+        network = network.get_encoder() if network.config.is_encoder_decoder else network
+        network.config.use_cache = False  # nothing is generated
+        return network
 
     def _tower_of(self, whole: Any, suffix: str) -> Any:
         return getattr(whole, _TOWERS[self._form] + suffix, whole)

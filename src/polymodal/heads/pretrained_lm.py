@@ -25,7 +25,7 @@ from polymodal.heads.token_sampling import (
 )
 from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
-from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
+from polymodal.pretrained import LazyNetwork, Lora, LoraArguments, PretrainedSource
 from polymodal.types import Context, Field, Losses, Space
 
 _SHIFT = 3
@@ -82,7 +82,7 @@ class PretrainedLM(Head):
         self.source = PretrainedSource(model)
         self.reference = self.source.reference
         network: Any = self.source.load(AutoModelForCausalLM)
-        self._network = (network,)  # in a tuple it is no module of this one, whose weights are saved
+        self._network = LazyNetwork(network)
         self._cache = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"
         self._tokenizer = self.source.processor(AutoTokenizer)
         self._prompt = _prompt(self._tokenizer, instruction)
@@ -134,7 +134,7 @@ class PretrainedLM(Head):
         """
         from transformers import DynamicCache
 
-        network = self._on(context.pooled.device)
+        network = self._network.on(context.pooled.device)
         x, real = self._prefix(network, options.guided(context, unconditional))
         cache = DynamicCache()
 
@@ -155,7 +155,7 @@ class PretrainedLM(Head):
     def _nll(self, context: Context, target: Field) -> tuple[Tensor, Tensor]:
         """(B,) negative log-likelihoods in nats, and (B,) numbers of the model's own tokens."""
         device = context.pooled.device
-        network = self._on(device)
+        network = self._network.on(device)
         texts = [self._modality.write(value) for value in target.values()]
         rows = [
             torch.tensor([*ids, self._end]) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -204,9 +204,6 @@ class PretrainedLM(Head):
         except DataError:
             pass
         return self._read(text[: min(len(text) - 1, limit * len(text) // (len(text.encode()) + 1))], limit)
-
-    def _on(self, device: torch.device) -> Any:
-        return self._network[0].to(device)
 
     @property
     def _end(self) -> int:

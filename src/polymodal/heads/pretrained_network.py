@@ -14,7 +14,7 @@ from polymodal.files import read_json
 from polymodal.nn.layers import Linear
 from polymodal.nn.parameterisation import Parameterisation, PredictAngle, PredictNoise, PredictVelocity
 from polymodal.nn.patches import Patches
-from polymodal.pretrained import Lora, LoraArguments, PretrainedSource
+from polymodal.pretrained import LazyNetwork, Lora, LoraArguments, PretrainedSource
 from polymodal.types import Context
 
 NETWORK_KINDS = {"UNet2DConditionModel": ("scaled_linear", 0.00085, 0.012),
@@ -93,11 +93,11 @@ class PretrainedBackbone(nn.Module):
             raise ConfigError(f"network.model: {arguments.model} asks for more than tokens ({asked[0]}); take another")
         if getattr(network, "use_additional_conditions", False):
             raise ConfigError(f"network.model: {arguments.model} asks for sizes of pictures; take one of 512 pixels")
-        self._network: tuple[Any, ...] = ()
+        self._network: LazyNetwork | None = None
         if arguments.tune == "full":
             self.network = network.requires_grad_(True)
         else:
-            self._network = (network,)  # in a tuple it is no module of this one, whose weights are saved
+            self._network = LazyNetwork(network)
             self.adapter = Lora(network, arguments.adapter)
         self.project = Linear(width, config.get("caption_channels") or config.cross_attention_dim, bias=True)
         self.log_ratios: Tensor
@@ -114,7 +114,7 @@ class PretrainedBackbone(nn.Module):
         copies = len(time) // len(context.tokens)
         tokens = self.project(context.tokens).repeat_interleave(copies, 0)
         seen = context.mask.repeat_interleave(copies, 0)
-        network = self._network[0].to(x.device) if self._network else self.network
+        network = self._network.on(x.device) if self._network else self.network
         value, steps = self.patches.join(x), self.steps(time)
         if self.arguments.predicts != "flow":
             value = value / torch.sqrt(time.square() + (1 - time).square()).view(-1, 1, 1, 1)

@@ -1,6 +1,7 @@
 """Models of Hugging Face as parts: one loader for encoders, codecs, heads and judges."""
 
 from polymodal.pretrained.adapters import Lora, LoraArguments
+from polymodal.pretrained.lazy import LazyNetwork
 from polymodal.pretrained.source import PretrainedSource
 
-__all__ = ["Lora", "LoraArguments", "PretrainedSource"]
+__all__ = ["LazyNetwork", "Lora", "LoraArguments", "PretrainedSource"]

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from polymodal.checkpoint import digest_of
 from polymodal.codecs import Codec
 from polymodal.data import Column, Rows
-from polymodal.data.columns import ColumnWriter
+from polymodal.data.columns import ColumnWriter, stored
 from polymodal.encoders import Encoder
 from polymodal.files import atomic_folder, file_name, remove_partials, short_digest
 from polymodal.model import FEATURES, LATENT, Model
@@ -27,6 +26,8 @@ CHUNK = 128
 
 def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
     """Rows that hold, beside their values, the codes of codecs and the tokens of encoders that do not learn.
+
+    Numbers are kept in ``train.cache_precision``. A tower is in memory while it reads, and not when rows are there.
 
     Args:
         model: Whose codecs have learned.
@@ -45,15 +46,13 @@ def with_frozen(model: Model, rows: Rows, run: Path, engine: Engine) -> Rows:
     ]
     for name, ending, family, part, compute, varies in parts:
         if name in there:
-            derive = partial(_computed, name, part, digest_of(part), compute, varies, engine.device)
             folder = run / family / file_name(name)
+            dtype = torch.float32 if model.recipe.train.cache_precision == "no" else torch.bfloat16
+            derive = partial(_computed, name, part, digest_of(part), compute, varies, engine.device, dtype, folder)
             if engine.main:
                 rows.with_derived(name + ending, derive, folder)
             engine.wait()
             rows = rows.with_derived(name + ending, derive, folder)
-    for *_, part, _, _ in parts:
-        if not part.trains:
-            part.release()  # a tower is loaded again where it is needed
     return rows
 
 
@@ -66,20 +65,26 @@ def _tokens(encoder: Encoder, field: Field) -> Field:
 @torch.no_grad()
 def _computed(
     name: str,
-    part: nn.Module,
+    part: Codec | Encoder,
     digest: str,
     compute: Callable[[Field], Field],
     varies: int | None,
     device: torch.device,
+    dtype: torch.dtype,
+    own_folder: Path,
     rows: Rows,
     folder: Path,
 ) -> Column:
-    """What a part, of that digest, makes of the values of a field; the folder's ``key`` names both."""
+    """What a part, of that digest, makes of the values of a field; the folder's ``key`` names both, and the type."""
     source = rows.columns[name]
     distinct, slots = np.unique(source.slots, return_inverse=True)
     slots = np.where(source.slots >= 0, slots - int(distinct[0] < 0), -1)
     key = short_digest([digest.encode(), source.key.encode(), distinct.tobytes()])
-    if not ((folder / "key").exists() and (folder / "key").read_text() == key):
+    wanted = key if dtype == torch.float32 else f"{key} {dtype}"
+    there = (folder / "key").read_text() if (folder / "key").exists() else ""
+    # What an earlier version left in the run's own folder in 32 bits stays, so that the run ends as it would have.
+    if there != wanted and not (there == key and folder == own_folder):
+        there = wanted
         folder.parent.mkdir(parents=True, exist_ok=True)
         remove_partials(folder.parent)
         own = rows.unique(name).only(name)
@@ -91,10 +96,11 @@ def _computed(
                     made = replace(made, value=made.value[:0], mask=made.mask[:0], present=made.present[:0])
                 else:
                     made = compute(own.decode({name: own.batch(index)[name].to(device)})[name])
-                value = (made.value.float() if made.value.is_floating_point() else made.value.int()).cpu()
+                value = made.value.to(dtype if made.value.is_floating_point() else torch.int32).cpu()
                 if varies is None:
-                    writer.write(value.numpy())
+                    writer.write(stored(value))
                 else:
-                    writer.write(value.movedim(1 + varies, 1)[made.mask.cpu()].numpy(), made.lengths.tolist())
-            (unfinished / "key").write_text(key)
-    return Column.open(folder, slots, key, varies)
+                    writer.write(stored(value.movedim(1 + varies, 1)[made.mask.cpu()]), made.lengths.tolist())
+            (unfinished / "key").write_text(there)
+        part.release()  # a tower is loaded again where it is needed
+    return Column.open(folder, slots, there, varies)

@@ -35,6 +35,7 @@ from polymodal.training.best_weights import BestWeights
 from polymodal.training.ema import Average
 from polymodal.training.engines import ENGINES, Engine
 from polymodal.training.frozen import with_frozen
+from polymodal.training.gradient_checkpointing import checkpoint_blocks, restore_blocks
 from polymodal.training.loop import train
 from polymodal.training.precision import precision, quicken_convolutions, restore_convolutions
 from polymodal.training.rates import Rates
@@ -135,6 +136,8 @@ def _train(
         )
     if config.compile:
         compile_networks(model)
+    if config.gradient_checkpointing:
+        checkpoint_blocks(model)
 
     begin = time.monotonic()
     share = pretraining.pretrain(model, data.train, run, engine, print_progress=print_progress)
@@ -165,6 +168,7 @@ def _train(
         with torch.compiler.set_stance("force_eager"):  # to compile for a few samples would take longer than they do
             losses = _validation_losses(model, held_out)
             sample_grid(model, held_rows, run / "samples" / f"step-{step:08d}", until=until)
+            model.release()
             if config.keep_best:
                 best.offer(step, losses, checkpoints.trained_parameters(model) | checkpoints.buffers(model))
             return losses
@@ -213,6 +217,7 @@ def _train(
     )
     averages.swap()
     engine.release()
+    restore_blocks(model)
     restore_networks(model)
     restore_convolutions(model)
     model.loss_weigher = None
@@ -279,6 +284,7 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
             for name in ("source", "group"):  # rows are known by their content; they may have moved
                 each["recipe"]["data"].pop(name, None)
             (each["recipe"]["data"].get("shards") or {}).pop("cache_megabytes", None)  # which changes no result
+            each["recipe"]["train"].pop("gradient_checkpointing")  # nor does this
         there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:

@@ -43,6 +43,9 @@ class Vocoder(nn.Module, ABC):
             return "makes sound of spectrograms, and with form: samples there is nothing to be made"
         return None if modality.transform else "makes sound of spectrograms"
 
+    def release(self) -> None:
+        """Gives back memory that is not needed while the model trains."""
+
     @abstractmethod
     def forward(self, mel: Tensor) -> Tensor:
         """Spectrograms as ``Audio`` standardises them (B, mels, L) -> samples (B, L * hop_length)."""

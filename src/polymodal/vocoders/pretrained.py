@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from inspect import signature
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -16,7 +16,7 @@ from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import read_json
 from polymodal.modalities.audio import LOG_MEL_MEAN, LOG_MEL_SCALE, Audio
 from polymodal.nn.random import make_keys, normal
-from polymodal.pretrained import PretrainedSource
+from polymodal.pretrained import LazyNetwork, PretrainedSource
 from polymodal.vocoders.base import Vocoder
 
 VOCODER_KINDS = ("speecht5_hifigan", "univnet")
@@ -64,7 +64,7 @@ class PretrainedVocoder(Vocoder):
         super().__init__(audio)
         self.source = PretrainedSource(model)
         self.reference = self.source.reference
-        self._network: tuple[nn.Module, ...] = ()  # in a tuple it is no module of this one, whose weights are saved
+        self._network = LazyNetwork(self._load)
         self._noisy = self.source.config.model_type == "univnet"
         self._base = log or ("natural" if self._noisy else "10")
         heard, self._norm = self._settings()
@@ -81,11 +81,12 @@ class PretrainedVocoder(Vocoder):
         """Names the files of the model."""
         return self.source.digest
 
+    def release(self) -> None:
+        self._network.release()
+
     @torch.no_grad()
     def forward(self, mel: Tensor) -> Tensor:
-        if not self._network:
-            self._network = (self._load(),)
-        network: Any = self._network[0].to(mel.device)
+        network = self._network.on(mel.device)
         length = mel.shape[2] * self.audio.hop_length
         x = mel * LOG_MEL_SCALE + LOG_MEL_MEAN
         if self._noisy:

@@ -69,7 +69,7 @@ def test_a_run_on_its_latents_holds_a_reference_and_reads_each_picture_once(fold
     }  # fmt: skip
     run = pm.fit(recipe, rows, run=tmp_path / "run")
     assert sum(seen) == 24
-    assert run.model.codecs["p"]._network == ()
+    assert run.model.codecs["p"]._network.network is None
     checkpoint = find(run.run)
     assert not [name for name in load_file(checkpoint.path / "model.safetensors") if name.startswith("codecs.")]
     assert json.loads((checkpoint.path / "config.json").read_text())["references"]["codecs.p"]["place"]

@@ -158,7 +158,7 @@ def test_a_run_makes_sound_without_a_vocoder(folders, tmp_path, monkeypatch, kin
             for n in range(20)] + [{"c": "a"}]  # fmt: skip
     run = pm.fit(recipe(folders[kind], latent, head), rows, run=tmp_path / "run")
     assert sum(seen) == 20
-    assert run.model.codecs["s"]._network == ()
+    assert run.model.codecs["s"]._network.network is None
     assert json.loads((find(run.run).path / "config.json").read_text())["references"]["codecs.s"]["place"]
     mine, theirs = (each.generate({"c": "a"}, to="s")["s"][0] for each in (run, pm.open(run.run)))
     assert isinstance(mine, Waveform)

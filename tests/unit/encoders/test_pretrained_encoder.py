@@ -89,7 +89,7 @@ def test_pictures_are_prepared_as_by_the_model_s_own_processor(folders, kind):
     encoder, field, seen = make(folders(kind), PICTURE), field_of(PICTURE), []
     network = encoder._load()
     network.register_forward_pre_hook(lambda module, args, named: seen.append(named["pixel_values"]), with_kwargs=True)
-    encoder._network = (network,)
+    encoder._network.network = network
     encoder(field)
     processor = transformers.AutoImageProcessor.from_pretrained(folders(kind))
     expected = processor(images=RAWS[PICTURE], return_tensors="pt")["pixel_values"]

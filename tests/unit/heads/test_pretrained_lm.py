@@ -68,7 +68,7 @@ def test_losses_are_per_row_of_that_row_alone_and_blind_behind_masks(folder):
 def test_the_likelihood_is_that_of_the_model_s_own_tokens(folder):
     """Summed by hand over the model itself, with the context as embeddings in front."""
     head, context = make(folder), make_context()
-    network, tokenizer = head._network[0], transformers.AutoTokenizer.from_pretrained(folder)
+    network, tokenizer = head._network.network, transformers.AutoTokenizer.from_pretrained(folder)
     row = torch.tensor([2])
     soft = head.scale * head.project(context.tokens[2, context.mask[2]])
     ids = torch.tensor([*tokenizer("two words")["input_ids"], tokenizer.eos_token_id])

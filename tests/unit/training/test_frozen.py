@@ -15,6 +15,7 @@ from torch import nn
 
 import polymodal as pm
 from polymodal.codecs import CODECS, Codec
+from polymodal.data import Column
 from polymodal.encoders import ENCODERS, Encoder
 from polymodal.model import FEATURES, LATENT
 from polymodal.types import Field, Space, Tokens
@@ -198,7 +199,31 @@ def test_what_is_cached_is_what_the_parts_make(run):
     values, offsets = np.load(folder / "values.npy", mmap_mode="r"), np.load(folder / "offsets.npy")
     slot = np.unique(rows.columns["name"].slots).tolist().index(rows.columns["name"].slots[row])
     slot -= int(rows.columns["name"].slots.min() < 0)
-    np.testing.assert_array_equal(values[offsets[slot] : offsets[slot + 1]], made.x[0].detach().numpy())
+    kept = Column(values, offsets, np.array([slot]), varies=0).batch(np.array([0])).value
+    assert kept.dtype == torch.bfloat16
+    assert torch.equal(kept[0], made.x[0].bfloat16())
+
+
+def test_in_32_bits_they_are_exact_and_what_an_earlier_version_kept_is_taken(run, frozen, world, tmp_path):
+    settings = {"train.cache_precision": "no"}
+    exact = pm.fit(frozen, world / "rows.jsonl", run=tmp_path / "run", set=settings)
+    for family, name in (("features", "name"), ("latents", "picture")):
+        both = [np.load(each.run / family / name / "values.npy") for each in (exact, run)]
+        assert both[0].dtype == np.float32
+        assert both[0].nbytes == 2 * both[1].nbytes
+        half = torch.from_numpy(both[1].view(np.int16)).view(torch.bfloat16)
+        assert torch.equal(torch.from_numpy(both[0]).bfloat16(), half)
+    mine = load_file(newest(exact) / "model.safetensors")
+    for path in sorted((exact.run / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(path)
+    file = exact.run / "config.json"
+    config = json.loads(file.read_text())
+    del config["recipe"]["train"]["cache_precision"], config["recipe"]["train"]["gradient_checkpointing"]
+    file.write_text(json.dumps(config))
+    Spelling.read.clear()
+    again = load_file(newest(pm.fit(frozen, world / "rows.jsonl", run=exact.run)) / "model.safetensors")
+    assert not Spelling.read
+    assert all(torch.equal(mine[name], again[name]) for name in mine)
 
 
 def test_a_process_whose_rows_lack_the_field_does_not_call_a_frozen_encoder(run):
