@@ -16,7 +16,7 @@ from polymodal.encoders.base import Encoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
-from polymodal.pretrained import LazyNetwork, Lora, LoraArguments, PretrainedSource
+from polymodal.pretrained import DeviceMapArgument, LazyNetwork, Lora, LoraArguments, PretrainedSource
 from polymodal.pretrained.layers import blocks_of, hidden_before
 from polymodal.types import Field, Space, Tokens
 
@@ -44,6 +44,7 @@ class PretrainedEncoder(Encoder):
         pool: ``none`` for all hidden states, or one token: their ``mean``, the ``first`` or the ``last``.
         max_tokens: Of a text; what is longer is cut.
         adapter: How the model learns, such as ``{kind: lora, rank: 8}``; it is frozen if not given.
+        device_map: Where a model lies that does not fit; ``auto``, or as of ``DeviceMap``.
 
     Raises:
         ConfigError: There is no such model, or it has no such layer.
@@ -60,11 +61,12 @@ class PretrainedEncoder(Encoder):
         pool: Literal["none", "mean", "first", "last"] = "none",
         max_tokens: PositiveInt | None = None,
         adapter: LoraArguments | None = None,
+        device_map: DeviceMapArgument = None,
     ):
         super().__init__()
         self.source = PretrainedSource(model)
         self.reference, self.layer, self.pool, self.max_tokens = self.source.reference, layer, pool, max_tokens
-        self.trains = adapter is not None
+        self.trains, self._device_map = adapter is not None, device_map
         self._form = "words" if space.kind == "discrete" else "pixels" if len(space.grid) == 2 else "samples"
         self._modality: Modality | None = None
         self._network = LazyNetwork(self._load)
@@ -110,7 +112,7 @@ class PretrainedEncoder(Encoder):
         values = [self._modality.write(value.detach()) for value in field.values()]
         with nullcontext() if self.trains else torch.no_grad():
             x, mask = getattr(self, f"_read_{self._form}")(network, values, device)
-            x, mask = self._pooled(x.float(), mask)
+            x, mask = self._pooled(x.float().to(device), mask)
         return Tokens(self.project(x) if self.trains else x, mask)
 
     def _read_words(self, network: nn.Module, values: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -184,7 +186,7 @@ class PretrainedEncoder(Encoder):
     def _load(self) -> nn.Module:
         from transformers import AutoModel
 
-        network = self._tower_of(self.source.load(AutoModel), "_model")
+        network = self._tower_of(self.source.load(AutoModel, self._device_map, learns=self.trains), "_model")
         network = network.get_encoder() if network.config.is_encoder_decoder else network
         network.config.use_cache = False  # nothing is generated
         return network

@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -25,7 +26,7 @@ from polymodal.heads.token_sampling import (
 )
 from polymodal.modalities import Modality
 from polymodal.nn.layers import Linear
-from polymodal.pretrained import LazyNetwork, Lora, LoraArguments, PretrainedSource
+from polymodal.pretrained import DeviceMapArgument, LazyNetwork, Lora, LoraArguments, PretrainedSource
 from polymodal.types import Context, Field, Losses, Space
 
 _SHIFT = 3
@@ -49,6 +50,7 @@ class PretrainedLM(Head):
         width: D, of the context. Of the model's own width, the projection starts as what the context is.
         model: A folder, ``package:NAME/PATH``, or ``owner/name@commit`` on the hub; see ``pretrained.places.find``.
         adapter: How the model learns; without one, only the projection of the context does.
+        device_map: Where a model lies that does not fit; ``auto``, or as of ``DeviceMap``.
         instruction: What the model is told before the context, within its chat template if it has one.
         guidance: Default of the sampling option; see ``SequenceOptions``.
         temperature: Default of the sampling option.
@@ -69,6 +71,7 @@ class PretrainedLM(Head):
         *,
         model: str,
         adapter: LoraArguments | None = _ADAPTER,
+        device_map: DeviceMapArgument = None,
         instruction: str | None = None,
         guidance: NonNegativeFloat = 1.0,
         temperature: NonNegativeFloat = 1.0,
@@ -81,7 +84,7 @@ class PretrainedLM(Head):
         self.space = space
         self.source = PretrainedSource(model)
         self.reference = self.source.reference
-        network: Any = self.source.load(AutoModelForCausalLM)
+        network: Any = self.source.load(AutoModelForCausalLM, device_map, learns=adapter is not None)
         self._network = LazyNetwork(network)
         self._cache = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"
         self._tokenizer = self.source.processor(AutoTokenizer)
@@ -93,7 +96,8 @@ class PretrainedLM(Head):
         self.project = Linear(width, hidden_size, bias=True)
         if width == hidden_size:
             nn.init.eye_(self.project.weight)
-        self.scale = nn.Parameter(embedding.weight.detach().std().reshape(1))  # that of a word
+        with align_module_device(embedding):  # which may lie on the disk
+            self.scale = nn.Parameter(embedding.weight.detach().std().reshape(1))  # that of a word
         self.tokens = Space("discrete", space.shape, vocab=embedding.weight.shape[0] + _SHIFT, varies=0)
         self.forbidden: Tensor
         self.register_buffer("forbidden", forbidden_ids(self.tokens), persistent=False)

@@ -14,7 +14,7 @@ from polymodal.files import read_json
 from polymodal.nn.layers import Linear
 from polymodal.nn.parameterisation import Parameterisation, PredictAngle, PredictNoise, PredictVelocity
 from polymodal.nn.patches import Patches
-from polymodal.pretrained import LazyNetwork, Lora, LoraArguments, PretrainedSource
+from polymodal.pretrained import DeviceMapArgument, LazyNetwork, Lora, LoraArguments, PretrainedSource
 from polymodal.types import Context
 
 NETWORK_KINDS = {"UNet2DConditionModel": ("scaled_linear", 0.00085, 0.012),
@@ -32,6 +32,7 @@ class PretrainedNetwork(BaseModel):
         model: Its folder, such as ``FOLDER/unet``, or as ``pretrained.places.find`` takes it.
         tune: ``lora``: an adapter learns; ``full``: all weights do, and a checkpoint holds them.
         adapter: How the adapter learns.
+        device_map: Where a network lies that does not fit, with ``tune: lora``; ``auto``, or as of ``DeviceMap``.
         predicts: What the network puts out: ``noise``; ``angle``, which diffusers calls ``v_prediction``; or ``flow``,
             noise less data along straight lines.
         schedule: How the variance of the noise grows from step to step: ``linear``, or ``scaled_linear``, where its
@@ -47,6 +48,7 @@ class PretrainedNetwork(BaseModel):
     model: str
     tune: Literal["lora", "full"] = "lora"
     adapter: LoraArguments = LoraArguments()
+    device_map: DeviceMapArgument = None
     predicts: Literal["noise", "angle", "flow"] = "noise"
     schedule: Literal["linear", "scaled_linear"] | None = None
     beta_start: PositiveFloat | None = None
@@ -82,6 +84,11 @@ class PretrainedBackbone(nn.Module):
         self.patches, self.arguments = patches, arguments
         self.source = PretrainedSource(arguments.model, packages=("diffusers",))
         self.reference = self.source.reference
+        if arguments.tune == "full" and arguments.device_map:
+            raise ConfigError(
+                "network.device_map: is for weights that stay as they are, and with tune: full all learn; take tune: "
+                "lora, or leave device_map out and share the weights among processes (train.engine: sharded)"
+            )
         network, self._kind = self._load()
         config = network.config
         if len(patches.space.grid) != 2 or patches.space.variable or patches.features != config.in_channels:
@@ -165,4 +172,4 @@ class PretrainedBackbone(nn.Module):
             kind = None
         if kind not in NETWORK_KINDS:
             raise CheckpointError(f"{self.source.folder}: its config.json describes none of {', '.join(NETWORK_KINDS)}")
-        return self.source.load(getattr(diffusers, kind)), kind
+        return self.source.load(getattr(diffusers, kind), self.arguments.device_map, learns=True), kind

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import nn
 
 from polymodal.errors import ConfigError
+from polymodal.pretrained.device_map import hooks_of
 
 
 class LoraArguments(BaseModel):
@@ -59,6 +60,7 @@ class Lora(nn.Module):
         super().__init__()
         try:
             from peft import LoraConfig, inject_adapter_in_model
+            from peft.tuners.lora import LoraLayer
         except ImportError:
             raise ConfigError("adapter: is made by PEFT; install it: pip install 'polymodal[pretrained]'") from None
         wanted = arguments.modules or _ATTENTION
@@ -80,6 +82,11 @@ class Lora(nn.Module):
             target_modules=targets,
         )
         inject_adapter_in_model(config, network)
+        for layer in network.modules() if hooks_of(network) else []:
+            if isinstance(layer, LoraLayer) and layer.lora_A["default"].weight.is_meta:  # as those beside it are
+                for matrices in (layer.lora_A, layer.lora_B):
+                    matrices.to_empty(device="cpu")
+                layer.reset_lora_parameters("default", True)
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
                 _register(self, name.split("."), parameter)

@@ -19,6 +19,7 @@ from polymodal.errors import CheckpointError, ConfigError
 from polymodal.files import file_sha256
 from polymodal.pretrained import gguf
 from polymodal.pretrained.checks import check_folder, claimed_weights
+from polymodal.pretrained.device_map import DeviceMap
 from polymodal.pretrained.places import find
 
 _MORE = 1.02
@@ -81,11 +82,13 @@ class PretrainedSource:
         with self._reading():
             return AutoConfig.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
-    def load(self, kind: Any) -> nn.Module:
+    def load(self, kind: Any, device_map: DeviceMap | None = None, *, learns: bool = False) -> nn.Module:
         """The model, frozen, in evaluation mode and in 32 bits on the CPU; on the meta device, if that is the default.
 
         Args:
             kind: ``AutoModel`` or another of the classes of transformers, or a class of diffusers.
+            device_map: Where it lies, if not on the CPU as a whole.
+            learns: Whether an adapter is to learn in it.
 
         Raises:
             CheckpointError: The files do not hold the weights that the configuration describes, or hold no model of
@@ -95,7 +98,7 @@ class PretrainedSource:
         network = self._sketch(kind)
         if not sketched:
             with self._reading():
-                network = self._loaded(kind)
+                network = self._loaded(kind, device_map.options(learns=learns) if device_map else {})
         return network.requires_grad_(False).eval()
 
     def processor(self, kind: Any, **settings: Any) -> Any:
@@ -124,8 +127,9 @@ class PretrainedSource:
             )
         return network
 
-    def _loaded(self, kind: Any) -> nn.Module:
+    def _loaded(self, kind: Any, where: Mapping[str, Any]) -> nn.Module:
         arguments: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+        arguments |= where
         arguments["ignore_mismatched_sizes"] = True  # they are in the report, and refused below
         if _of_transformers(kind):
             arguments |= {"dtype": torch.float32, "trust_remote_code": False}
