@@ -6,7 +6,6 @@ from inspect import signature
 from typing import Any
 
 import torch
-from accelerate.utils import align_module_device
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -77,6 +76,7 @@ class PretrainedLM(Head):
         temperature: NonNegativeFloat = 1.0,
         top_p: TopP = 1.0,
     ) -> None:
+        from accelerate.utils import align_module_device
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         super().__init__()

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Annotated, Any, Literal
 
 import torch
-from accelerate.utils import convert_file_size_to_int, get_max_memory
 from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, field_validator
 from torch import nn
 
@@ -34,6 +33,8 @@ class DeviceMap(BaseModel):
     @field_validator("max_memory")
     @classmethod
     def _sizes(cls, value: dict[int | str, int | str]) -> dict[int | str, int | str]:
+        from accelerate.utils import convert_file_size_to_int
+
         for device, size in value.items():
             try:
                 convert_file_size_to_int(size)
@@ -48,6 +49,8 @@ class DeviceMap(BaseModel):
             learns: Whether an adapter learns in the network. Its weights are on the run's device, and so is all that is
                 computed beside them.
         """
+        from accelerate.utils import get_max_memory
+
         free = get_max_memory()
         if learns or "LOCAL_RANK" in os.environ:  # each of several processes has a GPU of its own
             own = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
