@@ -165,22 +165,27 @@ def _run(advance: Callable[..., Tensor], x: Tensor, steps: list[int], times: Ten
 
 
 class FixedCache(LayerCache):
-    """Keys and values of one layer at their full length; what is added makes a new one, in place of changing it.
+    """Keys and values of one layer at their full length; what is added makes new ones, in place of changing them.
+
+    Keys and values are apart, and one position of each is put in by a Scatter: a graph copies whatever it takes a part
+    of, and compares every place to choose by a condition.
 
     Args:
-        memory: (2, B, heads, L, head width).
+        keys: (B, heads, L, head width).
+        values: (B, heads, L, head width).
         context: Keys and values of the context.
         place: (1,) where what comes is put.
     """
 
-    def __init__(self, memory: Tensor, context: tuple[Tensor, Tensor] | None, place: Tensor):
-        super().__init__(memory, context)
-        self.place = place
+    def __init__(self, keys: Tensor, values: Tensor, context: tuple[Tensor, Tensor] | None, place: Tensor):
+        super().__init__(keys, context)
+        self.values, self.place = values, place
 
     def extend(self, packed: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        places = torch.arange(self.memory.shape[3])
-        self.memory = torch.where((places == self.place)[:, None], packed, self.memory)
-        return self.memory[0], self.memory[1], (places <= self.place)[None, None, None]
+        at = self.place.view(1, 1, 1, 1).expand(packed.shape[1:])
+        self.memory, self.values = self.memory.scatter(2, at, packed[0]), self.values.scatter(2, at, packed[1])
+        seen = torch.arange(self.memory.shape[2]) <= self.place
+        return self.memory, self.values, seen[None, None, None]
 
 
 class Steps:
@@ -195,8 +200,8 @@ class Steps:
 
     def __init__(self, transformer: Transformer, rows: int, length: int, context: Context):
         self.transformer, self.mask = transformer, context.mask
-        shape = (2, rows, transformer.heads, length, transformer.head_width)
-        self.start = tuple(torch.zeros(shape) for _ in transformer.blocks)
+        shape = (rows, transformer.heads, length, transformer.head_width)
+        self.start = tuple(torch.zeros(shape) for _ in transformer.blocks for _ in range(2))
         self.turns = rotation(length, transformer.head_width) if transformer.rotary else None
         self.contexts: list[tuple[Tensor, Tensor] | None] = []
         for block in transformer.blocks:
@@ -208,14 +213,15 @@ class Steps:
                 self.contexts.append(None)
 
     def step(self, x: Tensor, place: Tensor, memories: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """x (B, 1, D) at a place (1,) -> (B, D), and the memories after it."""
+        """x (B, 1, D) at a place (1,) -> (B, D), and the memories after it: keys and values of each block."""
         turns: Turns | None = None
         if self.turns is not None:
             turns = self.turns[0].index_select(0, place), self.turns[1].index_select(0, place)
-        caches = [FixedCache(memory, context, place) for memory, context in zip(memories, self.contexts, strict=True)]
+        kept = zip(memories[::2], memories[1::2], self.contexts, strict=True)
+        caches = [FixedCache(keys, values, context, place) for keys, values, context in kept]
         for block, layer in zip(self.transformer.blocks, caches, strict=True):
             x = block(x, context_mask=self.mask, causal=True, cache=layer, turns=turns)
-        return self.transformer.norm(x)[:, 0], tuple(layer.memory for layer in caches)
+        return self.transformer.norm(x)[:, 0], tuple(each for layer in caches for each in (layer.memory, layer.values))
 
 
 Logits = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]]

@@ -50,7 +50,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda:
+        if x.is_cuda or torch.compiler.is_compiling():  # a compiler joins it as well, and ONNX has no hypotenuse
             return F.rms_norm(x, self.width, self.weight, self.epsilon)
         # On a CPU that is a dozen operations; these are half as many. The hypotenuse of the norm and the floor is
         # sqrt(sum of squares + width * epsilon).
