@@ -91,19 +91,19 @@ HELD_OUT = (
 """Photographs that no part learns from; ``trained_parts.py`` measures with them."""
 
 
-def unpack(source: Source, folder: Path) -> Path:
+def unpack(package: str, origin: str, folder: Path) -> Path:
     """The folder of a package's files; it is downloaded once."""
-    if source.origin == "pypi":
-        return Path(str(files(source.package.replace("-", "_"))))
-    target = folder / source.package.replace("/", "+")
+    if origin == "pypi":
+        return Path(str(files(package.replace("-", "_"))))
+    target = folder / package.replace("/", "+")
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        if source.origin == "deb":
-            subprocess.run(["apt-get", "download", source.package], cwd=folder, check=True, capture_output=True)
-            (archive,) = folder.glob(f"{source.package}_*.deb")
+        if origin == "deb":
+            subprocess.run(["apt-get", "download", package], cwd=folder, check=True, capture_output=True)
+            (archive,) = folder.glob(f"{package}_*.deb")
             subprocess.run(["dpkg-deb", "-x", archive, target], check=True)
         else:
-            told = subprocess.run(["npm", "pack", "--silent", source.package], cwd=folder, check=True,
+            told = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True,
                                   capture_output=True, text=True)  # fmt: skip
             archive = folder / told.stdout.split()[-1]
             with tarfile.open(archive) as file:
@@ -144,7 +144,7 @@ def _words(name: str) -> str:
 
 def pictures(source: Source, folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Every picture of a package that may be learned from, by its path."""
-    root = unpack(source, folder)
+    root = unpack(source.package, source.origin, folder)
     codes, names = _excluded()
     for path in sorted(root.rglob("*")):
         place = path.relative_to(root).as_posix()
