@@ -70,7 +70,7 @@ SOURCES = (
     Source("asterisk-core-sounds-es-g722", "deb", 0.04, "CC-BY-SA-3.0", _ASTERISK),
     Source("asterisk-core-sounds-fr-g722", "deb", 0.06, "CC-BY-SA-3.0", _ASTERISK),
     Source("asterisk-core-sounds-ru-g722", "deb", 0.06, "CC-BY-3.0", _ASTERISK),
-    Source("tuxpaint-stamps-default", "deb", 0.09, "GPL-2.0", r"_desc_(?!en)\w+\.ogg$"),
+    Source("tuxpaint-stamps-default", "deb", 0.09, "GPL-2.0", r"/animals/.+_desc_(?!en)\w+\.ogg$"),
     Source("klettres-data", "deb", 0.04, "GPL-2.0+", r"/klettres/(?!en).+\.ogg$"),
     Source("ktuberling-data", "deb", 0.03, "GPL-2.0+", r"/sounds/(?!en).+\.(ogg|wav|opus)$"),
 )
@@ -113,7 +113,7 @@ def _g722(path: Path) -> np.ndarray:
 
     with av.open(str(path), format="g722") as sound:
         pieces = [frame.to_ndarray().reshape(-1) for frame in sound.decode(audio=0)]
-    return np.concatenate(pieces).astype(np.float32) / 32768
+    return np.concatenate([np.zeros(0, np.int16), *pieces]).astype(np.float32) / 32768
 
 
 @cache
