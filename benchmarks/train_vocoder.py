@@ -91,7 +91,7 @@ def train(folder: Path, minutes: float, seed: int) -> None:
     audio, pieces = Audio(), Pieces(folder, seed)
     network = IstftVocoder(audio, **SHAPE, crop_frames=FRAMES)
     average = copy.deepcopy(network).eval()
-    unseen = [clip for language in HELD_OUT for _, clip in held_out(language, folder)[:64]]
+    unseen = [clip for language in HELD_OUT for _, clip in held_out(language, folder, 64)]
     length = (FRAMES + 2 * MARGIN) * audio.hop_length
     unseen_pair = pair(audio, torch.from_numpy(np.stack([c[:length] for c in unseen if len(c) >= length])), False)
     some_pair = pair(audio, pieces.batch(64, FRAMES + 2 * MARGIN, audio.hop_length), False)
