@@ -29,7 +29,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.feature_extraction.text import CountVectorizer
 
 import polymodal as pm
-from polymodal.config import parse_override
+from polymodal.yaml_text import parse_override
 from record import RESULTS, about, save
 
 MISSING, COPIES, MOST_WORDS = 0.3, 6, 200

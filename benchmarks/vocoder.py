@@ -1,9 +1,11 @@
-"""The vocoder against Griffin-Lim on voices that it has never heard.
+"""A run's vocoder, and the one that comes trained, against Griffin-Lim on voices that they have never heard.
 
-    python benchmarks/vocoder.py [--minutes 10 | --steps 6000] [--rounds 5] [--clips 160] [--run FOLDER]
+    python benchmarks/vocoder.py [--minutes 10 | --steps 6000] [--rounds 5] [--clips 160] [--run FOLDER] [--people DIR]
 
-Both make sound of the spectrograms of the two held-out voices of `emoji:concepts=240` (extra `demo`), after the vocoder
-has learned from the training voices on one core. Compared with the recordings:
+All make sound of the spectrograms of the two held-out voices of `emoji:concepts=240` (extra `demo`), after the run's
+vocoder has learned from the training voices on one core. With --people, a folder of `package_speech.py`, of people as
+well whom nothing learned from: one who says English phrases, which are the recogniser's grammar, and one who speaks
+Italian. Compared with the recordings:
 
 - log-spectral distance: root mean square over frequencies, in decibels of the magnitude, mean over frames and clips,
   for frames of 1024, 512 and 256 samples (every quarter of that); below -80 dB of a full-scale sine all is silence.
@@ -12,7 +14,7 @@ has learned from the training voices on one core. Compared with the recordings:
   samples, in alternating rounds; the ratio is the median over the rounds.
 
 Griffin-Lim is the fast one, 32 iterations on magnitudes by non-negative least squares, as `Audio.write` does without a
-vocoder. Prints a table and writes benchmarks/results/vocoder.json. With --run, the training is kept and goes on there.
+vocoder. Prints tables and writes benchmarks/results/vocoder.json. With --run, the training is kept and goes on there.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -34,7 +37,8 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import polymodal as pm  # noqa: E402
-from polymodal.config import TrainConfig, build_part, parse_override  # noqa: E402
+from package_speech import HELD_OUT, MOST_SECONDS, held_out  # noqa: E402
+from polymodal.config import TrainConfig, build_part  # noqa: E402
 from polymodal.data.cells import resolve  # noqa: E402
 from polymodal.data.emoji import FIELDS  # noqa: E402
 from polymodal.evaluation.judges import Recogniser  # noqa: E402
@@ -42,11 +46,14 @@ from polymodal.modalities.audio import Waveform  # noqa: E402
 from polymodal.modalities.stft import Stft  # noqa: E402
 from polymodal.training.engines.data_parallel import DataParallel  # noqa: E402
 from polymodal.training.pretraining import train_vocoder  # noqa: E402
+from polymodal.vocoders import Vocoder  # noqa: E402
+from polymodal.vocoders.trained import TrainedVocoder  # noqa: E402
+from polymodal.yaml_text import parse_override  # noqa: E402
 from record import RESULTS, about, save  # noqa: E402
 
 FRAMES = (1024, 512, 256)
 SILENCE_DB = -80
-SPEED_BAR = 3.0
+SPEED_BAR, PEOPLE_CLIPS = 3.0, 128
 
 
 def log_spectral_distance(made: np.ndarray, real: np.ndarray, n_fft: int) -> float:
@@ -67,6 +74,60 @@ def trained(data: pm.Data, options: dict, config: TrainConfig, run: Path) -> tup
     return vocoder, last
 
 
+def measure(
+    audio: pm.Audio,
+    ways: Mapping[str, Vocoder | None],
+    recordings: Sequence[np.ndarray],
+    said: Sequence[str],
+    phrases: Sequence[str],
+    rounds: int,
+) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
+    """By way, the error and the distances; and how many times faster than real time it is, round by round.
+
+    Args:
+        audio: Of the recordings.
+        ways: Vocoders by name, None for Griffin and Lim's algorithm.
+        recordings: (T,) each.
+        said: In each recording; empty where that is not known.
+        phrases: What the recogniser may hear; if there are none, it is not asked.
+        rounds: In which the ways take turns.
+    """
+    mels = [audio.to_model(torch.from_numpy(audio.read(clip))[None])[0] for clip in recordings]
+    seconds, made = sum(map(len, recordings)) / audio.sample_rate_hz, dict[str, Sequence[np.ndarray]]()
+    speeds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, maker in ways.items():
+            audio.vocoder = maker
+            start = time.process_time()
+            made[way] = [audio.write(mel).samples for mel in mels]
+            speeds[way].append(seconds / (time.process_time() - start))
+    made["recordings"] = recordings
+    recogniser = Recogniser(phrases) if phrases else None
+    results: dict[str, dict[str, float]] = {way: {} for way in made}
+    for way, clips in made.items():
+        if recogniser:
+            heard = recogniser.recognise([Waveform(clip, audio.sample_rate_hz) for clip in clips])
+            right = [recogniser.sayable.get(name) for name in said]
+            results[way]["error"] = float(np.mean([a != b for a, b in zip(right, heard, strict=True) if a]))
+        if way != "recordings":
+            for n_fft in FRAMES:
+                distances = [
+                    log_spectral_distance(c[: len(r)], r, n_fft) for c, r in zip(clips, recordings, strict=True)
+                ]
+                results[way][f"distance_{n_fft}_db"] = float(np.mean(distances))
+            results[way]["times_real_time"] = median(speeds[way])
+    return {way: row for way, row in results.items() if row}, speeds
+
+
+def shown(title: str, results: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table("", *(f"distance, {n}, dB" for n in FRAMES), "pocketsphinx's error", "x real time", title=title)
+    for way, row in results.items():
+        distances = [f"{row[f'distance_{n}_db']:.2f}" if way != "recordings" else "" for n in FRAMES]
+        speed = f"{row['times_real_time']:.0f}" if way != "recordings" else ""
+        table.add_row(way, *distances, f"{row['error']:.1%}" if "error" in row else "", speed)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
@@ -74,6 +135,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", type=int, help="score only so many")
     parser.add_argument("--run", type=Path, help="folder of the training")
+    parser.add_argument("--people", type=Path, help="folder of package_speech.py")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="argument of the vocoder")
     parser.add_argument("--output", type=Path, default=RESULTS / "vocoder.json")
     arguments = parser.parse_args()
@@ -91,35 +153,19 @@ def main() -> None:
 
     rows = data.test.where(held_out="voice").unique("speech")
     rows = rows.select(np.linspace(0, len(rows) - 1, min(len(rows), arguments.clips or len(rows))).astype(np.int64))
-    names = rows.column("name")
+    ways = {"Griffin-Lim": None, "vocoder": vocoder, "trained": TrainedVocoder(audio).eval()}
     recordings = [audio.samples(resolve(cell, audio, rows.source.root)) for cell in rows.column("speech")]
-    mels = [audio.to_model(torch.from_numpy(audio.read(clip))[None])[0] for clip in recordings]
+    phrases = sorted(set(data.train.column("name")) | set(rows.column("name")))
+    results, speeds = measure(audio, ways, recordings, rows.column("name"), phrases, arguments.rounds)
+    people: dict[str, dict[str, dict[str, float]]] = {}
+    for language in HELD_OUT if arguments.people else ():
+        said, clips = zip(*held_out(language, arguments.people, PEOPLE_CLIPS), strict=True)
+        longer = pm.Audio(max_seconds=MOST_SECONDS)
+        people[language] = measure(longer, ways, clips, said, sorted(set(said) - {""}), 1)[0]
     seconds = sum(map(len, recordings)) / audio.sample_rate_hz
-    recogniser = Recogniser(sorted(set(data.train.column("name")) | set(names)))
-
-    ways, made, speeds = {"Griffin-Lim": None, "vocoder": vocoder}, {}, {"Griffin-Lim": [], "vocoder": []}
-    for _ in range(arguments.rounds):
-        for way, maker in ways.items():
-            audio.vocoder = maker
-            start = time.process_time()
-            made[way] = [audio.write(mel).samples for mel in mels]
-            speeds[way].append(seconds / (time.process_time() - start))
-    made["recordings"] = recordings
-
-    results: dict[str, dict[str, float]] = {}
-    for way, clips in made.items():
-        heard = recogniser.recognise([Waveform(clip, audio.sample_rate_hz) for clip in clips])
-        said = [recogniser.sayable.get(name) for name in names]
-        wrong = [a != b for a, b in zip(said, heard, strict=True) if a]
-        results[way] = {"error": float(np.mean(wrong))}
-        if way != "recordings":
-            for n_fft in FRAMES:
-                distances = [
-                    log_spectral_distance(c[: len(r)], r, n_fft) for c, r in zip(clips, recordings, strict=True)
-                ]
-                results[way][f"distance_{n_fft}_db"] = float(np.mean(distances))
-            results[way]["times_real_time"] = median(speeds[way])
-    ratio = median(a / b for a, b in zip(speeds["vocoder"], speeds["Griffin-Lim"], strict=True))
+    ratio, of_trained = (
+        median(a / b for a, b in zip(speeds[way], speeds["Griffin-Lim"], strict=True)) for way in ("vocoder", "trained")
+    )
     ours, theirs = results["vocoder"], results["Griffin-Lim"]
     bars = {
         "log-spectral distance below Griffin-Lim's": all(
@@ -130,15 +176,12 @@ def main() -> None:
         "faster than real time on one core": ours["times_real_time"] > 1,
     }
 
-    table = Table("", *(f"distance, {n}, dB" for n in FRAMES), "pocketsphinx's error", "x real time", title="Vocoder")
-    for way, row in results.items():
-        distances = [f"{row[f'distance_{n}_db']:.2f}" if way != "recordings" else "" for n in FRAMES]
-        speed = f"{row['times_real_time']:.0f}" if way != "recordings" else ""
-        table.add_row(way, *distances, f"{row['error']:.1%}", speed)
     console = Console()
-    console.print(table)
+    for title, measured in {"Vocoder": results, **people}.items():
+        console.print(shown(title, measured))
     console.print(
-        f"{len(recordings)} clips, {seconds:.0f} s; {ratio:.2f} x as fast as Griffin-Lim; {last['step']} steps"
+        f"{len(recordings)} clips, {seconds:.0f} s; {ratio:.2f} x as fast as Griffin-Lim, trained {of_trained:.2f} x; "
+        f"{last['step']} steps"
     )
     for bar, met in bars.items():
         console.print(f"{'met' if met else 'NOT MET'}: {bar}")
@@ -152,6 +195,8 @@ def main() -> None:
         "parameters": sum(parameter.numel() for parameter in vocoder.parameters()),
         "results": results,
         "ratio_of_speeds": ratio,
+        "ratio_of_speeds_trained": of_trained,
+        **({"people": people} if people else {}),
         "bars": bars,
     }
     save(report, arguments.output)

@@ -63,8 +63,8 @@ def train_on_ray(
     resolved, data = prepare(recipe, source, settings, strict=strict)  # mistakes are told before anything is started
     told = describe_data(data)
     given: dict[str, Any] = {
-        "recipe": resolved.model_dump(mode="json"), "source": resolved.data.source or source, "run": str(run),
-        "overwrite": overwrite, "strict": strict,
+        "recipe": resolved.model_dump(mode="json", exclude_unset=True), "source": resolved.data.source or source,
+        "run": str(run), "overwrite": overwrite, "strict": strict,
     }  # fmt: skip
     if not isinstance(given["source"], str | Path):
         raise ConfigError("data: rows in memory are on one machine only; name files that all machines reach")

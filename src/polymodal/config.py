@@ -22,7 +22,7 @@ from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.migration import migrate_recipe
-from polymodal.modalities import MODALITIES, Modality, build, kind_of
+from polymodal.modalities import MODALITIES, Modality, build
 from polymodal.types import Space
 from polymodal.vocoders import VOCODERS
 from polymodal.yaml_text import parse_yaml
@@ -56,27 +56,30 @@ class DefaultParts(Parts):
 
     Attributes:
         from_scratch: Those in place of what comes trained, for recipes with ``from_scratch`` and for fields that the
-            codec does not take.
+            codec or the vocoder does not take; null is none.
         small: Those of small fields, as far as it names them; they have no codec unless it names one.
     """
 
     from_scratch: Parts | None = None
     small: SmallParts | None = None
 
-    def of(self, space: Space | None, from_scratch: bool = False) -> Parts:
+    def of(self, space: Space | None, modality: Modality | None = None, from_scratch: bool = False) -> Parts:
         """Those of a field of a space; if it is not known, of a large one."""
         parts = self.model_dump(include=set(Parts.model_fields))
-        if self.from_scratch and (from_scratch or self.refusal(space)):
-            parts |= self.from_scratch.model_dump(exclude_none=True)
+        if self.from_scratch and (from_scratch or self.refusals(space, modality)):
+            parts |= self.from_scratch.model_dump(exclude_unset=True)
         if self.small and self._is_small(space):
             parts |= {"codec": None} | self.small.model_dump(exclude={"places"}, exclude_none=True)
         return Parts(**parts)
 
-    def refusal(self, space: Space | None) -> str | None:
-        """None if the codec takes fields of a space, or they need none, else the reason why not."""
-        if self.codec is None or space is None or self._is_small(space):
-            return None
-        return CODECS[self.codec["kind"]].accepts(space)
+    def refusals(self, space: Space | None, modality: Modality | None = None) -> dict[str, str]:
+        """Why the codec and the vocoder, whichever a field needs, do not take it; empty if they do."""
+        found = {}
+        if self.codec and space and not self._is_small(space) and (reason := CODECS[self.codec["kind"]].accepts(space)):
+            found["codec"] = f"codec {self.codec['kind']} {reason}, not {space}"
+        if self.vocoder and modality and (reason := VOCODERS[self.vocoder["kind"]].accepts(modality)):
+            found["vocoder"] = f"vocoder {self.vocoder['kind']} {reason}, not {modality}"
+        return found
 
     def _is_small(self, space: Space | None) -> bool:
         return self.small is not None and space is not None and math.prod(space.grid) <= self.small.places
@@ -338,15 +341,16 @@ class Recipe(_Strict):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
 
-    def parts(self, name: str, space: Space | None = None) -> Parts:
+    def parts(self, name: str, space: Space | None = None, modality: Modality | None = None) -> Parts:
         """The parts of a field: its own, else the defaults of its modality; arguments of one kind are merged.
 
         Args:
             name: Name of the field.
             space: Its space, where that is known: small fields may have defaults of their own.
+            modality: What it is made of, where that is known: a vocoder may not take it.
         """
         field = self.fields[name]
-        default = self.defaults.get(field.modality, DefaultParts()).of(space, self.from_scratch)
+        default = self.defaults.get(field.modality, DefaultParts()).of(space, modality, self.from_scratch)
         return Parts(**{part: _merge(getattr(default, part), getattr(field, part)) for part in Parts.model_fields})
 
 
@@ -379,8 +383,7 @@ def build_part(family: str | Mapping[str, type], part: Part, where: str, *positi
     kind, arguments = check_part(family, part, where)
     accepts = getattr(kind, "accepts", None)
     if accepts and (reason := accepts(positional[0])):
-        given = kind_of(positional[0]) if isinstance(positional[0], Modality) else positional[0]
-        raise ConfigError(f"{where}.kind: '{part['kind']}' does not fit: it {reason}, not {given}")
+        raise ConfigError(f"{where}.kind: '{part['kind']}' does not fit: it {reason}, not {positional[0]}")
     try:
         return kind(*positional, **arguments)
     except ConfigError as error:

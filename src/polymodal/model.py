@@ -89,7 +89,7 @@ class Model(nn.Module):
         encoders, codecs, heads, vocoders, fields = {}, {}, {}, {}, {}
         for name, modality in modalities.items():
             role, space, where = recipe.fields[name].role, modality.space, f"fields.{name}"
-            parts, chosen = recipe.parts(name, space), dict[str, Part | None]()
+            parts, chosen = recipe.parts(name, space, modality), dict[str, Part | None]()
             if role != "output":
                 part = parts.encoder or default_encoder(modality)
                 encoders[name], chosen["encoder"] = build_sized(

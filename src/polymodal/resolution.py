@@ -43,20 +43,19 @@ def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping
 
 
 def replaced(recipe: Recipe, modalities: Mapping[str, Modality]) -> Iterator[str]:
-    """Fields for which a run learns parts of its own, as the codec that they have by default does not take them.
+    """Fields that have other parts, as the codec or the vocoder that they have by default does not take them.
 
     Args:
         recipe: With the fields of the data.
         modalities: By field.
     """
     for name, field in recipe.fields.items():
-        default, space = recipe.defaults.get(field.modality), modalities[name].space
-        own = recipe.from_scratch or field.codec or field.role == "input"
-        if default and default.codec and default.from_scratch and not own and (reason := default.refusal(space)):
-            yield (
-                f"{name}: codec {default.codec['kind']} {reason}, not {space}; "
-                f"defaults.{field.modality}.from_scratch takes its place"
-            )
+        default, modality = recipe.defaults.get(field.modality), modalities[name]
+        if not (default and default.from_scratch) or recipe.from_scratch or field.role == "input":
+            continue
+        for family, reason in default.refusals(modality.space, modality).items():
+            if not getattr(field, family):
+                yield f"{name}: {reason}; defaults.{field.modality}.from_scratch takes its place"
 
 
 def check_fit(recipe: Recipe, modalities: Mapping[str, Modality]) -> None:

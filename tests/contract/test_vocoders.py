@@ -13,20 +13,26 @@ SETTINGS = [
     {"sample_rate_hz": 4000, "max_seconds": 0.5, "mels": 12, "n_fft": 256, "hop_length": 64},
     {"sample_rate_hz": 4000, "max_seconds": 0.5, "mels": 20, "n_fft": 200, "hop_length": 80, "f_min_hz": 50.0},
 ]
-OPTIONS = [{}, {"adversarial": 0.1}]
+SMALL = {"width": 8, "depth": 1, "intermediate_size": 16, "crop_frames": 6}
+CASES = [
+    (kind, settings, {**options, **SMALL})
+    for kind, vocoder in VOCODERS.items()
+    if vocoder.trains
+    for settings in SETTINGS
+    for options in ({}, {"adversarial": 0.1})
+] + [
+    (kind, {"max_seconds": 0.5}, {"tune": True})
+    for kind, vocoder in VOCODERS.items()
+    if not vocoder.trains and not needs_model(vocoder)
+]
 
 
-LEARNING = [kind for kind, vocoder in VOCODERS.items() if not needs_model(vocoder)]
-
-
-@pytest.fixture(
-    params=[(k, s, o) for k in LEARNING for s in range(len(SETTINGS)) for o in range(len(OPTIONS))], ids=str
-)
+@pytest.fixture(params=CASES, ids=lambda case: case[0])
 def audio_and_vocoder(request) -> tuple[Audio, Vocoder]:
-    kind, setting, option = request.param
+    kind, settings, options = request.param
     torch.manual_seed(0)
-    audio = Audio(**SETTINGS[setting])
-    return audio, VOCODERS[kind](audio, width=8, depth=1, intermediate_size=16, crop_frames=6, **OPTIONS[option])
+    audio = Audio(**settings)
+    return audio, VOCODERS[kind](audio, **options)
 
 
 def clips(audio: Audio, frames: tuple[int, ...] = (9, 4, 1)) -> tuple[Field, Field]:

@@ -118,10 +118,18 @@ def test_a_vocoder_that_does_not_learn_is_not_trained_and_not_saved(world, recip
         pm.fit(own, world / "rows.jsonl", run=tmp_path / "other", set={"train.vocoder_from": str(run.run)})
 
 
-def test_one_option_gives_a_recipe_a_vocoder():
+def test_an_exported_file_says_who_makes_its_spectrogram_heard(spoken, tmp_path, capsys):
+    file = tmp_path / "tone.onnx"
+    command = ["export", str(spoken.run), "--direction", "name->tone", "-o", str(file), "--alone"]
+    assert main([*command, "--option", "tone.steps=1"]) == 0
+    told = capsys.readouterr().out
+    assert "tone: the file draws spectrograms; what runs it makes them heard by Griffin and Lim" in told
+
+
+def test_one_option_gives_a_recipe_another_vocoder():
     option = parse_override("defaults.audio.vocoder.kind=istft")
     plain, own = (load_recipe("any-to-any", options).defaults["audio"] for options in ({}, dict([option])))
-    assert plain.vocoder is None
+    assert plain.vocoder == {"kind": "trained"}
     assert own == plain.model_copy(update={"vocoder": {"kind": "istft"}})
 
 

@@ -62,6 +62,10 @@ def run(args: Any) -> None:
         f"{done.path}: {done.direction}, {done.file_bytes / 1e6:.1f} MB; {done.rows} samples differ from PyTorch's by "
         f"{done.difference:.1e} at most"
     )
+    if to in model.vocoders:
+        print(
+            f"{to}: the file draws spectrograms; what runs it makes them heard by Griffin and Lim, not by the vocoder"
+        )
     if not args.alone:
         for path in write_runner(args.output):
             print(path)

@@ -1,11 +1,12 @@
 """A vocoder for speech that comes trained with the package."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.modalities import Audio, Modality
 from polymodal.types import Field, Losses
@@ -13,8 +14,12 @@ from polymodal.vocoders.base import Vocoder
 from polymodal.vocoders.istft import IstftVocoder
 
 SHAPE: dict[str, Any] = {"width": 256, "depth": 6, "intermediate_size": 448}
-"""Of the network whose weights ``trained_weights`` holds."""
+"""Of the network whose weights come along."""
 REVISION = "speech-16k-1"
+HEARD = {
+    "sample_rate_hz": 16_000, "mels": 80, "hop_length": 256, "n_fft": 1024, "f_min_hz": 0.0, "f_max_hz": 8000.0,
+}  # fmt: skip
+"""Settings of ``Audio``, all of them its defaults, of the spectrograms that the weights know."""
 
 
 @cache
@@ -25,9 +30,9 @@ def _weights() -> dict[str, Tensor]:
 
 
 class TrainedVocoder(Vocoder):
-    """Makes speech of spectrograms with the settings that ``Audio`` has by default, by weights that come along.
+    """Makes speech of spectrograms that have the settings which ``Audio`` has by default, by weights that come along.
 
-    An ``IstftVocoder``, made of recordings and of voices of speech synthesis in many languages;
+    An ``IstftVocoder`` that has learned from recordings and from voices of speech synthesis, in many languages;
     ``vocoders/weights/README.md`` says which, and what it is not good for.
 
     Args:
@@ -49,12 +54,16 @@ class TrainedVocoder(Vocoder):
     def accepts(cls, modality: Modality) -> str | None:
         if reason := super().accepts(modality):
             return reason
-        ours, known = (audio.portable() for audio in (modality, Audio()))
-        wrong = [name for name in known if name != "most_samples" and ours[name] != known[name]]
-        return f"is made for spectrograms with {', '.join(f'{n} {known[n]:g}' for n in wrong)}" if wrong else None
+        given = modality.portable()
+        wrong = [name for name, known in HEARD.items() if given[name] != known]
+        right = ", ".join(f"{name} {HEARD[name]:g}" for name in wrong)
+        return f"makes sound of spectrograms with {right}, as they are by default" if wrong else None
 
     def forward(self, mel: Tensor) -> Tensor:
         return self.network(mel)
+
+    def parameters_of(self, player: str) -> Iterator[nn.Parameter]:
+        yield from self.network.parameters_of(player) if self.trains else ()
 
     def loss(self, mel: Field, samples: Field, player: str, keys: Tensor) -> Losses:
         """Those of ``IstftVocoder``."""

@@ -93,6 +93,6 @@ def test_says_what_is_wrong():
         build_part("vocoder", {"kind": "istft", "width": 0}, "fields.speech.vocoder", audio)
     with pytest.raises(ConfigError, match=r"'istf' is unknown; did you mean 'istft'"):
         build_part("vocoder", {"kind": "istf"}, "fields.speech.vocoder", audio)
-    expected = r"fields.picture.vocoder.kind: 'istft' does not fit: it makes sound of spectrograms, not image"
+    expected = r"fields.picture.vocoder.kind: 'istft' does not fit: it makes sound of spectrograms, not Image"
     with pytest.raises(ConfigError, match=expected):
         build_part("vocoder", {"kind": "istft"}, "fields.picture.vocoder", Image(size=16))
