@@ -53,7 +53,7 @@ from record import RESULTS, about, save  # noqa: E402
 
 FRAMES = (1024, 512, 256)
 SILENCE_DB = -80
-SPEED_BAR, PEOPLE_CLIPS = 3.0, 128
+SPEED_BAR, PEOPLE_CLIPS = 3.0, 66
 
 
 def log_spectral_distance(made: np.ndarray, real: np.ndarray, n_fft: int) -> float:
