@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
@@ -66,20 +66,18 @@ class DefaultParts(Parts):
     def of(self, space: Space | None, modality: Modality | None = None, from_scratch: bool = False) -> Parts:
         """Those of a field of a space; if it is not known, of a large one."""
         parts = self.model_dump(include=set(Parts.model_fields))
-        if self.from_scratch and (from_scratch or self.refusals(space, modality)):
+        if self.from_scratch and (from_scratch or any(self.refusals(space, modality))):
             parts |= self.from_scratch.model_dump(exclude_unset=True)
         if self.small and self._is_small(space):
             parts |= {"codec": None} | self.small.model_dump(exclude={"places"}, exclude_none=True)
         return Parts(**parts)
 
-    def refusals(self, space: Space | None, modality: Modality | None = None) -> dict[str, str]:
-        """Why the codec and the vocoder, whichever a field needs, do not take it; empty if they do."""
-        found = {}
+    def refusals(self, space: Space | None, modality: Modality | None = None) -> Iterator[tuple[str, str]]:
+        """Of the codec and the vocoder, as far as a field needs them, those that do not take it, and why."""
         if self.codec and space and not self._is_small(space) and (reason := CODECS[self.codec["kind"]].accepts(space)):
-            found["codec"] = f"codec {self.codec['kind']} {reason}, not {space}"
+            yield "codec", f"codec {self.codec['kind']} {reason}, not {space}"
         if self.vocoder and modality and (reason := VOCODERS[self.vocoder["kind"]].accepts(modality)):
-            found["vocoder"] = f"vocoder {self.vocoder['kind']} {reason}, not {modality}"
-        return found
+            yield "vocoder", f"vocoder {self.vocoder['kind']} {reason}, not {modality}"
 
     def _is_small(self, space: Space | None) -> bool:
         return self.small is not None and space is not None and math.prod(space.grid) <= self.small.places

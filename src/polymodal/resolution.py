@@ -53,7 +53,7 @@ def replaced(recipe: Recipe, modalities: Mapping[str, Modality]) -> Iterator[str
         default, modality = recipe.defaults.get(field.modality), modalities[name]
         if not (default and default.from_scratch) or recipe.from_scratch or field.role == "input":
             continue
-        for family, reason in default.refusals(modality.space, modality).items():
+        for family, reason in default.refusals(modality.space, modality):
             if not getattr(field, family):
                 yield f"{name}: {reason}; defaults.{field.modality}.from_scratch takes its place"
 

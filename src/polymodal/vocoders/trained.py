@@ -13,8 +13,8 @@ from polymodal.types import Field, Losses
 from polymodal.vocoders.base import Vocoder
 from polymodal.vocoders.istft import IstftVocoder
 
-SHAPE: dict[str, Any] = {"width": 256, "depth": 6, "intermediate_size": 448}
-"""Of the network whose weights come along."""
+SHAPE: dict[str, Any] = {"width": 256, "depth": 6, "intermediate_size": 448, "refinements": 8}
+"""Of the network whose weights come along; with more refinements frames are nearer, and what is shorter is less so."""
 REVISION = "speech-16k-1"
 HEARD = {
     "sample_rate_hz": 16_000, "mels": 80, "hop_length": 256, "n_fft": 1024, "f_min_hz": 0.0, "f_max_hz": 8000.0,
