@@ -79,7 +79,7 @@ HELD_OUT = {
     "English": ("tuxpaint-stamps-default", r"_desc\.ogg$"),
     "Italian": ("asterisk-core-sounds-it-g722", _ASTERISK),
 }
-"""Recordings of people whom nothing learns from."""
+"""Recordings that nothing learns from."""
 
 
 def held_out(language: str, folder: Path, most: int | None = None) -> list[tuple[str, np.ndarray]]:

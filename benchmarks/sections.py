@@ -663,8 +663,8 @@ SECTIONS: dict[str, Section] = {
         "python benchmarks/vocoder.py --steps 1000 --clips 160 --people speech --output "
         "benchmarks/results/trained_vocoder.json",
         "As above, with the vocoder that comes trained, and a run's own after the thousand steps that are the default. "
-        "`people`: recordings of people whom nothing learned from, one who says English phrases, which the recogniser "
-        "chooses among, and one who speaks Italian; `speech` is the folder of `package_speech.py`. The error is "
+        "`people`: recordings that nothing learned from, of English phrases, which the recogniser "
+        "chooses among, and of a man who speaks Italian; `speech` is the folder of `package_speech.py`. The error is "
         "of phrases whose words its dictionary has, 55 of the English ones. Minutes are those of a shared core.",
         "Griffin-Lim needs no weights, and serves spectrograms of any settings and of any sound. Vocoders that learn "
         "for days on a GPU sound better than any of these.",

@@ -3,8 +3,8 @@
     python benchmarks/vocoder.py [--minutes 10 | --steps 6000] [--rounds 5] [--clips 160] [--run FOLDER] [--people DIR]
 
 All make sound of the spectrograms of the two held-out voices of `emoji:concepts=240` (extra `demo`), after the run's
-vocoder has learned from the training voices on one core. With --people, a folder of `package_speech.py`, of people as
-well whom nothing learned from: one who says English phrases, which are the recogniser's grammar, and one who speaks
+vocoder has learned from the training voices on one core. With --people, a folder of `package_speech.py`, of
+recordings as well that nothing learned from: English phrases, which are the recogniser's grammar, and a man who speaks
 Italian. Compared with the recordings:
 
 - log-spectral distance: root mean square over frequencies, in decibels of the magnitude, mean over frames and clips,
