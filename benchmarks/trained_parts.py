@@ -1,7 +1,7 @@
-"""The picture codec that comes trained, beside codecs that learn in a run's own minutes.
+"""The parts that come trained, beside those that learn in a run's own minutes.
 
     apt-get install sweethome3d-furniture
-    python benchmarks/trained_parts.py FOLDER [--parts reconstruction generation] [--minutes 0.6] [--sides 64 128 256]
+    python benchmarks/trained_parts.py FOLDER [--parts reconstruction generation encoders] [--sides 64 128 256]
 
 FOLDER is that of ``package_pictures.py``, which downloads what is not there yet. The photographs that are
 reconstructed are of packages that nothing learned from, each a square shrunk to 64, 128 and 256 pixels a side. A run's
@@ -17,14 +17,23 @@ goes with it, and ``from_scratch``, with a codec of its own minutes and the head
 (less is better) in the features of a classifier that learned categories from all training rows, and the share of icons
 in which it sees the name's category, beside real ones. Furniture is in nothing that the codec learned from. This part
 needs no photographs, and leaves sheets of icons in FOLDER, real ones above. Figures of a part that is not named stay.
+
+``encoders``: names, icons and categories of the same rows, read by the encoders of ``any-to-any``, by those that come
+trained, by these while they learn as well (``tune``), and by that of pictures alone while it learns. Each run has
+``--encoder-minutes`` of the processor, for categories alone and the alignment of names and icons. Shares of rows that
+no training saw: the category that is found right from the icon, from the name and from both, and how often a row's own
+icon is the nearest to its name, and among the nearest five, and the reverse. Furniture is in nothing that these
+encoders learned from.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +48,7 @@ from package_pictures import HELD_OUT, SOURCES, Source, pictures, square
 from polymodal.codecs import Codec
 from polymodal.codecs.trained import TrainedAutoencoder
 from polymodal.config import load_recipe
+from polymodal.embedding import AlignedEmbedder
 from polymodal.evaluation.metrics.psnr import psnr
 from polymodal.evaluation.metrics.ssim import ssim
 from polymodal.generation import contact
@@ -46,9 +56,17 @@ from polymodal.types import Field, Space
 from record import RESULTS, about, save
 from set_metrics import kernel_distance
 
-PARTS = ("reconstruction", "generation")
+PARTS = ("reconstruction", "generation", "encoders")
 PHOTOGRAPHS, ROWS, DRAWS = 768, 512, 4
 CODECS = ("its own", "trained")
+FROZEN, TUNED = {"kind": "trained"}, {"kind": "trained", "tune": True}
+READERS: dict[str, dict[str, dict[str, Any]]] = {
+    "its own": {"icon": {"kind": "picture", "depth": 1, "augment": 0.3}},
+    "trained": {"icon": FROZEN, "name": FROZEN},
+    "tuned": {"icon": TUNED, "name": TUNED},
+    "tuned, icons alone": {"icon": TUNED},
+}
+"""Encoders of fields; that of a field which is not named is ``any-to-any``'s own."""
 FURNITURE = {
     "name": {"modality": "text", "max_length": 48},
     "icon": {"modality": "image", "size": 64},
@@ -114,7 +132,6 @@ def generation(minutes: float, seed: int, sheets: Path, codecs: Sequence[str]) -
     """Scores of icons from names, by codec; a sheet of them is left in a folder."""
     data = pm.load("furniture:meshes=false", FURNITURE)
     judge = Classifier.train(data.train, data.test, picture="icon", label="category", epochs=12, width=16, seed=seed)
-    train = data.train.select(np.random.default_rng(seed).permutation(len(data.train))[:ROWS])
     asked = [{"name": name} for name in data.test.column("name")]
     truth = data.test.decode(data.test.batch(np.arange(len(data.test))))["icon"].value
     rows: list[dict[str, Any]] = [{"codec": "real", "category": judge.accuracy}]
@@ -122,9 +139,7 @@ def generation(minutes: float, seed: int, sheets: Path, codecs: Sequence[str]) -
         with tempfile.TemporaryDirectory() as run:
             settings = {"train.minutes": minutes, "train.clock": "processor", "train.seed": seed}
             settings["from_scratch"] = name == "its own"
-            model = pm.fit(
-                "any-to-any", replace(data, train=train), run=Path(run) / "run", print_progress=False, set=settings
-            )
+            model = pm.fit("any-to-any", few(data, seed), run=Path(run) / "run", print_progress=False, set=settings)
             made = [row["icon"] for row in model.generate_batch(asked * DRAWS, "icon", seed=seed)]
         image = model.fields["icon"]
         icons = torch.stack([image.to_model(torch.from_numpy(image.read(icon))) for icon in made])
@@ -134,6 +149,44 @@ def generation(minutes: float, seed: int, sheets: Path, codecs: Sequence[str]) -
         print(rows[-1], flush=True)
         first = [[made[draw * len(asked) + place] for place in range(16)] for draw in range(3)]
         contact([[data.test[place]["icon"] for place in range(16)], *first]).save(sheets / f"{name}.png")
+    return rows
+
+
+def few(data: pm.Data, seed: int) -> pm.Data:
+    """The data with ``ROWS`` rows to learn from."""
+    return replace(data, train=data.train.select(np.random.default_rng(seed).permutation(len(data.train))[:ROWS]))
+
+
+def encoders(minutes: float, seeds: Sequence[int], readers: Sequence[str]) -> list[dict[str, Any]]:
+    """Scores of what is told of names and icons that were never seen, by encoder and seed."""
+    data = pm.load("furniture:meshes=false", FURNITURE)
+    categories = data.test.column("category")
+    usual = Counter(data.train.column("category")).most_common(1)[0][0]
+    chance = {"category": float(np.mean([category == usual for category in categories])), "first": 1 / len(data.test)}
+    rows: list[dict[str, Any]] = [{"encoder": "chance", **chance}]
+    for seed, name in product(seeds, readers):
+        fields = {field: FURNITURE[field] | {"role": "input"} for field in ("name", "icon")}
+        fields |= {field: fields[field] | {"encoder": part} for field, part in READERS[name].items()}
+        fields["category"] = FURNITURE["category"] | {"role": "output"}
+        settings = {"train.minutes": minutes, "train.clock": "processor", "train.seed": seed, "fields": fields}
+        with tempfile.TemporaryDirectory() as run:
+            model = pm.fit("any-to-any", few(data, seed), run=Path(run) / "run", print_progress=False, set=settings)
+            found: dict[str, Any] = {"encoder": name, "seed": seed, "minutes": minutes}
+            for given in (["icon"], ["name"], ["name", "icon"]):
+                asked = [
+                    {field: row[field] for field in given} for row in (data.test[k] for k in range(len(data.test)))
+                ]
+                made = model.generate_batch(asked, "category", options={"category": {"temperature": 0.0}})
+                right = [row["category"] == category for row, category in zip(made, categories, strict=True)]
+                found["category by " + " and ".join(given)] = float(np.mean(right))
+            embedder = AlignedEmbedder.measure(model.model, few(data, seed).train)
+            places = {field: embedder.embed_rows(field, data.test) for field in ("name", "icon")}
+        for one, other in (("name", "icon"), ("icon", "name")):
+            scores = places[one] @ places[other].T
+            rank = (scores > scores.diagonal()[:, None]).sum(1)
+            found |= {f"{one} -> {other}, first {n}": float((rank < n).float().mean()) for n in (1, 5)}
+        rows.append(found)
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -147,10 +200,10 @@ def pieced(told: dict[str, Any], result: dict[str, Any], output: Path) -> dict[s
     return told | {"calls": calls} | {part: result.get(part, known.get(part)) for part in PARTS if part in calls}
 
 
-def kept(output: Path, measured: Sequence[str]) -> list[dict[str, Any]]:
-    """Of a file, the icons by codecs that were not measured now."""
+def kept(output: Path, part: str, kind: str, measured: Sequence[Any]) -> list[dict[str, Any]]:
+    """Of a file, the figures of a part by codecs or encoders that were not measured now."""
     known = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
-    return [row for row in known.get("generation", []) if row["codec"] not in measured]
+    return [row for row in known.get(part, []) if row[kind] not in [now[kind] for now in measured]]
 
 
 def main() -> None:
@@ -159,8 +212,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.6)
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--run-minutes", type=float, default=2.0)
+    parser.add_argument("--encoder-minutes", type=float, default=2.0)
+    parser.add_argument("--encoder-seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--codecs", nargs="+", choices=CODECS, default=CODECS, help="of `generation`")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS), help="of `encoders`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "trained_parts.json")
     arguments = parser.parse_args()
@@ -170,7 +226,10 @@ def main() -> None:
         result["reconstruction"] = reconstruction(arguments.folder, arguments.sides, arguments.minutes)
     if "generation" in arguments.parts:
         rows = generation(arguments.run_minutes, arguments.seed, arguments.folder, arguments.codecs)
-        result["generation"] = rows + kept(arguments.output, [row["codec"] for row in rows])
+        result["generation"] = rows + kept(arguments.output, "generation", "codec", rows)
+    if "encoders" in arguments.parts:
+        rows = encoders(arguments.encoder_minutes, arguments.encoder_seeds, arguments.readers)
+        result["encoders"] = rows + kept(arguments.output, "encoders", "encoder", rows)
     told = about(time.perf_counter() - begin, seed=arguments.seed) | {"minutes": arguments.minutes}
     save(pieced(told, result, arguments.output), arguments.output)
 

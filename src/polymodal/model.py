@@ -138,7 +138,7 @@ class Model(nn.Module):
             module.requires_grad_(False).eval()
 
     def _refuse_trained(self) -> None:
-        """Refuses parts that bring weights with them.
+        """Refuses parts that bring weights with them, and fields that bring a vocabulary.
 
         Raises:
             ConfigError: There is one.
@@ -148,6 +148,11 @@ class Model(nn.Module):
                 family, name, *_ = path.split(".")
                 where = f"fields.{name}.{family.removesuffix('s')}"
                 raise ConfigError(f"{where}: comes trained, which from_scratch does without; name a kind that learns")
+        for name, modality in self.modalities.items():
+            if modality.comes_trained:
+                raise ConfigError(
+                    f"fields.{name}.tokenizer: comes trained, which from_scratch does without; 'bpe' learns one"
+                )
 
     @property
     def players(self) -> tuple[str, ...]:

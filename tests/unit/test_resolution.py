@@ -145,6 +145,16 @@ def test_what_comes_trained_is_refused_from_scratch(codec):
             check_fit(load_recipe("any-to-any", changes), LARGE)
 
 
+@pytest.mark.parametrize("tune", [False, True])
+def test_encoders_and_vocabularies_that_come_trained_are_refused_from_scratch(tune):
+    encoder = {"from_scratch": True, "fields.name": {"modality": "text", "encoder": {"kind": "trained", "tune": tune}}}
+    with refused("fields.name.encoder: comes trained", "from_scratch", "kind", by=ConfigError):
+        check_fit(load_recipe("any-to-any", encoder), LARGE | {"name": pm.Text()})
+    for name in (pm.Text(tokenizer="trained"), pm.Text(**pm.Text(tokenizer="trained").state())):
+        with refused("fields.name.tokenizer: comes trained", "from_scratch", "bpe", by=ConfigError):
+            check_fit(load_recipe("any-to-any", {"from_scratch": True}), LARGE | {"name": name})
+
+
 def test_it_is_told_where_the_codec_that_comes_trained_does_not_take_a_field():
     defaults = {"codec": {"kind": "trained"}, "from_scratch": {"codec": {"kind": "kl"}}}
     recipe = resolve(load_recipe({}, {"defaults.audio": defaults, "defaults.image": defaults}), FIELDS)

@@ -8,6 +8,7 @@ from polymodal.encoders.points import PointsEncoder
 from polymodal.encoders.pretrained import PretrainedEncoder
 from polymodal.encoders.sequence import SequenceEncoder
 from polymodal.encoders.spectrogram import SpectrogramEncoder
+from polymodal.encoders.trained import TrainedEncoder
 from polymodal.encoders.vector import VectorEncoder
 from polymodal.encoders.waveform import WaveformEncoder
 
@@ -19,6 +20,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "pretrained": PretrainedEncoder,
     "sequence": SequenceEncoder,
     "spectrogram": SpectrogramEncoder,
+    "trained": TrainedEncoder,
     "vector": VectorEncoder,
     "waveform": WaveformEncoder,
 }

@@ -50,6 +50,11 @@ class Encoder(nn.Module, ABC):
         """Names weights that it computes with and that are none of its parameters; empty if there are none."""
         return ""
 
+    @property
+    def no_graph(self) -> str:
+        """Why it becomes no graph of ONNX, as a sentence goes on; empty where nothing is known against it."""
+        return ""
+
     def bind(self, modality: Modality) -> None:
         """Says whose values it reads, which a pretrained encoder brings to a form of its own; the model calls it once.
 

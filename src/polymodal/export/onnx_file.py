@@ -134,15 +134,16 @@ def _refuse_parts(module: Direction, direction: str) -> None:
     """Refuses what is known not to become a graph."""
     model, to = module.model, module.to_field
     parts: dict[str, Any] = {f"encoder of '{name}'": model.encoders[name] for name in module.given}
-    still = [name for name, encoder in parts.items() if not encoder.trains]
     parts |= {f"codec of '{name}'": codec for name, codec in model.codecs.items() if name == to}
     parts[f"head of '{to}'"] = model.heads[to]
     for name, part in parts.items():
-        if name in still or any(getattr(inner, "digest", "") for inner in part.modules()):
+        if any(getattr(inner, "digest", "") for inner in part.modules()):
             raise ConfigError(
                 f"{direction}: is not exported: the {name} brings weights of its own ({type(part).__name__}); export "
                 "that from where it comes from"
             )
+        if reason := getattr(part, "no_graph", ""):
+            raise ConfigError(f"{direction}: is not exported: the {name} {reason}")
     if getattr(module.options, "truncation", 0):
         raise ConfigError(f"{direction}: is not exported: truncation needs a function that ONNX lacks (erfinv)")
 

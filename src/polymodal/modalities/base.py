@@ -148,6 +148,7 @@ class Modality(ABC):
             ``names_file`` for exceptions.
         prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
         most_bytes: Larger files are not read into memory.
+        comes_trained: Whether it knows what was learned elsewhere and came with the package.
         transform: Samples <-> log-mels, of sound.
         waveform_hz: Samples per second, where the model's form is sound itself, cut into frames (samples, frames), and
             not its standardised log-mel spectrogram (bands, frames).
@@ -160,6 +161,7 @@ class Modality(ABC):
     inline: ClassVar[bool] = False
     prepares_on: ClassVar[Literal["train", "all"]] = "train"
     most_bytes: ClassVar[int] = 1 << 30
+    comes_trained: bool = False
     transform: MelTransform | None = None
     waveform_hz: int | None = None
 

@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from polymodal.errors import ConfigError, DataError, quote
 from polymodal.modalities.base import ColumnSample, Modality, Stored, read_file, usual_limit
+from polymodal.modalities.vocabulary import byte_pairs, trained_vocabulary
 from polymodal.types import Space
 
 _TAUGHT = 1 << 12
@@ -33,14 +34,13 @@ class Text(Modality):
 
     Args:
         max_length: Most ids of a text, its end included. A longer text is refused, never cut.
-        tokenizer: None for bytes; ``bpe`` to learn byte pair encoding from the training rows, which puts the learned
-            tokenizer, in the JSON of the ``tokenizers`` library, in this argument's place.
+        tokenizer: None for bytes; ``bpe`` to learn byte pair encoding from the training rows, or ``trained`` for the
+            8,192 pieces that come with the package. Either puts the learned tokenizer, in the JSON of the
+            ``tokenizers`` library, in this argument's place.
         vocab_size: Most ids of a learned vocabulary, special ids included.
 
     Raises:
         ConfigError: An argument is out of range.
-
-    Source: Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword units", 2016.
     """
 
     PAD: ClassVar[int] = 0
@@ -58,14 +58,16 @@ class Text(Modality):
             raise ConfigError(f"max_length: {max_length} leaves no room for a text and its end; 2 or more does")
         if tokenizer == "bpe" and vocab_size < self.SHIFT + 256:
             raise ConfigError(f"vocab_size: {vocab_size} is too few; {self.SHIFT + 256} or more hold every byte")
+        tokenizer = trained_vocabulary() if tokenizer == "trained" else tokenizer
         self.max_length, self.tokenizer, self.vocab_size = max_length, tokenizer, vocab_size
         self._learned: Tokenizer | None = None
         if tokenizer not in (None, "bpe"):
+            self.comes_trained = tokenizer == trained_vocabulary()
             try:
                 self._learned = Tokenizer.from_str(tokenizer)
             except Exception as error:  # the library raises plain Exception
                 raise ConfigError(
-                    f"tokenizer: {quote(tokenizer)} is neither 'bpe' nor a tokenizer's JSON: {error}"
+                    f"tokenizer: {quote(tokenizer)} is none of 'bpe', 'trained' and a tokenizer's JSON: {error}"
                 ) from error
         vocab = 256 + self.SHIFT if tokenizer is None else vocab_size
         if self._learned is not None:
@@ -75,15 +77,7 @@ class Text(Modality):
     def prepare(self, raws: Iterable[Any]) -> None:
         if self.tokenizer != "bpe":
             return
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=self.vocab_size - self.SHIFT,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(_texts(raws), trainer)
+        tokenizer = byte_pairs(self.vocab_size - self.SHIFT, _texts(raws))
         self.__init__(self.max_length, tokenizer.to_str(), self.vocab_size)  # type: ignore[misc]
 
     def read(self, raw: Any) -> np.ndarray:

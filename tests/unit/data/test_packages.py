@@ -9,6 +9,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.data import packages
+from polymodal.data.packages.lists import find
 from polymodal.errors import DataError
 
 INDEX = """Package: {name}
@@ -106,3 +107,9 @@ def test_what_is_wrong_is_said(lists, tmp_path):
     (tmp_path / "bad_Packages.lz4").write_bytes(b"not packed")
     with pytest.raises(DataError, match=r"bad_Packages\.lz4: cannot be read"):
         packages.build(tmp_path, folder=str(tmp_path / "bad_Packages.lz4"))
+
+
+def test_lists_of_regional_languages_are_found_as_apt_names_them(tmp_path):
+    for name in ("x_i18n_Translation-pt%5fBR.lz4", "x_i18n_Translation-zh_CN", "x_InRelease"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find(tmp_path)] == ["x_i18n_Translation-pt%5fBR.lz4", "x_i18n_Translation-zh_CN"]

@@ -69,12 +69,30 @@ def test_files(tmp_path):
         Text().read(5)
 
 
+@pytest.mark.parametrize("text", ["", "a red apple", "Größe 日本 😀\x00", "\u0301\ufeff"])
+def test_the_vocabulary_that_comes_trained_writes_any_text_and_a_run_keeps_it_whole(text):
+    trained = Text(tokenizer="trained")
+    assert trained.space.vocab == 8192
+    assert trained.write(torch.from_numpy(trained.read(text))) == text
+    again = Text(**trained.state())
+    assert again.tokenizer == trained.tokenizer
+    np.testing.assert_array_equal(again.read(text), trained.read(text))
+
+
+def test_the_vocabulary_that_comes_trained_is_short_and_stays_what_it_is():
+    """A run that was trained with it holds it, and another vocabulary needs another name."""
+    trained = Text(tokenizer="trained")
+    assert trained.read("a red apple").tolist() == [67, 1730, 498, 278, 1]
+    for text in ("a package of programs for reading mail", "eine Sammlung von Programmen für Bilder"):
+        assert len(trained.read(text)) < len(text) / 2
+
+
 def test_bad_arguments():
     with pytest.raises(ConfigError, match=r"^max_length: 1 leaves no room"):
         Text(max_length=1)
     with pytest.raises(ConfigError, match=r"^vocab_size: 100 is too few; 259 or more hold every byte$"):
         Text(tokenizer="bpe", vocab_size=100)
-    with pytest.raises(ConfigError, match=r"^tokenizer: 'words' is neither 'bpe' nor a tokenizer's JSON"):
+    with pytest.raises(ConfigError, match=r"^tokenizer: 'words' is none of 'bpe', 'trained' and a tokenizer's JSON"):
         Text(tokenizer="words")
     with pytest.raises(DataError, match=r"^the tokenizer is not learned yet"):
         Text(tokenizer="bpe").read("a")

@@ -2,7 +2,7 @@
 
 Read from the lists that apt keeps, or from a file such as ``apt-cache dumpavail`` prints; nothing is downloaded. Where
 apt is told to leave descriptions out, as in many containers, a folder of lists with them is made by
-``apt-get -o Acquire::Languages=en -o Acquire::Languages::=fr -o Dir::State::Lists=FOLDER update``.
+``apt-get -o Acquire::Languages=en,fr -o Dir::State::Lists=FOLDER update``.
 
 Splits. Packages that are built from one source describe themselves in nearly the same words: they are one ``group``,
 which is in one split: a hash of the group decides, 15 % of them being ``test`` and 5 % ``validation``. A long
@@ -20,7 +20,7 @@ from polymodal.data.build_dataset import assembled, check, fraction, identify
 from polymodal.data.packages.lists import LISTS, Package, find, read_packages
 from polymodal.files import file_sha256
 
-__all__ = ["FIELDS", "build"]
+__all__ = ["FIELDS", "build", "split_of"]
 
 FIELDS = {
     "short": {"modality": "text", "max_length": 88},
@@ -99,8 +99,9 @@ def _chosen(packages: Sequence[Package], languages: Sequence[str], most_bytes: i
     return list(found.values())
 
 
-def _split(group: str) -> str:
-    place = fraction("source", group)
+def split_of(source: str) -> str:
+    """The split of the packages that are built from one source."""
+    place = fraction("source", source)
     return "test" if place < _TEST else "validation" if place < _TEST + _VALIDATION else "train"
 
 
@@ -114,6 +115,6 @@ def _write(packages: Sequence[Package], languages: Sequence[str], path: Path) ->
         row: dict[str, Any] = {"package": package.name, "short": short, "long": long, "section": package.section}
         for language in languages:
             row[f"short_{language}"], row[f"long_{language}"] = package.texts.get(language, (None, None))
-        rows.append(row | {"group": package.source, "split": _split(package.source)})
+        rows.append(row | {"group": package.source, "split": split_of(package.source)})
     schema = pa.schema({column: pa.string() for column in rows[0]})
     pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")

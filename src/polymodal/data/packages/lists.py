@@ -11,7 +11,7 @@ from polymodal.errors import DataError
 
 LISTS = Path("/var/lib/apt/lists")
 """Where apt keeps its lists."""
-_INDEX = re.compile(r".*(_Packages|_i18n_Translation-[A-Za-z_]+)(\.(lz4|gz|xz|bz2|zst))?")
+_INDEX = re.compile(r".*(_Packages|_i18n_Translation-[A-Za-z_%\d]+)(\.(lz4|gz|xz|bz2|zst))?")
 _PACKED = {".lz4": "lz4", ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _BULLET = re.compile(r"[-*+•o] ")
 
