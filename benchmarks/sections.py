@@ -227,7 +227,7 @@ DEMO = Section(
     "pictures, names and speech of 200 emoji concepts. `low` and `high` are the ends of the 95 % interval; "
     "`real` is what the same judge makes of the real values. The judge is a contrastive model, trained on the real "
     "training rows apart from the generator; it chooses among 200 names. A run leaves its figures in "
-    "`demo/scores.json`. It came to 1,031 steps on a machine of its own.\n\n"
+    "`demo/scores.json`. It came to 959 steps on a machine of its own.\n\n"
     "On concepts in a style in which they were never shown, *name + style -> picture* draws the concept, but in the "
     "style it knows (the judge, too, names none of the 21 real pictures), and *picture -> name* fails.\n\n"
     "The machine's speed decides how many steps the minutes hold. In earlier versions 775 steps gave *speech -> name* "
