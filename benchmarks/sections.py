@@ -232,7 +232,7 @@ DEMO = Section(
     "style it knows (the judge, too, names none of the 21 real pictures), and *picture -> name* fails.\n\n"
     "The machine's speed decides how many steps the minutes hold. On one of the two cores (`taskset -c 0 python "
     "examples/demo.py -o half`, others on the second) there were 712 steps: *speech -> name* 0.917, *picture -> name* "
-    "0.987, *name -> picture* 0.895, *name -> speech* 0.825 by the judge and 0.450 by pocketsphinx. In earlier versions "
+    "0.987, *name -> picture* 0.895, *name -> speech* 0.825 by the judge and 0.450 by pocketsphinx. Before, "
     "493 steps gave *speech -> name* 0.005: names are learned suddenly. Where the log shows fewer than 700 steps, give "
     "it more time: `python examples/demo.py -o demo --minutes 15`.\n\n"
     "The picture in the README was drawn by this run, two samples of each name (`polymodal generate RUN --name NAME "
