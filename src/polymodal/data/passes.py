@@ -157,9 +157,8 @@ class Pass:
         ids = np.array(self.ids[name], dtype=np.int32)
         seen = ids >= 0
         seen[list(self.faults)] = False
-        rows = np.flatnonzero(seen & (self.splits == "train"))
-        if modality.prepares_on == "all":  # no statistic: each distinct value once is enough
-            rows = np.flatnonzero(seen)
+        rows = np.flatnonzero(seen if modality.prepares_on == "all" else seen & (self.splits == "train"))
+        if modality.prepares_on != "train":
             rows = np.sort(rows[np.unique(ids[rows], return_index=True)[1]])
         modality.prepare(raw for raw in self._raws(name, rows) if not isinstance(raw, DataError))
 

@@ -146,7 +146,8 @@ class Modality(ABC):
         suffixes: Endings of the files that ``read`` understands.
         inline: A cell of a table, or a word of a command, is the value itself; otherwise it is the path of a file. See
             ``names_file`` for exceptions.
-        prepares_on: The rows that ``prepare`` sees. Only what is no statistic, such as class names, may see ``all``.
+        prepares_on: The rows that ``prepare`` sees: of ``train``, every one; ``distinct``, one for each value of these,
+            where to read a value takes long; or one for each value of ``all``, if it learns no statistic.
         most_bytes: Larger files are not read into memory.
         comes_trained: Whether it knows what was learned elsewhere and came with the package.
         transform: Samples <-> log-mels, of sound.
@@ -159,7 +160,7 @@ class Modality(ABC):
     suffix: ClassVar[str] = ".txt"
     suffixes: ClassVar[tuple[str, ...]] = ()
     inline: ClassVar[bool] = False
-    prepares_on: ClassVar[Literal["train", "all"]] = "train"
+    prepares_on: ClassVar[Literal["train", "distinct", "all"]] = "train"
     most_bytes: ClassVar[int] = 1 << 30
     comes_trained: bool = False
     transform: MelTransform | None = None

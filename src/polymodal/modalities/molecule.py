@@ -77,6 +77,7 @@ class Molecule(Modality):
     suffix = ".smi"
     suffixes = (".smi", ".sdf", ".mol")
     inline = True
+    prepares_on = "distinct"
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class Points(Modality):
     dtype = np.float32
     suffix = ".ply"
     suffixes = SUFFIXES
+    prepares_on = "distinct"
 
     def __init__(
         self,

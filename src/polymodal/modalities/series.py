@@ -59,6 +59,7 @@ class Series(Modality):
     dtype = np.float32
     suffix = ".csv"
     suffixes = (".csv", ".npy", ".hea")
+    prepares_on = "distinct"
 
     def __init__(
         self,
