@@ -51,7 +51,7 @@ def main() -> None:
 
     settings = {
         "train.seed": arguments.seed,
-        "from_scratch": True,  # pictures are learned by heart here, and nothing else has seen any
+        "from_scratch": ["image"],  # pictures are learned by heart here, and nothing else has seen any
         "train.validate_every": 0.5,  # samples take time, too
         "tasks.inputs": {"name": 1.5, "picture": 0.8, "style": 0.1},
     }

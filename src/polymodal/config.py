@@ -293,17 +293,11 @@ class TrainConfig(_Strict):
         return "no" if value is False else value  # YAML reads an unquoted no as false
 
     @model_validator(mode="after")
-    def _one_budget(self) -> TrainConfig:
+    def _agrees(self) -> TrainConfig:
         if self.minutes and self.steps:
             raise ValueError("both minutes and steps are given; give one")
-        return self
-
-    @model_validator(mode="after")
-    def _one_rate(self) -> TrainConfig:
-        if self.decay is not None and self.warmup + self.decay > 1:
-            raise ValueError(
-                f"warmup {self.warmup:g} and decay {self.decay:g} are more than the training; make one less"
-            )
+        if (warmup := self.warmup) + (decay := self.decay or 0) > 1:
+            raise ValueError(f"warmup {warmup:g} and decay {decay:g} are more than the training; make one less")
         return self
 
 
@@ -318,8 +312,8 @@ class Recipe(_Strict):
         size: Scales the width and all parts: ``tiny``, ``small`` (as the recipe says), ``base`` or ``large``; see
             ``sizes.scaled``. Wider networks want a lower ``train.learning_rate``.
         from_scratch: Whether all is learned from the run's own rows, in its own minutes, in place of parts that come
-            trained: those that ``defaults.MODALITY.from_scratch`` names take the place of these, and others that come
-            trained are refused. A run stores the parts, not this word.
+            trained, or the modalities of which this holds: those that ``defaults.MODALITY.from_scratch`` names take
+            the place of these, and others that come trained are refused. A run stores the parts, not this word.
         fusion: The part that joins the fields.
         alignment: The part that pulls the fields of a row together; none if not given.
         tasks: What is given in training.
@@ -332,7 +326,7 @@ class Recipe(_Strict):
     defaults: dict[str, DefaultParts] = {}
     width: int = Field(192, ge=8)
     size: Literal["tiny", "small", "base", "large"] = "small"
-    from_scratch: bool = False
+    from_scratch: bool | list[str] = False
     fusion: Part = {"kind": "attention"}
     alignment: Part | None = None
     tasks: TasksConfig = TasksConfig()
@@ -348,8 +342,14 @@ class Recipe(_Strict):
             modality: What it is made of, where that is known: a vocoder may not take it.
         """
         field = self.fields[name]
-        default = self.defaults.get(field.modality, DefaultParts()).of(space, modality, self.from_scratch)
+        default = self.defaults.get(field.modality, DefaultParts()).of(
+            space, modality, self.starts_anew(field.modality)
+        )
         return Parts(**{part: _merge(getattr(default, part), getattr(field, part)) for part in Parts.model_fields})
+
+    def starts_anew(self, modality: str) -> bool:
+        """Whether fields of a modality do without parts that come trained."""
+        return modality in self.from_scratch if isinstance(self.from_scratch, list) else self.from_scratch
 
 
 def _merge(default: Part | None, own: Part | None) -> Part | None:
@@ -412,9 +412,10 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         ConfigError: It is; says where and what would be right.
     """
-    for name in recipe.defaults:
-        if name not in MODALITIES:
-            raise ConfigError(unknown("defaults: modality", name, MODALITIES))
+    anew = recipe.from_scratch if isinstance(recipe.from_scratch, list) else []
+    for where, names in {"defaults": recipe.defaults, "from_scratch": anew}.items():
+        for name in sorted(set(names) - set(MODALITIES)):
+            raise ConfigError(unknown(f"{where}: modality", name, MODALITIES))
     for name, field in recipe.fields.items():
         check_name(name)
         constructor = signature(MODALITIES[field.modality]).parameters if field.modality in MODALITIES else {}

@@ -128,8 +128,7 @@ class Model(nn.Module):
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
-        if recipe.from_scratch:
-            self._refuse_trained()
+        self._refuse_trained({name for name, field in recipe.fields.items() if recipe.starts_anew(field.modality)})
         resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
         self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
         still = [encoder for encoder in encoders.values() if not encoder.trains]
@@ -137,19 +136,20 @@ class Model(nn.Module):
         for module in self._still:
             module.requires_grad_(False).eval()
 
-    def _refuse_trained(self) -> None:
-        """Refuses parts that bring weights with them, and fields that bring a vocabulary.
+    def _refuse_trained(self, anew: set[str]) -> None:
+        """Refuses parts that bring weights with them, and vocabularies, of fields that do without.
 
         Raises:
             ConfigError: There is one.
         """
         for path, part in self.named_modules():
-            if getattr(part, "reference", {}) or not getattr(type(part), "trains", True):
-                family, name, *_ = path.split(".")
+            family, _, name = path.partition(".")
+            name = name.partition(".")[0]
+            if name in anew and (getattr(part, "reference", {}) or not getattr(type(part), "trains", True)):
                 where = f"fields.{name}.{family.removesuffix('s')}"
                 raise ConfigError(f"{where}: comes trained, which from_scratch does without; name a kind that learns")
-        for name, modality in self.modalities.items():
-            if modality.comes_trained:
+        for name in anew:
+            if self.modalities[name].comes_trained:
                 raise ConfigError(
                     f"fields.{name}.tokenizer: comes trained, which from_scratch does without; 'bpe' learns one"
                 )

@@ -51,7 +51,7 @@ def replaced(recipe: Recipe, modalities: Mapping[str, Modality]) -> Iterator[str
     """
     for name, field in recipe.fields.items():
         default, modality = recipe.defaults.get(field.modality), modalities[name]
-        if not (default and default.from_scratch) or recipe.from_scratch or field.role == "input":
+        if not (default and default.from_scratch) or recipe.starts_anew(field.modality) or field.role == "input":
             continue
         for family, reason in default.refusals(modality.space, modality):
             if not getattr(field, family):

@@ -229,6 +229,8 @@ def test_one_word_leaves_out_what_comes_trained(from_scratch, space, codec, head
     parts = load_recipe(tree).parts("icon", space)
     assert parts.encoder == {"kind": "picture"}  # those that have no other name for it stay
     assert (parts.codec, parts.head) == (codec and {"kind": codec}, {"kind": "flow"} | head)
+    named = load_recipe(tree | {"from_scratch": ["audio", "image"] if from_scratch else ["audio"]})
+    assert named.parts("icon", space) == parts
 
 
 def test_a_wrong_part_in_place_of_what_comes_trained_is_named():
@@ -236,6 +238,8 @@ def test_a_wrong_part_in_place_of_what_comes_trained_is_named():
         load_recipe({}, {"defaults.image.from_scratch.codec": {"kind": "kl", "latnet": 4}})
     with refused("from_scratch", "'perhaps'", by=ConfigError):
         load_recipe({"from_scratch": "perhaps"})
+    with refused("from_scratch: modality: 'picture' is unknown", "image", by=ConfigError):
+        load_recipe({"from_scratch": ["audio", "picture"]})
 
 
 def test_a_wrong_part_of_small_fields_is_named():

@@ -140,9 +140,11 @@ def test_from_scratch_any_to_any_brings_nothing_with_it():
 @pytest.mark.parametrize("codec", [{"kind": "trained"}, {"kind": "trained", "tune": True}])
 def test_what_comes_trained_is_refused_from_scratch(codec):
     for place in ("fields.picture.codec", "defaults.image.from_scratch.codec"):
-        changes = {"from_scratch": True, "fields.picture": {"modality": "image"}, place: codec}
-        with refused("fields.picture.codec: comes trained", "from_scratch", "kind", by=ConfigError):
-            check_fit(load_recipe("any-to-any", changes), LARGE)
+        changes = {"fields.picture": {"modality": "image"}, place: codec}
+        for anew in (True, ["image"]):
+            with refused("fields.picture.codec: comes trained", "from_scratch", "kind", by=ConfigError):
+                check_fit(load_recipe("any-to-any", changes | {"from_scratch": anew}), LARGE)
+        check_fit(load_recipe("any-to-any", changes | {"from_scratch": ["audio"]}), LARGE)
 
 
 @pytest.mark.parametrize("tune", [False, True])

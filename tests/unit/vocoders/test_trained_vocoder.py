@@ -92,6 +92,8 @@ def test_default_sound_of_any_to_any_has_it_and_from_scratch_or_null_does_withou
     for changes, kinds in (
         ({}, [TrainedVocoder]),
         ({"from_scratch": True}, []),
+        ({"from_scratch": ["audio"]}, []),
+        ({"from_scratch": ["image", "text"]}, [TrainedVocoder]),
         ({"defaults.audio.vocoder": None}, []),
         ({"defaults.audio.vocoder.kind": "istft"}, [IstftVocoder]),
     ):
