@@ -442,7 +442,7 @@ SECTIONS: dict[str, Section] = {
         "codec that learns in the run's own minutes and a transformer over one token of its latent. Every point is a "
         "run of its own, of that many minutes of the processor's time. Coherence is the mean of six directions on 400 "
         "held-out rows of `fashion`, recall and the distance over its floor are of 1,000 pictures from held-out "
-        "captions; one seed.\n\n![coherence, recall and distance against minutes](images/coherence-against-minutes.png)",
+        "captions; one seed.\n\n![coherence and variety against minutes](images/coherence-against-minutes.png)",
         NO_PEER + "it is this library beside itself.",
     ),
     "furniture": FURNITURE,
