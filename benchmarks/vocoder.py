@@ -38,12 +38,13 @@ from rich.table import Table  # noqa: E402
 
 import polymodal as pm  # noqa: E402
 from package_speech import HELD_OUT, MOST_SECONDS, held_out  # noqa: E402
-from polymodal.config import TrainConfig, build_part  # noqa: E402
+from polymodal.config import TrainConfig  # noqa: E402
 from polymodal.data.cells import resolve  # noqa: E402
 from polymodal.data.emoji import FIELDS  # noqa: E402
 from polymodal.evaluation.judges import Recogniser  # noqa: E402
 from polymodal.modalities.audio import Waveform  # noqa: E402
 from polymodal.modalities.stft import Stft  # noqa: E402
+from polymodal.parts import build_part  # noqa: E402
 from polymodal.training.engines.data_parallel import DataParallel  # noqa: E402
 from polymodal.training.pretraining import train_vocoder  # noqa: E402
 from polymodal.vocoders import Vocoder  # noqa: E402

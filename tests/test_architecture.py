@@ -21,6 +21,7 @@ LAYERS = [
     ["data"],
     ["pretrained"],
     ["encoders", "codecs", "vocoders", "fusion", "alignment", "heads", "balancing"],
+    ["parts"],
     ["config", "recipes"],
     ["condition", "sizes", "quantisation"],
     ["model"],

@@ -1,122 +1,27 @@
-"""Recipes: strict models of the YAML. The schema of a part, such as a head, is the signature of its constructor."""
+"""Recipes: strict models of the YAML."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from polymodal.alignment import ALIGNMENTS
-from polymodal.arguments import check_arguments, validate
-from polymodal.balancing import BALANCERS
-from polymodal.codecs import CODECS
+from polymodal.arguments import validate
 from polymodal.data.fields import check_name
-from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError, unknown
-from polymodal.fusion import FUSIONS
-from polymodal.heads import HEADS
 from polymodal.migration import migrate_recipe
 from polymodal.modalities import MODALITIES, Modality, build
+from polymodal.parts import STRICT, DefaultParts, FieldConfig, Part, Parts, check_part
 from polymodal.types import Space
-from polymodal.vocoders import VOCODERS
 from polymodal.yaml_text import parse_yaml
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-
-Part = dict[str, Any]
-"""``{kind: name, **arguments}``, checked against the constructor of that name."""
-
-
-class Parts(_Strict):
-    """How the fields of one modality, or one field, are read, compressed, generated and, if sound, made heard."""
-
-    encoder: Part | None = None
-    codec: Part | None = None
-    head: Part | None = None
-    vocoder: Part | None = None
-
-
-class SmallParts(Parts):
-    """The parts of fields of at most ``places`` places in their grid: a picture of 32 x 32 pixels has 1,024."""
-
-    places: int = Field(ge=1)
-
-
-class DefaultParts(Parts):
-    """The parts of one modality's fields.
-
-    Attributes:
-        from_scratch: Those in place of what comes trained, for recipes with ``from_scratch`` and for fields that the
-            codec or the vocoder does not take; null is none.
-        small: Those of small fields, as far as it names them; they have no codec unless it names one.
-    """
-
-    from_scratch: Parts | None = None
-    small: SmallParts | None = None
-
-    def of(self, space: Space | None, modality: Modality | None = None, from_scratch: bool = False) -> Parts:
-        """Those of a field of a space; if it is not known, of a large one."""
-        parts = self.model_dump(include=set(Parts.model_fields))
-        if self.from_scratch and (from_scratch or any(self.refusals(space, modality))):
-            parts |= self.from_scratch.model_dump(exclude_unset=True)
-        if self.small and self._is_small(space):
-            parts |= {"codec": None} | self.small.model_dump(exclude={"places"}, exclude_none=True)
-        return Parts(**parts)
-
-    def refusals(self, space: Space | None, modality: Modality | None = None) -> Iterator[tuple[str, str]]:
-        """Of the codec and the vocoder, as far as a field needs them, those that do not take it, and why."""
-        if self.codec and space and not self._is_small(space) and (reason := CODECS[self.codec["kind"]].accepts(space)):
-            yield "codec", f"codec {self.codec['kind']} {reason}, not {space}"
-        if self.vocoder and modality and (reason := VOCODERS[self.vocoder["kind"]].accepts(modality)):
-            yield "vocoder", f"vocoder {self.vocoder['kind']} {reason}, not {modality}"
-
-    def _is_small(self, space: Space | None) -> bool:
-        return self.small is not None and space is not None and math.prod(space.grid) <= self.small.places
-
-
-class FieldConfig(Parts):
-    """One field: its modality with that modality's arguments, and the parts that differ from the defaults.
-
-    Attributes:
-        modality: A name of the table of modalities.
-        arguments: Of the modality.
-        column: Column of the source, if it is not called as the field is.
-        role: Whether the field is given, generated, or either.
-        language: What is written or spoken, such as ``en`` or ``fr`` (ISO 639-1), for who has to hear or read it;
-            guessed if not given.
-        weight: Weight of the field's losses.
-    """
-
-    modality: str
-    arguments: dict[str, Any] = {}
-    column: str | None = None
-    role: Literal["input", "output", "both"] = "both"
-    language: str | None = None
-    weight: float = Field(1.0, ge=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, given: Any) -> Any:
-        """Keys that are not a field's own are the modality's arguments: ``{modality: image, size: 64}``."""
-        if not isinstance(given, Mapping):
-            return given
-        own = {name: value for name, value in given.items() if name in cls.model_fields}
-        rest = {name: value for name, value in given.items() if name not in cls.model_fields}
-        if "where" in rest:  # of ``build``
-            raise ValueError("'where' is no argument of a modality")
-        return own | {"arguments": {**own.get("arguments", {}), **rest}}
-
-
-class ShardsConfig(_Strict):
+class ShardsConfig(BaseModel):
     """How rows are read from shards, tar or Parquet files of which a disk need not hold all at once.
 
     Attributes:
@@ -127,15 +32,17 @@ class ShardsConfig(_Strict):
         held_out: Most rows that are kept in memory to validate with, and as many to test with.
     """
 
+    model_config = STRICT
     window: int = Field(8, ge=1)
     cache_megabytes: float = Field(4096.0, gt=0)
     sample_rows: int = Field(10_000, ge=1)
     held_out: int = Field(2_000, ge=1)
 
 
-class DataConfig(_Strict):
+class DataConfig(BaseModel):
     """Where rows come from and how they are split; the arguments of ``polymodal.load``."""
 
+    model_config = STRICT
     source: str | None = None
     key: str | None = None
     group: bool = True
@@ -149,7 +56,7 @@ class DataConfig(_Strict):
     shards: ShardsConfig | None = None
 
 
-class TasksConfig(_Strict):
+class TasksConfig(BaseModel):
     """Which fields of a row are given in training: the odds of the four ways to choose, and of each field.
 
     Attributes:
@@ -169,6 +76,7 @@ class TasksConfig(_Strict):
             fields more often, for data of which many cells are missing.
     """
 
+    model_config = STRICT
     none: float = Field(0.1, ge=0)
     one: float = Field(0.6, ge=0)
     some: float = Field(0.3, ge=0)
@@ -187,7 +95,7 @@ class TasksConfig(_Strict):
         return self
 
 
-class TrainConfig(_Strict):
+class TrainConfig(BaseModel):
     """The training loop.
 
     Attributes:
@@ -244,6 +152,7 @@ class TrainConfig(_Strict):
         keep_megabytes: Most bytes of them, in millions; the newest one is kept however large it is.
     """
 
+    model_config = STRICT
     minutes: float | None = Field(None, gt=0)
     clock: Literal["wall", "processor"] = "wall"
     steps: int | None = Field(None, ge=1)
@@ -301,7 +210,7 @@ class TrainConfig(_Strict):
         return self
 
 
-class Recipe(_Strict):
+class Recipe(BaseModel):
     """A whole recipe.
 
     Attributes:
@@ -321,6 +230,7 @@ class Recipe(_Strict):
         train: The loop.
     """
 
+    model_config = STRICT
     description: str = ""
     fields: dict[str, FieldConfig] = {}
     defaults: dict[str, DefaultParts] = {}
@@ -356,52 +266,6 @@ def _merge(default: Part | None, own: Part | None) -> Part | None:
     if own is None or default is None:
         return default if own is None else own
     return own if own.get("kind", default.get("kind")) != default.get("kind") else default | own
-
-
-_FAMILIES: dict[str, Mapping[str, type]] = {
-    "encoder": ENCODERS,
-    "codec": CODECS,
-    "head": HEADS,
-    "vocoder": VOCODERS,
-    "fusion": FUSIONS,
-    "alignment": ALIGNMENTS,
-    "balancer": BALANCERS,
-}
-
-
-def build_part(family: str | Mapping[str, type], part: Part, where: str, *positional: Any) -> Any:
-    """Constructs ``part`` of a family ("encoder", "head", ...) with the arguments that the model fills in.
-
-    A family of a layer above this one is given by its table.
-
-    Raises:
-        ConfigError: The kind or an argument is unknown or wrong, or the part does not fit what the model fills in; the
-            message starts with ``where``.
-    """
-    kind, arguments = check_part(family, part, where)
-    accepts = getattr(kind, "accepts", None)
-    if accepts and (reason := accepts(positional[0])):
-        raise ConfigError(f"{where}.kind: '{part['kind']}' does not fit: it {reason}, not {positional[0]}")
-    try:
-        return kind(*positional, **arguments)
-    except ConfigError as error:
-        raise ConfigError(f"{where}.{error}") from None
-
-
-def check_part(family: str | Mapping[str, type], part: Part, where: str) -> tuple[type, dict[str, Any]]:
-    """The class of a part and the arguments that a recipe gives it.
-
-    Raises:
-        ConfigError: The kind is missing or unknown, or an argument is unknown, missing, of another type or out of its
-            bounds; the message starts with ``where``.
-    """
-    table, kind = _FAMILIES[family] if isinstance(family, str) else family, part.get("kind")
-    if kind is None:
-        raise ConfigError(f"{where}.kind: is missing; choose among {', '.join(sorted(table))}")
-    if not isinstance(kind, str) or kind not in table:
-        raise ConfigError(unknown(f"{where}.kind", str(kind), table))
-    given = {name: value for name, value in part.items() if name != "kind"}
-    return table[kind], check_arguments(table[kind], given, where)
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from polymodal.alignment import Alignment
 from polymodal.codecs import Codec
 from polymodal.condition import Condition
-from polymodal.config import Part, Recipe, build_part
+from polymodal.config import Recipe
 from polymodal.encoders import ENCODERS, Encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
 from polymodal.modalities.base import Modality
 from polymodal.nn.layers import Linear
+from polymodal.parts import Part, build_part
 from polymodal.sizes import build_sized, scaled, scaled_part
 from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
 from polymodal.vocoders import Vocoder

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polymodal.config import DataConfig, FieldConfig, Recipe, check_part, load_recipe
+from polymodal.config import DataConfig, Recipe, load_recipe
 from polymodal.data import (
     Data,
     Fields,
@@ -20,6 +20,7 @@ from polymodal.data import (
     places,
 )
 from polymodal.errors import ConfigError, quote, unknown
+from polymodal.parts import FieldConfig, check_part
 from polymodal.resolution import check_fit
 from polymodal.training.engines import ENGINES
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from polymodal.config import FieldConfig, Recipe, build_part
+from polymodal.config import Recipe
 from polymodal.errors import ConfigError, quote
 from polymodal.modalities import Modality, kind_of
 from polymodal.model import Model
+from polymodal.parts import FieldConfig, build_part
 
 
 def resolve(recipe: Recipe, modalities: Mapping[str, Modality], columns: Mapping[str, str] | None = None) -> Recipe:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from polymodal.config import Part, Recipe, build_part, check_part
+from polymodal.config import Recipe
+from polymodal.parts import Part, build_part, check_part
 
 FACTORS = {"tiny": (0.5, 0.5), "small": (1.0, 1.0), "base": (2.0, 1.5), "large": (4.0, 2.0)}
 """By word, the factors of widths and of depths."""

@@ -15,9 +15,10 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
 import polymodal as pm
-from polymodal.config import build_part, load_recipe
+from polymodal.config import load_recipe
 from polymodal.model import MicroBatch, Model
 from polymodal.nn.random import make_keys, normal
+from polymodal.parts import build_part
 from polymodal.training import tasks
 from polymodal.training.adaptation import Adaptation
 from polymodal.types import Batch, Field, Task

@@ -7,8 +7,8 @@ import pytest
 
 from polymodal.balancing import BALANCERS, Seen
 from polymodal.balancing.base import LARGEST
-from polymodal.config import build_part
 from polymodal.errors import ConfigError
+from polymodal.parts import build_part
 from refusals import refused
 
 FIELDS = ("picture", "name", "speech")

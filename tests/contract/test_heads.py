@@ -9,10 +9,10 @@ from torch.nn.functional import softplus
 
 import polymodal as pm
 from contract.spaces import SPACES, WIDTH, assert_well_formed, behind_mask, make_context, make_field, needs_model
-from polymodal.config import build_part
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head, NoOptions
 from polymodal.nn.random import make_keys, normal
+from polymodal.parts import build_part
 from polymodal.types import Context, Field, Losses, Space
 from refusals import refused
 

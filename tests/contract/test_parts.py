@@ -6,10 +6,10 @@ from torch import nn
 
 from contract.spaces import SPACES, WIDTH, assert_well_formed, behind_mask, make_field, needs_model
 from polymodal.codecs import CODECS
-from polymodal.config import build_part
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import FUSIONS
 from polymodal.nn.random import make_keys, normal
+from polymodal.parts import build_part
 from polymodal.types import Field, Tokens
 
 ENCODER_CASES = [

@@ -4,10 +4,11 @@ from importlib.resources import files
 
 import pytest
 
-from polymodal.config import build_part, load_recipe, recipe_names, recipe_notes
+from polymodal.config import load_recipe, recipe_names, recipe_notes
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
 from polymodal.heads import HEADS
+from polymodal.parts import build_part
 from polymodal.types import Space
 from polymodal.yaml_text import parse_override
 from refusals import refused

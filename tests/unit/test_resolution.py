@@ -11,7 +11,7 @@ from contract.spaces import SPACES, WIDTH, needs_model
 from polymodal.codecs import CODECS
 from polymodal.codecs.kl import KLAutoencoder
 from polymodal.codecs.trained import TrainedAutoencoder
-from polymodal.config import build_part, load_recipe, recipe_names, recipe_notes
+from polymodal.config import load_recipe, recipe_names, recipe_notes
 from polymodal.data import infer_fields, parse_fields
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
@@ -19,6 +19,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.modalities import Modality
 from polymodal.model import Model
+from polymodal.parts import build_part
 from polymodal.resolution import check_fit, replaced, resolve, untaught
 from refusals import refused
 

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from polymodal import checkpoint as checkpoints
-from polymodal.config import Parts, Recipe, build_part, load_recipe
+from polymodal.config import Recipe, load_recipe
 from polymodal.data import Data, Rows
 from polymodal.errors import CheckpointError, ConfigError, quote
 from polymodal.familiarity import FamiliarityMeter
@@ -27,6 +27,7 @@ from polymodal.generation import sample_grid
 from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
+from polymodal.parts import Parts, build_part
 from polymodal.resolution import replaced, resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks

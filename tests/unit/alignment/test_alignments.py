@@ -9,7 +9,7 @@ import polymodal as pm
 from polymodal.alignment import ALIGNMENTS
 from polymodal.alignment.base import Projections
 from polymodal.condition import content
-from polymodal.config import build_part
+from polymodal.parts import build_part
 
 FIELDS, WIDTH, ROWS = ["a", "b", "c"], 12, 40
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from polymodal.config import build_part
 from polymodal.encoders.augment import drop_tokens, jitter_picture, jitter_spectrogram
 from polymodal.nn.random import make_keys, normal
+from polymodal.parts import build_part
 from polymodal.types import Field, Space
 
 STILL_PICTURE = {"scale": 0.0, "shift": 0.0, "colour": 0.0}

@@ -13,10 +13,10 @@ import polymodal as pm
 import tiny_models
 from contract.spaces import WIDTH, assert_well_formed, behind_mask, make_context
 from polymodal.checkpoint import find
-from polymodal.config import build_part
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.heads.pretrained_lm import PretrainedLM
 from polymodal.nn.random import make_keys
+from polymodal.parts import build_part
 from polymodal.types import Context, Field
 
 transformers = pytest.importorskip("transformers")

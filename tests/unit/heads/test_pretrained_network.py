@@ -11,12 +11,12 @@ import polymodal as pm
 import tiny_models
 from contract.spaces import WIDTH, make_context, make_field
 from polymodal.checkpoint import find
-from polymodal.config import build_part
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.export.onnx_file import export_direction
 from polymodal.heads.pretrained_network import NETWORK_KINDS, PretrainedBackbone, PretrainedNetwork
 from polymodal.nn.patches import Patches
 from polymodal.nn.random import make_keys, normal
+from polymodal.parts import build_part
 from polymodal.types import Context, Space
 from refusals import refused
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 import polymodal as pm
 import tiny_models
 from contract.spaces import WIDTH, make_context, make_field
-from polymodal.config import build_part
 from polymodal.encoders.pretrained import PretrainedEncoder
 from polymodal.errors import ConfigError
 from polymodal.nn.random import make_keys
+from polymodal.parts import build_part
 from polymodal.pretrained.device_map import DeviceMap, hooks_of
 from polymodal.training.gradient_checkpointing import checkpoint_blocks, restore_blocks
 from polymodal.types import Field, Space

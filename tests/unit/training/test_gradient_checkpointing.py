@@ -13,9 +13,9 @@ import polymodal as pm
 import tiny_models
 from contract.spaces import SPACES, WIDTH, make_context, make_field
 from polymodal.checkpoint import find
-from polymodal.config import build_part
 from polymodal.encoders.pretrained import PretrainedEncoder
 from polymodal.nn.random import make_keys
+from polymodal.parts import build_part
 from polymodal.training import gradient_checkpointing
 from polymodal.training.gradient_checkpointing import _blocks, checkpoint_blocks, restore_blocks
 from polymodal.types import Field, Space

@@ -8,11 +8,12 @@ import torch
 import polymodal as pm
 from contract.spaces import SPACES, WIDTH, make_context, needs_model
 from contract.test_heads import SMALL
-from polymodal.config import build_part, load_recipe
+from polymodal.config import load_recipe
 from polymodal.encoders import ENCODERS
 from polymodal.heads import HEADS
 from polymodal.model import MicroBatch, Model
 from polymodal.nn.random import make_keys
+from polymodal.parts import build_part
 from polymodal.types import Field, Needs, Task
 
 CASES = [

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from polymodal.config import build_part
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image
 from polymodal.modalities.audio import LOG_MEL_MEAN, LOG_MEL_SCALE
 from polymodal.nn.random import make_keys
+from polymodal.parts import build_part
 from polymodal.types import Field
 from polymodal.vocoders.istft import IstftVocoder
 from refusals import refused

@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 import polymodal as pm
 from polymodal.checkpoint import model_from_config
 from polymodal.claims import without_memory
-from polymodal.config import build_part, load_recipe
+from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.modalities.audio import LOG_MEL_MEAN, LOG_MEL_SCALE, Audio
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
+from polymodal.parts import build_part
 from polymodal.resolution import replaced, resolve
 from polymodal.types import Field
 from polymodal.vocoders.istft import IstftVocoder
