@@ -26,7 +26,7 @@ LAYERS = [
     ["condition", "sizes", "quantisation"],
     ["model"],
     ["checkpoint", "resolution"],
-    ["generation", "prior", "samples"],
+    ["generation", "pivots", "prior", "samples"],
     ["guess", "tables"],
     ["baseline", "cell_filler", "embedding"],
     ["familiarity", "fill", "search"],

@@ -150,6 +150,11 @@ class Condition:
         context, keys = self.of(name, index)
         return self.model.heads[name].log_likelihood(context, target, keys)
 
+    def give_likeliest(self, name: str, index: Tensor | None = None) -> Condition:
+        """The same rows; in those at ``index`` (n,), or in all, the likeliest value of a field of ids is given, too."""
+        made = self.sample(name, index, temperature=0.0)
+        return self.give(name, made if index is None else made.scatter(index, len(self)))
+
     def give(self, name: str, made: Field) -> Condition:
         """The same rows, in which what was made of a field is given to the fields that are made after it.
 

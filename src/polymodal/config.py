@@ -225,6 +225,9 @@ class Recipe(BaseModel):
             the place of these, and others that come trained are refused. A run stores the parts, not this word.
         fusion: The part that joins the fields.
         alignment: The part that pulls the fields of a row together; none if not given.
+        pivots: By output field and input field, the field of ids whose likeliest value is drawn first and given, though
+            nobody asked for it: ``{speech: {picture: name}}``. Chosen by held-out rows at the end of the training where
+            not given; ``{}`` is none. See ``polymodal.pivots``.
         tasks: What is given in training.
         data: Where the rows come from.
         train: The loop.
@@ -239,6 +242,7 @@ class Recipe(BaseModel):
     from_scratch: bool | list[str] = False
     fusion: Part = {"kind": "attention"}
     alignment: Part | None = None
+    pivots: dict[str, dict[str, str]] | None = None
     tasks: TasksConfig = TasksConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()

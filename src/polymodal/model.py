@@ -15,7 +15,7 @@ from polymodal.codecs import Codec
 from polymodal.condition import Condition
 from polymodal.config import Recipe
 from polymodal.encoders import ENCODERS, Encoder
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
 from polymodal.modalities.base import Modality
@@ -129,6 +129,8 @@ class Model(nn.Module):
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
+        for name, pivots in (recipe.pivots or {}).items():
+            self._check_pivots(name, pivots)
         self._refuse_trained({name for name, field in recipe.fields.items() if recipe.starts_anew(field.modality)})
         resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
         self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
@@ -136,6 +138,37 @@ class Model(nn.Module):
         self._still: list[Encoder | Codec | Vocoder] = [*still, *codecs.values(), *vocoders.values()]
         for module in self._still:
             module.requires_grad_(False).eval()
+
+    def may_be_pivot(self, name: str) -> bool:
+        """Whether a field may be drawn for others: it is of ids, read, generated, and has a likeliest value."""
+        ids = name in self.encoders and name in self.heads and self.modalities[name].space.kind == "discrete"
+        return ids and "temperature" in self.heads[name].option_names
+
+    def may_have_pivots(self, name: str) -> bool:
+        """Whether a field may be drawn through others: it is of numbers, of one player, and of no joint latent."""
+        numbers = name in self.heads and self.modalities[name].space.kind != "discrete"
+        return numbers and self.heads[name].players == ("model",) and not self.fusion.joint
+
+    def _check_pivots(self, name: str, pivots: Mapping[str, str]) -> None:
+        """Refuses pivots that cannot be drawn, or through which nothing can be.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        if not self.may_have_pivots(name):
+            right = ", ".join(filter(self.may_have_pivots, self.heads)) or "there is none"
+            raise ConfigError(
+                f"pivots: '{name}' cannot be drawn through others; generated fields of numbers can ({right})"
+            )
+        for source, pivot in pivots.items():
+            if source not in self.encoders:
+                raise ConfigError(unknown(f"pivots.{name}", source, self.encoders))
+            if not self.may_be_pivot(pivot) or pivot == source:
+                right = ", ".join(sorted(filter(self.may_be_pivot, self.encoders.keys() - {source}))) or "there is none"
+                raise ConfigError(
+                    f"pivots.{name}.{source}: '{pivot}' cannot be drawn first; other fields of ids that are read and "
+                    f"generated can ({right})"
+                )
 
     def _refuse_trained(self, anew: set[str]) -> None:
         """Refuses parts that bring weights with them, and vocabularies, of fields that do without.
@@ -340,7 +373,8 @@ class Model(nn.Module):
 
         What is most definite comes first: fields of ids, the longest before others, for what is drawn of them is exact;
         then fields of numbers, those of fewest first. A picture that shows something between two things would leave
-        both its name and its sound to chance.
+        both its name and its sound to chance. A field that has a pivot for what is given, ``Recipe.pivots``, is given
+        the likeliest value of that, too, which is not returned unless it is wanted.
 
         Args:
             batch: Given values in model form.
@@ -359,9 +393,19 @@ class Model(nn.Module):
             if not index.numel():
                 made[name] = Field.absent(self.modalities[name].space, rows, keys.device)
                 continue
+            condition = self._with_pivots(condition, name, to[name], visible)
             made[name] = condition.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
             condition = condition.give(name, made[name])
         return {name: made[name] for name in to}
+
+    def _with_pivots(self, condition: Condition, name: str, wanted: Tensor, visible: Mapping[str, Tensor]) -> Condition:
+        """What a field is drawn from: its pivots too, where what is given has one that is neither given nor drawn."""
+        nowhere = torch.zeros_like(wanted)
+        for source, pivot in (self.recipe.pivots or {}).get(name, {}).items():
+            missing = wanted & visible.get(source, nowhere) & ~condition.visible.get(pivot, nowhere)
+            if missing.any():
+                condition = condition.give_likeliest(pivot, missing.nonzero()[:, 0].to(condition.keys.device))
+        return condition
 
     def _definiteness(self, name: str) -> tuple[bool, int]:
         space = self.modalities[name].space

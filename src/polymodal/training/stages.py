@@ -28,6 +28,7 @@ from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
 from polymodal.parts import Parts, build_part
+from polymodal.pivots import choose_pivots
 from polymodal.resolution import replaced, resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
@@ -47,6 +48,8 @@ from polymodal.types import Task
 _log = logging.getLogger(__name__)
 _FEWEST_ROWS, _MOST_REPEATS = 1024, 16
 """A step may have so many rows, and else hold each row so many times: more would take long and teach nothing."""
+PIVOT_SHARE = 0.02
+"""Of a time budget, after which no more pivots are looked for."""
 _LOCK = ".lock"
 """A file in a run folder, which the process that trains there has locked."""
 
@@ -174,13 +177,22 @@ def _train(
                 best.offer(step, losses, checkpoints.trained_parameters(model) | checkpoints.buffers(model))
             return losses
 
+    document = checkpoints.config_of(model)
+
     def finish(averages: Average) -> None:
+        losses = {}
         averages.swap()
         model.eval()
         with engine.whole():
-            losses = _validation_losses(model, held_out) if engine.main and len(data.validation) else {}
+            if engine.main and len(data.validation):
+                losses = _validation_losses(model, held_out) if config.keep_best else {}
+                if recipe.pivots is None:
+                    seconds = PIVOT_SHARE * 60 * config.minutes if config.minutes else math.inf
+                    document["recipe"]["pivots"] = choose_pivots(model, held_rows, seed=config.seed, seconds=seconds)
         averages.swap()
         model.train()
+        if not config.keep_best:
+            return
         loss = engine.broadcast(best.total(losses) if losses else -math.inf)  # the first process alone has validated
         # Buffers, such as learned variances, belong to the weights that they were learned with.
         if (done := best.restore(averages.weights | checkpoints.buffers(model), loss)) and engine.main:
@@ -208,13 +220,13 @@ def _train(
         learning_rate=config.learning_rate,
         minutes=config.minutes * share if config.minutes else None,
         steps=config.steps,
-        config_document=checkpoints.config_of(model),
+        config_document=document,
         validate=validate,
         judge=judge if len(data.validation) and model.players == ("model",) else None,
         adaptation=adaptation,
         print_progress=print_progress,
         late=late if config.minutes and config.clock == "wall" else 0.0,
-        finish=finish if config.keep_best else None,
+        finish=finish,
     )
     averages.swap()
     engine.release()
@@ -223,6 +235,9 @@ def _train(
     restore_convolutions(model)
     model.loss_weigher = None
     model.eval()
+    if saved := checkpoints.newest(run):
+        chosen = saved.document("config")["recipe"].get("pivots")
+        model.recipe = model.recipe.model_copy(update={"pivots": chosen})
     if engine.main and len(data.validation) and not engine.in_pieces:  # else it is learned when it is asked for
         FamiliarityMeter.learn(model, rows, held_rows).save(run)
     return model
