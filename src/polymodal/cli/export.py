@@ -62,6 +62,12 @@ def run(args: Any) -> None:
         f"{done.path}: {done.direction}, {done.file_bytes / 1e6:.1f} MB; {done.rows} samples differ from PyTorch's by "
         f"{done.difference:.1e} at most"
     )
+    for source, pivot in (model.recipe.pivots or {}).get(to, {}).items():
+        if source in given and pivot not in given:
+            print(
+                f"{to}: the file draws it from {' and '.join(given)} alone; polymodal draws {pivot} of {source} first: "
+                f"export {source}->{pivot} and {source}+{pivot}->{to} for that"
+            )
     if to in model.vocoders:
         print(
             f"{to}: the file draws spectrograms; what runs it makes them heard by Griffin and Lim, not by the vocoder"

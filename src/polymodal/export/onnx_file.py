@@ -234,9 +234,7 @@ def _difference(content: bytes, module: Direction, names: Sequence[str], rows: i
         feed = {name: part.numpy() for name, part in zip(names, arguments, strict=True) if name in asked}
         value, mask = (torch.from_numpy(np.asarray(part)) for part in session.run(["value", "mask"], feed))
         with fixed_shapes():
-            everywhere = torch.ones(rows, dtype=torch.bool)
-            options = {module.to_field: vars(module.options)}
-            own = model.sample(batch, present, {module.to_field: everywhere}, keys, options)[module.to_field]
+            own = model.condition(batch, present, keys).sample(module.to_field, **vars(module.options))
         if own.value.shape != value.shape or not torch.equal(own.mask, mask):
             return float("inf"), 0
         worst = max(worst, float((own.value.double() - value.double()).abs().max()))

@@ -238,6 +238,11 @@ def _train(
     if saved := checkpoints.newest(run):
         chosen = saved.document("config")["recipe"].get("pivots")
         model.recipe = model.recipe.model_copy(update={"pivots": chosen})
+        for to, pivots in (chosen or {}).items() if engine.main else ():
+            for source, pivot in pivots.items():
+                _log.info(
+                    "%s from %s is drawn through %s, by which held-out rows lose less (pivots)", to, source, pivot
+                )
     if engine.main and len(data.validation) and not engine.in_pieces:  # else it is learned when it is asked for
         FamiliarityMeter.learn(model, rows, held_rows).save(run)
     return model

@@ -1,0 +1,136 @@
+"""Pivots: what is drawn through another field, where held-out rows say that it pays, and what is not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import polymodal as pm
+from polymodal.config import load_recipe
+from polymodal.errors import ConfigError
+from polymodal.generation import generate_rows
+from polymodal.model import Model
+from polymodal.nn.random import make_keys
+from polymodal.pivots import choose_pivots
+from polymodal.resolution import resolve
+from refusals import refused
+
+CORNERS = np.array([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]])
+TONES = np.array([[-3.0, 0.0, 1.0], [0.0, 3.0, -1.0], [3.0, 1.0, 0.0], [1.0, -3.0, 2.0]])
+FIELDS = {
+    "place": {"modality": "vector", "size": 2},
+    "kind": {"modality": "label"},
+    "tone": {"modality": "vector", "size": 3},
+    "noise": {"modality": "label"},
+}
+RECIPE = {
+    "width": 32,
+    "fields": {name: field | {"head": {"kind": "mixture"}} for name, field in FIELDS.items() if "size" in field},
+    "fusion": {"kind": "attention", "depth": 1},
+    "tasks": {"none": 0.1, "one": 0.5, "some": 0.4},
+    "train": {"steps": 300, "batch_size": 32, "learning_rate": 5e-3},
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Rows whose kind tells place and tone, of which no training row has both; and a label that tells nothing."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(480):
+        kind = number % 4
+        row = {
+            "place": (CORNERS[kind] + 0.3 * random.normal(size=2)).tolist(),
+            "kind": f"kind {kind}",
+            "tone": (TONES[kind] + 0.3 * random.normal(size=3)).tolist(),
+            "noise": f"noise {random.integers(3)}",
+            "split": "train" if number < 400 else "validation",
+        }
+        rows.append(row | {("place", "tone")[number // 4 % 2]: None} if number < 400 else row)
+    return pm.load(rows, FIELDS)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "pivots"
+    pm.fit(RECIPE, data, run=folder, print_progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held_out(data):
+    rows = data.validation
+    return rows.decode(rows.batch(torch.arange(len(rows))))
+
+
+def drawn(model, batch, pivots, given, to, rows):
+    """Fields ``to`` of the first rows, by a model with these pivots."""
+    model.recipe = model.recipe.model_copy(update={"pivots": pivots})
+    batch = {name: batch[name].pick(torch.arange(rows)) for name in given}
+    masks = {name: torch.as_tensor(mask).expand(rows) for name, mask in given.items()}
+    wanted = {name: torch.as_tensor(mask).expand(rows) for name, mask in to.items()}
+    return generate_rows(model, batch, masks, wanted, make_keys(0, rows))
+
+
+def test_pairs_that_no_training_row_has_are_drawn_through_what_both_have(run, data):
+    generator = pm.open(run)
+    assert generator.model.recipe.pivots == {"place": {"tone": "kind"}, "tone": {"place": "kind"}}
+    kinds, shares = np.arange(80) % 4, []  # of the rows, in their order
+    for pivots in (generator.model.recipe.pivots, {}):
+        generator.model.recipe = generator.model.recipe.model_copy(update={"pivots": pivots})
+        made = generator.generate_batch([{"place": row["place"]} for row in data.validation], to=["tone"], seed=0)
+        tones = np.stack([row["tone"] for row in made])
+        shares.append((np.linalg.norm(tones[:, None] - TONES, axis=2).argmin(1) == kinds).mean())
+    assert shares[0] > 0.6
+    assert shares[0] > shares[1] + 0.3
+
+
+def test_a_field_drawn_through_another_is_as_if_the_likeliest_of_that_were_given(run, held_out):
+    model, pivots = pm.open(run).model, {"tone": {"place": "kind"}}
+    made = drawn(model, held_out, pivots, {"place": True}, {"tone": True}, 12)
+    assert made.keys() == {"tone"}
+    model.heads["kind"].options = type(model.heads["kind"].options)(temperature=0.0)
+    both = drawn(model, held_out, {}, {"place": True}, {"kind": True, "tone": True}, 12)
+    assert torch.equal(made["tone"].value, both["tone"].value)
+
+
+def test_a_pivot_that_is_given_or_asked_for_is_left_as_it_is_row_by_row(run, held_out):
+    model, pivots = pm.open(run).model, {"tone": {"place": "kind"}}
+    third, half = torch.arange(12) % 3 == 0, torch.arange(12) % 2 == 0
+    given, to = {"place": ~half, "kind": third}, {"tone": True, "kind": ~third & half}
+    mixed = drawn(model, held_out, pivots, given, to, 12)
+    assert torch.equal(mixed["kind"].present, to["kind"])
+    whole = drawn(model, held_out, pivots, {"place": True}, {"tone": True}, 12)["tone"].value
+    direct = drawn(model, held_out, {}, given, to, 12)
+    same, through = (mixed["tone"].value == direct["tone"].value).all(1), ~half & ~third
+    assert torch.equal(same, ~through)
+    assert torch.equal(mixed["tone"].value[through], whole[through])
+    assert torch.equal(mixed["kind"].value, direct["kind"].value)
+
+
+def test_a_run_keeps_its_choice_and_one_that_is_done_has_it_again(run, data, tmp_path):
+    chosen = pm.open(run).model.recipe.pivots
+    assert choose_pivots(pm.open(run).model, data.validation) == chosen
+    again = pm.fit(RECIPE, data, run=run, print_progress=False)
+    assert again.model.recipe.pivots == chosen
+    newest = max((run / "checkpoints").iterdir())
+    assert json.loads((newest / "config.json").read_text())["recipe"]["pivots"] == chosen
+    none = pm.fit(RECIPE, data, run=tmp_path / "none", set={"pivots": {}, "train.steps": 2}, print_progress=False)
+    assert none.model.recipe.pivots == {}
+
+
+@pytest.mark.parametrize(
+    ("pivots", "message"),
+    [
+        ({"kind": {"place": "noise"}}, ("pivots: 'kind' cannot be drawn through others", "place, tone")),
+        ({"tones": {"place": "kind"}}, ("pivots: 'tones' cannot be drawn through others", "place, tone")),
+        ({"tone": {"plac": "kind"}}, ("pivots.tone: 'plac' is unknown", "'place'")),
+        ({"tone": {"place": "place"}}, ("pivots.tone.place: 'place' cannot be drawn first", "kind, noise")),
+        ({"tone": {"kind": "kind"}}, ("pivots.tone.kind: 'kind' cannot be drawn first", "(noise)")),
+    ],
+)
+def test_pivots_that_cannot_be_are_refused(data, pivots, message):
+    recipe = resolve(load_recipe(RECIPE, {"pivots": pivots}), data.fields)
+    with refused(*message, by=ConfigError):
+        Model(recipe, data.fields)
