@@ -121,16 +121,16 @@ def bars(voices, unseen, seen, names) -> dict[str, tuple[float, float]]:
         return score.value / score.ceiling if score.ceiling else 0.0
 
     return {
-        "speech -> name, exact, voices never heard": (voices.score("speech", "name", "exact").value, 0.8),
-        "picture -> name, exact, pictures trained on": (seen.score("picture", "name", "exact").value, 0.9),
+        "speech -> name, exact, voices never heard": (voices.score("speech", "name", "exact").value, 0.97),
+        "picture -> name, exact, pictures trained on": (seen.score("picture", "name", "exact").value, 0.97),
         "picture -> name, exact, styles never seen": (unseen.score("picture", "name", "exact").value, 0.0),
-        "name -> picture, judge, share of real": (share_of_real(names.score("name", "picture", "judge")), 0.6),
-        "name -> speech, judge, share of real": (share_of_real(names.score("name", "speech", "judge")), 0.5),
+        "name -> picture, judge, share of real": (share_of_real(names.score("name", "picture", "judge")), 0.95),
+        "name -> speech, judge, share of real": (share_of_real(names.score("name", "speech", "judge")), 0.95),
         "name -> speech, pocketsphinx, share of real": (
             share_of_real(names.score("name", "speech", "pocketsphinx")),
-            0.0,
+            0.75,
         ),
-        "picture -> speech, judge, share of real": (share_of_real(names.score("picture", "speech", "judge")), 0.5),
+        "picture -> speech, judge, share of real": (share_of_real(names.score("picture", "speech", "judge")), 0.8),
     }
 
 
