@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from polymodal.heads.base import LIKELIEST, UNGUIDED
 from polymodal.nn.random import fingerprints, fold
 from polymodal.nn.shapes import keep_shape
 from polymodal.types import Batch, Context, Field, Losses, Needs, Tokens
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 FUSION = 998
 """Stream of the keys that the fusion draws from."""
+LATENT = ".latent"
+"""A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
+FEATURES = ".features"
+"""A batch may hold ``name.features`` beside ``name``: the tokens (B, N, *) of an encoder that does not learn."""
 HEADS = 1000
 """Stream of the keys of the first head; each further one has the next."""
 
@@ -150,9 +155,21 @@ class Condition:
         context, keys = self.of(name, index)
         return self.model.heads[name].log_likelihood(context, target, keys)
 
+    def with_pivots(self, name: str, wanted: Tensor) -> Condition:
+        """What a field is drawn from in the rows that are ``wanted``, (B,) on the CPU: its pivots, too.
+
+        A pivot, of ``Recipe.pivots``, is drawn where what is given has one that is not given itself.
+        """
+        condition, nowhere = self, torch.zeros_like(wanted)
+        for source, pivot in (self.model.recipe.pivots or {}).get(name, {}).items():
+            missing = wanted & self.visible.get(source, nowhere) & ~condition.visible.get(pivot, nowhere)
+            if missing.any():
+                condition = condition.give_likeliest(pivot, missing.nonzero()[:, 0].to(self.keys.device))
+        return condition
+
     def give_likeliest(self, name: str, index: Tensor | None = None) -> Condition:
         """The same rows; in those at ``index`` (n,), or in all, the likeliest value of a field of ids is given, too."""
-        made = self.sample(name, index, temperature=0.0)
+        made = self.sample(name, index, **self.model.heads[name].preferring({}, LIKELIEST | UNGUIDED))
         return self.give(name, made if index is None else made.scatter(index, len(self)))
 
     def give(self, name: str, made: Field) -> Condition:
@@ -164,6 +181,7 @@ class Condition:
             return self
         wanted = made.present.cpu()
         batch = {**self.batch, name: self.batch[name].overlay(made) if name in self.batch else made}
+        batch.pop(name + FEATURES, None)  # those are of the values before
         visible = {**self.visible, name: self.visible.get(name, torch.zeros_like(wanted)) | wanted}
         return Condition(self.model, batch, visible, self.keys, empty=self.empty)
 

@@ -247,6 +247,13 @@ class Recipe(BaseModel):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
 
+    @field_validator("from_scratch", mode="before")
+    @classmethod
+    def _true_false_or_modalities(cls, given: Any) -> Any:
+        if not isinstance(given, bool | list):
+            raise ValueError(f"true, false, or a list of modalities such as [image] is right, not {given!r}")
+        return given
+
     def parts(self, name: str, space: Space | None = None, modality: Modality | None = None) -> Parts:
         """The parts of a field: its own, else the defaults of its modality; arguments of one kind are merged.
 

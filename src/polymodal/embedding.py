@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from polymodal.alignment import ALIGNMENTS, Alignment
+from polymodal.condition import FEATURES
 from polymodal.data import Rows
 from polymodal.errors import ConfigError, DataError, unknown
-from polymodal.model import FEATURES, Model
+from polymodal.model import Model
 from polymodal.types import Batch, Field
 
 CHUNK = 128

@@ -214,9 +214,8 @@ def between(
     _check_room(model, [to], n)
     batch = {name: field.to(model.device) for name, field in _stacked(model, rows, first=1).items()}
     keys = make_keys(seed, 1).to(model.device)
-    context = model.condition(
-        batch, {name: field.present.cpu() for name, field in batch.items()}, keys.repeat(2)
-    ).context
+    ends_given = model.condition(batch, {name: field.present.cpu() for name, field in batch.items()}, keys.repeat(2))
+    context = ends_given.with_pivots(to, torch.ones(2, dtype=torch.bool)).context
     made: list[Any] = []
     for shares in torch.linspace(0, 1, n, device=model.device).split(CHUNK):
         ends = [context.pick(torch.full((len(shares),), place, device=model.device)) for place in (0, 1)]

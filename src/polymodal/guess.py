@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from polymodal.condition import Condition
-from polymodal.errors import ConfigError
 from polymodal.generation import CHUNK
-from polymodal.heads import Head
+from polymodal.heads.base import LIKELIEST, UNGUIDED
 from polymodal.model import Model
 from polymodal.nn.random import fold
 from polymodal.types import Batch, Field
@@ -23,9 +21,6 @@ DRAWS = 16
 
 _STREAM = 4000
 """Of the keys of all draws but the first."""
-_LIKELIEST = {"temperature": 0.0, "decoder_temperature": 0.0, "length_temperature": 0.0}
-_UNGUIDED = {"guidance": 1.0}
-"""Guidance leads away from what is usual, and so from the mean and from what is likeliest."""
 _COARSE = {"solver": "euler", "steps": 4}
 """A flow's first Euler step leads to the mean of all draws, so that few steps tell it as well as many."""
 
@@ -45,6 +40,7 @@ def guess_rows(
     the context is a draw itself, the value that most draws agree on is taken. The mean is that of what a user sees,
     of prices and not of their logarithms; a head that knows its distribution tells it without draws. Neither is guided
     unless ``options`` say so. The mean of pictures or sounds would be neither, so of these there is one draw.
+    Fields are guessed in the order of ``Model.in_order``, through their pivots.
 
     Args:
         model: Any.
@@ -63,13 +59,14 @@ def guess_rows(
             keys[part].to(model.device),
         )
         made: Batch = {}
-        for name, mask in to.items():
-            index = mask[part].nonzero()[:, 0].to(model.device)
+        for name in model.in_order(to):
+            wanted = to[name][part]
+            index = wanted.nonzero()[:, 0].to(model.device)
             if not index.numel():
                 made[name] = Field.absent(model.modalities[name].space, len(part))
                 continue
-            best = _best(condition, name, index, dict((options or {}).get(name, {})), draws)
-            best = best.scatter(index, len(part))
+            through, chosen = condition.with_pivots(name, wanted), dict((options or {}).get(name, {}))
+            best = _best(through, name, index, chosen, draws).scatter(index, len(part))
             condition = condition.give(name, best)
             made[name] = best.to("cpu")
         pieces.append(made)
@@ -81,14 +78,14 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
     model, head = condition.model, condition.model.heads[name]
     space = model.modalities[name].space
     if space.kind == "discrete":
-        likeliest = _with(head, options, _LIKELIEST)
+        likeliest = head.preferring(options, LIKELIEST)
         if likeliest != options and not model.fusion.joint:
             draws = 1
-        options = _with(head, likeliest, _UNGUIDED)
+        options = head.preferring(likeliest, UNGUIDED)
     elif space.grid:
         draws = 1
     else:
-        options = _with(head, options, _UNGUIDED | _COARSE)
+        options = head.preferring(options, UNGUIDED | _COARSE)
         if draws > 1 and not options and name not in model.codecs and not model.fusion.joint:
             context, _ = condition.of(name, index)
             if (support := head.support(context)) is not None:
@@ -109,13 +106,3 @@ def _best(condition: Condition, name: str, index: Tensor, options: dict[str, Any
         (most, _), *_ = Counter(ids[row :: len(index)]).most_common(1)
         chosen.append(row + len(index) * ids[row :: len(index)].index(most))
     return drawn.pick(torch.tensor(chosen, device=index.device))
-
-
-def _with(head: Head, options: dict[str, Any], better: Mapping[str, Any]) -> dict[str, Any]:
-    """Sampling options, and of the better ones those that the head has, were not named, and fit the others."""
-    for option, value in better.items():
-        if option in head.option_names and option not in options:
-            with suppress(ConfigError):  # a shortcut of a flow knows one guidance
-                head.options_with(options | {option: value})
-                options = options | {option: value}
-    return options

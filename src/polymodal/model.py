@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -12,23 +12,19 @@ from torch import Tensor, nn
 
 from polymodal.alignment import Alignment
 from polymodal.codecs import Codec
-from polymodal.condition import Condition
+from polymodal.condition import FEATURES, LATENT, Condition
 from polymodal.config import Recipe
 from polymodal.encoders import ENCODERS, Encoder
 from polymodal.errors import ConfigError, unknown
 from polymodal.fusion import Fusion
 from polymodal.heads import Head
+from polymodal.heads.base import LIKELIEST
 from polymodal.modalities.base import Modality
 from polymodal.nn.layers import Linear
 from polymodal.parts import Part, build_part
 from polymodal.sizes import build_sized, scaled, scaled_part
 from polymodal.types import Batch, Context, Field, Losses, Needs, Space, Task, Tokens
 from polymodal.vocoders import Vocoder
-
-LATENT = ".latent"
-"""A batch may hold ``picture.latent`` beside ``picture``: the codec's code of it, computed once and cached."""
-FEATURES = ".features"
-"""A batch may hold ``name.features`` beside ``name``: the tokens (B, N, *) of an encoder that does not learn."""
 
 
 @dataclasses.dataclass
@@ -129,9 +125,8 @@ class Model(nn.Module):
         telling = [name for name in encoders if modalities[name].space.shape != (1,)]  # a label is that of many rows
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
-        for name, pivots in (recipe.pivots or {}).items():
-            self._check_pivots(name, pivots)
-        self._refuse_trained({name for name, field in recipe.fields.items() if recipe.starts_anew(field.modality)})
+        self.check_pivots(recipe.pivots or {})
+        self._refuse_trained([name for name, field in recipe.fields.items() if recipe.starts_anew(field.modality)])
         resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
         self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
         still = [encoder for encoder in encoders.values() if not encoder.trains]
@@ -142,25 +137,26 @@ class Model(nn.Module):
     def may_be_pivot(self, name: str) -> bool:
         """Whether a field may be drawn for others: it is of ids, read, generated, and has a likeliest value."""
         ids = name in self.encoders and name in self.heads and self.modalities[name].space.kind == "discrete"
-        return ids and "temperature" in self.heads[name].option_names
+        return ids and not self.heads[name].option_names.isdisjoint(LIKELIEST)
 
     def may_have_pivots(self, name: str) -> bool:
         """Whether a field may be drawn through others: it is of numbers, of one player, and of no joint latent."""
         numbers = name in self.heads and self.modalities[name].space.kind != "discrete"
         return numbers and self.heads[name].players == ("model",) and not self.fusion.joint
 
-    def _check_pivots(self, name: str, pivots: Mapping[str, str]) -> None:
-        """Refuses pivots that cannot be drawn, or through which nothing can be.
+    def check_pivots(self, pivots: Mapping[str, Mapping[str, str]]) -> None:
+        """Refuses pivots, as of ``Recipe.pivots``, that cannot be drawn, or through which nothing can be.
 
         Raises:
             ConfigError: There is one.
         """
-        if not self.may_have_pivots(name):
-            right = ", ".join(filter(self.may_have_pivots, self.heads)) or "there is none"
-            raise ConfigError(
-                f"pivots: '{name}' cannot be drawn through others; generated fields of numbers can ({right})"
-            )
-        for source, pivot in pivots.items():
+        for name in pivots:
+            if not self.may_have_pivots(name):
+                right = ", ".join(filter(self.may_have_pivots, self.heads)) or "there is none"
+                raise ConfigError(
+                    f"pivots: '{name}' cannot be drawn through others; generated fields of numbers can ({right})"
+                )
+        for name, source, pivot in ((name, *pair) for name, pairs in pivots.items() for pair in pairs.items()):
             if source not in self.encoders:
                 raise ConfigError(unknown(f"pivots.{name}", source, self.encoders))
             if not self.may_be_pivot(pivot) or pivot == source:
@@ -170,7 +166,7 @@ class Model(nn.Module):
                     f"generated can ({right})"
                 )
 
-    def _refuse_trained(self, anew: set[str]) -> None:
+    def _refuse_trained(self, anew: list[str]) -> None:
         """Refuses parts that bring weights with them, and vocabularies, of fields that do without.
 
         Raises:
@@ -371,10 +367,8 @@ class Model(nn.Module):
     ) -> Batch:
         """Generates fields one after the other, each conditioned on those before it, or all from one joint latent.
 
-        What is most definite comes first: fields of ids, the longest before others, for what is drawn of them is exact;
-        then fields of numbers, those of fewest first. A picture that shows something between two things would leave
-        both its name and its sound to chance. A field that has a pivot for what is given, ``Recipe.pivots``, is given
-        the likeliest value of that, too, which is not returned unless it is wanted.
+        A field that has a pivot for what is given, ``Recipe.pivots``, is drawn from the likeliest value of that, too,
+        which nothing else sees.
 
         Args:
             batch: Given values in model form.
@@ -388,29 +382,29 @@ class Model(nn.Module):
         """
         made: Batch = {}
         condition, rows = self.condition(batch, visible, keys), len(keys)
-        for name in sorted(to, key=self._definiteness):
+        for name in self.in_order(to):
             index = to[name].nonzero()[:, 0].to(keys.device)
             if not index.numel():
                 made[name] = Field.absent(self.modalities[name].space, rows, keys.device)
                 continue
-            condition = self._with_pivots(condition, name, to[name], visible)
-            made[name] = condition.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
+            through = condition.with_pivots(name, to[name])
+            made[name] = through.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
             condition = condition.give(name, made[name])
         return {name: made[name] for name in to}
 
-    def _with_pivots(self, condition: Condition, name: str, wanted: Tensor, visible: Mapping[str, Tensor]) -> Condition:
-        """What a field is drawn from: its pivots too, where what is given has one that is neither given nor drawn."""
-        nowhere = torch.zeros_like(wanted)
-        for source, pivot in (self.recipe.pivots or {}).get(name, {}).items():
-            missing = wanted & visible.get(source, nowhere) & ~condition.visible.get(pivot, nowhere)
-            if missing.any():
-                condition = condition.give_likeliest(pivot, missing.nonzero()[:, 0].to(condition.keys.device))
-        return condition
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Fields in the order in which they are generated: what is most definite comes first.
 
-    def _definiteness(self, name: str) -> tuple[bool, int]:
-        space = self.modalities[name].space
-        size = math.prod(space.shape)
-        return (False, -size) if space.kind == "discrete" else (True, size)
+        Fields of ids, the longest before others, for what is drawn of them is exact; then fields of numbers, those of
+        fewest first. A picture that shows something between two things would leave its name and its sound to chance.
+        """
+
+        def definiteness(name: str) -> tuple[bool, int]:
+            space = self.modalities[name].space
+            size = math.prod(space.shape)
+            return (False, -size) if space.kind == "discrete" else (True, size)
+
+        return sorted(names, key=definiteness)
 
     @torch.no_grad()
     def log_likelihood(
@@ -429,7 +423,8 @@ class Model(nn.Module):
             cannot tell, or models the code of a codec, are left out.
         """
         condition, result = self.condition(batch, visible, keys), {}
-        for name, field in made.items():
+        for name in self.in_order(made):
+            field = made[name]
             index = field.present.nonzero()[:, 0]
             if name not in self.codecs and self.heads[name].space.kind == "discrete" and index.numel():
                 value = condition.log_likelihood(name, field.pick(index), index)

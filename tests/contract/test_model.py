@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import polymodal as pm
+from polymodal.condition import LATENT
 from polymodal.config import load_recipe
-from polymodal.model import LATENT, MicroBatch, Model
+from polymodal.model import MicroBatch, Model
 from polymodal.nn.random import make_keys
 from polymodal.training import tasks
 from polymodal.types import Batch, Field, Task

@@ -239,6 +239,8 @@ def test_a_wrong_part_in_place_of_what_comes_trained_is_named():
         load_recipe({}, {"defaults.image.from_scratch.codec": {"kind": "kl", "latnet": 4}})
     with refused("from_scratch", "'perhaps'", by=ConfigError):
         load_recipe({"from_scratch": "perhaps"})
+    with refused("from_scratch", "[image]", "'image'", by=ConfigError):
+        load_recipe({"from_scratch": "image"})
     with refused("from_scratch: modality: 'picture' is unknown", "image", by=ConfigError):
         load_recipe({"from_scratch": ["audio", "picture"]})
 

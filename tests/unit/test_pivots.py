@@ -7,11 +7,14 @@ import pytest
 import torch
 
 import polymodal as pm
+from polymodal.condition import FEATURES
 from polymodal.config import load_recipe
-from polymodal.errors import ConfigError
+from polymodal.errors import CheckpointError, ConfigError
 from polymodal.generation import generate_rows
+from polymodal.guess import guess_rows
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
+from polymodal.packaging.merging import merge
 from polymodal.pivots import choose_pivots
 from polymodal.resolution import resolve
 from refusals import refused
@@ -109,11 +112,59 @@ def test_a_pivot_that_is_given_or_asked_for_is_left_as_it_is_row_by_row(run, hel
     assert torch.equal(mixed["kind"].value, direct["kind"].value)
 
 
+def test_what_is_drawn_through_another_is_seen_by_that_alone(run, held_out):
+    model, given = pm.open(run).model, {"noise": True, "place": True}
+    both = drawn(model, held_out, {"tone": {"place": "kind"}}, {"place": True}, {"tone": True, "noise": True}, 12)
+    alone = drawn(model, held_out, {}, {"place": True}, {"noise": True}, 12)
+    assert torch.equal(both["noise"].value, alone["noise"].value)
+    with_noise = {**held_out, "noise": both["noise"]}
+    tone = drawn(model, with_noise, {"tone": {"place": "kind"}}, given, {"tone": True}, 12)["tone"]
+    assert torch.equal(both["tone"].value, tone.value)
+
+
+def test_best_guesses_of_cells_are_made_through_them(run, held_out):
+    model, everywhere = pm.open(run).model, torch.ones(80, dtype=torch.bool)
+    shares = []
+    for pivots in (model.recipe.pivots, {}):
+        model.recipe = model.recipe.model_copy(update={"pivots": pivots})
+        guess = guess_rows(model, held_out, {"place": everywhere}, {"tone": everywhere}, make_keys(0, 80))["tone"]
+        means = torch.stack([held_out["tone"].value[kind::4].mean(0) for kind in range(4)])
+        shares.append((torch.cdist(guess.value, means).argmin(1) == torch.arange(80) % 4).float().mean())
+    assert shares[0] > shares[1] + 0.3
+
+
+def test_what_was_kept_of_a_value_is_not_taken_for_that_of_another(run, held_out):
+    model, everywhere = pm.open(run).model, torch.ones(80, dtype=torch.bool)
+    batch = held_out | {"kind" + FEATURES: held_out["kind"]}
+    given = model.condition(batch, {"place": everywhere}, make_keys(0, 80)).give_likeliest("kind")
+    assert "kind" + FEATURES not in given.batch
+    assert "kind" + FEATURES in batch
+
+
+def test_a_wide_table_and_a_short_time_bound_the_choice(run, data, monkeypatch):
+    model = pm.open(run).model
+    assert choose_pivots(model, data.validation, seconds=-1.0) == {}
+    parts = choose_pivots(model, data.validation, batch_size=10)
+    assert parts == model.recipe.pivots
+    monkeypatch.setattr("polymodal.pivots.MOST_PASSES", 3)  # those of the largest field and its first input
+    assert choose_pivots(model, data.validation) == {"tone": {"place": "kind"}}
+
+
+def test_the_mean_of_two_runs_has_pivots_only_where_both_have_them(run):
+    one, two = pm.open(run).model, pm.open(run).model
+    assert merge([one, two]).recipe.pivots == two.recipe.pivots
+    two.recipe = two.recipe.model_copy(update={"pivots": {}})
+    assert merge([one, two]).recipe.pivots == {}
+
+
 def test_a_run_keeps_its_choice_and_one_that_is_done_has_it_again(run, data, tmp_path):
     chosen = pm.open(run).model.recipe.pivots
     assert choose_pivots(pm.open(run).model, data.validation) == chosen
     again = pm.fit(RECIPE, data, run=run, print_progress=False)
     assert again.model.recipe.pivots == chosen
+    assert pm.fit(again.model.recipe, data, run=run, print_progress=False).model.recipe.pivots == chosen
+    with pytest.raises(CheckpointError, match=r"recipe\.pivots"):
+        pm.fit(RECIPE, data, run=run, set={"pivots": {}}, print_progress=False)
     newest = max((run / "checkpoints").iterdir())
     assert json.loads((newest / "config.json").read_text())["recipe"]["pivots"] == chosen
     none = pm.fit(RECIPE, data, run=tmp_path / "none", set={"pivots": {}, "train.steps": 2}, print_progress=False)

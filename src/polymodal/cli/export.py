@@ -15,7 +15,8 @@ def add(commands: Commands, arguments: list[str]) -> None:
         run,
         summary="Write one direction of a run as a file of ONNX, which needs no PyTorch.",
         details="The file draws a field from others, any of which may be left out: all of the sampling is in it,\n"
-        "random numbers too, so that sample k of a seed is the one that `polymodal generate` draws. It is checked\n"
+        "random numbers too, so that sample k of a seed is the one that `polymodal generate` draws, but for fields\n"
+        "that it draws through others (pivots), of which the command tells. It is checked\n"
         "against PyTorch before it is written, and a direction that cannot be exported is refused with its reason.\n"
         "Beside it are put runner.py, which draws with onnxruntime and NumPy alone, and demo.html, which draws in a\n"
         "browser with onnxruntime-web, once that lies beside it (npm pack onnxruntime-web).",
@@ -64,9 +65,10 @@ def run(args: Any) -> None:
     )
     for source, pivot in (model.recipe.pivots or {}).get(to, {}).items():
         if source in given and pivot not in given:
+            inputs = "+".join(given)
             print(
-                f"{to}: the file draws it from {' and '.join(given)} alone; polymodal draws {pivot} of {source} first: "
-                f"export {source}->{pivot} and {source}+{pivot}->{to} for that"
+                f"{to}: where {source} is given, `polymodal generate` draws {pivot} first (pivots), and this file does "
+                f"not; {inputs}->{pivot} with --option {pivot}.temperature=0, and {inputs}+{pivot}->{to}, do together"
             )
     if to in model.vocoders:
         print(

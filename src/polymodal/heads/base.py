@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -11,6 +12,11 @@ from polymodal.arguments import check_arguments, check_constructor
 from polymodal.errors import ConfigError
 from polymodal.modalities import Modality
 from polymodal.types import Context, Field, Losses, Space
+
+LIKELIEST = {"temperature": 0.0, "decoder_temperature": 0.0, "length_temperature": 0.0}
+"""Sampling options by which ids are the likeliest ones."""
+UNGUIDED = {"guidance": 1.0}
+"""Guidance leads away from what is usual, and so from the mean and from what is likeliest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,16 @@ class Head(nn.Module, ABC):
             self.check_options(options)
         except ConfigError as error:
             raise ConfigError(f"{where}.{error}") from None
+        return options
+
+    def preferring(self, given: Mapping[str, Any], better: Mapping[str, Any]) -> dict[str, Any]:
+        """Sampling options, and of the better ones those that it has, were not named, and fit the others."""
+        options = dict(given)
+        for option, value in better.items():
+            if option in self.option_names and option not in options:
+                with suppress(ConfigError):  # a shortcut of a flow knows one guidance
+                    self.options_with(options | {option: value})
+                    options[option] = value
         return options
 
     def check_options(self, options: Any) -> None:

@@ -42,7 +42,8 @@ def load_adapter(pipeline: Generator, folder: Path) -> tuple[dict[str, Tensor], 
     Raises:
         CheckpointError: There is none, or it is not whole.
         ConfigError: The open run refers to no pretrained network; or the other one refers to another network, or was
-            made by another recipe, or has learned other classes or statistics of the data; says what differs.
+            made by another recipe, or has learned other classes or statistics of the data; says what differs. Or its
+            pivots name fields that cannot be.
     """
     checkpoint = find(folder)
     config = migrate_config(checkpoint.document("config"))
@@ -55,7 +56,9 @@ def load_adapter(pipeline: Generator, folder: Path) -> tuple[dict[str, Tensor], 
         if not weight.isfinite().all():
             raise CheckpointError(f"{where}: a number of {name} is not finite; train the run anew")
     fitting = {name: weights[name].to(weight.device, weight.dtype) for name, weight in own.items()}
-    return fitting, load_recipe(config["recipe"])
+    recipe = load_recipe(config["recipe"])
+    pipeline.model.check_pivots(recipe.pivots or {})
+    return fitting, recipe
 
 
 def _check_fit(own: Mapping[str, Any], other: Mapping[str, Any], path: Path) -> None:

@@ -196,7 +196,10 @@ class Runs:
             own.run, own.recipe, own.training = self.adapters[name][adapter], loaded[adapter][1], None
         copies = self._copies(name, pipeline, adapters) if self.refuse_copies else None
         run = Run(name, pipeline, self._engine(pipeline), roles)
-        run.engine.adopt({adapter: weights for adapter, (weights, _) in loaded.items()})
+        run.engine.adopt(
+            {adapter: weights for adapter, (weights, _) in loaded.items()},
+            {adapter: recipe.pivots for adapter, (_, recipe) in loaded.items()},
+        )
         run.engine.withhold = copies.check if copies else run.engine.withhold
         for adapter, own in adapters.items():
             run.adapters[adapter] = Run(f"{name}:{adapter}", own, run.engine, roles, adapter)

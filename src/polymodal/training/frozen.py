@@ -12,11 +12,12 @@ import torch
 
 from polymodal.checkpoint import digest_of
 from polymodal.codecs import Codec
+from polymodal.condition import FEATURES, LATENT
 from polymodal.data import Column, Rows
 from polymodal.data.columns import ColumnWriter, stored
 from polymodal.encoders import Encoder
 from polymodal.files import atomic_folder, file_name, remove_partials, short_digest
-from polymodal.model import FEATURES, LATENT, Model
+from polymodal.model import Model
 from polymodal.training.engines import Engine
 from polymodal.types import Field
 

@@ -30,7 +30,8 @@ from polymodal.training.step_loader import StepLoader
 VALIDATION_SHARE = 0.05
 """Most of a time budget that validations and their samples take."""
 CHOICE_SHARE = 0.02
-"""What is left of a time budget at the end to choose the length of the averages; one judgement may go beyond it."""
+"""What is left of a time budget at the end for each choice, as of the length of the averages; one judgement may go
+beyond it."""
 T = TypeVar("T")
 
 MOMENTUM = 0.9
@@ -70,7 +71,7 @@ def train(
     adaptation: Adaptation | None = None,
     print_progress: bool = True,
     late: float = 0.0,
-    finish: Callable[[Average], None] | None = None,
+    finish: Callable[[Average, float], None] | None = None,
 ) -> Average:
     """Trains until the budget is spent, from the newest checkpoint of ``stage`` if there is one.
 
@@ -94,7 +95,8 @@ def train(
         adaptation: What follows the losses; nothing if not given.
         print_progress: Whether to tell how far it is.
         late: Seconds of the time budget that were spent before, half of it at most.
-        finish: Called at the end with the averaged weights, before they are saved for the last time.
+        finish: Called at the end with the averaged weights, before they are saved for the last time, and with the
+            seconds that it may take.
 
     Returns:
         The averaged weights.
@@ -125,7 +127,7 @@ def _train(
     adaptation: Adaptation,
     print_progress: bool,
     late: float,
-    finish: Callable[[Average], None] | None,
+    finish: Callable[[Average, float], None] | None,
 ) -> Average:
     engine.prepare(trainee, lambda player: make_optimizer(trainee, player, learning_rate, config, adaptation.owners))
     lengths = [config.ema_length] if config.ema_length else CANDIDATES if judge else STORED[-1:]
@@ -145,7 +147,7 @@ def _train(
     label = f"{stage.parent.name[:-1]} of {stage.name}" if stage.parent.name in ("codecs", "vocoders") else str(stage)
     remedy = f"look at the values of these fields, or lower the learning rate ({learning_rate:g})"
     guard = StepGuard(engine, label, skipped, remedy)
-    more: dict[str, Any] = {"late": late, "validating": spent, "choice": len(lengths) > 1 or finish is not None}
+    more: dict[str, Any] = {"late": late, "validating": spent, "choices": (len(lengths) > 1) + (finish is not None)}
     clock = Clock(engine, minutes, steps, step, seconds, config.clock, **more)
     last_save, validations = clock.agreed, _validations(clock, config)
     if engine.main:
@@ -236,7 +238,7 @@ def _train(
             seen = ", ".join(f"{each:g}: {of:.4g}" for each, of in sorted(losses.items()))
             log.decisions(step, [f"averaged weights of length {length:g}: losses {seen}"] if losses else [])
             if finish:
-                finish(averages)
+                finish(averages, clock.choice_seconds)
             clock.validating = spent  # what goes on later has its share of validations all the same
             save(chosen=True)
     engine.wait()
@@ -278,13 +280,13 @@ class Clock:
         kind: Which clock the minutes are of: the ``wall``'s, or the ``processor``'s time of this process.
         late: Seconds that the time budget is less, half of it at most.
         validating: Seconds that validations took before.
-        choice: Whether something is to be chosen at the end.
+        choices: How many things are to be chosen at the end.
 
     Attributes:
         agreed: Seconds spent, as of the last agreement of all processes.
         progress: Share of the budget that is spent. Of a time budget, as long as the last validation took is left for
-            the one at the end, and ``choice_seconds``.
-        choice_seconds: How long the choice at the end may take.
+            the one at the end, and ``choice_seconds`` for each choice.
+        choice_seconds: How long a choice at the end may take.
         validating: Seconds that validations took.
     """
 
@@ -302,12 +304,13 @@ class Clock:
         *,
         late: float = 0.0,
         validating: float = 0.0,
-        choice: bool = False,
+        choices: int = 0,
     ):
         self.engine, self.steps = engine, steps
         self.budget = 60 * (minutes or 10.0)
         self.budget -= min(late, self.budget / 2)
-        self.choice_seconds = math.inf if steps else CHOICE_SHARE * self.budget * choice
+        self.choice_seconds = math.inf if steps else CHOICE_SHARE * self.budget
+        self.choices = choices
         self.validating, self._last_validation = validating, 0.0
         self.now = time.process_time if kind == "processor" else time.monotonic
         self.begin = self.now() - seconds
@@ -326,7 +329,7 @@ class Clock:
         """Moves on to ``step``."""
         if agree or self._agrees(step):
             self.agreed = self.engine.broadcast(self.seconds)
-        left = self.budget - self._last_validation - (0.0 if self.steps else self.choice_seconds)
+        left = self.budget - self._last_validation - (0.0 if self.steps else self.choices * self.choice_seconds)
         self.progress = step / self.steps if self.steps else self.agreed / left if left > self.agreed else 1.0
 
     def asked_to_stop(self, step: int) -> int:

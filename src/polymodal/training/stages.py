@@ -28,7 +28,7 @@ from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
 from polymodal.parts import Parts, build_part
-from polymodal.pivots import choose_pivots
+from polymodal.pivots import Pivots, choose_pivots
 from polymodal.resolution import replaced, resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
@@ -48,8 +48,6 @@ from polymodal.types import Task
 _log = logging.getLogger(__name__)
 _FEWEST_ROWS, _MOST_REPEATS = 1024, 16
 """A step may have so many rows, and else hold each row so many times: more would take long and teach nothing."""
-PIVOT_SHARE = 0.02
-"""Of a time budget, after which no more pivots are looked for."""
 _LOCK = ".lock"
 """A file in a run folder, which the process that trains there has locked."""
 
@@ -177,22 +175,30 @@ def _train(
                 best.offer(step, losses, checkpoints.trained_parameters(model) | checkpoints.buffers(model))
             return losses
 
-    document = checkpoints.config_of(model)
+    document, now = checkpoints.config_of(model), time.process_time if config.clock == "processor" else time.monotonic
 
-    def finish(averages: Average) -> None:
-        losses = {}
+    def finish(averages: Average, seconds: float) -> None:
+        if config.keep_best:
+            keep_best(averages)
+        if recipe.pivots is None:
+            averages.swap()
+            model.eval()
+            with engine.whole(), torch.compiler.set_stance("force_eager"):
+                if engine.main:
+                    document["recipe"]["pivots"] = choose_pivots(
+                        model, held_rows, seed=config.seed, batch_size=config.batch_size, seconds=seconds, now=now
+                    )
+                    model.release()
+            averages.swap()
+            model.train()
+
+    def keep_best(averages: Average) -> None:
         averages.swap()
         model.eval()
         with engine.whole():
-            if engine.main and len(data.validation):
-                losses = _validation_losses(model, held_out) if config.keep_best else {}
-                if recipe.pivots is None:
-                    seconds = PIVOT_SHARE * 60 * config.minutes if config.minutes else math.inf
-                    document["recipe"]["pivots"] = choose_pivots(model, held_rows, seed=config.seed, seconds=seconds)
+            losses = _validation_losses(model, held_out) if engine.main and len(data.validation) else {}
         averages.swap()
         model.train()
-        if not config.keep_best:
-            return
         loss = engine.broadcast(best.total(losses) if losses else -math.inf)  # the first process alone has validated
         # Buffers, such as learned variances, belong to the weights that they were learned with.
         if (done := best.restore(averages.weights | checkpoints.buffers(model), loss)) and engine.main:
@@ -226,7 +232,7 @@ def _train(
         adaptation=adaptation,
         print_progress=print_progress,
         late=late if config.minutes and config.clock == "wall" else 0.0,
-        finish=finish,
+        finish=finish if config.keep_best or (recipe.pivots is None and len(data.validation)) else None,
     )
     averages.swap()
     engine.release()
@@ -235,14 +241,7 @@ def _train(
     restore_convolutions(model)
     model.loss_weigher = None
     model.eval()
-    if saved := checkpoints.newest(run):
-        chosen = saved.document("config")["recipe"].get("pivots")
-        model.recipe = model.recipe.model_copy(update={"pivots": chosen})
-        for to, pivots in (chosen or {}).items() if engine.main else ():
-            for source, pivot in pivots.items():
-                _log.info(
-                    "%s from %s is drawn through %s, by which held-out rows lose less (pivots)", to, source, pivot
-                )
+    model.recipe = model.recipe.model_copy(update={"pivots": _pivots_of(run)})
     if engine.main and len(data.validation) and not engine.in_pieces:  # else it is learned when it is asked for
         FamiliarityMeter.learn(model, rows, held_rows).save(run)
     return model
@@ -306,6 +305,8 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
                 each["recipe"]["data"].pop(name, None)
             (each["recipe"]["data"].get("shards") or {}).pop("cache_megabytes", None)  # which changes no result
             each["recipe"]["train"].pop("gradient_checkpointing")  # nor does this
+        if there["recipe"]["pivots"] is None and here["recipe"]["pivots"] == _pivots_of(run):
+            there["recipe"]["pivots"] = here["recipe"]["pivots"]
         there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:
@@ -315,6 +316,12 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
             write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return
     write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def _pivots_of(run: Path) -> Pivots | None:
+    """Those of the newest checkpoint, which are chosen at the end."""
+    saved = checkpoints.newest(run)
+    return saved.document("config")["recipe"].get("pivots") if saved else None
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from torch import nn
 
 import polymodal as pm
 from polymodal.codecs import CODECS, Codec
+from polymodal.condition import FEATURES, LATENT
 from polymodal.data import Column
 from polymodal.encoders import ENCODERS, Encoder
-from polymodal.model import FEATURES, LATENT
 from polymodal.types import Field, Space, Tokens
 
 STEPS = 12

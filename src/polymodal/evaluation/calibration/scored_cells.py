@@ -175,8 +175,8 @@ def _further_samples(
 ) -> list[Field]:
     """Samples of a field, conditioned as the generated value was."""
     condition = model.condition(batch, visible, keys)
-    for earlier, value in itertools.takewhile(lambda item: item[0] != name, made.items()):
-        condition = condition.give(earlier, value)
+    for earlier in itertools.takewhile(lambda earlier: earlier != name, model.in_order(made)):
+        condition = condition.give(earlier, made[earlier])
     to, of_head = {name: made[name].present}, {name: (options or {}).get(name, {})}
     streams = (fold(keys, _AGREEMENT + i) for i in range(SAMPLES))
     return [generate_rows(model, condition.batch, condition.visible, to, stream, of_head)[name] for stream in streams]
