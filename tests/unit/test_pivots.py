@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import polymodal as pm
+from polymodal.cli.main import main
 from polymodal.condition import FEATURES
 from polymodal.config import load_recipe
 from polymodal.errors import CheckpointError, ConfigError
@@ -185,3 +186,8 @@ def test_pivots_that_cannot_be_are_refused(data, pivots, message):
     recipe = resolve(load_recipe(RECIPE, {"pivots": pivots}), data.fields)
     with refused(*message, by=ConfigError):
         Model(recipe, data.fields)
+
+
+def test_info_tells_of_them(run, capsys):
+    assert main(["info", str(run)]) == 0
+    assert "tone from place is drawn through kind" in capsys.readouterr().out

@@ -48,6 +48,9 @@ def run(args: Any) -> None:
     facts.add_row("parameters", f"{_count(model):,}")
     for part in ("encoders", "fusion", "heads", "codecs", "vocoders"):
         facts.add_row(f"  {part}", f"{_count(getattr(model, part)):,}")
+    for to, pivots in (recipe.pivots or {}).items():
+        for source, pivot in pivots.items():
+            facts.add_row("pivot", f"{to} from {source} is drawn through {pivot}")
     saved = sorted((args.folder / checkpoints.CHECKPOINTS).glob("step-*"))
     facts.add_row("checkpoints", ", ".join(path.name for path in saved) or "this folder")
     console.print(facts)
