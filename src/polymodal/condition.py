@@ -155,14 +155,22 @@ class Condition:
         context, keys = self.of(name, index)
         return self.model.heads[name].log_likelihood(context, target, keys)
 
-    def with_pivots(self, name: str, wanted: Tensor) -> Condition:
-        """What a field is drawn from in the rows that are ``wanted``, (B,) on the CPU: its pivots, too.
+    def to_draw(self, name: str, wanted: Tensor, given: Mapping[str, Tensor]) -> Condition:
+        """What a field is drawn from in the rows that are ``wanted``, (B,) on the CPU, by ``Recipe.pivots`` and
+        ``Recipe.screens``.
 
-        A pivot, of ``Recipe.pivots``, is drawn where what is given has one that is not given itself.
+        A field that was generated, not ``given``, is not seen beside one that screens it off. The likeliest value of a
+        pivot is seen, too, where what is seen has one that is not seen itself.
         """
-        condition, nowhere = self, torch.zeros_like(wanted)
-        for source, pivot in (self.model.recipe.pivots or {}).get(name, {}).items():
-            missing = wanted & self.visible.get(source, nowhere) & ~condition.visible.get(pivot, nowhere)
+        recipe, nowhere = self.model.recipe, torch.zeros_like(wanted)
+        condition, visible = self, dict(self.visible)
+        for source, screens in (recipe.screens or {}).get(name, {}).items():
+            beside = torch.stack([self.visible.get(screen, nowhere) for screen in screens]).any(0)
+            if (hidden := self.visible.get(source, nowhere) & ~given.get(source, nowhere) & beside).any():
+                visible[source] = visible[source] & ~hidden
+                condition = Condition(self.model, self.batch, visible, self.keys, empty=self.empty)
+        for source, pivot in (recipe.pivots or {}).get(name, {}).items():
+            missing = wanted & visible.get(source, nowhere) & ~condition.visible.get(pivot, nowhere)
             if missing.any():
                 condition = condition.give_likeliest(pivot, missing.nonzero()[:, 0].to(self.keys.device))
         return condition

@@ -228,6 +228,8 @@ class Recipe(BaseModel):
         pivots: By output field and input field, the field of ids whose likeliest value is drawn first and given, though
             nobody asked for it: ``{speech: {picture: name}}``. Chosen by held-out rows at the end of the training where
             not given; ``{}`` is none. See ``polymodal.pivots``.
+        screens: By output and input field, the fields of ids beside which a generated input is not shown:
+            ``{speech: {picture: [name]}}``. Chosen likewise.
         tasks: What is given in training.
         data: Where the rows come from.
         train: The loop.
@@ -243,6 +245,7 @@ class Recipe(BaseModel):
     fusion: Part = {"kind": "attention"}
     alignment: Part | None = None
     pivots: dict[str, dict[str, str]] | None = None
+    screens: dict[str, dict[str, list[str]]] | None = None
     tasks: TasksConfig = TasksConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()

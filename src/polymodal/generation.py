@@ -215,7 +215,7 @@ def between(
     batch = {name: field.to(model.device) for name, field in _stacked(model, rows, first=1).items()}
     keys = make_keys(seed, 1).to(model.device)
     ends_given = model.condition(batch, {name: field.present.cpu() for name, field in batch.items()}, keys.repeat(2))
-    context = ends_given.with_pivots(to, torch.ones(2, dtype=torch.bool)).context
+    context = ends_given.to_draw(to, torch.ones(2, dtype=torch.bool), ends_given.visible).context
     made: list[Any] = []
     for shares in torch.linspace(0, 1, n, device=model.device).split(CHUNK):
         ends = [context.pick(torch.full((len(shares),), place, device=model.device)) for place in (0, 1)]

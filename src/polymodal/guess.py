@@ -40,7 +40,7 @@ def guess_rows(
     the context is a draw itself, the value that most draws agree on is taken. The mean is that of what a user sees,
     of prices and not of their logarithms; a head that knows its distribution tells it without draws. Neither is guided
     unless ``options`` say so. The mean of pictures or sounds would be neither, so of these there is one draw.
-    Fields are guessed in the order of ``Model.in_order``, through their pivots.
+    Fields are guessed in the order of ``Model.in_order``, from what ``Condition.to_draw`` says.
 
     Args:
         model: Any.
@@ -53,11 +53,9 @@ def guess_rows(
     """
     pieces: list[Batch] = []
     for part in torch.arange(len(keys)).split(CHUNK):
-        condition = model.condition(
-            {name: field.pick(part).to(model.device) for name, field in batch.items()},
-            {name: mask[part] for name, mask in visible.items()},
-            keys[part].to(model.device),
-        )
+        given = {name: mask[part] for name, mask in visible.items()}
+        picked = {name: field.pick(part).to(model.device) for name, field in batch.items()}
+        condition = model.condition(picked, given, keys[part].to(model.device))
         made: Batch = {}
         for name in model.in_order(to):
             wanted = to[name][part]
@@ -65,8 +63,8 @@ def guess_rows(
             if not index.numel():
                 made[name] = Field.absent(model.modalities[name].space, len(part))
                 continue
-            through, chosen = condition.with_pivots(name, wanted), dict((options or {}).get(name, {}))
-            best = _best(through, name, index, chosen, draws).scatter(index, len(part))
+            own, chosen = condition.to_draw(name, wanted, given), dict((options or {}).get(name, {}))
+            best = _best(own, name, index, chosen, draws).scatter(index, len(part))
             condition = condition.give(name, best)
             made[name] = best.to("cpu")
         pieces.append(made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -126,6 +126,7 @@ class Model(nn.Module):
         if recipe.alignment and len(telling) > 1:
             self.alignment = build_part("alignment", recipe.alignment, "alignment", telling, width)
         self.check_pivots(recipe.pivots or {})
+        self.check_screens(recipe.screens or {})
         self._refuse_trained([name for name, field in recipe.fields.items() if recipe.starts_anew(field.modality)])
         resolved = {"fields": fields, "defaults": {}, "width": width, "fusion": fusion}
         self.recipe = recipe.model_copy(update=resolved | {"size": "small", "from_scratch": False})  # both are done
@@ -165,6 +166,21 @@ class Model(nn.Module):
                     f"pivots.{name}.{source}: '{pivot}' cannot be drawn first; other fields of ids that are read and "
                     f"generated can ({right})"
                 )
+
+    def check_screens(self, screens: Mapping[str, Mapping[str, Collection[str]]]) -> None:
+        """Refuses screens, as of ``Recipe.screens``, of fields that are not generated, or read.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        for name, sources in screens.items():
+            if name not in self.heads:
+                raise ConfigError(unknown("screens", name, self.heads))
+            for source, beside in sources.items():
+                if wrong := sorted({source, *beside} - self.encoders.keys()):
+                    raise ConfigError(unknown(f"screens.{name}.{source}", wrong[0], self.encoders))
+                if not beside:
+                    raise ConfigError(f"screens.{name}.{source}: names no field; leave it out")
 
     def _refuse_trained(self, anew: list[str]) -> None:
         """Refuses parts that bring weights with them, and vocabularies, of fields that do without.
@@ -367,8 +383,8 @@ class Model(nn.Module):
     ) -> Batch:
         """Generates fields one after the other, each conditioned on those before it, or all from one joint latent.
 
-        A field that has a pivot for what is given, ``Recipe.pivots``, is drawn from the likeliest value of that, too,
-        which nothing else sees.
+        A field sees the likeliest values of its pivots, too, and no others that were generated beside what screens them
+        off; see ``Condition.to_draw``.
 
         Args:
             batch: Given values in model form.
@@ -387,8 +403,8 @@ class Model(nn.Module):
             if not index.numel():
                 made[name] = Field.absent(self.modalities[name].space, rows, keys.device)
                 continue
-            through = condition.with_pivots(name, to[name])
-            made[name] = through.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
+            own = condition.to_draw(name, to[name], visible)
+            made[name] = own.sample(name, index, **(options or {}).get(name, {})).scatter(index, rows)
             condition = condition.give(name, made[name])
         return {name: made[name] for name in to}
 

@@ -16,7 +16,7 @@ from polymodal.guess import guess_rows
 from polymodal.model import Model
 from polymodal.nn.random import make_keys
 from polymodal.packaging.merging import merge
-from polymodal.pivots import choose_pivots
+from polymodal.pivots import HeldOutLosses, choose_pivots, choose_screens
 from polymodal.resolution import resolve
 from refusals import refused
 
@@ -144,11 +144,11 @@ def test_what_was_kept_of_a_value_is_not_taken_for_that_of_another(run, held_out
 
 def test_a_wide_table_and_a_short_time_bound_the_choice(run, data, monkeypatch):
     model = pm.open(run).model
-    assert choose_pivots(model, data.validation, seconds=-1.0) == {}
-    parts = choose_pivots(model, data.validation, batch_size=10)
+    assert choose_pivots(HeldOutLosses(model, data.validation, seconds=-1.0)) == {}
+    parts = choose_pivots(HeldOutLosses(model, data.validation, batch_size=10))
     assert parts == model.recipe.pivots
     monkeypatch.setattr("polymodal.pivots.MOST_PASSES", 3)  # those of the largest field and its first input
-    assert choose_pivots(model, data.validation) == {"tone": {"place": "kind"}}
+    assert choose_pivots(HeldOutLosses(model, data.validation)) == {"tone": {"place": "kind"}}
 
 
 def test_the_mean_of_two_runs_has_pivots_only_where_both_have_them(run):
@@ -160,7 +160,7 @@ def test_the_mean_of_two_runs_has_pivots_only_where_both_have_them(run):
 
 def test_a_run_keeps_its_choice_and_one_that_is_done_has_it_again(run, data, tmp_path):
     chosen = pm.open(run).model.recipe.pivots
-    assert choose_pivots(pm.open(run).model, data.validation) == chosen
+    assert choose_pivots(HeldOutLosses(pm.open(run).model, data.validation)) == chosen
     again = pm.fit(RECIPE, data, run=run, print_progress=False)
     assert again.model.recipe.pivots == chosen
     assert pm.fit(again.model.recipe, data, run=run, print_progress=False).model.recipe.pivots == chosen
@@ -190,4 +190,37 @@ def test_pivots_that_cannot_be_are_refused(data, pivots, message):
 
 def test_info_tells_of_them(run, capsys):
     assert main(["info", str(run)]) == 0
-    assert "tone from place is drawn through kind" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "tone from place is drawn through kind" in said
+    assert "tone is drawn apart from place beside kind" in said
+
+
+def test_what_tells_nothing_beside_another_is_not_shown_if_it_was_generated(run, data, held_out):
+    model = pm.open(run).model
+    assert model.recipe.screens == choose_screens(HeldOutLosses(model, data.validation), model.recipe.pivots)
+    assert model.recipe.screens["tone"]["place"] == ["kind"]  # the noise leaves it open
+    to = {"place": True, "tone": True}
+    apart = drawn(model, held_out, {}, {"kind": True}, to, 12)
+    alone = drawn(model, held_out, {}, {"kind": True}, {"tone": True}, 12)
+    assert torch.equal(apart["tone"].value, alone["tone"].value)
+    both = {"kind": True, "place": True}
+    given = drawn(model, held_out, {}, both, {"tone": True}, 12)
+    model.recipe = model.recipe.model_copy(update={"screens": {}})
+    shown = drawn(model, held_out, {}, {"kind": True}, to, 12)
+    assert not torch.equal(shown["tone"].value, alone["tone"].value)
+    assert torch.equal(given["tone"].value, drawn(model, held_out, {}, both, {"tone": True}, 12)["tone"].value)
+
+
+@pytest.mark.parametrize(
+    ("screens", "message"),
+    [
+        ({"tones": {"place": ["kind"]}}, ("screens: 'tones' is unknown", "'tone'")),
+        ({"tone": {"plac": ["kind"]}}, ("screens.tone.plac: 'plac' is unknown", "'place'")),
+        ({"tone": {"place": ["kinds"]}}, ("screens.tone.place: 'kinds' is unknown", "'kind'")),
+        ({"tone": {"place": []}}, ("screens.tone.place: names no field",)),
+    ],
+)
+def test_screens_that_cannot_be_are_refused(data, screens, message):
+    recipe = resolve(load_recipe(RECIPE, {"screens": screens}), data.fields)
+    with refused(*message, by=ConfigError):
+        Model(recipe, data.fields)

@@ -51,6 +51,9 @@ def run(args: Any) -> None:
     for to, pivots in (recipe.pivots or {}).items():
         for source, pivot in pivots.items():
             facts.add_row("pivot", f"{to} from {source} is drawn through {pivot}")
+    for to, screens in (recipe.screens or {}).items():
+        for source, beside in screens.items():
+            facts.add_row("screen", f"{to} is drawn apart from {source} beside {' or '.join(beside)}")
     saved = sorted((args.folder / checkpoints.CHECKPOINTS).glob("step-*"))
     facts.add_row("checkpoints", ", ".join(path.name for path in saved) or "this folder")
     console.print(facts)

@@ -18,7 +18,7 @@ def merge(models: Sequence[Model], shares: Sequence[float] | None = None) -> Mod
 
     It is worth it for runs that went on from one run, such as with other learning rates or other orders of the rows:
     their weights lie in one valley. Those of runs that started apart do not, and their mean is of no use. It has the
-    pivots of all, or none where they differ.
+    pivots and the screens of all, or none where they differ.
 
     Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
     increasing inference time", 2022, section 2.
@@ -57,8 +57,9 @@ def merge(models: Sequence[Model], shares: Sequence[float] | None = None) -> Mod
         assert isinstance(mean, Tensor)
         merged[name] = mean.to(weight.dtype)
     checkpoints.load_weights(models[0], merged)
-    chosen = models[0].recipe.pivots if all(model.recipe.pivots == models[0].recipe.pivots for model in models) else {}
-    models[0].recipe = models[0].recipe.model_copy(update={"pivots": chosen})
+    for key in ("pivots", "screens"):
+        if any(getattr(model.recipe, key) != getattr(models[0].recipe, key) for model in models):
+            models[0].recipe = models[0].recipe.model_copy(update={key: {}})
     return models[0]
 
 

@@ -43,7 +43,7 @@ def load_adapter(pipeline: Generator, folder: Path) -> tuple[dict[str, Tensor], 
         CheckpointError: There is none, or it is not whole.
         ConfigError: The open run refers to no pretrained network; or the other one refers to another network, or was
             made by another recipe, or has learned other classes or statistics of the data; says what differs. Or its
-            pivots name fields that cannot be.
+            pivots or screens name fields that cannot be.
     """
     checkpoint = find(folder)
     config = migrate_config(checkpoint.document("config"))
@@ -58,6 +58,7 @@ def load_adapter(pipeline: Generator, folder: Path) -> tuple[dict[str, Tensor], 
     fitting = {name: weights[name].to(weight.device, weight.dtype) for name, weight in own.items()}
     recipe = load_recipe(config["recipe"])
     pipeline.model.check_pivots(recipe.pivots or {})
+    pipeline.model.check_screens(recipe.screens or {})
     return fitting, recipe
 
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from polymodal.api import Generator
+from polymodal.config import Recipe
 from polymodal.generation import check_fields, read, write
 from polymodal.nn.random import make_keys
 from polymodal.nn.shapes import fixed_shapes
-from polymodal.pivots import Pivots
 from polymodal.serving.errors import ApiError
 from polymodal.types import Field
 
@@ -82,7 +82,7 @@ class Engine:
         self._waiting: list[_Row] = []
         self._calls: list[tuple[Callable[[], Any], Future[Any], str]] = []
         self._adapters: dict[str, Mapping[str, Tensor]] = {}
-        self._pivots: dict[str, Pivots | None] = {}
+        self._recipes: dict[str, Recipe] = {}
         self._worn = ""
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -100,16 +100,15 @@ class Engine:
         """Of the weights that are kept of adapters, and of the model's own in their place."""
         return sum(weight.nbytes for weights in self._adapters.values() for weight in weights.values())
 
-    def adopt(
-        self, adapters: Mapping[str, Mapping[str, Tensor]], pivots: Mapping[str, Pivots | None] | None = None
-    ) -> None:
+    def adopt(self, adapters: Mapping[str, Mapping[str, Tensor]], recipes: Mapping[str, Recipe] | None = None) -> None:
         """Weights by the name of an adapter, all with the same keys, which rows and calls may ask for from now on.
 
         Args:
             adapters: On the model's device; none of them is called "", which is the model as it is.
-            pivots: Of their recipes; none if not given.
+            recipes: By the same names, of which the pivots and screens go with the weights; the model's if not given.
         """
-        self._pivots = {"": self.pipeline.model.recipe.pivots, **dict.fromkeys(adapters), **(pivots or {})}
+        own_recipe = self.pipeline.model.recipe
+        self._recipes = {"": own_recipe, **dict.fromkeys(adapters, own_recipe), **(recipes or {})}
         state = self.pipeline.model.state_dict()
         own = {name: state[name].clone() for name in next(iter(adapters.values()), {})}
         self._adapters = {"": own, **adapters} if adapters else {}
@@ -233,8 +232,8 @@ class Engine:
             state = self.pipeline.model.state_dict()
             for name, weight in self._adapters[adapter].items():
                 state[name].copy_(weight)
-            model = self.pipeline.model
-            model.recipe = model.recipe.model_copy(update={"pivots": self._pivots[adapter]})
+            model, recipe = self.pipeline.model, self._recipes[adapter]
+            model.recipe = model.recipe.model_copy(update={"pivots": recipe.pivots, "screens": recipe.screens})
             self._worn = adapter
 
     def _answer(self, rows: Sequence[_Row]) -> None:

@@ -198,7 +198,7 @@ class Runs:
         run = Run(name, pipeline, self._engine(pipeline), roles)
         run.engine.adopt(
             {adapter: weights for adapter, (weights, _) in loaded.items()},
-            {adapter: recipe.pivots for adapter, (_, recipe) in loaded.items()},
+            {adapter: recipe for adapter, (_, recipe) in loaded.items()},
         )
         run.engine.withhold = copies.check if copies else run.engine.withhold
         for adapter, own in adapters.items():

@@ -28,7 +28,7 @@ from polymodal.migration import OLDER, migrate_config
 from polymodal.model import Model
 from polymodal.nn.compilation import compile_networks, restore_networks
 from polymodal.parts import Parts, build_part
-from polymodal.pivots import Pivots, choose_pivots
+from polymodal.pivots import HeldOutLosses, choose_pivots, choose_screens
 from polymodal.resolution import replaced, resolve, untaught
 from polymodal.sizes import describe
 from polymodal.training import pretraining, tasks
@@ -180,14 +180,15 @@ def _train(
     def finish(averages: Average, seconds: float) -> None:
         if config.keep_best:
             keep_best(averages)
-        if recipe.pivots is None:
+        if recipe.pivots is None or recipe.screens is None:
             averages.swap()
             model.eval()
             with engine.whole(), torch.compiler.set_stance("force_eager"):
                 if engine.main:
-                    document["recipe"]["pivots"] = choose_pivots(
-                        model, held_rows, seed=config.seed, batch_size=config.batch_size, seconds=seconds, now=now
-                    )
+                    losses = HeldOutLosses(model, held_rows, config.seed, config.batch_size, seconds, now)
+                    pivots = choose_pivots(losses) if recipe.pivots is None else recipe.pivots
+                    screens = choose_screens(losses, pivots) if recipe.screens is None else recipe.screens
+                    document["recipe"] |= {"pivots": pivots, "screens": screens}
                     model.release()
             averages.swap()
             model.train()
@@ -232,7 +233,7 @@ def _train(
         adaptation=adaptation,
         print_progress=print_progress,
         late=late if config.minutes and config.clock == "wall" else 0.0,
-        finish=finish if config.keep_best or (recipe.pivots is None and len(data.validation)) else None,
+        finish=finish if config.keep_best or len(data.validation) else None,
     )
     averages.swap()
     engine.release()
@@ -241,7 +242,7 @@ def _train(
     restore_convolutions(model)
     model.loss_weigher = None
     model.eval()
-    model.recipe = model.recipe.model_copy(update={"pivots": _pivots_of(run)})
+    model.recipe = model.recipe.model_copy(update=_found(run))
     if engine.main and len(data.validation) and not engine.in_pieces:  # else it is learned when it is asked for
         FamiliarityMeter.learn(model, rows, held_rows).save(run)
     return model
@@ -305,8 +306,9 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
                 each["recipe"]["data"].pop(name, None)
             (each["recipe"]["data"].get("shards") or {}).pop("cache_megabytes", None)  # which changes no result
             each["recipe"]["train"].pop("gradient_checkpointing")  # nor does this
-        if there["recipe"]["pivots"] is None and here["recipe"]["pivots"] == _pivots_of(run):
-            there["recipe"]["pivots"] = here["recipe"]["pivots"]
+        for key, found in _found(run).items():
+            if there["recipe"][key] is None and here["recipe"][key] == found:
+                there["recipe"][key] = found
         there["recipe"]["train"]["ema_length"] = here["recipe"]["train"]["ema_length"]  # it is chosen at the end
         budgets = [{key: each["recipe"]["train"].pop(key) for key in ("minutes", "steps")} for each in (there, here)]
         if there != here:
@@ -318,10 +320,11 @@ def _claim(run: Path, model: Model, data: Data, overwrite: bool) -> None:
     write_file(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
-def _pivots_of(run: Path) -> Pivots | None:
-    """Those of the newest checkpoint, which are chosen at the end."""
+def _found(run: Path) -> dict[str, Any]:
+    """The pivots and screens of the newest checkpoint, which are chosen at the end."""
     saved = checkpoints.newest(run)
-    return saved.document("config")["recipe"].get("pivots") if saved else None
+    recipe = saved.document("config")["recipe"] if saved else {}
+    return {key: recipe.get(key) for key in ("pivots", "screens")}
 
 
 @contextmanager

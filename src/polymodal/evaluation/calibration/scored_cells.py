@@ -177,6 +177,7 @@ def _further_samples(
     condition = model.condition(batch, visible, keys)
     for earlier in itertools.takewhile(lambda earlier: earlier != name, model.in_order(made)):
         condition = condition.give(earlier, made[earlier])
+    condition = condition.to_draw(name, made[name].present, visible)
     to, of_head = {name: made[name].present}, {name: (options or {}).get(name, {})}
     streams = (fold(keys, _AGREEMENT + i) for i in range(SAMPLES))
     return [generate_rows(model, condition.batch, condition.visible, to, stream, of_head)[name] for stream in streams]
