@@ -29,8 +29,8 @@ from polymodal.nn.random import make_keys
 from polymodal.types import Batch
 
 _log = logging.getLogger(__name__)
-ROWS, DRAWS, FEWEST = 64, 2, 8
-"""Held-out rows that are compared, how often noise is drawn for each, and of how many rows nothing can be told."""
+ROWS, FEWEST = 64, 8
+"""Held-out rows that are compared, and of how few nothing can be told."""
 SMALLEST = 0.01
 """A difference that is less of the loss is none."""
 MOST_PASSES = 256
@@ -98,18 +98,18 @@ class HeldOutLosses:
         if self._passes == MOST_PASSES or self.now() > self._until:
             raise _SpentError
         self._passes += 1
-        batch, rows, losses = self._values(target, index, given), len(index), []
-        keys = make_keys(self.seed, rows * DRAWS, device=self.model.device)
+        batch, losses = self._values(target, index, given), []
+        keys = make_keys(self.seed, len(index), device=self.model.device)
         read = {kept for name in given for kept in (name, name + FEATURES)}
-        for part in torch.arange(rows * DRAWS, device=self.model.device).split(self.batch_size):
-            own = {name: field.pick(part % rows) for name, field in batch.items()}
+        for part in torch.arange(len(index), device=self.model.device).split(self.batch_size):
+            own = {name: field.pick(part) for name, field in batch.items()}
             seen = dict.fromkeys(given, torch.ones(len(part), dtype=torch.bool))
             shown = {name: field for name, field in own.items() if name in read}
             condition = self.model.condition(shown, seen, keys[part])
             if pivot:
                 condition = condition.give_likeliest(pivot)
             losses.append(condition.total_loss(target, self.model.target(own, target)))
-        return torch.cat(losses).view(DRAWS, rows).mean(0)
+        return torch.cat(losses)
 
     def _values(self, target: str, index: Tensor, given: Collection[str]) -> Batch:
         """The values of these fields, and what is kept of them where parts do not learn."""
