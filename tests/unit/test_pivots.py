@@ -224,3 +224,11 @@ def test_screens_that_cannot_be_are_refused(data, screens, message):
     recipe = resolve(load_recipe(RECIPE, {"screens": screens}), data.fields)
     with refused(*message, by=ConfigError):
         Model(recipe, data.fields)
+
+
+def test_an_exported_direction_tells_what_it_leaves_out(run, tmp_path, capsys):
+    assert main(["export", str(run), "--direction", "place->tone", "-o", str(tmp_path / "tone.onnx"), "--alone"]) == 0
+    said = capsys.readouterr().out
+    assert "draws kind first" in said
+    assert "place->kind with --option kind.temperature=0" in said
+    assert "place+kind->tone" in said
