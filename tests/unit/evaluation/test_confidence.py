@@ -171,7 +171,7 @@ def test_the_report_is_of_cells_that_were_not_learned_from(calibration, run, row
     assert report.cells > 50
     assert 0.1 < report.right < 0.6
     assert report.error < 0.25
-    cells = collect(run.model, rows, judge=judge, cells=100, seed=1, options=FAST)["colour"]
+    cells = collect(run.model, rows, judge=judge, cells=400, seed=1, options=FAST)["colour"]
     told = calibration.calibrators["colour"][""](cells.scores)
     assert expected_calibration_error(told, cells.right, bins=3) < 0.15
 
