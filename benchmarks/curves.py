@@ -35,13 +35,13 @@ SHOWN = {"coherence": "coherence", "recall": "recall", "frechet_over_floor": "Fr
 def draw(ways: dict[str, Any], file: Path) -> None:
     """Each figure against the minutes, a line for each way."""
     figure = Figure(figsize=(9.6, 3.0), layout="constrained")
-    axes = figure.subplots(1, len(SHOWN))
+    axes, ticks = figure.subplots(1, len(SHOWN)), sorted({float(at) for points in ways.values() for at in points})
     for axis, (name, label) in zip(axes, SHOWN.items(), strict=True):
         for way, points in ways.items():
             minutes = sorted(points, key=float)
             axis.plot([float(at) for at in minutes], [points[at][name] for at in minutes], marker="o", label=way)
         axis.set(xlabel="minutes of the processor", ylabel=label, xscale="log", ylim=(0, None))
-        axis.set_xticks(ticks := [float(at) for at in minutes], [f"{tick:g}" for tick in ticks])
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
     axes[0].legend()
     figure.savefig(file, dpi=100)
